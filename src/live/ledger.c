@@ -1,0 +1,74 @@
+#include "live/ledger.h"
+
+static void atomic_max(_Atomic uint64_t *a, uint64_t v)
+{
+	uint64_t old = atomic_load_explicit(a, memory_order_relaxed);
+
+	while (old < v && !atomic_compare_exchange_weak(a, &old, v))
+		;
+}
+
+uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want)
+{
+	uint64_t free = atomic_load(&l->free_pages), got;
+
+	do {
+		got = MIN(want, free);
+	} while (!atomic_compare_exchange_weak(&l->free_pages, &free, free - got));
+	atomic_fetch_add(&s->granted, got);
+	atomic_max(&l->peak_granted, l->ram_pages - (free - got));
+	return got;
+}
+
+void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n)
+{
+	atomic_fetch_sub(&s->granted, n);
+	atomic_fetch_add(&l->free_pages, n);
+}
+
+struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_time)
+{
+	for (unsigned i = 0; i < LEDGER_SLOTS; i++) {
+		struct ledger_slot *s = &l->slot[i];
+
+		if (atomic_load(&s->pid) == pid && s->start_time == start_time)
+			return s;
+	}
+	for (unsigned i = 0; i < LEDGER_SLOTS; i++) {
+		struct ledger_slot *s = &l->slot[i];
+		int32_t none = 0;
+
+		if (atomic_compare_exchange_strong(&s->pid, &none, pid)) {
+			s->start_time = start_time;
+			atomic_store(&s->state, LEDGER_NATIVE);
+			return s;
+		}
+	}
+	return NULL;
+}
+
+void ledger_retire(struct ledger *l, struct ledger_slot *s)
+{
+	struct ledger_gone *g = &l->gone;
+
+	g->processes++;
+	g->need_peak = MAX(g->need_peak, s->need_peak);
+	if (ledger_usage_total(&s->peak) > ledger_usage_total(&g->peak))
+		g->peak = s->peak;
+	for (unsigned i = 0; i < LEDGER_COUNTER_NR; i++)
+		g->counter[i] += s->counter[i];
+	hist_merge(&g->fault_ns, &s->fault_ns);
+
+	ledger_return(l, s, atomic_load(&s->granted));
+	atomic_store(&s->wanted, 0);
+	atomic_store(&s->state, LEDGER_FREE);
+	s->start_time = 0;
+	s->now = s->peak = (struct ledger_usage){ 0 };
+	s->need_peak = 0;
+	s->fault_ns = (struct hist){ 0 };
+	for (unsigned i = 0; i < LEDGER_COUNTER_NR; i++)
+		s->counter[i] = 0;
+	s->message[0] = '\0';
+	/* Last: whoever claims the slot must find it empty. */
+	atomic_store(&s->pid, 0);
+}

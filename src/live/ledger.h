@@ -1,0 +1,144 @@
+/*
+ * The ledger: shared memory of one `steward run`. The supervisor makes it (a
+ * sealed-size memfd); every process of the run maps it and owns one slot.
+ *
+ *   supervisor ──creates──► ledger ◄──maps── libsteward-preload.so in each process
+ *
+ * Law: free_pages + reserved_pages + Σ slot.granted == ram_pages, at every
+ * moment at which nobody is inside ledger_grant or ledger_return.
+ *
+ * No locks: a field has one writer, named in its comment, or is changed by
+ * compare-and-swap. A process that is killed leaves its slot to the supervisor,
+ * which returns the grant and adds the counters to `gone`.
+ */
+#ifndef STW_LIVE_LEDGER_H
+#define STW_LIVE_LEDGER_H
+
+#include <stdatomic.h>
+
+#include "base/hist.h"
+#include "base/types.h"
+
+#define LEDGER_MAGIC 0x5354574c44475231u /* STWLDGR1 */
+#define LEDGER_SLOTS 1024
+#define LEDGER_ENV "STEWARD_RUN" /* "SOCKET:LEDGERFD:INODE:UFFDFD", see cli/run.c */
+
+enum ledger_state {
+	LEDGER_FREE,     /* slot is nobody's */
+	LEDGER_NATIVE,   /* the program fits; nothing is registered */
+	LEDGER_ARMED,    /* untouched memory is fenced by userfaultfd */
+	LEDGER_ENGAGED,  /* every frame is counted */
+	LEDGER_FATAL,    /* stopped by Steward: see message */
+};
+
+enum ledger_codec { LEDGER_LZ4, LEDGER_ZSTD };
+
+/*
+ * Counters, named as in /proc/vmstat where Linux has them. One writer: the
+ * process of the slot. Pages, events or nanoseconds.
+ */
+#define LEDGER_COUNTERS(X) \
+	X(pgfault, "faults served by Steward")                          \
+	X(pgminor, "of them: first touch, filled with zeros")           \
+	X(pgsoft, "of them: the page was resident but unmapped")        \
+	X(pgmajfault, "of them: the page came back from a store")       \
+	X(pgspurious, "of them: already mapped when looked at")         \
+	X(pswpin, "pages read back, read-ahead included")               \
+	X(pswpout, "pages written to a store")                          \
+	X(swap_ra, "pages read ahead")                                  \
+	X(swap_ra_hit, "of them: their stream went on")                 \
+	X(pgsame, "pages out that were one repeated word")              \
+	X(pgdiscard, "pages dropped because the heap had freed them")   \
+	X(pgactivate, "inactive pages found hot")                       \
+	X(pgdeactivate, "active pages unmapped as a sample")            \
+	X(pgscan_kswapd, "pages looked at by kswapd")                   \
+	X(pgscan_direct, "pages looked at by direct reclaim")           \
+	X(pgsteal_kswapd, "pages freed by kswapd")                      \
+	X(pgsteal_direct, "pages freed by direct reclaim")              \
+	X(allocstall, "faults that had to reclaim themselves")          \
+	X(kswapd_wake, "times kswapd was woken")                        \
+	X(workingset_refault, "pages read back that had been evicted")  \
+	X(workingset_activate, "of them: within the working set")       \
+	X(pgcopied, "pages copied because they could not be moved")     \
+	X(stall_ns, "time that threads waited for their fault, ns")     \
+	X(kswapd_ns, "time that kswapd worked, ns")
+
+enum ledger_counter {
+#define LEDGER_COUNTER_ENUM(name, text) LEDGER_##name,
+	LEDGER_COUNTERS(LEDGER_COUNTER_ENUM)
+#undef LEDGER_COUNTER_ENUM
+	LEDGER_COUNTER_NR
+};
+
+/* Sizes of one process, in pages. Writer: the process. */
+struct ledger_usage {
+	uint64_t managed;   /* resident pages that Steward manages */
+	uint64_t pool;      /* frames of the compressed pool */
+	uint64_t own;       /* Steward's other memory: tables, code, threads */
+	uint64_t unmanaged; /* the rest of the program: code, stacks, file and shared mappings */
+	uint64_t swapped;   /* pages whose only copy is in a store */
+	uint64_t pooled;    /* of them in the compressed pool, same-filled ones included */
+	uint64_t pool_bytes;/* compressed size of the pooled pages, bytes */
+	uint64_t filed;     /* of them in the swap file */
+};
+
+struct ledger_slot {
+	_Atomic int32_t pid;         /* 0: free; claimed by compare-and-swap */
+	_Atomic uint32_t state;      /* enum ledger_state; process */
+	uint64_t start_time;         /* field 22 of /proc/PID/stat: tells a reused pid */
+	_Atomic uint64_t granted;    /* pages of the budget it holds; process, supervisor after its death */
+	_Atomic uint64_t wanted;     /* pages it asked for in vain; process */
+	char comm[16];
+	struct ledger_usage now;
+	struct ledger_usage peak;    /* the sizes at the moment when managed + pool + own + unmanaged was largest */
+	uint64_t need_peak;          /* pages: largest resident + swapped + unmanaged: what it would have needed */
+	uint64_t counter[LEDGER_COUNTER_NR];
+	struct hist fault_ns;        /* service time of one fault, from its delivery to the wake-up */
+	char message[256];           /* LEDGER_FATAL: one line, without "steward: " and newline */
+};
+
+/* What ended processes leave behind. Writer: supervisor. */
+struct ledger_gone {
+	uint64_t processes;
+	uint64_t need_peak;           /* largest of them */
+	struct ledger_usage peak;     /* of the one with the largest sum */
+	uint64_t counter[LEDGER_COUNTER_NR];
+	struct hist fault_ns;
+};
+
+struct ledger {
+	uint64_t magic;
+	uint32_t size;                 /* sizeof(struct ledger): both sides must agree */
+	uint32_t codec;                /* enum ledger_codec */
+	uint64_t ram_pages;            /* --ram */
+	uint64_t reserved_pages;       /* supervisor's own */
+	uint64_t file_bytes_max;       /* cap of a process's swap file; 0: none */
+	char tmpdir[256];              /* where the swap file goes; empty: no swap file */
+	uint32_t debug_base_path;      /* 1: pretend that UFFDIO_MOVE does not exist */
+	uint32_t debug_engage;         /* 1: engage at start, whatever the size */
+	uint32_t verbose;
+	_Atomic uint64_t free_pages;   /* granted to nobody */
+	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
+	struct ledger_gone gone;
+	struct ledger_slot slot[LEDGER_SLOTS];
+};
+
+/*
+ * Takes up to want pages from the free budget for the slot, at least 0; gets
+ * what is there. Returns the pages granted. Lock-free.
+ */
+uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want);
+/* Gives n pages of the slot's grant back. */
+void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n);
+
+/* Claims a free slot for pid (or finds the one that pid already owns: exec). NULL: all taken. */
+struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_time);
+/* The process of the slot is gone: adds its counters to l->gone, returns its grant, frees the slot. Supervisor only. */
+void ledger_retire(struct ledger *l, struct ledger_slot *s);
+
+static inline uint64_t ledger_usage_total(const struct ledger_usage *u)
+{
+	return u->managed + u->pool + u->own + u->unmanaged;
+}
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * The contract of a store: a place for evicted pages. Linux's nearest relative
+ * is the swap device under a swap area.
+ *
+ * One page goes through three steps, so that the expensive one runs without
+ * the machine's lock:
+ *
+ *     reserve  (lock held)   room is set aside, or -ENOSPC
+ *     write    (no lock)     compress, or do the I/O; pages do not change meanwhile
+ *     commit   (lock held)   the page is stored and has a handle
+ *
+ * abort (lock held) undoes reserve and write. After commit the handle is valid
+ * until free. A store never returns other bytes than it was given, or an error;
+ * the checksum above it (swap.c) proves it.
+ *
+ * write for one batch at a time: the caller serialises reserve … commit.
+ */
+#ifndef STW_MM_BACKING_STORE_H
+#define STW_MM_BACKING_STORE_H
+
+#include "mm/types.h"
+
+#define STORE_BATCH 32 /* pages in one call, at most */
+
+struct store_io {
+	void *page;      /* 4 KiB, page aligned */
+	uint64_t handle; /* the store's name for the page; below 2^56 */
+	uint64_t owner;  /* swp_t.v of the slot: given back through store_moved */
+	int err;         /* 0 or -errno of this page */
+	uint32_t bytes;  /* after write: bytes that the page takes in the store */
+	void *scratch;   /* the store's own, from reserve to commit or abort */
+};
+
+struct store;
+
+struct store_ops {
+	const char *name; /* "zpool", "file" */
+	/* Lock held. Sets io[i].err; returns how many of the first ones got room (a prefix). */
+	unsigned (*reserve)(struct store *s, struct store_io *io, unsigned n);
+	/* No lock. Sets io[i].err: -E2BIG (this store gains nothing by taking it), -EIO, -ENOSPC. */
+	void (*write)(struct store *s, struct store_io *io, unsigned n);
+	/* Lock held. Sets io[0].handle and err (-ENOSPC, -ENOMEM). */
+	void (*commit)(struct store *s, struct store_io *io);
+	/* Lock held. For an io after reserve, whatever write said. */
+	void (*abort)(struct store *s, struct store_io *io);
+	/* Fills io[i].page from io[i].handle; sets err (-EIO). Lock: see read_locked. */
+	void (*read)(struct store *s, struct store_io *io, unsigned n);
+	/* Lock held. */
+	void (*free)(struct store *s, uint64_t handle);
+	/* Lock held. Gives frames back by compaction; returns how many. May be NULL. */
+	uint32_t (*shrink)(struct store *s);
+	/* Lock held; all pages must have been freed. */
+	void (*destroy)(struct store *s);
+	bool read_locked; /* read must be called with the lock held (memory-speed stores whose pages move) */
+};
+
+struct store_stat {
+	uint64_t pages;         /* stored now */
+	uint64_t bytes;         /* they take, without packing loss */
+	uint64_t frames;        /* of machine memory the store uses now */
+	uint64_t capacity;      /* pages it could hold at most; 0 = bounded by memory */
+	uint64_t rejected;      /* writes refused: -E2BIG */
+	uint64_t errors;        /* I/O errors */
+};
+
+struct store {
+	const struct store_ops *ops;
+	struct store_stat stat; /* [m] */
+	/* Lock held. The page of owner now has another handle (compaction). Set by whoever attaches the store. */
+	void (*moved)(void *ctx, uint64_t owner, uint64_t handle);
+	void *moved_ctx;
+};
+
+#endif

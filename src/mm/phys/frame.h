@@ -1,0 +1,65 @@
+/*
+ * struct frame: what the manager knows about one physical page (Linux's struct
+ * page). The frame table is an array indexed by pfn.
+ *
+ * Legend for the fields: [m] the machine's lock; [o] the owner named by flags:
+ * the buddy system, a slab cache, a store, or the LRU.
+ */
+#ifndef STW_MM_PHYS_FRAME_H
+#define STW_MM_PHYS_FRAME_H
+
+#include <bsd/sys/queue.h>
+
+#include "mm/types.h"
+
+struct mm;
+struct kmem_cache;
+
+enum frame_flag {
+	FRAME_BUDDY = 1 << 0,      /* head of a free block of 1 << order frames */
+	FRAME_SLAB = 1 << 1,       /* head of a slab */
+	FRAME_LRU = 1 << 2,        /* user page, on a list of the LRU */
+	FRAME_ACTIVE = 1 << 3,     /* … on an active list */
+	FRAME_AWAY = 1 << 4,       /* its page is mapped at a user address; its home is empty */
+	FRAME_LOCKED = 1 << 5,     /* isolated: somebody works on it without the lock */
+	FRAME_WAITED = 1 << 6,     /* a fault waits for FRAME_LOCKED to clear */
+	FRAME_READAHEAD = 1 << 7,  /* read ahead, not known to be touched */
+	FRAME_WORKINGSET = 1 << 8, /* was active before it was evicted or deactivated */
+	FRAME_SHARED = 1 << 9,     /* the engine met EBUSY: copy, do not move */
+	FRAME_OFFLINE = 1 << 10,   /* not (or no longer) part of the machine's memory */
+	FRAME_NOSWAP = 1 << 11,    /* no store took it; not tried again until it is touched */
+};
+
+/*
+ * Law: exactly one of BUDDY, SLAB, LRU or none (kernel use) describes a frame;
+ * frames inside a block or slab, other than its head, have flags 0 or OFFLINE.
+ * ACTIVE, READAHEAD, WORKINGSET and AWAY imply a user page.
+ */
+struct frame {
+	uint16_t flags;              /* [m] enum frame_flag */
+	uint8_t order;               /* [o] of the block that this frame heads */
+	uint8_t zone;                /* index into phys->zones; constant once online */
+	uint32_t refs;               /* [m] users of the content; 0 when free */
+	TAILQ_ENTRY(frame) link;     /* [o] free list, slab list, LRU list */
+	union {
+		struct {
+			struct mm *mm;   /* [m] address space that maps it */
+			vpn_t vpn;       /* [m] page in that address space */
+		} user;
+		struct {
+			struct kmem_cache *cache;
+			void *freelist;  /* first free object, NULL when full */
+		} slab;
+		uint64_t private[2];     /* [o] for stores */
+	};
+	union {
+		swp_t swap;              /* [m] user: slot that holds a valid copy, or none */
+		uint32_t inuse;          /* slab: objects handed out */
+	};
+};
+
+_Static_assert(sizeof(struct frame) <= 64, "the frame table must stay under 1.6 % of memory");
+
+TAILQ_HEAD(frame_list, frame);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * Radix page tables of 1 to 5 levels whose nodes are frames of the machine
+ * (x86-64: 4 levels of 512 entries). Each node counts its live entries and is
+ * freed when the last one goes. The caller holds the machine's lock.
+ */
+#ifndef STW_MM_SPACE_PAGETABLE_H
+#define STW_MM_SPACE_PAGETABLE_H
+
+#include "mm/phys/phys.h"
+#include "mm/space/pte.h"
+
+#define PT_LEVELS_MAX 5
+
+struct pagetable {
+	struct phys *phys;
+	uint8_t levels;
+	uint8_t bits[PT_LEVELS_MAX]; /* index bits per level, leaf first; 9 each on x86-64 */
+	struct frame *root;          /* NULL until the first entry */
+	uint32_t nr_nodes;           /* frames used */
+	uint64_t nr_entries;         /* leaf entries that are not none */
+	/* Cache of the leaf node looked up last: key is vpn >> bits[0], UINT64_MAX when empty. */
+	uint64_t leaf_key;
+	pte_t *leaf;
+};
+
+/* levels 1 to 5; bits may be NULL for 9 each. Nodes larger than a page (one level of 2^20 entries) take a block. -EINVAL. */
+int pt_init(struct pagetable *pt, struct phys *p, unsigned levels, const uint8_t *bits);
+/* Frees every node; entries are forgotten. */
+void pt_destroy(struct pagetable *pt);
+
+/* The entry of vpn; none when it, or its node, is absent. */
+pte_t pt_get(struct pagetable *pt, vpn_t vpn);
+/*
+ * Sets the entry. Setting none frees nodes that become empty and cannot fail;
+ * replacing an entry that is not none cannot fail. Otherwise -ENOMEM.
+ */
+int pt_set(struct pagetable *pt, vpn_t vpn, pte_t pte);
+/* Makes sure that pt_set in [start, end) cannot fail until the next pt_set to none in a leaf touched by it. -ENOMEM. */
+int pt_reserve(struct pagetable *pt, vpn_t start, vpn_t end);
+/* Finds the first entry in [from, end) that is not none. False when there is none. */
+bool pt_next(struct pagetable *pt, vpn_t from, vpn_t end, vpn_t *at, pte_t *pte);
+void pt_check(struct pagetable *pt);
+
+#endif

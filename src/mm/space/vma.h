@@ -1,0 +1,91 @@
+/*
+ * Virtual memory areas: one address-ordered linked list and one red-black tree
+ * over the same objects, with Linux's merge and split rules (mm/mmap.c as of
+ * 3.8 to 6.0, before the maple tree). The caller holds the machine's lock.
+ */
+#ifndef STW_MM_SPACE_VMA_H
+#define STW_MM_SPACE_VMA_H
+
+#include <bsd/sys/queue.h>
+#include <bsd/sys/tree.h>
+
+#include "mm/phys/slab.h"
+#include "mm/types.h"
+
+enum vma_flag {
+	VMA_READ = 1 << 0,
+	VMA_WRITE = 1 << 1,
+	VMA_EXEC = 1 << 2,
+	VMA_SHARED = 1 << 3,
+	VMA_GROWSDOWN = 1 << 4,
+	VMA_LOCKED = 1 << 5,     /* mlock: never reclaimed */
+	VMA_HEAP = 1 << 6,       /* the brk area */
+	VMA_STACK = 1 << 7,
+	VMA_NATIVE = 1 << 8,     /* live engine: known, but left to the host kernel */
+};
+
+struct vm_file; /* a file as the page cache knows it; NULL for anonymous memory */
+
+#define VMA_STREAMS 4
+
+/* One detected access stream; readahead.c owns the meaning. */
+struct vma_stream {
+	uint64_t last;    /* vpn of its last fault, 0 = unused */
+	int32_t stride;   /* pages, may be negative; 0 = unknown */
+	uint16_t window;  /* pages to fetch next */
+	uint16_t hits;    /* faults that fell where it said */
+	uint32_t used;    /* stamp for replacement */
+};
+
+/* Law: start < end; areas do not overlap; list order is address order; list and tree hold the same areas; mergeable neighbours are merged. */
+struct vma {
+	vpn_t start, end;    /* [start, end) */
+	uint32_t flags;      /* enum vma_flag */
+	struct vm_file *file;
+	uint64_t pgoff;      /* file: page offset of start; anonymous: start's vpn when it was made */
+	TAILQ_ENTRY(vma) link;
+	RB_ENTRY(vma) node;
+	struct vma_stream streams[VMA_STREAMS];
+};
+
+TAILQ_HEAD(vma_list, vma);
+RB_HEAD(vma_tree, vma);
+
+struct vma_set {
+	struct vma_list list;
+	struct vma_tree tree;
+	uint32_t count;
+	uint64_t pages;        /* Σ end - start */
+	struct vma *cache;     /* found last */
+	struct kmem_cache *slab; /* of struct vma */
+};
+
+void vma_set_init(struct vma_set *s, struct kmem_cache *slab);
+void vma_set_destroy(struct vma_set *s);
+
+/* The area that holds vpn, or NULL. */
+struct vma *vma_find(struct vma_set *s, vpn_t vpn);
+/* The first area that ends above vpn, or NULL (Linux's find_vma). */
+struct vma *vma_find_above(struct vma_set *s, vpn_t vpn);
+/* Any area that overlaps [start, end), lowest first, or NULL. */
+struct vma *vma_overlap(struct vma_set *s, vpn_t start, vpn_t end);
+
+/*
+ * Adds [start, end), which must be free, and merges with neighbours of equal
+ * flags and file and continuing pgoff. Returns the area, or NULL (-ENOMEM).
+ */
+struct vma *vma_insert(struct vma_set *s, vpn_t start, vpn_t end, uint32_t flags, struct vm_file *file, uint64_t pgoff);
+/* Removes everything in [start, end), splitting areas at the borders. 0 or -ENOMEM (nothing changed). */
+int vma_remove(struct vma_set *s, vpn_t start, vpn_t end);
+/* Sets and clears flag bits on everything in [start, end): splits, then merges. 0 or -ENOMEM (nothing changed). */
+int vma_change(struct vma_set *s, vpn_t start, vpn_t end, uint32_t set, uint32_t clear);
+/* Moves what lies in [from, from + n) to [to, to + n), which must be free, keeping pgoff and flags (mremap). 0 or -ENOMEM (nothing changed). */
+int vma_move(struct vma_set *s, vpn_t from, vpn_t to, uint64_t n);
+/*
+ * The highest gap of n pages that ends at or below ceiling and starts at or above floor (top-down mmap); *found
+ * gets its start. -ENOMEM: no such gap.
+ */
+int vma_gap(struct vma_set *s, vpn_t floor, vpn_t ceiling, uint64_t n, vpn_t *found);
+void vma_check(struct vma_set *s);
+
+#endif
