@@ -55,7 +55,7 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 	g->need_peak = MAX(g->need_peak, s->need_peak);
 	if (ledger_usage_total(&s->peak) > ledger_usage_total(&g->peak))
 		g->peak = s->peak;
-	for (unsigned i = 0; i < LEDGER_COUNTER_NR; i++)
+	for (unsigned i = 0; i < VM_COUNTER_NR; i++)
 		g->counter[i] += s->counter[i];
 	hist_merge(&g->fault_ns, &s->fault_ns);
 
@@ -66,7 +66,7 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 	s->now = s->peak = (struct ledger_usage){ 0 };
 	s->need_peak = 0;
 	s->fault_ns = (struct hist){ 0 };
-	for (unsigned i = 0; i < LEDGER_COUNTER_NR; i++)
+	for (unsigned i = 0; i < VM_COUNTER_NR; i++)
 		s->counter[i] = 0;
 	s->message[0] = '\0';
 	/* Last: whoever claims the slot must find it empty. */

@@ -18,6 +18,7 @@
 
 #include "base/hist.h"
 #include "base/types.h"
+#include "mm/stat.h"
 
 #define LEDGER_MAGIC 0x5354574c44475231u /* STWLDGR1 */
 #define LEDGER_SLOTS 1024
@@ -32,43 +33,6 @@ enum ledger_state {
 };
 
 enum ledger_codec { LEDGER_LZ4, LEDGER_ZSTD };
-
-/*
- * Counters, named as in /proc/vmstat where Linux has them. One writer: the
- * process of the slot. Pages, events or nanoseconds.
- */
-#define LEDGER_COUNTERS(X) \
-	X(pgfault, "faults served by Steward")                          \
-	X(pgminor, "of them: first touch, filled with zeros")           \
-	X(pgsoft, "of them: the page was resident but unmapped")        \
-	X(pgmajfault, "of them: the page came back from a store")       \
-	X(pgspurious, "of them: already mapped when looked at")         \
-	X(pswpin, "pages read back, read-ahead included")               \
-	X(pswpout, "pages written to a store")                          \
-	X(swap_ra, "pages read ahead")                                  \
-	X(swap_ra_hit, "of them: their stream went on")                 \
-	X(pgsame, "pages out that were one repeated word")              \
-	X(pgdiscard, "pages dropped because the heap had freed them")   \
-	X(pgactivate, "inactive pages found hot")                       \
-	X(pgdeactivate, "active pages unmapped as a sample")            \
-	X(pgscan_kswapd, "pages looked at by kswapd")                   \
-	X(pgscan_direct, "pages looked at by direct reclaim")           \
-	X(pgsteal_kswapd, "pages freed by kswapd")                      \
-	X(pgsteal_direct, "pages freed by direct reclaim")              \
-	X(allocstall, "faults that had to reclaim themselves")          \
-	X(kswapd_wake, "times kswapd was woken")                        \
-	X(workingset_refault, "pages read back that had been evicted")  \
-	X(workingset_activate, "of them: within the working set")       \
-	X(pgcopied, "pages copied because they could not be moved")     \
-	X(stall_ns, "time that threads waited for their fault, ns")     \
-	X(kswapd_ns, "time that kswapd worked, ns")
-
-enum ledger_counter {
-#define LEDGER_COUNTER_ENUM(name, text) LEDGER_##name,
-	LEDGER_COUNTERS(LEDGER_COUNTER_ENUM)
-#undef LEDGER_COUNTER_ENUM
-	LEDGER_COUNTER_NR
-};
 
 /* Sizes of one process, in pages. Writer: the process. */
 struct ledger_usage {
@@ -92,7 +56,7 @@ struct ledger_slot {
 	struct ledger_usage now;
 	struct ledger_usage peak;    /* the sizes at the moment when managed + pool + own + unmanaged was largest */
 	uint64_t need_peak;          /* pages: largest resident + swapped + unmanaged: what it would have needed */
-	uint64_t counter[LEDGER_COUNTER_NR];
+	uint64_t counter[VM_COUNTER_NR]; /* enum vm_counter; process */
 	struct hist fault_ns;        /* service time of one fault, from its delivery to the wake-up */
 	char message[256];           /* LEDGER_FATAL: one line, without "steward: " and newline */
 };
@@ -102,7 +66,7 @@ struct ledger_gone {
 	uint64_t processes;
 	uint64_t need_peak;           /* largest of them */
 	struct ledger_usage peak;     /* of the one with the largest sum */
-	uint64_t counter[LEDGER_COUNTER_NR];
+	uint64_t counter[VM_COUNTER_NR];
 	struct hist fault_ns;
 };
 
