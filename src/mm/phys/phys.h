@@ -39,6 +39,7 @@ struct zone {
 	uint32_t managed; /* of them online: memory that the manager may use */
 	uint32_t free;
 	struct free_area area[NR_ORDERS];
+	uint16_t reserve_ratio;                    /* as configured; 0 none */
 	uint32_t wmark[NR_WMARK];                  /* frames */
 	uint32_t lowmem_reserve[PHYS_ZONES_MAX];   /* by the index of the zone asked for */
 };
@@ -69,7 +70,8 @@ struct phys {
 
 /*
  * Describes the machine. frames[] has nr_frames zeroed entries and belongs to
- * the caller. No memory is online afterwards. distance[a * nr_nodes + b] as in
+ * the caller. No memory is online afterwards; hooks and min_free_kbytes are 0
+ * and may be set then. distance[a * nr_nodes + b] as in
  * ACPI's SLIT (10 is local), NULL for one node.
  * Returns 0 or -EINVAL (overlapping or out-of-range zones).
  */

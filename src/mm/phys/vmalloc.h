@@ -26,11 +26,13 @@ struct vmalloc {
 	uint64_t nr_pages; /* frames in use */
 };
 
+/* Needs one frame. The hooks are NULL afterwards, to be set before the first vmalloc. -EINVAL: unaligned or empty range, or 0 in it. */
 int vmalloc_init(struct vmalloc *v, struct phys *p, struct kmalloc *k, uint64_t start, uint64_t end);
 /* size bytes, rounded up to pages; zeroed is not promised. Returns the address, or 0 without memory or address space. */
 uint64_t vmalloc(struct vmalloc *v, size_t size);
 /* address as vmalloc returned it. */
 void vfree(struct vmalloc *v, uint64_t address);
+/* Every area must have been freed. */
 void vmalloc_destroy(struct vmalloc *v);
 void vmalloc_check(const struct vmalloc *v);
 

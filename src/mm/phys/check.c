@@ -1,0 +1,71 @@
+/*
+ * phys_check: the laws of struct zone and struct frame, executed. It walks
+ * every free list and every frame of every zone, so it is for tests and for
+ * the moment before a crash report; it reads frames that were never online.
+ */
+#include "base/assert.h"
+#include "mm/phys/phys.h"
+
+/* One free block: described by its head, inside its zone, aligned, not mergeable. */
+static void check_block(const struct phys *p, const struct zone *z, const struct frame *f, unsigned order)
+{
+	uint32_t pfn = frame_pfn(p, f).n, buddy = pfn ^ (1u << order);
+	uint64_t end = (uint64_t)z->start.n + z->spanned;
+
+	ASSERT(f->flags == FRAME_BUDDY && f->order == order && f->refs == 0);
+	ASSERT(ALIGN_DOWN(pfn, 1u << order) == pfn);
+	ASSERT(pfn >= z->start.n && (uint64_t)pfn + (1u << order) <= end);
+	for (uint32_t i = 0; i < 1u << order; i++) {
+		ASSERT(&p->zones[f[i].zone] == z);
+		ASSERT(i == 0 || (f[i].flags == 0 && f[i].refs == 0));
+	}
+	if (order < MAX_PAGE_ORDER && buddy >= z->start.n && (uint64_t)buddy + (1u << order) <= end)
+		ASSERT(!(p->frames[buddy].flags & FRAME_BUDDY) || p->frames[buddy].order != order);
+}
+
+/* Flags that describe what a frame is exclude each other and everything that only a user page has. */
+static void check_flags(const struct frame *f)
+{
+	const unsigned user = FRAME_LRU | FRAME_ACTIVE | FRAME_AWAY | FRAME_READAHEAD | FRAME_WORKINGSET;
+	const unsigned kind = f->flags & (FRAME_BUDDY | FRAME_SLAB | FRAME_OFFLINE);
+
+	ASSERT((kind & (kind - 1)) == 0);
+	ASSERT(kind == 0 || (f->flags & user) == 0);
+}
+
+static void check_zone(const struct phys *p, const struct zone *z)
+{
+	uint64_t free = 0, blocks = 0, heads = 0, offline = 0;
+
+	for (unsigned order = 0; order < NR_ORDERS; order++) {
+		const struct frame *f;
+		uint64_t n = 0;
+
+		TAILQ_FOREACH(f, &z->area[order].list, link) {
+			check_block(p, z, f, order);
+			n++;
+		}
+		ASSERT(n == z->area[order].nr_free);
+		blocks += n;
+		free += n << order;
+	}
+	ASSERT(free == z->free && z->free <= z->managed && z->managed <= z->spanned);
+	ASSERT(z->wmark[WMARK_MIN] <= z->wmark[WMARK_LOW] && z->wmark[WMARK_LOW] <= z->wmark[WMARK_HIGH]);
+
+	for (uint32_t i = 0; i < z->spanned; i++) {
+		const struct frame *f = &p->frames[z->start.n + i];
+
+		check_flags(f);
+		heads += (f->flags & FRAME_BUDDY) != 0;
+		offline += (f->flags & FRAME_OFFLINE) != 0;
+	}
+	/* A head on no list would be memory that is lost. */
+	ASSERT(heads == blocks);
+	ASSERT(offline <= z->spanned - z->managed);
+}
+
+void phys_check(const struct phys *p)
+{
+	for (unsigned i = 0; i < p->nr_zones; i++)
+		check_zone(p, &p->zones[i]);
+}
