@@ -26,18 +26,26 @@ enum vma_flag {
 
 struct vm_file; /* a file as the page cache knows it; NULL for anonymous memory */
 
-#define VMA_STREAMS 4
+#define VMA_STREAMS 8
 
-/* One detected access stream; readahead.c owns the meaning. */
+/* One detected access stream; readahead.c owns the meaning. All zero: unused. */
 struct vma_stream {
-	uint64_t last;    /* vpn of its last fault, 0 = unused */
-	int32_t stride;   /* pages, may be negative; 0 = unknown */
-	uint16_t window;  /* pages to fetch next */
-	uint16_t hits;    /* faults that fell where it said */
-	uint32_t used;    /* stamp for replacement */
+	uint64_t last;   /* vpn of its last fault */
+	uint64_t next;   /* window > 0: the first page beyond the last window, where the next fault should fall */
+	int16_t stride;  /* pages, may be negative; 0 = not known yet */
+	uint8_t window;  /* pages in the last window; 0 = no window was ever opened, or it was closed */
+	uint8_t proofs;  /* faults in a row that agreed on the stride, before the window opens */
+	uint16_t hits;   /* faults that fell where it said, saturating */
+	uint32_t used;   /* stamp of the last fault, for replacement; 0 = unused */
 };
 
-/* Law: start < end; areas do not overlap; list order is address order; list and tree hold the same areas; mergeable neighbours are merged. */
+_Static_assert(sizeof(struct vma_stream) <= 32, "eight of them stand in every area");
+
+/*
+ * Law: start < end; areas do not overlap; list order is address order; list and
+ * tree hold the same areas; mergeable neighbours are merged; subtree_gap is the
+ * largest gap below any area of the tree under it.
+ */
 struct vma {
 	vpn_t start, end;    /* [start, end) */
 	uint32_t flags;      /* enum vma_flag */
@@ -45,6 +53,7 @@ struct vma {
 	uint64_t pgoff;      /* file: page offset of start; anonymous: start's vpn when it was made */
 	TAILQ_ENTRY(vma) link;
 	RB_ENTRY(vma) node;
+	uint64_t subtree_gap; /* pages between an area and the one before it, the largest in this subtree */
 	struct vma_stream streams[VMA_STREAMS];
 };
 
