@@ -35,7 +35,7 @@ struct vma_stream {
 	int16_t stride;  /* pages, may be negative; 0 = not known yet */
 	uint8_t window;  /* pages in the last window; 0 = no window was ever opened, or it was closed */
 	uint8_t proofs;  /* faults in a row that agreed on the stride, before the window opens */
-	uint16_t hits;   /* faults that fell where it said, saturating */
+	uint16_t hits;   /* faults that fell where it said since the window opened, saturating */
 	uint32_t used;   /* stamp of the last fault, for replacement; 0 = unused */
 };
 
@@ -49,6 +49,7 @@ _Static_assert(sizeof(struct vma_stream) <= 32, "eight of them stand in every ar
 struct vma {
 	vpn_t start, end;    /* [start, end) */
 	uint32_t flags;      /* enum vma_flag */
+	uint8_t doubt;       /* readahead.c's: proofs that a stream needs here beyond the usual */
 	struct vm_file *file;
 	uint64_t pgoff;      /* file: page offset of start; anonymous: start's vpn when it was made */
 	TAILQ_ENTRY(vma) link;
