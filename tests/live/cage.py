@@ -1,0 +1,204 @@
+"""Memory cgroups (v1 and v2) and a runner that measures a command inside one.
+
+A Cage is a cgroup with a hard limit. Commands enter it by a prefix, so that
+only they are inside, not the test that waits for them:
+
+    cage = Cage("name", limit_bytes, swap=False)
+    result = run(cage.prefix + ["prog", "arg"], cage=cage, timeout=60)
+    cage.oom_kills(), cage.peak(); cage.close()
+
+Only processes that are in the cage, or were started by run(), are ever killed,
+each by its pid.
+"""
+
+import hashlib
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+ENTER = 'echo $$ > "$0" && exec "$@"'
+
+
+def _mounts():
+    """Where the memory controller is mounted: (version, path), or None."""
+    found = None
+    with open("/proc/self/mountinfo") as f:
+        for line in f:
+            left, right = line.split(" - ", 1)
+            path, (kind, _, options) = left.split()[4], right.split()[:3]
+            if kind == "cgroup" and "memory" in options.split(","):
+                return 1, path
+            if kind == "cgroup2" and found is None:
+                with open(os.path.join(path, "cgroup.controllers")) as c:
+                    if "memory" in c.read().split():
+                        found = 2, path
+    return found
+
+
+def _write(path, value):
+    with open(path, "w") as f:
+        f.write(str(value))
+
+
+def _read(path):
+    with open(path) as f:
+        return f.read()
+
+
+def why_not():
+    """None if cages can be made here, otherwise the reason in a few words."""
+    try:
+        mount = _mounts()
+        if mount is None:
+            return "no memory controller"
+        Cage("probe", 64 << 20, swap=False).close()
+    except OSError as e:
+        return "no cgroup can be made: %s" % e.strerror
+    return None
+
+
+class Cage:
+    def __init__(self, name, limit, swap):
+        """limit in bytes, or None for accounting only; swap: whether its pages may go to the kernel's swap."""
+        mount = _mounts()
+        if mount is None:
+            raise OSError(0, "no memory controller")
+        self.version, root = mount
+        self.path = os.path.join(root, "steward-%s-%d" % (name, os.getpid()))
+        if self.version == 2:
+            _write(os.path.join(root, "cgroup.subtree_control"), "+memory")
+        os.mkdir(self.path)
+        try:
+            self._limit(limit, swap)
+        except OSError:
+            os.rmdir(self.path)
+            raise
+
+    def _limit(self, limit, swap):
+        if self.version == 1:
+            if limit is not None:
+                _write(self._file("memory.limit_in_bytes"), limit)
+            if not swap:
+                _write(self._file("memory.swappiness"), 0)
+                if limit is not None and os.path.exists(self._file("memory.memsw.limit_in_bytes")):
+                    _write(self._file("memory.memsw.limit_in_bytes"), limit)
+        else:
+            if limit is not None:
+                _write(self._file("memory.max"), limit)
+            if not swap and os.path.exists(self._file("memory.swap.max")):
+                _write(self._file("memory.swap.max"), 0)
+
+    def _file(self, name):
+        return os.path.join(self.path, name)
+
+    @property
+    def prefix(self):
+        return ["/bin/sh", "-c", ENTER, self._file("cgroup.procs")]
+
+    def pids(self):
+        return [int(p) for p in _read(self._file("cgroup.procs")).split()]
+
+    def oom_kills(self):
+        name = "memory.oom_control" if self.version == 1 else "memory.events"
+        for line in _read(self._file(name)).splitlines():
+            key, value = line.split()
+            if key == "oom_kill":
+                return int(value)
+        return 0
+
+    def peak(self):
+        """Largest charge in bytes, page cache included; 0 where the kernel does not tell (v2 before 5.19)."""
+        name = "memory.max_usage_in_bytes" if self.version == 1 else "memory.peak"
+        return int(_read(self._file(name))) if os.path.exists(self._file(name)) else 0
+
+    def kill(self):
+        """Ends every process in the cage."""
+        for _ in range(200):
+            pids = self.pids()
+            if not pids:
+                return
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.02)
+
+    def close(self):
+        self.kill()
+        for _ in range(100):
+            try:
+                os.rmdir(self.path)
+                return
+            except FileNotFoundError:
+                return
+            except OSError:
+                time.sleep(0.02)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Result:
+    """How a command ended. status: exit status, 128 + n for a signal, as a shell would say."""
+
+    def __init__(self, **fields):
+        self.__dict__.update(fields)
+
+
+def run(argv, timeout, cage=None, env=None, cwd=None, keep=1 << 16, before_wait=None):
+    """Runs argv, hashing its stdout as it comes (nothing is stored, so no page
+    cache fills the cage); past the timeout what it started is killed."""
+    errors = tempfile.TemporaryFile()
+    began = time.monotonic()
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+                               env=env, cwd=cwd, start_new_session=True)
+    timed_out = threading.Event()
+
+    def expire():
+        timed_out.set()
+        if cage is not None:
+            cage.kill()
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    timer = threading.Timer(timeout, expire)
+    timer.start()
+    if before_wait is not None:
+        before_wait(process)
+    digest, size, head = hashlib.sha256(), 0, b""
+    try:
+        while True:
+            chunk = os.read(process.stdout.fileno(), 1 << 16)
+            if not chunk:
+                break
+            digest.update(chunk)
+            size += len(chunk)
+            if len(head) < keep:
+                head += chunk[:keep - len(head)]
+        _, wait_status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        expire()
+        os.wait4(process.pid, 0)
+        raise
+    finally:
+        timer.cancel()
+        process.stdout.close()
+    seconds = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(wait_status)
+    status = process.returncode if process.returncode >= 0 else 128 - process.returncode
+    errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4000))
+    tail = errors.read().decode(errors="replace")
+    errors.close()
+    return Result(status=status, digest=digest.hexdigest(), size=size, head=head, stderr=tail, seconds=seconds,
+                  rss_mib=usage.ru_maxrss / 1024, timed_out=timed_out.is_set(),
+                  oom_kills=cage.oom_kills() if cage is not None else 0,
+                  peak=cage.peak() if cage is not None else 0)
