@@ -23,6 +23,8 @@
  *    be allocated.
  * 3. A block never leaves its zone, and never holds a frame that is not
  *    online: such a frame has no FRAME_BUDDY, therefore merging stops there.
+ * 4. Only heads are written. Memory nobody uses costs the frame table, which
+ *    is populated on first touch, two or three frames for every 4 MiB.
  *
  * Cost: at most one step an order, and no scan. An order-0 allocation that
  * finds a block of order 0 touches the zone and two frames.
@@ -73,18 +75,20 @@ static void block_remove(struct zone *z, struct frame *f, unsigned order)
 }
 
 /* A frame as its new owner gets it: nothing of the last owner is left. */
-static void frame_hand_out(struct frame *f, unsigned order)
+static void frame_hand_out(struct frame *f, unsigned zone, unsigned order)
 {
 	f->flags = 0;
 	f->order = (uint8_t)order;
+	f->zone = (uint8_t)zone;
 	f->refs = 1;
 	f->private[0] = f->private[1] = 0;
 	f->swap.v = 0;
 }
 
 /* Takes a block out of a zone, whatever its watermarks; NULL if it has none that is large enough. */
-static struct frame *zone_take(struct zone *z, unsigned order)
+static struct frame *zone_take(struct phys *p, unsigned zone, unsigned order)
 {
+	struct zone *z = &p->zones[zone];
 	unsigned have = order;
 	struct frame *f;
 
@@ -99,7 +103,7 @@ static struct frame *zone_take(struct zone *z, unsigned order)
 		block_insert(z, f + (1u << have), have, false);
 	}
 	z->free -= 1u << order;
-	frame_hand_out(f, order);
+	frame_hand_out(f, zone, order);
 	return f;
 }
 
@@ -126,7 +130,7 @@ static struct frame *take_near(struct phys *p, unsigned node, unsigned order, en
 		if (z->free < floor_of(z, list[0], depth) + (1u << order))
 			continue;
 		*above = true;
-		f = zone_take(z, order);
+		f = zone_take(p, list[i], order);
 		if (likely(f != NULL))
 			return f;
 	}
@@ -206,8 +210,8 @@ static bool merge_likely(const struct phys *p, const struct zone *z, uint32_t pf
 
 static inline void block_free(struct phys *p, struct frame *f, unsigned order, bool last)
 {
-	struct zone *z = &p->zones[f->zone];
 	uint32_t pfn = frame_pfn(p, f).n;
+	struct zone *z = zone_of(p, pfn);
 
 	ASSERT(f->flags == 0);
 	DEBUG_ASSERT(order <= MAX_PAGE_ORDER && ALIGN_DOWN(pfn, 1u << order) == pfn && in_zone(z, pfn, order));
@@ -238,8 +242,9 @@ void buddy_free_last(struct phys *p, struct frame *f, unsigned order)
 
 void frame_split(struct phys *p, struct frame *f, unsigned order)
 {
-	(void)p;
+	unsigned zone = (unsigned)(zone_of(p, frame_pfn(p, f).n) - p->zones);
+
 	DEBUG_ASSERT(f->flags == 0);
 	for (uint32_t i = 0; i < 1u << order; i++)
-		frame_hand_out(&f[i], 0);
+		frame_hand_out(&f[i], zone, 0);
 }

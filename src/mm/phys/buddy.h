@@ -2,7 +2,22 @@
 #ifndef STW_MM_PHYS_BUDDY_H
 #define STW_MM_PHYS_BUDDY_H
 
+#include "base/assert.h"
 #include "mm/phys/phys.h"
+
+/*
+ * The zone that holds a frame. By range, not by frame->zone: that would have
+ * to be written into every frame of the machine when it comes online.
+ */
+static inline struct zone *zone_of(struct phys *p, uint32_t pfn)
+{
+	for (unsigned i = 0; i < p->nr_zones; i++) {
+		if (pfn - p->zones[i].start.n < p->zones[i].spanned)
+			return &p->zones[i];
+	}
+	ASSERT(!"frame in no zone");
+	return NULL;
+}
 
 /*
  * As frame_free, but the block is put where it is taken last: memory that has

@@ -38,7 +38,7 @@ enum frame_flag {
 struct frame {
 	uint16_t flags;              /* [m] enum frame_flag */
 	uint8_t order;               /* [o] of the block that this frame heads */
-	uint8_t zone;                /* index into phys->zones; constant once online */
+	uint8_t zone;                /* index into phys->zones; set in a frame that is handed out, by itself or as a block's head */
 	uint32_t refs;               /* [m] users of the content; 0 when free */
 	TAILQ_ENTRY(frame) link;     /* [o] free list, slab list, LRU list */
 	union {

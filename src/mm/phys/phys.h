@@ -38,6 +38,7 @@ struct zone {
 	uint32_t spanned; /* frames of the zone's range */
 	uint32_t managed; /* of them online: memory that the manager may use */
 	uint32_t free;
+	uint32_t offline; /* frames marked FRAME_OFFLINE: online once, taken out since */
 	struct free_area area[NR_ORDERS];
 	uint16_t reserve_ratio;                    /* as configured; 0 none */
 	uint32_t wmark[NR_WMARK];                  /* frames */

@@ -25,8 +25,9 @@
  * Every zone has a direct map here: there is no HIGHMEM and no MOVABLE zone,
  * and with that no exception in the formulas.
  *
- * Hot-add. All memory arrives by phys_online, in runs of any size; a frame
- * that has never been online is all zeroes and is not written to before.
+ * Hot-add. All memory arrives by phys_online, in runs of any size, which
+ * become the largest aligned blocks that fit. Only their heads are written to:
+ * the cost grows with the number of blocks, not of frames.
  */
 #include <errno.h>
 #include <string.h>
@@ -50,11 +51,6 @@ static uint32_t int_sqrt(uint64_t x)
 			root |= bit;
 	}
 	return (uint32_t)root;
-}
-
-static uint64_t zone_end(const struct zone *z)
-{
-	return (uint64_t)z->start.n + z->spanned;
 }
 
 static uint32_t min_free_kbytes(uint64_t managed)
@@ -241,16 +237,6 @@ int phys_init(struct phys *p, void *direct_map, struct frame *frames, uint32_t n
 	return 0;
 }
 
-static unsigned zone_index_of(const struct phys *p, pfn_t pfn)
-{
-	for (unsigned i = 0; i < p->nr_zones; i++) {
-		if (pfn.n >= p->zones[i].start.n && pfn.n < zone_end(&p->zones[i]))
-			return i;
-	}
-	ASSERT(!"frame in no zone");
-	return 0;
-}
-
 /* The order of the largest block that starts at pfn and has at most n frames. */
 static unsigned order_at(uint32_t pfn, uint32_t n)
 {
@@ -260,22 +246,36 @@ static unsigned order_at(uint32_t pfn, uint32_t n)
 	return MIN(MIN(fits, aligned), MAX_PAGE_ORDER);
 }
 
+static inline bool range_is_offline(const struct phys *p, uint32_t pfn, uint32_t n)
+{
+	for (; n > 0; pfn++, n--) {
+		if ((p->frames[pfn].flags & ~FRAME_OFFLINE) != 0 || p->frames[pfn].refs != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Frames that were taken out carry a mark; frames that are new are zeroes and are not looked at. */
+static void clear_offline(struct phys *p, struct zone *z, uint32_t pfn, uint32_t n)
+{
+	for (; z->offline > 0 && n > 0; pfn++, n--) {
+		if (p->frames[pfn].flags & FRAME_OFFLINE) {
+			p->frames[pfn].flags = 0;
+			z->offline--;
+		}
+	}
+}
+
 void phys_online(struct phys *p, pfn_t start, uint32_t n)
 {
 	if (n == 0)
 		return;
 
-	unsigned index = zone_index_of(p, start);
-	struct zone *z = &p->zones[index];
+	struct zone *z = zone_of(p, start.n);
 
-	ASSERT((uint64_t)start.n + n <= zone_end(z) && n <= z->spanned - z->managed);
-	for (uint32_t i = 0; i < n; i++) {
-		struct frame *f = &p->frames[start.n + i];
-
-		ASSERT((f->flags & ~FRAME_OFFLINE) == 0 && f->refs == 0);
-		f->flags = 0;
-		f->zone = (uint8_t)index;
-	}
+	ASSERT((uint64_t)start.n + n <= (uint64_t)z->start.n + z->spanned && n <= z->spanned - z->managed);
+	DEBUG_ASSERT(range_is_offline(p, start.n, n));
+	clear_offline(p, z, start.n, n);
 	z->managed += n;
 	for (uint32_t pfn = start.n; n > 0;) {
 		unsigned order = order_at(pfn, n);
@@ -291,12 +291,14 @@ void phys_offline(struct phys *p, struct frame **frames, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		struct frame *f = frames[i];
+		struct zone *z = zone_of(p, frame_pfn(p, f).n);
 
 		ASSERT(f->flags == 0);
 		f->flags = FRAME_OFFLINE;
 		f->order = 0;
 		f->refs = 0;
-		p->zones[f->zone].managed--;
+		z->managed--;
+		z->offline++;
 	}
 	phys_setup_watermarks(p);
 }

@@ -103,6 +103,7 @@ static void try_alloc(struct rand *r)
 	assert_int_equal(pfn % (1u << order), 0);
 	assert_int_equal(f->refs, 1);
 	assert_int_equal(f->flags, 0);
+	assert_int_equal(f->zone, pfn >= p.zones[1].start.n);
 	paint(pfn, 1u << order, FREE, USED);
 	remember(pfn, order);
 }
@@ -126,6 +127,7 @@ static void free_one(struct rand *r)
 		frame_split(&p, &frames[pfn], order);
 		for (uint32_t k = 0; k < 1u << order; k++) {
 			assert_int_equal(frames[pfn + k].refs, 1);
+			assert_int_equal(frames[pfn + k].zone, pfn >= p.zones[1].start.n);
 			remember(pfn + k, 0);
 		}
 	} else {

@@ -114,6 +114,22 @@ static void zonelists_go_by_distance_and_spread_equal_nodes(void **state)
 	assert_int_equal(p.zones[2].lowmem_reserve[1], 0);
 }
 
+static void of_equal_nodes_the_one_fewer_others_prefer_comes_first(void **state)
+{
+	const struct phys_zone_config zones[] = {
+		{ .name = "a", .node = 0, .start = { 0 }, .spanned = 16 },
+		{ .name = "b", .node = 1, .start = { 16 }, .spanned = 16 },
+		{ .name = "c", .node = 2, .start = { 32 }, .spanned = 16 },
+		{ .name = "d", .node = 3, .start = { 48 }, .spanned = 16 },
+	};
+	const uint8_t distance[] = { 10, 30, 20, 30, 30, 10, 20, 20, 20, 20, 10, 30, 30, 20, 30, 10 };
+
+	(void)state;
+	assert_int_equal(phys_init(&p, NULL, frames, 64, zones, 4, distance), 0);
+	check_list(0, "acbd");
+	check_list(1, "bdca"); /* c is node 0's first choice already */
+}
+
 static void a_node_without_memory_borrows_from_the_nearest(void **state)
 {
 	const struct phys_zone_config zones[] = {
@@ -284,6 +300,21 @@ static void frames_never_online_are_not_written_to(void **state)
 	phys_check(&p);
 }
 
+static void going_online_writes_to_the_heads_of_blocks_only(void **state)
+{
+	const struct phys_zone_config zone = { .name = "NORMAL", .spanned = 8192 };
+	unsigned written = 0;
+
+	(void)state;
+	memset(frames, 0, sizeof(frames));
+	assert_int_equal(phys_init(&p, NULL, frames, 8192, &zone, 1, NULL), 0);
+	phys_online(&p, (pfn_t){ 0 }, 8192);
+	for (unsigned i = 0; i < 8192; i++)
+		written += memcmp(&frames[i], &(struct frame){ 0 }, sizeof(frames[i])) != 0;
+	assert_int_equal(written, 8192 >> MAX_PAGE_ORDER);
+	phys_check(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,12 +322,14 @@ int main(void)
 		cmocka_unit_test(min_free_kbytes_grows_with_the_root_of_memory),
 		cmocka_unit_test(zones_that_overlap_or_leave_the_frame_table_are_refused),
 		cmocka_unit_test(zonelists_go_by_distance_and_spread_equal_nodes),
+		cmocka_unit_test(of_equal_nodes_the_one_fewer_others_prefer_comes_first),
 		cmocka_unit_test(a_node_without_memory_borrows_from_the_nearest),
 		cmocka_unit_test(each_depth_digs_exactly_to_its_mark),
 		cmocka_unit_test(fragmentation_above_low_wakes_nobody),
 		cmocka_unit_test(a_low_zone_keeps_its_reserve_from_those_content_with_a_higher_one),
 		cmocka_unit_test(memory_comes_and_goes_and_the_watermarks_follow),
 		cmocka_unit_test(frames_never_online_are_not_written_to),
+		cmocka_unit_test(going_online_writes_to_the_heads_of_blocks_only),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
