@@ -1,0 +1,35 @@
+/*
+ * What the preload library, the live engine and the tests say to the
+ * allocator. What programs call is in include/steward/malloc.h.
+ */
+#ifndef STW_MALLOC_CONTROL_H
+#define STW_MALLOC_CONTROL_H
+
+#include "malloc/pagesrc.h"
+
+/*
+ * Pages come from this source from now on (pagesrc_plain until the first
+ * call), and every page that is discarded at this moment is announced to it.
+ * The new source must be able to take back what the old one mapped. src has
+ * static lifetime.
+ */
+void malloc_set_source(const struct pagesrc *src);
+
+/* Calls fn for each run of pages that is discarded now. fn runs under arena locks: it must not allocate. */
+void malloc_each_discarded(void (*fn)(void *ctx, void *addr, size_t bytes), void *ctx);
+
+/*
+ * Around fork, in the forking thread. prepare takes the arenas so that the
+ * child finds them consistent; it waits for at most a second and never for the
+ * frame that a signal handler interrupted. What it could not get, the child
+ * leaves alone for good. Other threads may allocate and free while it is held.
+ * For pthread_atfork: register early.
+ */
+void malloc_fork_prepare(void);
+void malloc_fork_parent(void);
+void malloc_fork_child(void);
+
+/* Executes the laws of every arena. Aborts on a violation. Slow: tests. */
+void malloc_check(void);
+
+#endif

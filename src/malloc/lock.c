@@ -1,0 +1,54 @@
+#include "malloc/lock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SPINS 100
+
+static void cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+bool lock_timed(struct lock *l, uint64_t timeout_ns)
+{
+	for (int i = 0; i < SPINS; i++) {
+		if (!lock_is_held(l) && lock_try(l))
+			return true;
+		cpu_relax();
+	}
+
+	int saved_errno = errno;
+	uint64_t end = now_ns() + timeout_ns, now;
+	bool taken;
+
+	/* A sleeper takes the lock as 2: it cannot know whether it was the only one. */
+	while (!(taken = atomic_exchange_explicit(&l->word, 2, memory_order_acquire) == 0) && (now = now_ns()) < end) {
+		struct timespec left = { (time_t)((end - now) / 1000000000u), (long)((end - now) % 1000000000u) };
+
+		syscall(SYS_futex, &l->word, FUTEX_WAIT_PRIVATE, 2, &left, NULL, 0);
+	}
+	errno = saved_errno;
+	return taken;
+}
+
+void lock_wake(struct lock *l)
+{
+	int saved_errno = errno;
+
+	syscall(SYS_futex, &l->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	errno = saved_errno;
+}

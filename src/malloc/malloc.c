@@ -1,0 +1,334 @@
+/* The API: argument rules, errno, and which arena or mapping a call goes to. */
+#include "steward/malloc.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "malloc/arena.h"
+#include "malloc/control.h"
+
+#define API __attribute__((visibility("default")))
+
+/* mallopt's numbers are glibc's ABI. */
+#define OPT_MXFAST 1
+#define OPT_TRIM_THRESHOLD (-1)
+#define OPT_TOP_PAD (-2)
+#define OPT_MMAP_THRESHOLD (-3)
+#define OPT_MMAP_MAX (-4)
+#define OPT_CHECK_ACTION (-5)
+#define OPT_PERTURB (-6)
+#define OPT_ARENA_TEST (-7)
+#define OPT_ARENA_MAX (-8)
+#define MXFAST_MAX 160
+
+struct malloc_params params = {
+	.mmap_threshold = 128 * KIB,
+	.trim_threshold = 128 * KIB,
+	.top_pad = 128 * KIB,
+	.maps_max = 65536,
+};
+
+static _Atomic(const struct pagesrc *) current_source = &pagesrc_plain;
+
+const struct pagesrc *source(void)
+{
+	return atomic_load_explicit(&current_source, memory_order_acquire);
+}
+
+void source_set(const struct pagesrc *src)
+{
+	atomic_store_explicit(&current_source, src, memory_order_release);
+}
+
+/* size: chunk size. The block is aligned to align and usable for size - CHUNK_OVERHEAD bytes. */
+static struct chunk *alloc_in(struct arena *a, size_t size, size_t align, uintptr_t *fresh)
+{
+	size_t want = align > CHUNK_ALIGN ? size + align + CHUNK_MIN : size;
+	struct chunk *c = arena_alloc(a, want, fresh);
+
+	return c != NULL && align > CHUNK_ALIGN ? arena_align(a, c, align, size) : c;
+}
+
+static struct chunk *grow_and_alloc(struct arena *a, size_t size, size_t align, uintptr_t *fresh)
+{
+	return arena_grow(a, size + (align > CHUNK_ALIGN ? align + CHUNK_MIN : 0)) ?
+		       alloc_in(a, size, align, fresh) : NULL;
+}
+
+static struct chunk *alloc_mapped(size_t size, size_t align, uintptr_t *fresh)
+{
+	struct chunk *c = mapped_alloc(size, align);
+
+	if (c != NULL)
+		*fresh = (uintptr_t)chunk_mem(c);
+	return c;
+}
+
+/*
+ * The steps of arena.c, and when an arena cannot grow: the main arena, for brk
+ * may still have what mappings lack, and at last a mapping of any size.
+ */
+static struct chunk *alloc_chunk(size_t size, size_t align, uintptr_t *fresh)
+{
+	bool big = size >= param_get(&params.mmap_threshold);
+	struct arena *a = arena_acquire();
+	struct chunk *c = NULL;
+
+	if (a != NULL) {
+		c = alloc_in(a, size, align, fresh);
+		if (c == NULL && !big)
+			c = grow_and_alloc(a, size, align, fresh);
+		arena_unlock(a);
+	}
+	if (c == NULL && big)
+		c = alloc_mapped(size, align, fresh);
+	if (c == NULL && (big || a != &main_arena) && arena_lock(&main_arena)) {
+		c = alloc_in(&main_arena, size, align, fresh);
+		if (c == NULL)
+			c = grow_and_alloc(&main_arena, size, align, fresh);
+		arena_unlock(&main_arena);
+	}
+	if (c == NULL && !big)
+		c = alloc_mapped(size, align, fresh);
+	return c;
+}
+
+/* Clears what is not known to be zero. */
+static void clear(const struct chunk *c, uintptr_t fresh)
+{
+	uintptr_t mem = (uintptr_t)chunk_mem(c), end = mem + chunk_usable(c);
+
+	if (fresh > mem)
+		memset((void *)mem, 0, MIN(fresh, end) - mem);
+}
+
+static void *allocate(size_t bytes, size_t align, bool zeroed)
+{
+	uintptr_t fresh = UINTPTR_MAX;
+	struct chunk *c = NULL;
+
+	if (likely(bytes <= PTRDIFF_MAX && align <= PTRDIFF_MAX - bytes))
+		c = alloc_chunk(chunk_request(bytes), align, &fresh);
+	if (unlikely(c == NULL)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+
+	uint8_t perturb = atomic_load_explicit(&params.perturb, memory_order_relaxed);
+
+	if (zeroed)
+		clear(c, fresh);
+	else if (unlikely(perturb != 0))
+		memset(chunk_mem(c), perturb ^ 0xff, chunk_usable(c));
+	return chunk_mem(c);
+}
+
+API void *stw_malloc(size_t bytes)
+{
+	return allocate(bytes, CHUNK_ALIGN, false);
+}
+
+API void *stw_calloc(size_t n, size_t bytes)
+{
+	size_t total;
+
+	if (unlikely(__builtin_mul_overflow(n, bytes, &total)))
+		total = SIZE_MAX;
+	return allocate(total, CHUNK_ALIGN, true);
+}
+
+/* The chunk and its arena (NULL: a mapping of its own) of a block that a program hands in. */
+static struct chunk *owned_chunk(void *mem, const char *what, struct arena **a)
+{
+	struct chunk *c = mem_chunk(mem);
+	uintptr_t end;
+
+	if (unlikely((uintptr_t)mem % CHUNK_ALIGN != 0))
+		misuse(what, mem);
+	*a = arena_of(c, &end);
+	if (*a == NULL && unlikely(!mapped_valid(c)))
+		misuse(what, mem);
+	return c;
+}
+
+API void stw_free(void *mem)
+{
+	struct arena *a;
+
+	if (mem == NULL)
+		return;
+
+	struct chunk *c = owned_chunk(mem, "free of an invalid pointer", &a);
+
+	if (a == NULL)
+		mapped_free(c);
+	else
+		arena_free_remote(a, c);
+}
+
+/* True: done in place. */
+static bool resize_in_place(struct arena *a, struct chunk *c, size_t size)
+{
+	bool done = true;
+
+	if (!arena_lock(a))
+		return chunk_size(c) >= size;
+	if (chunk_size(c) < size)
+		done = arena_expand(a, c, size);
+	else
+		arena_shrink(a, c, size);
+	arena_unlock(a);
+	return done;
+}
+
+API void *stw_realloc(void *mem, size_t bytes)
+{
+	struct arena *a;
+
+	if (mem == NULL)
+		return stw_malloc(bytes);
+
+	struct chunk *c = owned_chunk(mem, "realloc of an invalid pointer", &a);
+
+	if (bytes == 0) {
+		stw_free(mem);
+		return NULL;
+	}
+	if (unlikely(bytes > PTRDIFF_MAX)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	if (a == NULL) {
+		struct chunk *resized = mapped_resize(c, chunk_request(bytes));
+
+		if (resized != NULL)
+			return chunk_mem(resized);
+	} else if (resize_in_place(a, c, chunk_request(bytes))) {
+		return mem;
+	}
+
+	size_t old = chunk_usable(c);
+	void *copy = stw_malloc(bytes);
+
+	if (copy == NULL)
+		return NULL;
+	memcpy(copy, mem, MIN(old, bytes));
+	stw_free(mem);
+	return copy;
+}
+
+static bool power_of_two(size_t n)
+{
+	return n != 0 && (n & (n - 1)) == 0;
+}
+
+API void *stw_aligned_alloc(size_t align, size_t bytes)
+{
+	if (!power_of_two(align)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return allocate(bytes, MAX(align, CHUNK_ALIGN), false);
+}
+
+API void *stw_memalign(size_t align, size_t bytes)
+{
+	if (align > SIZE_MAX / 2 + 1) {
+		errno = EINVAL;
+		return NULL;
+	}
+	if (align <= CHUNK_ALIGN)
+		align = CHUNK_ALIGN;
+	else if (!power_of_two(align))
+		align = (size_t)1 << (64 - __builtin_clzll(align));
+	return allocate(bytes, align, false);
+}
+
+API int stw_posix_memalign(void **mem, size_t align, size_t bytes)
+{
+	int saved_errno = errno;
+
+	if (!power_of_two(align) || align % sizeof(void *) != 0)
+		return EINVAL;
+
+	void *p = allocate(bytes, MAX(align, CHUNK_ALIGN), false);
+
+	errno = saved_errno;
+	if (p == NULL)
+		return ENOMEM;
+	*mem = p;
+	return 0;
+}
+
+API void *stw_valloc(size_t bytes)
+{
+	return allocate(bytes, PAGE_SIZE, false);
+}
+
+API void *stw_pvalloc(size_t bytes)
+{
+	return allocate(bytes > PTRDIFF_MAX ? bytes : ALIGN_UP(bytes, PAGE_SIZE), PAGE_SIZE, false);
+}
+
+API size_t stw_malloc_usable_size(void *mem)
+{
+	struct arena *a;
+
+	return mem != NULL ? chunk_usable(owned_chunk(mem, "malloc_usable_size of an invalid pointer", &a)) : 0;
+}
+
+API int stw_malloc_trim(size_t pad)
+{
+	int done = 0;
+
+	for (unsigned i = 0; i < ARENAS_MAX; i++) {
+		struct arena *a = arena_nth(i);
+
+		if (a == NULL || !arena_lock(a))
+			continue;
+		done |= arena_trim(a, pad) | arena_purge(a);
+		arena_unlock(a);
+	}
+	return done;
+}
+
+static void set(_Atomic size_t *param, int value)
+{
+	atomic_store_explicit(param, (size_t)(long)value, memory_order_relaxed);
+}
+
+API int stw_mallopt(int param, int value)
+{
+	switch (param) {
+	case OPT_TRIM_THRESHOLD:
+		set(&params.trim_threshold, value); /* -1: never */
+		break;
+	case OPT_TOP_PAD:
+		if (value < 0)
+			return 0;
+		set(&params.top_pad, value);
+		break;
+	case OPT_MMAP_THRESHOLD:
+		if (value < 0 || (size_t)value > MMAP_THRESHOLD_MAX)
+			return 0;
+		set(&params.mmap_threshold, value);
+		break;
+	case OPT_MMAP_MAX:
+		set(&params.maps_max, MAX(value, 0));
+		break;
+	case OPT_ARENA_MAX:
+		if (value <= 0)
+			return 0;
+		set(&params.arenas_max, value);
+		return 1;
+	case OPT_PERTURB:
+		params.perturb = (uint8_t)value;
+		return 1;
+	case OPT_MXFAST:
+		return value >= 0 && value <= MXFAST_MAX; /* accepted: there are no fast bins */
+	default:
+		return 1; /* as glibc does for numbers that it does not know */
+	}
+	params.fixed_thresholds = true;
+	return 1;
+}

@@ -1,0 +1,31 @@
+/*
+ * A source of pages that believes nothing: a reserved range of addresses with
+ * one state a page. A discarded page is inaccessible until it is revived and
+ * comes back full of garbage; every call must fit the state of its pages, or
+ * the test program aborts.
+ */
+#ifndef STW_TESTS_MALLOC_TESTSRC_H
+#define STW_TESTS_MALLOC_TESTSRC_H
+
+#include "malloc/pagesrc.h"
+
+extern const struct pagesrc testsrc;
+
+/* The n-th map, remap or growing extend from now fails (1: the next), then all while `forever`. 0: none. */
+void testsrc_fail(uint64_t nth, bool forever);
+/* True if the armed failure came. */
+bool testsrc_failed(void);
+
+/* Somebody else moves the break, if there is one left. */
+void testsrc_steal_break(size_t bytes);
+/* From now on extend gives nothing. */
+void testsrc_refuse_break(void);
+
+/* The discarded pages are exactly those that the allocator believes discarded. */
+void testsrc_check_discarded(void);
+
+/* Pages handed out and not taken back; those among them that are discarded. */
+size_t testsrc_pages(void);
+size_t testsrc_discarded(void);
+
+#endif
