@@ -322,6 +322,9 @@ static void a_double_free_is_caught_also_inside_a_merged_block(void **state)
 	struct frame *f;
 
 	(void)state;
+#ifndef STW_DEBUG
+	skip(); /* without DEBUG_ASSERT only the head of a free block is recognised */
+#endif
 	phys_online(&p, (pfn_t){ 1280 }, 32);
 	f = frame_alloc(&p, 0, 1, ALLOC_RESERVE);
 	frame_split(&p, f, 1);
@@ -349,9 +352,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_block_likely_to_merge_is_taken_last, make, drop),
 		cmocka_unit_test_setup_teardown(the_last_freed_frame_is_the_next_one_handed_out, make, drop),
 		cmocka_unit_test_setup_teardown(the_nth_allocation_fails_once_or_from_then_on, make, drop),
-#ifdef STW_DEBUG
 		cmocka_unit_test_setup_teardown(a_double_free_is_caught_also_inside_a_merged_block, make, drop),
-#endif
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
