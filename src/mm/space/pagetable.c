@@ -313,13 +313,12 @@ static size_t scan(const struct pagetable *pt, const pte_t *entries, unsigned le
 	return i;
 }
 
-/* The first page at or after vpn that slot i (or, past the last slot, the end) of vpn's node at this level begins at. */
-static vpn_t at_slot(const struct pagetable *pt, unsigned level, vpn_t vpn, size_t i)
+/* The first page of slot i of vpn's node at this level; of the node behind it when i is past the last slot. */
+static vpn_t slot_start(const struct pagetable *pt, unsigned level, vpn_t vpn, size_t i)
 {
 	unsigned top = pt->shift[level] + pt->width[level];
-	uint64_t base = vpn.n >> top << top;
 
-	return (vpn_t){ MAX(vpn.n, base + ((uint64_t)i << pt->shift[level])) };
+	return (vpn_t){ (vpn.n >> top << top) + ((uint64_t)i << pt->shift[level]) };
 }
 
 bool pt_next(struct pagetable *pt, vpn_t from, vpn_t end, vpn_t *at, pte_t *pte)
@@ -339,7 +338,7 @@ bool pt_next(struct pagetable *pt, vpn_t from, vpn_t end, vpn_t *at, pte_t *pte)
 		/* level is where v's way ends: at a leaf, or at a node whose slot for v is empty. */
 		size_t i = scan(pt, entries, level, slot_of(pt, level, v));
 
-		v = at_slot(pt, level, v, i);
+		v = slot_start(pt, level, v, i);
 		if (level > 0 || i == slots(pt, 0))
 			continue;
 		if (v.n >= end.n)

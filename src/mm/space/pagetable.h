@@ -51,7 +51,10 @@ pte_t pt_get(struct pagetable *pt, vpn_t vpn);
  * replacing an entry that is not none cannot fail. Otherwise -ENOMEM. vpn must be in the table's range.
  */
 int pt_set(struct pagetable *pt, vpn_t vpn, pte_t pte);
-/* Makes sure that pt_set in [start, end) cannot fail until the next pt_set to none in a leaf touched by it. -ENOMEM (nothing changed). */
+/*
+ * Makes sure that pt_set in [start, end) cannot fail until the next pt_set to none in a leaf touched by it. A leaf
+ * that stays empty is given back by pt_set of none anywhere in it. -ENOMEM (nothing changed).
+ */
 int pt_reserve(struct pagetable *pt, vpn_t start, vpn_t end);
 /* Finds the first entry in [from, end) that is not none. False when there is none. */
 bool pt_next(struct pagetable *pt, vpn_t from, vpn_t end, vpn_t *at, pte_t *pte);

@@ -47,14 +47,15 @@ _Static_assert(sizeof(struct vma_stream) <= 32, "eight of them stand in every ar
  * largest gap below any area of the tree under it.
  */
 struct vma {
-	vpn_t start, end;    /* [start, end) */
-	uint32_t flags;      /* enum vma_flag */
-	uint8_t doubt;       /* readahead.c's: proofs that a stream needs here beyond the usual */
-	struct vm_file *file;
-	uint64_t pgoff;      /* file: page offset of start; anonymous: start's vpn when it was made */
-	TAILQ_ENTRY(vma) link;
+	/* What a search reads stands side by side. */
+	vpn_t start, end;     /* [start, end) */
 	RB_ENTRY(vma) node;
 	uint64_t subtree_gap; /* pages between an area and the one before it, the largest in this subtree */
+	uint32_t flags;       /* enum vma_flag */
+	uint8_t doubt;        /* readahead.c's: proofs that a stream needs here beyond the usual */
+	TAILQ_ENTRY(vma) link;
+	struct vm_file *file;
+	uint64_t pgoff;       /* file: page offset of start; anonymous: start's vpn when it was made */
 	struct vma_stream streams[VMA_STREAMS];
 };
 

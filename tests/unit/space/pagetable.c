@@ -342,6 +342,17 @@ static void after_reserve_set_cannot_fail(void **state)
 	memory_end(&w.mem);
 }
 
+static void an_unused_reservation_can_be_given_back(void **state)
+{
+	(void)state;
+	world_make(&geometries[0], 256, 1);
+	assert_int_equal(pt_reserve(&w.pt, (vpn_t){ 1000 }, (vpn_t){ 1010 }), 0);
+	assert_int_equal(w.pt.nr_nodes, 4);
+	assert_int_equal(pt_set(&w.pt, (vpn_t){ 1003 }, pte_none()), 0);
+	assert_int_equal(w.pt.nr_nodes, 0);
+	memory_end(&w.mem);
+}
+
 static void a_failed_reserve_changes_nothing(void **state)
 {
 	vpn_t held = { 0x10000 };
@@ -423,6 +434,7 @@ int main(void)
 		cmocka_unit_test(impossible_geometries_are_refused),
 		cmocka_unit_test(a_failed_set_changes_nothing),
 		cmocka_unit_test(after_reserve_set_cannot_fail),
+		cmocka_unit_test(an_unused_reservation_can_be_given_back),
 		cmocka_unit_test(a_failed_reserve_changes_nothing),
 		cmocka_unit_test(a_fault_is_answered_out_of_the_reserve),
 		cmocka_unit_test(an_entry_is_of_exactly_one_kind),

@@ -331,6 +331,23 @@ static void a_moving_border_needs_no_memory(void **state)
 	world_end();
 }
 
+static void only_a_hole_needs_memory_to_be_made(void **state)
+{
+	(void)state;
+	world_make(256, 1);
+	insert(0, 100, VMA_READ);
+	insert(200, 300, VMA_READ);
+	starve(0);
+	assert_int_equal(vma_remove(&w.set, (vpn_t){ 0 }, (vpn_t){ 10 }), 0);
+	assert_int_equal(vma_remove(&w.set, (vpn_t){ 90 }, (vpn_t){ 210 }), 0);
+	assert_int_equal(vma_remove(&w.set, (vpn_t){ 40 }, (vpn_t){ 50 }), -ENOMEM);
+	assert_int_equal(w.set.pages, 80 + 90);
+	assert_int_equal(vma_find(&w.set, (vpn_t){ 10 })->pgoff, 10);
+	assert_int_equal(vma_find(&w.set, (vpn_t){ 210 })->pgoff, 210);
+	feed();
+	world_end();
+}
+
 static void a_moved_area_merges_only_where_it_continues(void **state)
 {
 	(void)state;
@@ -412,6 +429,7 @@ int main(void)
 		cmocka_unit_test(without_memory_nothing_changes),
 		cmocka_unit_test(insert_merges_with_both_neighbours),
 		cmocka_unit_test(a_moving_border_needs_no_memory),
+		cmocka_unit_test(only_a_hole_needs_memory_to_be_made),
 		cmocka_unit_test(a_moved_area_merges_only_where_it_continues),
 		cmocka_unit_test(a_split_leaves_the_streams_with_the_left_part),
 		cmocka_unit_test(gaps_are_found_among_many_areas),
