@@ -60,13 +60,13 @@ struct geometry {
 };
 
 static const struct geometry geometries[] = {
-	{ "x86-64", 4, { 9, 9, 9, 9 }, 1 },
-	{ "five levels", 5, { 9, 9, 9, 9, 9 }, 1 },
-	{ "three levels, PAE", 3, { 9, 9, 2 }, 1 },
-	{ "two levels of 10", 2, { 10, 10 }, 1 },
+	{ "x86-64", 4, { 9, 9, 9, 9 }, 6 },
+	{ "five levels", 5, { 9, 9, 9, 9, 9 }, 6 },
+	{ "three levels, PAE", 3, { 9, 9, 2 }, 6 },
+	{ "two levels of 10", 2, { 10, 10 }, 6 },
 	{ "one level of 2^20", 1, { 20 }, 300 },
 	{ "wide middle", 3, { 4, 13, 6 }, 16 },
-	{ "one bit a level", 5, { 1, 1, 1, 1, 1 }, 1 },
+	{ "one bit a level", 5, { 1, 1, 1, 1, 6 }, 1 },
 };
 
 static unsigned total_bits(const struct geometry *g)
