@@ -1,0 +1,309 @@
+/*
+ * Which memory limit holds for this process?
+ *
+ * /proc/self/cgroup names the group inside its hierarchy; /proc/self/mountinfo
+ * says where that hierarchy is mounted and which part of it. A limit of any
+ * ancestor holds too, so the walk goes from the own group up to the mount
+ * point and keeps the smallest:
+ *
+ *     mountinfo  … /docker/ab /sys/fs/cgroup/memory … - cgroup cgroup rw,memory
+ *                  └ root      └ mount point
+ *     cgroup     4:memory:/docker/ab/job
+ *                           └ path; below root: /job
+ *     walk       /sys/fs/cgroup/memory/job, /sys/fs/cgroup/memory
+ *
+ * In a container the path may lie outside of what is mounted ("/", "/../x", or
+ * the host's name for it). Then the mount point itself is the container's group.
+ * Ancestors above the mount point cannot be seen; version 1 tells their limit
+ * all the same (hierarchical_memory_limit in memory.stat), version 2 does not.
+ *
+ * Version 2 has two limits that matter: memory.max kills, memory.high stalls.
+ * A run above memory.high would be throttled to a crawl, so both count.
+ *
+ * Source: Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst,
+ * proc(5), cgroup_namespaces(7).
+ */
+#include "cli/cgroup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATH_SIZE 4096
+
+/* Version 1 writes "unlimited" as the largest multiple of a page below 2^63. */
+#define V1_UNLIMITED ((uint64_t)1 << 62)
+
+struct hierarchy {
+	bool member;           /* /proc/self/cgroup names it */
+	bool mounted;
+	bool inside;           /* the path lies below the mounted root */
+	char path[PATH_SIZE];  /* own group as /proc/self/cgroup has it */
+	char mount[PATH_SIZE]; /* mount point */
+	char below[PATH_SIZE]; /* own group below the mount point: "" or "/…" */
+};
+
+static void copy(char *dst, const char *src)
+{
+	size_t n = strnlen(src, PATH_SIZE - 1);
+
+	memcpy(dst, src, n);
+	dst[n] = '\0';
+}
+
+/* Has the comma-separated list the word? */
+static bool list_has(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (const char *p = list; p != NULL; p = strchr(p, ',')) {
+		if (*p == ',')
+			p++;
+		if (strncmp(p, word, n) == 0 && (p[n] == ',' || p[n] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+/* mountinfo writes blank, tab, newline and backslash as \ooo. In place. */
+static void unescape(char *s)
+{
+	char *out = s;
+
+	for (; *s != '\0'; s++) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
+		    s[3] >= '0' && s[3] <= '7') {
+			*out++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
+			s += 3;
+		} else {
+			*out++ = *s;
+		}
+	}
+	*out = '\0';
+}
+
+/* "4:memory:/path" and "0::/path". */
+static void parse_membership(char *line, struct hierarchy *v1, struct hierarchy *v2)
+{
+	char *controllers = strchr(line, ':');
+	char *path = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
+
+	if (path == NULL || path[1] != '/')
+		return;
+	*path++ = '\0';
+	controllers++;
+
+	struct hierarchy *h = NULL;
+	if (list_has(controllers, "memory"))
+		h = v1;
+	else if (*controllers == '\0' && strncmp(line, "0:", 2) == 0)
+		h = v2;
+	if (h == NULL || h->member)
+		return;
+	h->member = true;
+	copy(h->path, path);
+}
+
+/* What is left of path below root, or NULL if it lies outside. */
+static const char *path_below(const char *path, const char *root)
+{
+	size_t n = strcmp(root, "/") == 0 ? 0 : strlen(root);
+
+	if (strstr(path, "/..") != NULL || strncmp(path, root, n) != 0)
+		return NULL;
+	if (path[n] != '/' && path[n] != '\0')
+		return NULL;
+	return strcmp(path + n, "/") == 0 ? "" : path + n;
+}
+
+static void add_mount(struct hierarchy *h, const char *root, const char *mount)
+{
+	const char *below = path_below(h->path, root);
+
+	/* Of several mounts the first that shows the own group is taken. */
+	if (!h->member || h->inside || (h->mounted && below == NULL))
+		return;
+	h->mounted = true;
+	h->inside = below != NULL;
+	copy(h->mount, mount);
+	copy(h->below, below != NULL ? below : "");
+}
+
+/* "35 31 0:32 ROOT MOUNT OPTIONS [optional…] - FSTYPE SOURCE SUPER_OPTIONS" */
+static void parse_mount(char *line, struct hierarchy *v1, struct hierarchy *v2)
+{
+	char *dash = strstr(line, " - ");
+	char *field[5], *save = NULL;
+	char *type, *super;
+
+	if (dash == NULL)
+		return;
+	*dash = '\0';
+	for (unsigned i = 0; i < ARRAY_SIZE(field); i++) {
+		field[i] = strtok_r(i == 0 ? line : NULL, " ", &save);
+		if (field[i] == NULL)
+			return;
+	}
+	type = strtok_r(dash + 3, " ", &save);
+	if (type == NULL || strtok_r(NULL, " ", &save) == NULL)
+		return;
+	super = strtok_r(NULL, " ", &save);
+	unescape(field[3]);
+	unescape(field[4]);
+	if (strcmp(type, "cgroup2") == 0)
+		add_mount(v2, field[3], field[4]);
+	else if (strcmp(type, "cgroup") == 0 && super != NULL && list_has(super, "memory"))
+		add_mount(v1, field[3], field[4]);
+}
+
+static int each_line(const char *root, const char *name, struct hierarchy *v1, struct hierarchy *v2,
+		     void (*parse)(char *, struct hierarchy *, struct hierarchy *))
+{
+	char path[PATH_SIZE], *line = NULL;
+	size_t size = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s%s", root, name);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return -errno;
+	while (getline(&line, &size, f) > 0) {
+		line[strcspn(line, "\n")] = '\0';
+		parse(line, v1, v2);
+	}
+	free(line);
+	fclose(f);
+	return 0;
+}
+
+/* A file with one number, or the number after key in a file of "key number" lines. */
+static bool read_number(const char *path, const char *key, uint64_t *value)
+{
+	char line[256];
+	bool found = false;
+	FILE *f = fopen(path, "re");
+
+	if (f == NULL)
+		return false;
+	while (!found && fgets(line, sizeof(line), f) != NULL) {
+		const char *p = line;
+		char *end;
+
+		if (key != NULL) {
+			size_t n = strlen(key);
+
+			if (strncmp(p, key, n) != 0 || p[n] != ' ')
+				continue;
+			p += n + 1;
+		}
+		errno = 0;
+		*value = strtoull(p, &end, 10);
+		found = *p >= '0' && *p <= '9' && errno == 0 && (*end == '\n' || *end == '\0');
+		if (key == NULL)
+			break;
+	}
+	fclose(f);
+	return found;
+}
+
+/* One directory of the walk: the longest name below it still fits. */
+struct level {
+	char dir[3 * PATH_SIZE];
+	size_t len;
+};
+
+static const char *level_file(struct level *l, const char *name)
+{
+	snprintf(l->dir + l->len, sizeof(l->dir) - l->len, "/%s", name);
+	return l->dir;
+}
+
+/* Takes the limit in a file of this level if it is the tightest so far. */
+static void take_limit(struct cgroup_memory *out, struct level *l, size_t root_len, const char *name,
+		       const char *key, const char *usage)
+{
+	uint64_t limit;
+
+	if (!read_number(level_file(l, name), key, &limit) || limit >= V1_UNLIMITED || limit >= out->limit)
+		return;
+	out->limit = limit;
+	snprintf(out->file, sizeof(out->file), "%s", l->dir + root_len);
+	if (!read_number(level_file(l, usage), NULL, &out->usage))
+		out->usage = 0;
+}
+
+static void read_level_v1(struct cgroup_memory *out, struct level *l, size_t root_len)
+{
+	uint64_t memory, both;
+
+	take_limit(out, l, root_len, "memory.limit_in_bytes", NULL, "memory.usage_in_bytes");
+	/* Only tighter than all files seen if an invisible ancestor sets it. */
+	take_limit(out, l, root_len, "memory.stat", "hierarchical_memory_limit", "memory.usage_in_bytes");
+	/* memsw limits memory and swap together. */
+	if (read_number(level_file(l, "memory.memsw.limit_in_bytes"), NULL, &both) && both < V1_UNLIMITED &&
+	    read_number(level_file(l, "memory.limit_in_bytes"), NULL, &memory))
+		out->swap_limit = MIN(out->swap_limit, both - MIN(both, memory));
+}
+
+static void read_level_v2(struct cgroup_memory *out, struct level *l, size_t root_len)
+{
+	uint64_t swap;
+
+	take_limit(out, l, root_len, "memory.max", NULL, "memory.current");
+	take_limit(out, l, root_len, "memory.high", NULL, "memory.current");
+	if (read_number(level_file(l, "memory.swap.max"), NULL, &swap))
+		out->swap_limit = MIN(out->swap_limit, swap);
+}
+
+/* From the own group up to the mount point. */
+static void walk(struct cgroup_memory *out, const char *root, const struct hierarchy *h, int version)
+{
+	struct level l;
+	size_t top;
+
+	snprintf(l.dir, sizeof(l.dir), "%s%s", root, h->mount);
+	top = strlen(l.dir);
+	snprintf(l.dir + top, sizeof(l.dir) - top, "%s", h->below);
+	l.len = strlen(l.dir);
+	if (!read_number(level_file(&l, version == 1 ? "memory.usage_in_bytes" : "memory.current"), NULL, &out->usage))
+		out->usage = 0;
+	for (;;) {
+		if (version == 1)
+			read_level_v1(out, &l, strlen(root));
+		else
+			read_level_v2(out, &l, strlen(root));
+		if (l.len <= top)
+			break;
+		do {
+			l.len--;
+		} while (l.len > top && l.dir[l.len] != '/');
+	}
+}
+
+int cgroup_memory_read(const char *root, struct cgroup_memory *out)
+{
+	/* Static: some 24 KiB that a launcher's stack need not keep. */
+	static struct hierarchy v1, v2;
+	int err;
+
+	v1.member = v1.mounted = v1.inside = false;
+	v2.member = v2.mounted = v2.inside = false;
+	*out = (struct cgroup_memory){ .limit = CGROUP_NO_LIMIT, .swap_limit = CGROUP_NO_LIMIT };
+
+	err = each_line(root, "/proc/self/cgroup", &v1, &v2, parse_membership);
+	if (err != 0)
+		return err;
+	err = each_line(root, "/proc/self/mountinfo", &v1, &v2, parse_mount);
+	if (err != 0)
+		return err;
+
+	/* The memory controller lives in one hierarchy: in a mix of both, version 1 has it. */
+	if (v1.mounted)
+		out->version = 1;
+	else if (v2.mounted)
+		out->version = 2;
+	if (out->version != 0)
+		walk(out, root, out->version == 1 ? &v1 : &v2, out->version);
+	return 0;
+}

@@ -1,0 +1,25 @@
+/* The memory limits that control groups put on this process: version 1, version 2, and the mix of both. */
+#ifndef STW_CLI_CGROUP_H
+#define STW_CLI_CGROUP_H
+
+#include "base/types.h"
+
+#define CGROUP_NO_LIMIT UINT64_MAX
+
+struct cgroup_memory {
+	int version;         /* 1 or 2; 0: no memory controller to be seen */
+	uint64_t limit;      /* bytes: the tightest of the hierarchy, or CGROUP_NO_LIMIT */
+	uint64_t usage;      /* bytes used in the group that sets the limit, else in the own group; 0 if unknown */
+	uint64_t swap_limit; /* bytes of kernel swap allowed, tightest of the hierarchy, or CGROUP_NO_LIMIT */
+	char file[512];      /* the file that sets the limit; empty without one */
+};
+
+/*
+ * Reads ROOT/proc/self/{cgroup,mountinfo} and the limit files they lead to.
+ * root is "" for this machine; tests pass a directory that looks like one.
+ * Whatever is missing or unreadable counts as "no limit". Returns 0, or
+ * -errno if /proc/self cannot be read at all.
+ */
+int cgroup_memory_read(const char *root, struct cgroup_memory *out);
+
+#endif

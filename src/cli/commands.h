@@ -1,0 +1,13 @@
+/* The subcommands, one file each. */
+#ifndef STW_CLI_COMMANDS_H
+#define STW_CLI_COMMANDS_H
+
+#include "cli/options.h"
+
+/* argv[0] is the name of the subcommand. Each returns the exit status of steward. */
+int run_main(int argc, char **argv);
+int doctor_main(int argc, char **argv);
+
+extern const struct option_set run_options, doctor_options;
+
+#endif

@@ -1,0 +1,193 @@
+#include "cli/json.h"
+
+#include <string.h>
+
+#include "base/fmt.h"
+#include "cli/msg.h"
+
+static void flush(struct json *j)
+{
+	if (j->err == 0)
+		j->err = write_all(j->fd, j->buf, j->len);
+	j->len = 0;
+}
+
+static void put(struct json *j, const char *text, size_t len)
+{
+	while (len > 0) {
+		size_t n = MIN(len, sizeof(j->buf) - j->len);
+
+		memcpy(j->buf + j->len, text, n);
+		j->len += n;
+		text += n;
+		len -= n;
+		if (j->len == sizeof(j->buf))
+			flush(j);
+	}
+}
+
+static void put_str(struct json *j, const char *text)
+{
+	put(j, text, strlen(text));
+}
+
+static void new_line(struct json *j)
+{
+	if (j->in_line)
+		return;
+	put_str(j, "\n");
+	for (unsigned i = 0; i < j->depth; i++)
+		put_str(j, "\t");
+}
+
+/* Length of the well-formed UTF-8 sequence at s (RFC 3629), 0 if there is none. */
+static unsigned utf8_len(const unsigned char *s)
+{
+	unsigned n, low = 0x80, high = 0xbf;
+
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] >= 0xc2 && s[0] <= 0xdf)
+		n = 2;
+	else if (s[0] >= 0xe0 && s[0] <= 0xef)
+		n = 3;
+	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
+		n = 4;
+	else
+		return 0;
+	/* No overlong forms, no surrogates, nothing above U+10FFFF. */
+	if (s[0] == 0xe0)
+		low = 0xa0;
+	else if (s[0] == 0xed)
+		high = 0x9f;
+	else if (s[0] == 0xf0)
+		low = 0x90;
+	else if (s[0] == 0xf4)
+		high = 0x8f;
+	if (s[1] < low || s[1] > high)
+		return 0;
+	for (unsigned i = 2; i < n; i++) {
+		if (s[i] < 0x80 || s[i] > 0xbf)
+			return 0;
+	}
+	return n;
+}
+
+static void put_string(struct json *j, const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	put_str(j, "\"");
+	while (*s != '\0') {
+		unsigned n = utf8_len(s);
+
+		if (n == 0) {
+			put_str(j, "\\ufffd");
+			n = 1;
+		} else if (*s < 0x20) {
+			char hex[8] = { '\\', 'u', '0', '0', (char)('0' + (*s >> 4)), "0123456789abcdef"[*s & 15] };
+
+			put(j, hex, 6);
+		} else {
+			if (*s == '"' || *s == '\\')
+				put_str(j, "\\");
+			put(j, (const char *)s, n);
+		}
+		s += n;
+	}
+	put_str(j, "\"");
+}
+
+/* Everything in front of a value: comma, line, key. */
+static void begin(struct json *j, const char *key)
+{
+	if (!j->first)
+		put_str(j, j->in_line ? ", " : ",");
+	j->first = false;
+	if (j->depth > 0)
+		new_line(j);
+	if (key != NULL) {
+		put_string(j, key);
+		put_str(j, ": ");
+	}
+}
+
+void json_init(struct json *j, int fd)
+{
+	*j = (struct json){ .fd = fd, .first = true };
+}
+
+int json_finish(struct json *j)
+{
+	put_str(j, "\n");
+	flush(j);
+	return j->err;
+}
+
+void json_object(struct json *j, const char *key)
+{
+	begin(j, key);
+	put_str(j, "{");
+	j->depth++;
+	j->first = true;
+}
+
+void json_object_end(struct json *j)
+{
+	j->depth--;
+	if (!j->first)
+		new_line(j);
+	put_str(j, "}");
+	j->first = false;
+}
+
+void json_array(struct json *j, const char *key)
+{
+	begin(j, key);
+	put_str(j, "[");
+	j->depth++;
+	j->first = true;
+	j->in_line = true;
+}
+
+void json_array_end(struct json *j)
+{
+	j->depth--;
+	put_str(j, "]");
+	j->first = false;
+	j->in_line = false;
+}
+
+void json_fixed(struct json *j, const char *key, uint64_t value, unsigned decimals)
+{
+	char text[32];
+	struct fmt f;
+
+	begin(j, key);
+	fmt_init(&f, text, sizeof(text));
+	fmt_fixed(&f, value, decimals);
+	put(j, text, f.len);
+}
+
+void json_u64(struct json *j, const char *key, uint64_t value)
+{
+	json_fixed(j, key, value, 0);
+}
+
+void json_bool(struct json *j, const char *key, bool value)
+{
+	begin(j, key);
+	put_str(j, value ? "true" : "false");
+}
+
+void json_null(struct json *j, const char *key)
+{
+	begin(j, key);
+	put_str(j, "null");
+}
+
+void json_string(struct json *j, const char *key, const char *value)
+{
+	begin(j, key);
+	put_string(j, value);
+}

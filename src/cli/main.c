@@ -1,0 +1,91 @@
+/* The steward command: a table of subcommands. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/msg.h"
+
+static int help_main(int argc, char **argv);
+static int version_main(int argc, char **argv);
+
+static const struct command {
+	const char *name;
+	int (*main)(int argc, char **argv);
+	const char *summary;
+	const struct option_set *options; /* NULL: takes none */
+} commands[] = {
+	{ "run", run_main, "run a program inside a memory budget", &run_options },
+	{ "doctor", doctor_main, "say what this machine and user allow", &doctor_options },
+	{ "help", help_main, "print this, or the help of a command", NULL },
+	{ "version", version_main, "print the version", NULL },
+};
+
+static const struct command *find(const char *name)
+{
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+		name = "help";
+	if (strcmp(name, "--version") == 0)
+		name = "version";
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static int unknown(const char *name)
+{
+	return msg_fail(EXIT_USAGE, name, "unknown command; see steward --help");
+}
+
+/* What was printed has arrived, or the exit status says that it has not. */
+static int finish_stdout(void)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return 0;
+	return msg_fail(1, "standard output", "%s; send it somewhere else", strerror(errno));
+}
+
+static int help_main(int argc, char **argv)
+{
+	if (argc > 2)
+		return msg_fail(EXIT_USAGE, argv[2], "one command at a time; steward help %s", argv[1]);
+	if (argc == 2) {
+		const struct command *c = find(argv[1]);
+
+		if (c == NULL)
+			return unknown(argv[1]);
+		if (c->options != NULL) {
+			options_help(c->options);
+			return finish_stdout();
+		}
+	}
+	printf("Usage: steward COMMAND [ARG…]\nRuns programs in less memory than they need.\n\n");
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+		printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+	printf("\nsteward COMMAND --help tells more, and so does man steward.\n");
+	return finish_stdout();
+}
+
+static int version_main(int argc, char **argv)
+{
+	if (argc > 1)
+		return msg_fail(EXIT_USAGE, argv[1], "version takes no argument; leave it out");
+	printf("steward " STW_VERSION "\n");
+	return finish_stdout();
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *c;
+	int status;
+
+	if (argc < 2)
+		return msg_fail(EXIT_USAGE, "command", "none given; see steward --help");
+	c = find(argv[1]);
+	if (c == NULL)
+		return unknown(argv[1]);
+	status = c->main(argc - 1, argv + 1);
+	return status == OPTIONS_HELP ? finish_stdout() : status;
+}

@@ -1,0 +1,77 @@
+#include "cli/options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/msg.h"
+
+void options_help(const struct option_set *o)
+{
+	printf("Usage: steward %s %s\n%s\n\n", o->command, o->usage, o->summary);
+	for (unsigned i = 0; i < o->nr; i++) {
+		const struct option_row *r = &o->rows[i];
+		char left[64];
+
+		snprintf(left, sizeof(left), "%c%c%s --%s%s%s", r->letter != '\0' ? '-' : ' ',
+			 r->letter != '\0' ? r->letter : ' ', r->letter != '\0' ? "," : " ", r->name,
+			 r->value != NULL ? " " : "", r->value != NULL ? r->value : "");
+		printf("  %-28s %s\n", left, r->help);
+	}
+	printf("  %-28s %s\n", "-h, --help", "print this and exit");
+}
+
+static int unknown(const struct option_set *o, const char *arg)
+{
+	return msg_fail(EXIT_USAGE, arg, "unknown option; see steward %s --help", o->command);
+}
+
+/* The row that arg ("--name", "--name=value", "-x") means, or NULL. *inline_value: behind the "=". */
+static const struct option_row *find(const struct option_set *o, const char *arg, const char **inline_value)
+{
+	bool is_long = arg[1] == '-';
+	size_t len = is_long ? strcspn(arg + 2, "=") : 1;
+
+	*inline_value = is_long && arg[2 + len] == '=' ? arg + 2 + len + 1 : NULL;
+	for (unsigned i = 0; i < o->nr; i++) {
+		const struct option_row *r = &o->rows[i];
+
+		if (is_long ? strlen(r->name) == len && strncmp(r->name, arg + 2, len) == 0 :
+			      r->letter == arg[1] && arg[2] == '\0')
+			return r;
+	}
+	return NULL;
+}
+
+int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, int *rest)
+{
+	int i, err;
+
+	for (i = 1; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
+		const struct option_row *r;
+		const char *value;
+
+		if (strcmp(argv[i], "--") == 0) {
+			i++;
+			break;
+		}
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+			options_help(o);
+			return OPTIONS_HELP;
+		}
+		r = find(o, argv[i], &value);
+		if (r == NULL)
+			return unknown(o, argv[i]);
+		if (r->value == NULL && value != NULL)
+			return msg_fail(EXIT_USAGE, argv[i], "--%s takes no value; leave it out", r->name);
+		if (r->value != NULL && value == NULL) {
+			if (i + 1 >= argc)
+				return msg_fail(EXIT_USAGE, argv[i], "its value is missing; write --%s %s", r->name, r->value);
+			value = argv[++i];
+		}
+		err = o->set(ctx, (unsigned)(r - o->rows), value);
+		if (err != 0)
+			return err;
+	}
+	*rest = i;
+	return 0;
+}

@@ -1,0 +1,36 @@
+/* Command-line options from a table: the same rows parse, print the help and are checked against the man pages. */
+#ifndef STW_CLI_OPTIONS_H
+#define STW_CLI_OPTIONS_H
+
+#include "base/types.h"
+
+struct option_row {
+	const char *name;  /* without "--" */
+	char letter;       /* '\0': no short form */
+	const char *value; /* what it takes, for the help; NULL: nothing */
+	const char *help;
+};
+
+struct option_set {
+	const char *command;  /* "run" */
+	const char *usage;    /* "[OPTION…] [--] COMMAND [ARG…]" */
+	const char *summary;  /* one sentence */
+	const struct option_row *rows;
+	unsigned nr;
+	/* Takes row's value (NULL for a flag); 0, or an exit status after having said why. */
+	int (*set)(void *ctx, unsigned row, const char *value);
+};
+
+#define OPTIONS_HELP (-1)
+
+/*
+ * Parses argv[1..] up to the first operand or past "--"; *rest is the index of
+ * the first operand. Returns 0, OPTIONS_HELP after having printed the help that
+ * was asked for, or the exit status after having said why.
+ */
+int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, int *rest);
+
+/* Prints the help to stdout. */
+void options_help(const struct option_set *o);
+
+#endif

@@ -1,0 +1,261 @@
+/*
+ * What will run, and can it be managed?
+ *
+ * The library gets in by LD_PRELOAD. The dynamic loader ignores that for
+ * programs that gain rights (AT_SECURE), and programs without a loader never
+ * look at it. Such a program would run outside of the budget without a word, so
+ * it is refused before it starts. The rules for AT_SECURE are those of
+ * security/commoncap.c: set-user-ID or set-group-ID to another real ID, or file
+ * capabilities for anybody but root; none of it counts on a nosuid mount or
+ * under no_new_privs.
+ *
+ * A file that can be executed and not read cannot be looked into; it is let through.
+ */
+#include "cli/program.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "cli/msg.h"
+
+#define SCRIPT_DEPTH 5 /* as many "#!" as the kernel follows (fs/exec.c) */
+
+/* 0 if path is a regular file that may be executed, else the errno that execve would give. */
+static int executable(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return errno;
+	if (!S_ISREG(st.st_mode))
+		return EACCES;
+	return access(path, X_OK) == 0 ? 0 : errno;
+}
+
+/* Searches $PATH; 0 or errno. A hit that cannot be executed is remembered, the search goes on. */
+static int search_path(const char *name, struct program *p)
+{
+	const char *dirs = getenv("PATH");
+	int err = ENOENT;
+
+	if (dirs == NULL)
+		dirs = "/bin:/usr/bin";
+	for (;;) {
+		int len = (int)strcspn(dirs, ":");
+		int n = snprintf(p->path, sizeof(p->path), "%.*s%s%s", len, dirs, len > 0 ? "/" : "", name);
+
+		if (n < (int)sizeof(p->path)) {
+			int e = executable(p->path);
+
+			if (e == 0)
+				return 0;
+			if (e == EACCES)
+				err = EACCES;
+		}
+		if (dirs[len] == '\0')
+			return err;
+		dirs += len + 1;
+	}
+}
+
+static bool gains_rights(int fd, const struct stat *st)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(fd, &fs) == 0 && (fs.f_flag & ST_NOSUID) != 0)
+		return false;
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
+		return false;
+	if ((st->st_mode & S_ISUID) != 0 && st->st_uid != getuid())
+		return true;
+	if ((st->st_mode & S_ISGID) != 0 && (st->st_mode & S_IXGRP) != 0 && st->st_gid != getgid())
+		return true;
+	return getuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0;
+}
+
+static int refuse(const char *path, const char *why)
+{
+	return msg_fail(EXIT_STEWARD, path, "%s", why);
+}
+
+static int damaged(const char *path)
+{
+	return msg_fail(EXIT_NOT_EXEC, path, "it is a damaged ELF file; build or install it again");
+}
+
+/* The loader is glibc's, for this machine? */
+static int check_loader(const char *path, int fd, const Elf64_Phdr *ph)
+{
+	char interp[256];
+	const char *base;
+
+	if (ph->p_filesz < 2 || ph->p_filesz > sizeof(interp) ||
+	    pread(fd, interp, ph->p_filesz, (off_t)ph->p_offset) != (ssize_t)ph->p_filesz ||
+	    interp[ph->p_filesz - 1] != '\0')
+		return damaged(path);
+	base = strrchr(interp, '/');
+	base = base != NULL ? base + 1 : interp;
+	if (strncmp(base, "ld-linux", strlen("ld-linux")) == 0)
+		return 0;
+	return msg_fail(EXIT_STEWARD, path,
+			"its loader %s is not glibc's, so Steward cannot manage it; run a build for glibc", interp);
+}
+
+static int check_elf(const char *path, int fd)
+{
+	Elf64_Ehdr eh;
+	struct stat st;
+
+	if (pread(fd, &eh, sizeof(eh), 0) != (ssize_t)sizeof(eh) || fstat(fd, &st) != 0)
+		return damaged(path);
+	if (eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_machine != EM_X86_64)
+		return refuse(path, "it is not a 64-bit x86 program, so Steward cannot manage it; run an x86-64 build of it");
+	if (gains_rights(fd, &st))
+		return refuse(path, "it gains rights when it starts (set-user-ID, set-group-ID or file capabilities), "
+				    "so Steward cannot manage it; run it as the user whose rights it needs");
+	if (eh.e_phentsize != sizeof(Elf64_Phdr))
+		return damaged(path);
+	for (unsigned i = 0; i < eh.e_phnum; i++) {
+		Elf64_Phdr ph;
+		off_t at = (off_t)(eh.e_phoff + i * sizeof(ph));
+
+		if (pread(fd, &ph, sizeof(ph), at) != (ssize_t)sizeof(ph))
+			return damaged(path);
+		if (ph.p_type == PT_INTERP)
+			return check_loader(path, fd, &ph);
+	}
+	return refuse(path, "it is statically linked, so Steward cannot manage it; run a dynamically linked build of it");
+}
+
+/* Takes the interpreter out of "#! /bin/sh -e\n"; false if there is none. */
+static bool script_interpreter(char *head, const char **interp)
+{
+	char *p = head + 2;
+
+	head[strcspn(head, "\n")] = '\0';
+	p += strspn(p, " \t");
+	p[strcspn(p, " \t")] = '\0';
+	*interp = p;
+	return *p != '\0';
+}
+
+static int check_interpreter(const char *path, const char *interp)
+{
+	switch (executable(interp)) {
+	case 0:
+		return 0;
+	case ENOENT:
+		return msg_fail(EXIT_NOT_FOUND, path, "its interpreter %s does not exist; correct its first line", interp);
+	default:
+		return msg_fail(EXIT_NOT_EXEC, path, "its interpreter %s cannot be executed; correct its first line",
+				interp);
+	}
+}
+
+/* Follows path to the ELF file behind it. shell is set if the first file has no magic at all. */
+static int check_image(const char *path, unsigned depth, bool *shell)
+{
+	char head[257];
+	const char *interp;
+	ssize_t n;
+	int fd, err;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, head, sizeof(head) - 1);
+	if (n < 0)
+		n = 0;
+	head[n] = '\0';
+	if (n >= SELFMAG && memcmp(head, ELFMAG, SELFMAG) == 0) {
+		err = check_elf(path, fd);
+		close(fd);
+		return err;
+	}
+	close(fd);
+
+	if (head[0] != '#' || head[1] != '!') {
+		if (depth > 0 || memchr(head, '\0', (size_t)n) != NULL)
+			return msg_fail(EXIT_NOT_EXEC, path, "it is neither a program nor a script; check the name");
+		*shell = true;
+		interp = "/bin/sh";
+	} else if (!script_interpreter(head, &interp) || depth >= SCRIPT_DEPTH) {
+		return msg_fail(EXIT_NOT_EXEC, path, "its \"#!\" line leads nowhere; correct its first line");
+	}
+	err = check_interpreter(path, interp);
+	return err != 0 ? err : check_image(interp, depth + 1, shell);
+}
+
+int program_find(const char *name, struct program *p)
+{
+	int err;
+
+	p->shell = false;
+	if (strchr(name, '/') != NULL) {
+		if (snprintf(p->path, sizeof(p->path), "%s", name) >= (int)sizeof(p->path))
+			err = ENAMETOOLONG;
+		else
+			err = executable(p->path);
+	} else {
+		err = name[0] != '\0' ? search_path(name, p) : ENOENT;
+	}
+	if (err == ENOENT || err == ENOTDIR || err == ENAMETOOLONG)
+		return msg_fail(EXIT_NOT_FOUND, name, "command not found; check the name%s",
+				strchr(name, '/') != NULL ? "" : " and PATH");
+	if (err != 0)
+		return msg_fail(EXIT_NOT_EXEC, name, "it cannot be executed (%s); check that it is a program and its mode",
+				strerror(err));
+	return check_image(p->path, 0, &p->shell);
+}
+
+/* LD_PRELOAD separates its entries by blanks and colons and knows no quoting. */
+static int usable_preload(const char *path)
+{
+	if (strpbrk(path, " :") != NULL)
+		return msg_fail(EXIT_STEWARD, path, "a path with a blank or colon cannot be preloaded; install Steward elsewhere");
+	return 0;
+}
+
+int program_preload(char *path, size_t size)
+{
+	static const char *const places[] = {
+		"/../preload/libsteward-preload.so",
+		"/../" STW_LIBDIR "/steward/libsteward-preload.so",
+		"/../lib/steward/libsteward-preload.so",
+		"/../lib/x86_64-linux-gnu/steward/libsteward-preload.so",
+	};
+	char exe[PATH_MAX], real[PATH_MAX], candidate[PATH_MAX + 128];
+	const char *forced = getenv("STEWARD_PRELOAD");
+	ssize_t n;
+
+	if (forced != NULL && forced[0] != '\0') {
+		if (realpath(forced, real) == NULL || access(real, R_OK) != 0)
+			return msg_fail(EXIT_STEWARD, "STEWARD_PRELOAD", "%s: %s; unset it or correct it", forced, strerror(errno));
+		snprintf(path, size, "%s", real);
+		return usable_preload(path);
+	}
+	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	if (n < 0)
+		return msg_fail(EXIT_STEWARD, "/proc/self/exe", "%s; mount /proc", strerror(errno));
+	exe[n] = '\0';
+	*strrchr(exe, '/') = '\0';
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		snprintf(candidate, sizeof(candidate), "%s%s", exe, places[i]);
+		if (realpath(candidate, real) == NULL || access(real, R_OK) != 0)
+			continue;
+		snprintf(path, size, "%s", real);
+		return usable_preload(path);
+	}
+	return msg_fail(EXIT_STEWARD, "libsteward-preload.so",
+			"it is not where %s expects it; install Steward again or set STEWARD_PRELOAD", exe);
+}

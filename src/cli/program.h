@@ -1,0 +1,26 @@
+/* The command of a run: where it is, and whether Steward's library can get into it. */
+#ifndef STW_CLI_PROGRAM_H
+#define STW_CLI_PROGRAM_H
+
+#include "base/types.h"
+
+struct program {
+	char path[4096]; /* what to execute */
+	bool shell;      /* a text without "#!": /bin/sh reads it, as execvp(3) has it */
+};
+
+/*
+ * Looks name up as execvp(3) does and follows its "#!" lines to the ELF file
+ * that will really run. Returns 0, or the exit status (125, 126, 127) after
+ * having said why.
+ */
+int program_find(const char *name, struct program *p);
+
+/*
+ * The path of libsteward-preload.so: $STEWARD_PRELOAD, else found relative to
+ * this executable (build tree, then installed). Returns 0, or EXIT_STEWARD
+ * after having said why.
+ */
+int program_preload(char *path, size_t size);
+
+#endif

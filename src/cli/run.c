@@ -1,0 +1,382 @@
+/*
+ * steward run: everything that can go wrong goes wrong before the command
+ * starts, in one line. Order: options, command, rights, budget, then the things
+ * that must be tidied up (ledger, --stats file), then the command.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/size.h"
+#include "cli/budget.h"
+#include "cli/commands.h"
+#include "cli/msg.h"
+#include "cli/probe.h"
+#include "cli/program.h"
+#include "cli/share.h"
+#include "cli/summary.h"
+#include "cli/supervise.h"
+#include "cli/watch.h"
+
+enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP_FILE_MAX, OPT_CODEC, OPT_VERBOSE, OPT_BASE_PATH, OPT_ENGAGE };
+
+struct run {
+	uint64_t ram_bytes;        /* 0: auto */
+	const char *ram_from;
+	const char *stats;         /* NULL: none */
+	char *stats_tmp;           /* NULL: stats is no regular file and is written directly */
+	int stats_fd;
+	bool file_max_given;
+	uint64_t file_max_bytes;
+	enum ledger_codec codec;
+	bool verbose;
+	bool base_path;
+	bool engage;
+	struct swap_dir swap;
+	struct program program;
+	struct share share;
+	struct watch watch;
+	struct watch_total total;
+	struct outcome outcome;
+};
+
+static const struct option_row rows[] = {
+	[OPT_RAM] = { "ram", '\0', "SIZE|auto", "budget: 128M, 1.5G, 2GiB; auto: the memory limit here" },
+	[OPT_STATS] = { "stats", '\0', "FILE", "write the summary as JSON to FILE" },
+	[OPT_SWAP_FILE_MAX] = { "swap-file-max", '\0', "SIZE", "cap of a process's swap file; 0: none" },
+	[OPT_CODEC] = { "codec", '\0', "lz4|zstd", "how pages are compressed (lz4)" },
+	[OPT_VERBOSE] = { "verbose", 'v', NULL, "say what was decided, print all counters" },
+	[OPT_BASE_PATH] = { "debug-base-path", '\0', NULL, "as if the kernel could not move pages" },
+	[OPT_ENGAGE] = { "debug-engage", '\0', NULL, "manage the memory from the start" },
+};
+
+static int parse_size(const char *name, const char *text, const char *or_else, uint64_t *bytes)
+{
+	switch (size_parse(text, bytes)) {
+	case 0:
+		return 0;
+	case -ERANGE:
+		return msg_fail(EXIT_USAGE, name, "\"%s\" is too large; give less", text);
+	default:
+		return msg_fail(EXIT_USAGE, name, "\"%s\" is not a size; write it as %s", text, or_else);
+	}
+}
+
+static int parse_ram(struct run *r, const char *text)
+{
+	char floor[32];
+	struct fmt f;
+	int err;
+
+	if (strcmp(text, "auto") == 0) {
+		r->ram_bytes = 0;
+		return 0;
+	}
+	err = parse_size("--ram", text, "128M, 1.5G or auto", &r->ram_bytes);
+	if (err != 0)
+		return err;
+	fmt_init(&f, floor, sizeof(floor));
+	fmt_size(&f, BUDGET_FLOOR);
+	if (r->ram_bytes < BUDGET_FLOOR)
+		return msg_fail(EXIT_USAGE, "--ram", "%s is too small; the smallest that works is %s", text, floor);
+	r->ram_from = "--ram";
+	return 0;
+}
+
+static int set_option(void *ctx, unsigned row, const char *value)
+{
+	struct run *r = ctx;
+
+	switch ((enum run_option)row) {
+	case OPT_RAM:
+		return parse_ram(r, value);
+	case OPT_STATS:
+		if (value[0] == '\0')
+			return msg_fail(EXIT_USAGE, "--stats", "the file name is empty; give one");
+		r->stats = value;
+		return 0;
+	case OPT_SWAP_FILE_MAX:
+		r->file_max_given = true;
+		return parse_size("--swap-file-max", value, "4G, or 0 for none", &r->file_max_bytes);
+	case OPT_CODEC:
+		if (strcmp(value, "lz4") != 0 && strcmp(value, "zstd") != 0)
+			return msg_fail(EXIT_USAGE, "--codec", "\"%s\" is unknown; use lz4 or zstd", value);
+		r->codec = value[0] == 'z' ? LEDGER_ZSTD : LEDGER_LZ4;
+		return 0;
+	case OPT_VERBOSE:
+		r->verbose = true;
+		return 0;
+	case OPT_BASE_PATH:
+		r->base_path = true;
+		return 0;
+	case OPT_ENGAGE:
+		r->engage = true;
+		return 0;
+	}
+	return EXIT_USAGE;
+}
+
+const struct option_set run_options = {
+	.command = "run",
+	.usage = "[OPTION…] [--] COMMAND [ARG…]",
+	.summary = "Runs COMMAND inside a memory budget and prints what that took.",
+	.rows = rows,
+	.nr = ARRAY_SIZE(rows),
+	.set = set_option,
+};
+
+static const char *size_text(uint64_t bytes, char *buf, size_t size)
+{
+	struct fmt f;
+
+	fmt_init(&f, buf, size);
+	fmt_size(&f, bytes);
+	return buf;
+}
+
+/* --ram auto. */
+static int find_budget(struct run *r)
+{
+	char limit[32], rest[32];
+	struct budget b;
+	int err;
+
+	if (r->ram_bytes != 0)
+		return 0;
+	err = budget_auto("", &b);
+	if (err != 0)
+		return msg_fail(EXIT_STEWARD, "--ram auto", "/proc cannot be read (%s); give --ram SIZE", strerror(-err));
+	r->ram_bytes = b.bytes;
+	r->ram_from = b.from;
+	if (b.bytes >= BUDGET_FLOOR)
+		return 0;
+	if (strcmp(b.from, "cgroup") != 0)
+		return msg_fail(EXIT_STEWARD, "--ram auto", "only %s of memory are available; end other programs",
+				size_text(b.available, limit, sizeof(limit)));
+	return msg_fail(EXIT_STEWARD, "--ram auto", "the limit of %s in %s leaves %s; raise it or give --ram SIZE",
+			size_text(b.cgroup.limit, limit, sizeof(limit)), b.cgroup.file,
+			size_text(b.bytes, rest, sizeof(rest)));
+}
+
+static int find_swap(struct run *r)
+{
+	if (r->file_max_given && r->file_max_bytes == 0)
+		return 0;
+	swap_dir_find(&r->swap);
+	if (!r->file_max_given)
+		r->file_max_bytes = ALIGN_DOWN(r->swap.free / 2, (uint64_t)PAGE_SIZE);
+	else if (r->swap.path[0] == '\0')
+		return msg_fail(EXIT_STEWARD, "--swap-file-max",
+				"no directory on a disk can be written to; set TMPDIR to one");
+	return 0;
+}
+
+/*
+ * What the launcher itself costs, in pages: its private memory, its page tables
+ * and the ledger. Called last, when everything is set up.
+ */
+static uint64_t own_pages(const struct share *s)
+{
+	unsigned long long size, resident, shared, tables = 0;
+	uint64_t pages = share_ledger_bytes(s) / PAGE_SIZE;
+	char line[128];
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (f != NULL) {
+		if (fscanf(f, "%llu %llu %llu", &size, &resident, &shared) == 3)
+			pages += resident - MIN(resident, shared);
+		fclose(f);
+	}
+	f = fopen("/proc/self/status", "re");
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "VmPTE: %llu kB", &tables) == 1)
+			break;
+	}
+	if (f != NULL)
+		fclose(f);
+	return pages + DIV_ROUND_UP(tables * KIB, PAGE_SIZE);
+}
+
+static int fill_ledger(struct run *r)
+{
+	struct ledger *l = r->share.ledger;
+	char given[32], least[32];
+
+	l->codec = r->codec;
+	l->ram_pages = r->ram_bytes / PAGE_SIZE;
+	l->file_bytes_max = r->swap.path[0] != '\0' ? r->file_max_bytes : 0;
+	snprintf(l->tmpdir, sizeof(l->tmpdir), "%s", r->swap.path);
+	l->debug_base_path = r->base_path;
+	l->debug_engage = r->engage;
+	l->verbose = r->verbose;
+	l->reserved_pages = own_pages(&r->share);
+	if (l->reserved_pages > l->ram_pages / 2)
+		return msg_fail(EXIT_STEWARD, "--ram", "%s is too small; the smallest that works is %s",
+				size_text(r->ram_bytes, given, sizeof(given)),
+				size_text(ALIGN_UP(2 * l->reserved_pages * PAGE_SIZE, MIB), least, sizeof(least)));
+	atomic_store(&l->free_pages, l->ram_pages - l->reserved_pages);
+	atomic_store(&l->peak_granted, l->reserved_pages);
+	return 0;
+}
+
+/* Variables for the command. Ours is first in LD_PRELOAD: it must see mmap before others do. */
+static int set_environment(struct run *r, const char *preload)
+{
+	const char *others = getenv("LD_PRELOAD");
+	char *value = NULL;
+	int err;
+
+	if (others == NULL || others[0] == '\0')
+		err = setenv("LD_PRELOAD", preload, 1);
+	else if (asprintf(&value, "%s:%s", preload, others) < 0)
+		err = -1;
+	else
+		err = setenv("LD_PRELOAD", value, 1);
+	free(value);
+	if (err != 0 || putenv(r->share.env) != 0)
+		return msg_fail(EXIT_STEWARD, "environment", "%s; try again with more memory", strerror(errno));
+	return 0;
+}
+
+/* Opened before the command starts: hours of work must not end with "permission denied". */
+static int open_stats(struct run *r)
+{
+	struct stat st;
+	bool special;
+
+	r->stats_fd = -1;
+	if (r->stats == NULL)
+		return 0;
+	special = stat(r->stats, &st) == 0 && !S_ISREG(st.st_mode);
+	if (special) {
+		r->stats_fd = open(r->stats, O_WRONLY | O_CLOEXEC);
+	} else if (asprintf(&r->stats_tmp, "%s.tmp", r->stats) < 0) {
+		r->stats_tmp = NULL;
+	} else {
+		r->stats_fd = open(r->stats_tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	}
+	if (r->stats_fd >= 0)
+		return 0;
+	return msg_fail(EXIT_STEWARD, r->stats, "cannot be written (%s); give --stats another file", strerror(errno));
+}
+
+static void drop_stats(struct run *r)
+{
+	if (r->stats_fd >= 0)
+		close(r->stats_fd);
+	if (r->stats_tmp != NULL)
+		unlink(r->stats_tmp);
+}
+
+/* Returns 0, or 1 after having said why; then there is no FILE. */
+static int write_stats(struct run *r, const struct summary *s)
+{
+	int err;
+
+	if (r->stats_fd < 0)
+		return 0;
+	err = summary_write(s, r->stats_fd);
+	if (close(r->stats_fd) != 0 && err == 0)
+		err = -errno;
+	r->stats_fd = -1;
+	if (err == 0 && r->stats_tmp != NULL && rename(r->stats_tmp, r->stats) != 0)
+		err = -errno;
+	if (err == 0)
+		return 0;
+	drop_stats(r);
+	return msg_fail(1, r->stats, "cannot be written (%s); the summary above is all there is", strerror(-err));
+}
+
+static void say_plan(const struct run *r)
+{
+	char ram[32], file[32];
+
+	size_text(r->ram_bytes, ram, sizeof(ram));
+	size_text(r->share.ledger->file_bytes_max, file, sizeof(file));
+	if (r->share.ledger->file_bytes_max != 0)
+		msg_note("budget %s (%s), %s, swap file up to %s in %s", ram, r->ram_from,
+			 r->codec == LEDGER_ZSTD ? "zstd" : "lz4", file, r->swap.path);
+	else
+		msg_note("budget %s (%s), %s, no swap file", ram, r->ram_from,
+			 r->codec == LEDGER_ZSTD ? "zstd" : "lz4");
+}
+
+/* From the command's name to the last thing before its start. */
+static int prepare(struct run *r, char **argv)
+{
+	char preload[4096];
+	struct probe probe;
+	int err;
+
+	if (getenv(LEDGER_ENV) != NULL)
+		return msg_fail(EXIT_STEWARD, "run", "this is already inside a steward run; leave the inner one out, "
+						     "the outer budget covers its command");
+	err = program_find(argv[0], &r->program);
+	if (err == 0)
+		err = program_preload(preload, sizeof(preload));
+	if (err != 0)
+		return err;
+	probe_userfaultfd(&probe);
+	if (!probe_suffices(&probe))
+		return msg_fail(EXIT_STEWARD, "userfaultfd", "%s; %s", probe_why(&probe), probe_remedy(&probe));
+	err = find_budget(r);
+	if (err == 0)
+		err = find_swap(r);
+	if (err == 0)
+		err = share_open(&r->share, probe.device_fd);
+	if (err == 0)
+		err = set_environment(r, preload);
+	if (err == 0)
+		err = fill_ledger(r);
+	return err;
+}
+
+static int finish(struct run *r, char **argv)
+{
+	struct summary s = {
+		.argv = argv,
+		.budget_from = r->ram_from,
+		.ledger = r->share.ledger,
+		.watch = &r->watch,
+		.total = &r->total,
+		.outcome = &r->outcome,
+		.ledger_bytes = share_ledger_bytes(&r->share),
+	};
+
+	watch_total(&r->watch, &r->total);
+	summary_print(&s, r->verbose);
+	int err = write_stats(r, &s);
+	return r->outcome.status != 0 ? r->outcome.status : err;
+}
+
+int run_main(int argc, char **argv)
+{
+	/* Static: all of the launcher's memory is in the budget, and none of it on the heap. */
+	static struct run r = { .ram_from = "auto", .stats_fd = -1 };
+	int first, err;
+
+	err = options_parse(&run_options, argc, argv, &r, &first);
+	if (err != 0)
+		return err;
+	argv += first;
+	if (argv[0] == NULL)
+		return msg_fail(EXIT_USAGE, "run", "no command given; steward run [OPTION…] [--] COMMAND [ARG…]");
+	err = prepare(&r, argv);
+	if (err == 0)
+		err = open_stats(&r);
+	if (err != 0)
+		return err;
+	if (r.verbose)
+		say_plan(&r);
+	watch_init(&r.watch, r.share.ledger);
+	err = supervise(&r.program, argv, environ, &r.share, &r.watch, &r.outcome);
+	if (err != 0) {
+		drop_stats(&r);
+		return err;
+	}
+	return finish(&r, argv);
+}

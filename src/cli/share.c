@@ -1,0 +1,142 @@
+#include "cli/share.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cli/msg.h"
+
+/* Out of the way of numbers that programs and shells pick for themselves (bash: 255 and 10, scripts: 200). */
+#define HIGH_FD 210
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8U /* Linux 6.3 */
+#endif
+
+/* Moves fd to a high number without close-on-exec; keeps the low one if the limit on descriptors is low. */
+static int make_inherited(int fd)
+{
+	int high = fcntl(fd, F_DUPFD, HIGH_FD);
+
+	if (high >= 0) {
+		close(fd);
+		return high;
+	}
+	return fcntl(fd, F_SETFD, 0) == 0 ? fd : -errno;
+}
+
+static int make_ledger(struct share *s)
+{
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	int fd = memfd_create("steward-ledger", flags | MFD_NOEXEC_SEAL);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("steward-ledger", flags);
+	if (fd < 0)
+		return -errno;
+	/* Sealed: nobody can shrink it under the feet of the others. */
+	if (ftruncate(fd, sizeof(struct ledger)) != 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+		return -errno;
+	s->ledger = mmap(NULL, sizeof(struct ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (s->ledger == MAP_FAILED)
+		return -errno;
+	s->ledger->magic = LEDGER_MAGIC;
+	s->ledger->size = sizeof(struct ledger);
+	s->ledger_fd = make_inherited(fd);
+	return MIN(s->ledger_fd, 0);
+}
+
+static int make_socket(struct share *s, char *name, size_t size)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	uint64_t random;
+	int len;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return -errno;
+	len = snprintf(name, size, "steward-%d-%016llx", (int)getpid(), (unsigned long long)random);
+	memcpy(addr.sun_path + 1, name, (size_t)len);
+	s->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->listen_fd < 0 ||
+	    bind(s->listen_fd, (struct sockaddr *)&addr,
+		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) != 0 ||
+	    listen(s->listen_fd, SOMAXCONN) != 0)
+		return -errno;
+	return 0;
+}
+
+int share_open(struct share *s, int device_fd)
+{
+	char name[64];
+	struct stat st;
+	int err;
+
+	s->device_fd = device_fd >= 0 ? make_inherited(device_fd) : -1;
+	err = make_ledger(s);
+	if (err == 0 && fstat(s->ledger_fd, &st) != 0)
+		err = -errno;
+	if (err != 0)
+		return msg_fail(EXIT_STEWARD, "ledger", "%s; allow more memory or descriptors", strerror(-err));
+	err = make_socket(s, name, sizeof(name));
+	if (err != 0)
+		return msg_fail(EXIT_STEWARD, "socket", "%s; allow Unix sockets", strerror(-err));
+	snprintf(s->env, sizeof(s->env), LEDGER_ENV "=%s:%d:%llu:%d", name, s->ledger_fd,
+		 (unsigned long long)st.st_ino, s->device_fd);
+	return 0;
+}
+
+/* One message with the descriptors. Whoever does not take it at once gets none. */
+static void answer(struct share *s, int fd, int32_t pid)
+{
+	int fds[2] = { s->ledger_fd, s->device_fd };
+	size_t n = s->device_fd >= 0 ? 2 : 1;
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(fds))];
+	} control = { .bytes = { 0 } };
+	struct iovec iov = { .iov_base = &pid, .iov_len = sizeof(pid) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = CMSG_SPACE(n * sizeof(int)),
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+	(void)sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void share_serve(struct share *s)
+{
+	struct ucred peer;
+	socklen_t len;
+	int fd;
+
+	while ((fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		len = sizeof(peer);
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+		    (peer.uid == geteuid() || peer.uid == 0))
+			answer(s, fd, peer.pid);
+		close(fd);
+	}
+}
+
+uint64_t share_ledger_bytes(const struct share *s)
+{
+	struct stat st;
+
+	return fstat(s->ledger_fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}

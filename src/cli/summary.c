@@ -1,0 +1,362 @@
+/*
+ * The two forms of the same figures. A quantity is in pages or nanoseconds in
+ * the ledger; people get MiB and ms, the file gets bytes and ns.
+ */
+#include "cli/summary.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/size.h"
+#include "cli/json.h"
+#include "cli/msg.h"
+
+#define SCHEMA 1
+
+static uint64_t bytes(uint64_t pages)
+{
+	return pages << PAGE_SHIFT;
+}
+
+/* The launcher and the ledger: no process counts them as its own. */
+static uint64_t launcher_bytes(const struct summary *s)
+{
+	return MAX(bytes(s->ledger->reserved_pages), s->ledger_bytes);
+}
+
+static uint64_t own_bytes(const struct summary *s)
+{
+	return bytes(s->total->peak.own) + launcher_bytes(s);
+}
+
+static uint64_t peak_bytes(const struct summary *s)
+{
+	return bytes(ledger_usage_total(&s->total->peak)) + launcher_bytes(s);
+}
+
+static uint64_t counter(const struct summary *s, enum vm_counter c)
+{
+	return s->total->counter[c];
+}
+
+static bool fitted(const struct summary *s)
+{
+	return counter(s, VM_pgfault) == 0 && counter(s, VM_pswpout) == 0 && s->watch->fatal[0] == '\0';
+}
+
+/* a / b in hundredths; 0 if there is no b. */
+static uint64_t ratio_hundredths(uint64_t a, uint64_t b)
+{
+	return b != 0 ? (uint64_t)(((unsigned __int128)a * 100 + b / 2) / b) : 0;
+}
+
+/* --- for people --- */
+
+struct table {
+	struct fmt f;
+	char text[4096];
+};
+
+static void row(struct table *t, const char *label)
+{
+	if (t->f.len > 0)
+		fmt_char(&t->f, '\n');
+	fmt_str(&t->f, "  ");
+	fmt_str(&t->f, label);
+	for (size_t n = strlen(label); n < 18; n++)
+		fmt_char(&t->f, ' ');
+}
+
+/* 1234567 as 1 234 567: long counts are read by their groups. */
+static void put_count(struct fmt *f, uint64_t v)
+{
+	uint64_t scale = 1;
+
+	while (v / scale >= 1000)
+		scale *= 1000;
+	fmt_u64(f, v / scale);
+	while (scale > 1) {
+		scale /= 1000;
+		fmt_char(f, ' ');
+		for (uint64_t part = v / scale % 1000, digit = 100; digit > 0; digit /= 10)
+			fmt_u64(f, part / digit % 10);
+	}
+}
+
+static void put_some(struct fmt *f, const char *before, uint64_t v, const char *after)
+{
+	fmt_str(f, before);
+	put_count(f, v);
+	fmt_str(f, after);
+}
+
+static void put_bytes(struct fmt *f, const char *before, uint64_t v, const char *after)
+{
+	fmt_str(f, before);
+	fmt_size(f, v);
+	fmt_str(f, after);
+}
+
+/* Three digits are enough for a time: 7.5 us, 12 ms, 1.25 s. */
+static void put_time(struct fmt *f, const char *before, uint64_t ns, const char *after)
+{
+	fmt_str(f, before);
+	if (ns < 1000000) {
+		fmt_fixed(f, ns / 100, 1);
+		fmt_str(f, " us");
+	} else if (ns < 1000000000) {
+		fmt_fixed(f, ns / 100000, 1);
+		fmt_str(f, " ms");
+	} else {
+		fmt_fixed(f, ns / 10000000, 2);
+		fmt_str(f, " s");
+	}
+	fmt_str(f, after);
+}
+
+static void rows_memory(struct table *t, const struct summary *s)
+{
+	const struct ledger_usage *peak = &s->total->peak;
+	uint64_t budget = bytes(s->ledger->ram_pages), need = bytes(s->total->need_peak);
+
+	row(t, "budget");
+	put_bytes(&t->f, "", budget, "");
+	row(t, "peak");
+	put_bytes(&t->f, "", peak_bytes(s), " = ");
+	put_bytes(&t->f, "managed ", bytes(peak->managed), " + ");
+	put_bytes(&t->f, "pool ", bytes(peak->pool), " + ");
+	put_bytes(&t->f, "Steward ", own_bytes(s), " + ");
+	put_bytes(&t->f, "unmanaged ", bytes(peak->unmanaged), "");
+	row(t, "without Steward");
+	put_bytes(&t->f, "", need, " would have been needed");
+	if (need > budget) {
+		fmt_str(&t->f, ", ");
+		fmt_fixed(&t->f, ratio_hundredths(need, budget), 2);
+		fmt_str(&t->f, " times the budget");
+	}
+	row(t, "processes");
+	put_count(&t->f, s->total->processes);
+	if (s->total->running > 0)
+		put_some(&t->f, ", ", s->total->running, " of them still running");
+}
+
+static void rows_paging(struct table *t, const struct summary *s)
+{
+	const struct watch *w = s->watch;
+
+	row(t, "faults");
+	put_some(&t->f, "", counter(s, VM_pgfault), ": ");
+	put_some(&t->f, "", counter(s, VM_pgminor), " minor, ");
+	put_some(&t->f, "", counter(s, VM_pgsoft), " soft, ");
+	put_some(&t->f, "", counter(s, VM_pgmajfault), " major");
+	row(t, "pages out");
+	put_some(&t->f, "", counter(s, VM_pswpout), "");
+	put_some(&t->f, ", ", counter(s, VM_pgsame), " of one repeated word");
+	put_some(&t->f, "; ", counter(s, VM_pgdiscard), " dropped because they were free");
+	row(t, "pages in");
+	put_some(&t->f, "", counter(s, VM_pswpin), "");
+	put_some(&t->f, ", ", counter(s, VM_swap_ra), " of them read ahead");
+	row(t, "pool");
+	put_bytes(&t->f, "", bytes(w->pooled_peak), "");
+	put_bytes(&t->f, " in ", w->pool_bytes, ", ratio ");
+	fmt_fixed(&t->f, ratio_hundredths(bytes(w->pooled_peak), w->pool_bytes), 2);
+	row(t, "swap file");
+	put_bytes(&t->f, "", bytes(w->filed_peak), "");
+}
+
+static void rows_time(struct table *t, const struct summary *s)
+{
+	const struct hist *h = &s->total->fault_ns;
+
+	row(t, "stalled");
+	put_time(&t->f, "", counter(s, VM_stall_ns), " in all threads");
+	put_time(&t->f, "; a fault: p50 ", hist_quantile(h, 500), "");
+	put_time(&t->f, ", p99 ", hist_quantile(h, 990), "");
+	put_time(&t->f, ", longest ", h->max, "");
+	row(t, "time");
+	put_time(&t->f, "", s->outcome->wall_ns, " elapsed, ");
+	put_time(&t->f, "", s->outcome->user_ns, " user, ");
+	put_time(&t->f, "", s->outcome->system_ns, " system");
+}
+
+static void print_counters(const struct summary *s)
+{
+	static const struct {
+		const char *name, *text;
+	} counters[] = {
+#define COUNTER_ROW(n, t) { #n, t },
+		VM_COUNTERS(COUNTER_ROW)
+#undef COUNTER_ROW
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(counters); i++) {
+		if (s->total->counter[i] != 0)
+			fprintf(stderr, "  %-18s %16llu  %s\n", counters[i].name,
+				(unsigned long long)s->total->counter[i], counters[i].text);
+	}
+}
+
+static void print_fitted(const struct summary *s)
+{
+	char peak[32], budget[32];
+	struct fmt f;
+
+	fmt_init(&f, peak, sizeof(peak));
+	fmt_size(&f, peak_bytes(s));
+	fmt_init(&f, budget, sizeof(budget));
+	fmt_size(&f, bytes(s->ledger->ram_pages));
+	msg_note("fitted: Steward did nothing (peak %s of %s)", peak, budget);
+}
+
+void summary_print(const struct summary *s, bool verbose)
+{
+	static struct table t;
+
+	if (s->outcome->signal != 0)
+		msg_note("%s: ended by signal %d (%s)%s", s->argv[0], s->outcome->signal, strsignal(s->outcome->signal),
+			 s->outcome->core ? ", core dumped" : "");
+	if (s->total->processes == 0) {
+		msg_note("%s: Steward's library was not loaded, so nothing was managed; unset LD_PRELOAD tricks in its start script",
+			 s->argv[0]);
+		return;
+	}
+	if (fitted(s)) {
+		print_fitted(s);
+	} else {
+		fmt_init(&t.f, t.text, sizeof(t.text));
+		rows_memory(&t, s);
+		rows_paging(&t, s);
+		rows_time(&t, s);
+		fmt_char(&t.f, '\n');
+		msg_note("%s", s->argv[0]);
+		(void)write_all(STDERR_FILENO, t.text, t.f.len);
+	}
+	if (verbose)
+		print_counters(s);
+}
+
+/* --- for programs --- */
+
+static void write_command(struct json *j, const struct summary *s)
+{
+	json_array(j, "command");
+	for (char **a = s->argv; *a != NULL; a++)
+		json_string(j, NULL, *a);
+	json_array_end(j);
+	json_object(j, "exit");
+	json_u64(j, "status", (uint64_t)s->outcome->status);
+	if (s->outcome->signal != 0)
+		json_u64(j, "signal", (uint64_t)s->outcome->signal);
+	else
+		json_null(j, "signal");
+	json_object_end(j);
+	if (s->watch->fatal[0] != '\0')
+		json_string(j, "fatal", s->watch->fatal);
+	else
+		json_null(j, "fatal");
+	json_object(j, "time");
+	json_u64(j, "wall_ns", s->outcome->wall_ns);
+	json_u64(j, "user_ns", s->outcome->user_ns);
+	json_u64(j, "system_ns", s->outcome->system_ns);
+	json_object_end(j);
+}
+
+static void write_memory(struct json *j, const struct summary *s)
+{
+	const struct ledger_usage *peak = &s->total->peak;
+	const struct ledger *l = s->ledger;
+
+	json_object(j, "budget");
+	json_u64(j, "ram_bytes", bytes(l->ram_pages));
+	json_string(j, "from", s->budget_from);
+	json_u64(j, "launcher_bytes", bytes(l->reserved_pages));
+	json_u64(j, "granted_peak_bytes", bytes(atomic_load(&l->peak_granted)));
+	json_string(j, "codec", l->codec == LEDGER_ZSTD ? "zstd" : "lz4");
+	json_u64(j, "swap_file_max_bytes", l->file_bytes_max);
+	json_string(j, "swap_dir", l->tmpdir);
+	json_object_end(j);
+
+	json_object(j, "processes");
+	json_u64(j, "total", s->total->processes);
+	json_u64(j, "running", s->total->running);
+	json_object_end(j);
+
+	json_object(j, "peak");
+	json_u64(j, "total_bytes", peak_bytes(s));
+	json_u64(j, "managed_bytes", bytes(peak->managed));
+	json_u64(j, "pool_bytes", bytes(peak->pool));
+	json_u64(j, "own_bytes", own_bytes(s));
+	json_u64(j, "unmanaged_bytes", bytes(peak->unmanaged));
+	json_object_end(j);
+	json_u64(j, "need_peak_bytes", bytes(s->total->need_peak));
+}
+
+static void write_stores(struct json *j, const struct summary *s)
+{
+	const struct watch *w = s->watch;
+
+	json_object(j, "pool");
+	json_u64(j, "stored_peak_bytes", bytes(w->pooled_peak));
+	json_u64(j, "compressed_bytes", w->pool_bytes);
+	if (w->pool_bytes != 0)
+		json_fixed(j, "ratio", ratio_hundredths(bytes(w->pooled_peak), w->pool_bytes), 2);
+	else
+		json_null(j, "ratio");
+	json_object_end(j);
+	json_object(j, "swap_file");
+	json_u64(j, "stored_peak_bytes", bytes(w->filed_peak));
+	json_object_end(j);
+}
+
+static void write_counters(struct json *j, const struct summary *s)
+{
+	json_object(j, "counters");
+#define COUNTER_JSON(name, text) json_u64(j, #name, counter(s, VM_##name));
+	VM_COUNTERS(COUNTER_JSON)
+#undef COUNTER_JSON
+	json_object_end(j);
+}
+
+static void write_faults(struct json *j, const struct hist *h)
+{
+	json_object(j, "fault_ns");
+	json_u64(j, "count", h->count);
+	json_u64(j, "sum", h->sum);
+	json_u64(j, "p50", hist_quantile(h, 500));
+	json_u64(j, "p90", hist_quantile(h, 900));
+	json_u64(j, "p99", hist_quantile(h, 990));
+	json_u64(j, "p999", hist_quantile(h, 999));
+	json_u64(j, "max", h->max);
+	json_object(j, "histogram");
+	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
+		char floor[24];
+		struct fmt f;
+
+		if (h->bucket[i] == 0)
+			continue;
+		fmt_init(&f, floor, sizeof(floor));
+		fmt_u64(&f, hist_floor(i));
+		json_u64(j, floor, h->bucket[i]);
+	}
+	json_object_end(j);
+	json_object_end(j);
+}
+
+int summary_write(const struct summary *s, int fd)
+{
+	static struct json j;
+
+	json_init(&j, fd);
+	json_object(&j, NULL);
+	json_u64(&j, "schema", SCHEMA);
+	json_string(&j, "version", STW_VERSION);
+	write_command(&j, s);
+	json_bool(&j, "fitted", fitted(s));
+	write_memory(&j, s);
+	write_stores(&j, s);
+	write_counters(&j, s);
+	write_faults(&j, &s->total->fault_ns);
+	json_object_end(&j);
+	return json_finish(&j);
+}

@@ -1,0 +1,23 @@
+/* What a run tells at its end: some lines for people, a JSON file for programs. */
+#ifndef STW_CLI_SUMMARY_H
+#define STW_CLI_SUMMARY_H
+
+#include "cli/supervise.h"
+
+struct summary {
+	char **argv;                    /* the command */
+	const char *budget_from;        /* "--ram", "cgroup" or "memory" */
+	const struct ledger *ledger;
+	const struct watch *watch;
+	const struct watch_total *total;
+	const struct outcome *outcome;
+	uint64_t ledger_bytes;          /* memory of the ledger at the end */
+};
+
+/* Prints to stderr: one line if the program fitted, else a table. With verbose every counter that is not zero. */
+void summary_print(const struct summary *s, bool verbose);
+
+/* Writes the file that docs/stats-schema.md describes to fd; 0 or -errno. */
+int summary_write(const struct summary *s, int fd);
+
+#endif

@@ -1,0 +1,178 @@
+/*
+ * A process owns its slot until it is gone, and cannot always say goodbye:
+ * kill -9 leaves grant and counters behind. So the launcher looks. Gone is
+ *
+ *   - a pid that does not exist,
+ *   - a pid whose start time is another: the number was given away again,
+ *   - a zombie without further threads: its memory is free already. (A thread
+ *     group whose leader has left also shows Z; its threads go on.)
+ *
+ * A slot whose start time is still 0 is being claimed at this moment.
+ *
+ * The scan reads only slots that were ever claimed, because each look at a new
+ * page of the ledger costs a page. Slots are claimed lowest first, and only
+ * the launcher frees them; so above the highest one seen, the first free slot
+ * is the end.
+ *
+ * The figures of a live process are read while it writes them. Each is one
+ * aligned word; a sum may be off by what changed during the copy.
+ */
+#include "cli/watch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/msg.h"
+
+/* State, number of threads and start time: fields 3, 20 and 22 of /proc/PID/stat. */
+static int read_stat(int32_t pid, char *state, unsigned long long *threads, unsigned long long *start)
+{
+	char path[32], text[1024];
+	const char *p;
+	ssize_t n;
+	int fd, err;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, text, sizeof(text) - 1);
+	err = n < 0 ? -errno : 0;
+	close(fd);
+	if (err != 0)
+		return err;
+	text[n] = '\0';
+	/* The name in field 2 may hold anything, but no ')' comes after it. */
+	p = strrchr(text, ')');
+	if (p == NULL || sscanf(p, ") %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %*s %llu",
+				state, threads, start) != 3)
+		return -EINVAL;
+	return 0;
+}
+
+static bool is_gone(int32_t pid, uint64_t start_time)
+{
+	unsigned long long threads, start;
+	char state;
+	int err = read_stat(pid, &state, &threads, &start);
+
+	if (err != 0)
+		return (err == -ENOENT || err == -ESRCH) && kill(pid, 0) != 0 && errno == ESRCH;
+	if (start_time != 0 && start != start_time)
+		return true;
+	return (state == 'Z' || state == 'X') && threads <= 1;
+}
+
+static void add_usage(struct ledger_usage *sum, const struct ledger_usage *u)
+{
+	sum->managed += u->managed;
+	sum->pool += u->pool;
+	sum->own += u->own;
+	sum->unmanaged += u->unmanaged;
+	sum->swapped += u->swapped;
+	sum->pooled += u->pooled;
+	sum->pool_bytes += u->pool_bytes;
+	sum->filed += u->filed;
+}
+
+/* What was in the stores at one moment. */
+static void take_stores(struct watch *w, const struct ledger_usage *u)
+{
+	w->filed_peak = MAX(w->filed_peak, u->filed);
+	if (u->pooled > w->pooled_peak) {
+		w->pooled_peak = u->pooled;
+		w->pool_bytes = u->pool_bytes;
+	}
+}
+
+static void tell_message(struct watch *w, unsigned i)
+{
+	struct ledger_slot *s = &w->ledger->slot[i];
+	char message[sizeof(s->message)];
+
+	if (w->told[i])
+		return;
+	w->told[i] = true;
+	memcpy(message, s->message, sizeof(message));
+	message[sizeof(message) - 1] = '\0';
+	msg_note("%s", message);
+	if (w->fatal[0] == '\0')
+		memcpy(w->fatal, message, sizeof(message));
+}
+
+void watch_init(struct watch *w, struct ledger *l)
+{
+	memset(w, 0, sizeof(*w));
+	w->ledger = l;
+}
+
+void watch_scan(struct watch *w)
+{
+	struct ledger_usage now = { 0 };
+	uint64_t need = 0;
+
+	for (unsigned i = 0; i < LEDGER_SLOTS; i++) {
+		struct ledger_slot *s = &w->ledger->slot[i];
+		int32_t pid = atomic_load(&s->pid);
+
+		if (pid == 0 && i >= w->slots)
+			break;
+		if (pid == 0)
+			continue;
+		w->slots = MAX(w->slots, i + 1);
+		bool gone = is_gone(pid, s->start_time);
+		struct ledger_usage usage = s->now;
+
+		if (atomic_load(&s->state) == LEDGER_FATAL)
+			tell_message(w, i);
+		if (gone) {
+			/* Its memory is free: it counts no more with the others, only for itself. */
+			take_stores(w, &usage);
+			w->told[i] = false;
+			ledger_retire(w->ledger, s);
+			continue;
+		}
+		add_usage(&now, &usage);
+		need += usage.managed + usage.swapped + usage.unmanaged;
+	}
+
+	if (ledger_usage_total(&now) > ledger_usage_total(&w->peak))
+		w->peak = now;
+	w->need_peak = MAX(w->need_peak, need);
+	take_stores(w, &now);
+}
+
+static void take_peak(struct watch_total *t, const struct ledger_usage *peak, uint64_t need_peak)
+{
+	if (ledger_usage_total(peak) > ledger_usage_total(&t->peak))
+		t->peak = *peak;
+	t->need_peak = MAX(t->need_peak, need_peak);
+}
+
+void watch_total(const struct watch *w, struct watch_total *t)
+{
+	const struct ledger_gone *gone = &w->ledger->gone;
+
+	*t = (struct watch_total){ .processes = gone->processes, .fault_ns = gone->fault_ns };
+	memcpy(t->counter, gone->counter, sizeof(t->counter));
+	/* A single process knows its peak exactly; the samples see several at once. */
+	take_peak(t, &w->peak, w->need_peak);
+	take_peak(t, &gone->peak, gone->need_peak);
+	for (unsigned i = 0; i < w->slots; i++) {
+		const struct ledger_slot *s = &w->ledger->slot[i];
+
+		if (atomic_load(&s->pid) == 0)
+			continue;
+		t->processes++;
+		t->running++;
+		take_peak(t, &s->peak, s->need_peak);
+		for (unsigned c = 0; c < VM_COUNTER_NR; c++)
+			t->counter[c] += s->counter[c];
+		hist_merge(&t->fault_ns, &s->fault_ns);
+	}
+}
