@@ -1,0 +1,37 @@
+/* Prints what cgroup_memory_read() and budget_auto() find below a directory that looks like a machine. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/budget.h"
+
+static void show(const char *name, uint64_t v)
+{
+	if (v == CGROUP_NO_LIMIT)
+		printf("%s=none\n", name);
+	else
+		printf("%s=%" PRIu64 "\n", name, v);
+}
+
+int main(int argc, char **argv)
+{
+	struct cgroup_memory m;
+	struct budget b;
+	int err;
+
+	if (argc != 2)
+		return 2;
+	err = cgroup_memory_read(argv[1], &m);
+	if (err != 0) {
+		printf("err=%d\n", err);
+		return 0;
+	}
+	printf("version=%d\n", m.version);
+	show("limit", m.limit);
+	show("usage", m.usage);
+	show("swap", m.swap_limit);
+	printf("file=%s\n", m.file);
+	err = budget_auto(argv[1], &b);
+	if (err == 0)
+		printf("auto=%" PRIu64 "\nfrom=%s\n", b.bytes, b.from);
+	return 0;
+}

@@ -1,0 +1,169 @@
+/*
+ * Stands in for libsteward-preload.so: joins the run as a real process does and
+ * writes fixed figures into its slot, so that the launcher can be tested to the
+ * digit and without a live engine. STUB says what to play:
+ *
+ *     fit       a small program; nothing was paged
+ *     pressure  figures of a program under pressure
+ *     fatal     Steward stops the program
+ *     (unset)   as if the library had not been loaded
+ *
+ * A process that is not named by STUB_ONLY (its comm), if that is set, plays
+ * "fit" whatever STUB says. STUB_LOG gets a line for each process: how it came
+ * to the ledger.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/uffd.h"
+#include "live/ledger.h"
+
+static struct ledger *map_ledger(int fd)
+{
+	struct ledger *l = mmap(NULL, sizeof(*l), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	return l != MAP_FAILED && l->magic == LEDGER_MAGIC && l->size == sizeof(*l) ? l : NULL;
+}
+
+/* Asks the launcher for the descriptors; returns how many came. */
+static size_t ask(const char *name, size_t len, int fds[2], int32_t *pid)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = pid, .iov_len = sizeof(*pid) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes),
+	};
+	int s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	size_t n = 0;
+
+	memcpy(addr.sun_path + 1, name, len);
+	if (s >= 0 &&
+	    connect(s, (struct sockaddr *)&addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)) == 0 &&
+	    recvmsg(s, &msg, MSG_CMSG_CLOEXEC) == (ssize_t)sizeof(*pid) && CMSG_FIRSTHDR(&msg) != NULL) {
+		n = (CMSG_FIRSTHDR(&msg)->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&msg)), n * sizeof(int));
+	}
+	close(s);
+	return n;
+}
+
+static void log_line(const char *how, int device, int32_t pid)
+{
+	const char *path = getenv("STUB_LOG");
+	char line[128];
+	int uffd = device >= 0 ? ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC) : -1;
+	int fd = path != NULL ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+
+	if (fd >= 0) {
+		int n = snprintf(line, sizeof(line), "%s device=%s pid=%s\n", how, uffd >= 0 ? "works" : "no",
+				 pid == 0 || pid == getpid() ? "same" : "other");
+
+		(void)!write(fd, line, (size_t)n);
+		close(fd);
+	}
+	if (uffd >= 0)
+		close(uffd);
+}
+
+static struct ledger *join(void)
+{
+	const char *env = getenv(LEDGER_ENV);
+	const char *colon = env != NULL ? strchr(env, ':') : NULL;
+	unsigned long long inode;
+	int fds[2] = { -1, -1 }, ledger, device;
+	int32_t pid = 0;
+	struct stat st;
+
+	if (colon == NULL || sscanf(colon, ":%d:%llu:%d", &ledger, &inode, &device) != 3)
+		return NULL;
+	if (fstat(ledger, &st) == 0 && st.st_ino == inode) {
+		log_line("inherited", device, 0);
+		return map_ledger(ledger);
+	}
+	if (ask(env, (size_t)(colon - env), fds, &pid) == 0)
+		return NULL;
+	log_line("socket", fds[1], pid);
+	struct ledger *l = map_ledger(fds[0]);
+	close(fds[0]);
+	if (fds[1] >= 0)
+		close(fds[1]);
+	return l;
+}
+
+static uint64_t start_time(void)
+{
+	char text[1024];
+	unsigned long long t = 0;
+	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	sscanf(strrchr(text, ')'), ") %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &t);
+	return t;
+}
+
+static void play_pressure(struct ledger *l, struct ledger_slot *s)
+{
+	s->peak = s->now = (struct ledger_usage){
+		.managed = 20000, .pool = 8000, .own = 1000, .unmanaged = 2000,
+		.swapped = 90000, .pooled = 24000, .pool_bytes = 24000 * PAGE_SIZE / 3, .filed = 66000,
+	};
+	s->need_peak = 112000;
+	for (unsigned i = 0; i < VM_COUNTER_NR; i++)
+		s->counter[i] = 1000 + i;
+	s->counter[VM_pgfault] = 1234567;
+	s->counter[VM_stall_ns] = 1500000000;
+	for (unsigned i = 0; i < 98; i++)
+		hist_add(&s->fault_ns, 8);
+	hist_add(&s->fault_ns, 1024);
+	hist_add(&s->fault_ns, 2000000);
+	ledger_grant(l, s, 29000);
+	atomic_store(&s->state, LEDGER_ENGAGED);
+}
+
+static void play_fatal(struct ledger_slot *s)
+{
+	strcpy(s->message, "pool and swap file are full: 128 MiB and 0 B; raise --ram or --swap-file-max");
+	atomic_store(&s->state, LEDGER_FATAL);
+	kill(getpid(), SIGKILL);
+}
+
+__attribute__((constructor)) static void stub_start(void)
+{
+	const char *role = getenv("STUB"), *only = getenv("STUB_ONLY");
+	struct ledger *l = join();
+	struct ledger_slot *s = l != NULL && role != NULL ? ledger_claim(l, getpid(), start_time()) : NULL;
+	char comm[16] = "";
+
+	if (s == NULL)
+		return;
+	prctl(PR_GET_NAME, comm);
+	if (only != NULL && strcmp(comm, only) != 0)
+		role = "fit";
+	if (strcmp(role, "pressure") == 0) {
+		play_pressure(l, s);
+	} else if (strcmp(role, "fatal") == 0) {
+		play_fatal(s);
+	} else {
+		s->peak = s->now = (struct ledger_usage){ .managed = 1000, .own = 10, .unmanaged = 500 };
+		s->need_peak = 1500;
+		ledger_grant(l, s, 1510);
+	}
+}

@@ -1,0 +1,459 @@
+"""What steward run hands to a program, and what it tells about it. The stub plays the library."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from tap import STUB, Skip, environment, eq, main, scratch, steward
+
+PAGE = 4096
+M = 1 << 20
+RAM = "256M"
+
+SUMMARY = """\
+steward: true
+  budget            256 MiB
+  peak              {peak} = managed 78.1 MiB + pool 31.2 MiB + Steward {own} + unmanaged 7.8 MiB
+  without Steward   437 MiB would have been needed, 1.71 times the budget
+  processes         1
+  faults            1 234 567: 1 001 minor, 1 002 soft, 1 003 major
+  pages out         1 006, 1 009 of one repeated word; 1 011 dropped because they were free
+  pages in          1 005, 1 007 of them read ahead
+  pool              93.7 MiB in 31.2 MiB, ratio 3.00
+  swap file         257 MiB
+  stalled           1.50 s in all threads; a fault: p50 0.0 us, p99 1.1 us, longest 2.0 ms
+  time              {time} elapsed, {time} user, {time} system
+"""
+
+
+def pattern(template):
+    """The template as a regular expression; {name} stands for a size or a time."""
+    return re.sub(r"\\\{\w+\\\}", r"[0-9.]+ [a-zA-Z]+", re.escape(template))
+
+
+def stats(*args, **env):
+    with scratch() as d:
+        path = os.path.join(d, "stats.json")
+        r = steward("run", "--ram", RAM, "--stats", path, *args, **env)
+        with open(path) as f:
+            text = json.load(f)
+        eq(os.listdir(d), ["stats.json"])
+    return text, r
+
+
+def log_of(*args, **env):
+    with scratch() as d:
+        path = os.path.join(d, "log")
+        r = steward("run", "--ram", RAM, "--", *args, STUB="fit", STUB_LOG=path, **env)
+        with open(path) as f:
+            return f.read().splitlines(), r
+
+
+def is_root():
+    return os.geteuid() == 0
+
+
+def as_nobody():
+    if not is_root() or shutil.which("setpriv") is None:
+        raise Skip("needs root and setpriv to become somebody else")
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if subprocess.run([*nobody, os.environ["STEWARD"], "--version"], stdout=subprocess.DEVNULL,
+                      stderr=subprocess.DEVNULL).returncode != 0:
+        raise Skip("the build directory is closed to others")
+    return nobody
+
+
+def test_exit_status_is_the_commands():
+    for status in (0, 1, 2, 77, 125, 255):
+        eq(steward("run", "sh", "-c", f"exit {status}").returncode, status)
+
+
+def test_death_by_signal_is_128_and_the_signal():
+    r = steward("run", "sh", "-c", "kill -TERM $$", STUB="fit")
+    eq(r.returncode, 143)
+    eq(r.stderr.splitlines()[0], "steward: sh: ended by signal 15 (Terminated)")
+    eq(steward("run", "sh", "-c", "kill -KILL $$").returncode, 137)
+
+
+def test_arguments_and_streams_pass_through():
+    r = steward("run", "--", "printf", "%s|", "a b", "--ram", "", "-v")
+    eq((r.stdout, r.returncode), ("a b|--ram||-v|", 0))
+    r = subprocess.run([os.environ["STEWARD"], "run", "cat"], input=b"\0\xff in", stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, env=environment())
+    eq(r.stdout, b"\0\xff in")
+
+
+def test_options_end_at_the_command():
+    r = steward("run", "--ram=64M", "echo", "--help", "--ram", "1")
+    eq((r.stdout, r.returncode), ("--help --ram 1\n", 0))
+
+
+def test_name_of_the_command_stays():
+    eq(steward("run", "sh", "-c", "echo $0").stdout, "sh\n")
+
+
+def test_command_from_path_with_unusable_entries():
+    with scratch() as d:
+        with open(os.path.join(d, "echo"), "w"):
+            pass
+        r = steward("run", "echo", "hi", PATH=f"/no/such::{d}:{os.environ['PATH']}")
+        eq((r.stdout, r.returncode), ("hi\n", 0))
+
+
+def test_script_with_interpreter_line():
+    with scratch() as d:
+        for name, text in (("sh", "#!/bin/sh\necho $1 $0\n"), ("env", "#!/usr/bin/env sh\necho $1 $0\n"),
+                           ("blanks", "#! \t/bin/sh -e \necho $1 $0\n")):
+            path = os.path.join(d, name)
+            with open(path, "w") as f:
+                f.write(text)
+            os.chmod(path, 0o755)
+            r = steward("run", path, "arg")
+            eq((r.stdout, r.returncode), (f"arg {path}\n", 0))
+        nested = os.path.join(d, "nested")
+        with open(nested, "w") as f:
+            f.write(f"#!{d}/sh\n")
+        os.chmod(nested, 0o755)
+        eq(steward("run", nested).stdout, f"{nested} {d}/sh\n")
+
+
+def test_script_without_interpreter_line():
+    with scratch() as d:
+        path = os.path.join(d, "script")
+        with open(path, "w") as f:
+            f.write("echo $0 $#; exit 3\n")
+        os.chmod(path, 0o755)
+        r = steward("run", path, "a", "b")
+        eq((r.stdout, r.returncode), (f"{path} 2\n", 3))
+
+
+def test_environment_of_the_command():
+    r = steward("run", "env")
+    variables = dict(line.split("=", 1) for line in r.stdout.splitlines() if "=" in line)
+    eq(variables["LD_PRELOAD"], os.path.realpath(STUB))
+    assert re.fullmatch(r"steward-\d+-[0-9a-f]{16}:\d+:\d+:-?\d+", variables["STEWARD_RUN"]), variables["STEWARD_RUN"]
+    assert int(variables["STEWARD_RUN"].split(":")[1]) >= 200
+
+
+def test_existing_preload_comes_behind_ours():
+    r = steward("run", "env", LD_PRELOAD="libdl.so.2", ASAN_OPTIONS="verify_asan_link_order=0")
+    assert f"LD_PRELOAD={os.path.realpath(STUB)}:libdl.so.2\n" in r.stdout, r.stdout
+
+
+def test_ledger_cannot_be_resized():
+    script = ("import os, fcntl\n"
+              "fd = int(os.environ['STEWARD_RUN'].split(':')[1])\n"
+              "print(fcntl.fcntl(fd, 1034) & 7)\n")
+    eq(steward("run", sys.executable, "-c", script).stdout, "7\n")
+
+
+def test_descriptors_are_inherited():
+    log, _ = log_of("true")
+    how, device, pid = log[0].split()
+    eq((how, pid, len(log)), ("inherited", "pid=same", 1))
+
+
+def test_closed_descriptors_come_through_the_socket():
+    script = "import subprocess, sys; sys.exit(subprocess.run(['true'], close_fds=True).returncode)"
+    log, r = log_of(sys.executable, "-c", script)
+    eq(r.returncode, 0)
+    eq([line.split()[0] for line in log], ["inherited", "socket"])
+    eq(log[1].split()[2], "pid=same")
+    eq(log[1].split()[1], log[0].split()[1])
+    assert r.stderr.startswith("steward: fitted"), r.stderr
+
+
+def test_descriptor_number_taken_by_a_file_of_the_program():
+    script = ("import os, subprocess\n"
+              "fd = int(os.environ['STEWARD_RUN'].split(':')[1])\n"
+              "os.dup2(os.open('/dev/null', os.O_RDONLY), fd)\n"
+              "subprocess.run(['true'], close_fds=False)\n")
+    log, _ = log_of(sys.executable, "-c", script)
+    eq([line.split()[0] for line in log], ["inherited", "socket"])
+
+
+def test_low_limit_of_descriptors():
+    log, r = log_of("sh", "-c", "exit 5", prefix=("prlimit", "--nofile=40:40"))
+    eq((log[0].split()[0], r.returncode), ("inherited", 5))
+
+
+def test_strangers_get_nothing_from_the_socket():
+    nobody = as_nobody()
+    script = ("import os, socket, subprocess, sys\n"
+              "name = os.environ['STEWARD_RUN'].split(':')[0]\n"
+              "code = '''import socket, sys\n"
+              "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+              "s.connect(chr(0) + sys.argv[1])\n"
+              "data, fds, _, _ = socket.recv_fds(s, 16, 4)\n"
+              "print(len(data), len(fds))'''\n"
+              "env = {k: v for k, v in os.environ.items() if k not in ('LD_PRELOAD', 'STEWARD_RUN')}\n"
+              f"for who in ([], {nobody!r}):\n"
+              "    print(subprocess.run(who + [sys.executable, '-c', code, name], env=env,\n"
+              "          stdout=subprocess.PIPE, text=True).stdout, end='')\n")
+    r = steward("run", sys.executable, "-c", script)
+    owner, stranger = r.stdout.splitlines()
+    assert owner in ("4 1", "4 2"), owner
+    eq(stranger, "0 0")
+
+
+def test_fitted_is_one_line():
+    r = steward("run", "--ram", RAM, "true", STUB="fit")
+    assert re.fullmatch(r"steward: fitted: Steward did nothing \(peak [0-9.]+ MiB of 256 MiB\)\n", r.stderr), r.stderr
+
+
+def test_library_not_loaded_is_told():
+    r = steward("run", "--ram", RAM, "true")
+    assert r.stderr.startswith("steward: true: Steward's library was not loaded, so nothing was managed; "), r.stderr
+    eq(r.returncode, 0)
+
+
+def test_summary_under_pressure():
+    r = steward("run", "--ram", RAM, "true", STUB="pressure")
+    assert re.fullmatch(pattern(SUMMARY), r.stderr), r.stderr
+
+
+def test_verbose_tells_plan_and_counters():
+    r = steward("run", "-v", "--ram", RAM, "--swap-file-max", "0", "true", STUB="pressure")
+    lines = r.stderr.splitlines()
+    eq(lines[0], "steward: budget 256 MiB (--ram), lz4, no swap file")
+    assert "  pgfault                     1234567  faults served by Steward" in lines, r.stderr
+    assert any(line.split()[0] == "kswapd_ns" for line in lines), r.stderr
+    r = steward("run", "--verbose", "--ram", RAM, "--swap-file-max", "2G", "--codec", "zstd", "true", STUB="fit")
+    assert re.match(r"steward: budget 256 MiB \(--ram\), zstd, swap file up to 2 GiB in /", r.stderr), r.stderr
+
+
+def test_stopped_by_steward_says_why():
+    said = "pool and swap file are full: 128 MiB and 0 B; raise --ram or --swap-file-max"
+    text, r = stats("true", STUB="fatal")
+    eq(r.returncode, 137)
+    eq(r.stderr.splitlines()[0], f"steward: {said}")
+    eq(r.stderr.count(said), 1)
+    eq((text["fatal"], text["fitted"]), (said, False))
+
+
+def test_stats_hold_the_figures():
+    text, r = stats("true", STUB="pressure")
+    eq(text["schema"], 1)
+    eq(text["command"], ["true"])
+    eq(text["exit"], {"status": 0, "signal": None})
+    eq((text["fatal"], text["fitted"]), (None, False))
+    eq(text["processes"], {"total": 1, "running": 0})
+    eq((text["budget"]["ram_bytes"], text["budget"]["from"], text["budget"]["codec"]), (256 * M, "--ram", "lz4"))
+    launcher = text["budget"]["launcher_bytes"]
+    assert 0 < launcher < 128 * M, launcher
+    eq(text["budget"]["granted_peak_bytes"], launcher + 29000 * PAGE)
+    peak = text["peak"]
+    eq((peak["managed_bytes"], peak["pool_bytes"], peak["unmanaged_bytes"]), (20000 * PAGE, 8000 * PAGE, 2000 * PAGE))
+    assert peak["own_bytes"] >= 1000 * PAGE + launcher, peak
+    eq(peak["total_bytes"], sum(v for k, v in peak.items() if k != "total_bytes"))
+    eq(text["need_peak_bytes"], 112000 * PAGE)
+    eq(text["pool"], {"stored_peak_bytes": 24000 * PAGE, "compressed_bytes": 8000 * PAGE, "ratio": 3.0})
+    eq(text["swap_file"], {"stored_peak_bytes": 66000 * PAGE})
+    counters = text["counters"]
+    eq((counters["pgfault"], counters["pgminor"], counters["stall_ns"]), (1234567, 1001, 1500000000))
+    fault = text["fault_ns"]
+    eq((fault["count"], fault["sum"], fault["max"]), (100, 98 * 8 + 1024 + 2000000, 2000000))
+    eq((fault["p50"], fault["p90"], fault["p99"], fault["p999"]), (9, 9, 1152, 2000000))
+    eq(fault["histogram"], {"8": 98, "1024": 1, "1966080": 1})
+
+
+def test_stats_are_documented():
+    text, _ = stats("true", STUB="pressure")
+
+    def keys(value, prefix=""):
+        for key, inner in value.items():
+            yield prefix + key
+            if isinstance(inner, dict) and key not in ("counters", "histogram"):
+                yield from keys(inner, f"{prefix}{key}.")
+
+    with open(os.path.join(os.environ["DOCS_DIR"], "stats-schema.md")) as f:
+        doc = f.read()
+    for key in (*keys(text), *text["counters"]):
+        assert f"| `{key}` |" in doc, f"docs/stats-schema.md does not tell about {key}"
+
+
+def test_stats_of_several_processes():
+    text, _ = stats("sh", "-c", "/bin/true; /bin/true; exit 0", STUB="pressure", STUB_ONLY="true")
+    eq(text["processes"], {"total": 3, "running": 0})
+    eq(text["counters"]["pgfault"], 2 * 1234567)
+    eq(text["fault_ns"]["count"], 200)
+    # sh lives while each true does: the peak is both together if a sample saw them, else the larger one alone.
+    assert text["peak"]["managed_bytes"] in (20000 * PAGE, 21000 * PAGE), text["peak"]
+
+
+def test_peak_of_processes_that_live_together():
+    text, _ = stats("sh", "-c", "sleep 0.3 & sleep 0.3; wait", STUB="pressure", STUB_ONLY="sleep")
+    eq(text["peak"]["managed_bytes"], 41000 * PAGE)
+    eq(text["need_peak_bytes"], (2 * 112000 + 1500) * PAGE)
+    eq(text["pool"], {"stored_peak_bytes": 48000 * PAGE, "compressed_bytes": 16000 * PAGE, "ratio": 3.0})
+    eq(text["swap_file"]["stored_peak_bytes"], 132000 * PAGE)
+
+
+def test_grant_of_the_dead_comes_back():
+    # Each true takes 29000 of 65536 pages. Were they not returned, all would be gone with the third.
+    script = "for i in 1 2 3 4 5; do /bin/true; sleep 0.2; done"
+    text, _ = stats("sh", "-c", script, STUB="pressure", STUB_ONLY="true")
+    granted = text["budget"]["granted_peak_bytes"] - text["budget"]["launcher_bytes"]
+    assert granted < 2 * 29000 * PAGE, granted // PAGE
+
+
+def test_killed_process_leaves_its_slot():
+    text, _ = stats("sh", "-c", "sleep 10 & sleep 0.3; kill -9 $!; wait; exit 0", STUB="fit")
+    eq(text["processes"], {"total": 3, "running": 0})
+
+
+def test_zombies_count_as_ended():
+    script = "import os, time; os.posix_spawn('/bin/true', ['true'], os.environ); time.sleep(0.3)"
+    text, _ = stats(sys.executable, "-c", script, STUB="fit")
+    eq(text["processes"], {"total": 2, "running": 0})
+
+
+def test_processes_that_outlive_the_command_are_told():
+    text, r = stats("sh", "-c", "sleep 1 >/dev/null 2>&1 & sleep 0.3", STUB="pressure", STUB_ONLY="sh")
+    eq(text["processes"]["running"], 1)
+    assert ", 1 of them still running\n" in r.stderr, r.stderr
+
+
+def test_stats_with_a_signal():
+    text, _ = stats("sh", "-c", "kill -SEGV $$", STUB="fit")
+    eq(text["exit"], {"status": 139, "signal": 11})
+
+
+def test_unwritable_stats_fail_before_the_command_starts():
+    with scratch() as d:
+        mark = os.path.join(d, "started")
+        r = steward("run", "--stats", "/no/such/dir/s.json", "touch", mark)
+        eq(r.stderr, "steward: /no/such/dir/s.json: cannot be written (No such file or directory); "
+           "give --stats another file\n")
+        eq((r.returncode, os.path.exists(mark)), (125, False))
+        r = steward("run", "--stats", d, "touch", mark)
+        eq(r.stderr, f"steward: {d}: cannot be written (Is a directory); give --stats another file\n")
+        eq((r.returncode, os.path.exists(mark)), (125, False))
+
+
+def test_nothing_is_left_of_stats_without_a_command():
+    with scratch() as d:
+        eq(steward("run", "--stats", os.path.join(d, "s.json"), "no-such-command").returncode, 127)
+        eq(os.listdir(d), [])
+
+
+def test_stats_replace_an_old_file_at_the_end_only():
+    with scratch() as d:
+        path = os.path.join(d, "s.json")
+        with open(path, "w") as f:
+            f.write("old")
+        r = steward("run", "--ram", RAM, "--stats", path, "cat", path, STUB="fit")
+        eq(r.stdout, "old")
+        with open(path) as f:
+            eq(json.load(f)["command"], ["cat", path])
+
+
+def test_stats_to_a_device():
+    r = steward("run", "--ram", RAM, "--stats", "/dev/stdout", "true", STUB="fit")
+    eq(json.loads(r.stdout)["exit"]["status"], 0)
+
+
+def test_stats_to_a_full_disk():
+    r = steward("run", "--ram", RAM, "--stats", "/dev/full", "true", STUB="fit")
+    eq(r.stderr.splitlines()[1], "steward: /dev/full: cannot be written (No space left on device); "
+       "the summary above is all there is")
+    eq(r.returncode, 1)
+    eq(steward("run", "--stats", "/dev/full", "sh", "-c", "exit 9", STUB="fit").returncode, 9)
+
+
+def test_debug_options_reach_the_ledger():
+    def words(*options):
+        script = ("import mmap, os, struct\n"
+                  "m = mmap.mmap(int(os.environ['STEWARD_RUN'].split(':')[1]), 4096)\n"
+                  "print(*struct.unpack_from('=III', m, 40 + 256), struct.unpack_from('=I', m, 12)[0])\n")
+        return steward("run", *options, sys.executable, "-c", script).stdout
+
+    eq(words(), "0 0 0 0\n")
+    eq(words("--debug-base-path"), "1 0 0 0\n")
+    eq(words("--debug-engage"), "0 1 0 0\n")
+    eq(words("-v", "--codec=zstd"), "0 0 1 1\n")
+
+
+def test_tmpdir_on_a_disk_is_taken():
+    with scratch() as d:
+        text, _ = stats("true", STUB="fit", TMPDIR=d)
+        if text["budget"]["swap_dir"] != d:
+            raise Skip("the temporary directory is not on a disk")
+        assert text["budget"]["swap_file_max_bytes"] > 0
+        text, _ = stats("--swap-file-max", "16M", "true", STUB="fit", TMPDIR=d)
+        eq(text["budget"]["swap_file_max_bytes"], 16 * M)
+
+
+def test_tmpdir_in_memory_is_not_taken():
+    if not os.access("/dev/shm", os.W_OK):
+        raise Skip("no /dev/shm")
+    text, _ = stats("true", STUB="fit", TMPDIR="/dev/shm")
+    assert text["budget"]["swap_dir"] != "/dev/shm"
+
+
+def test_auto_is_the_default():
+    with scratch() as d:
+        path = os.path.join(d, "s.json")
+        eq(steward("run", "--stats", path, "true", STUB="fit").returncode, 0)
+        with open(path) as f:
+            budget = json.load(f)["budget"]
+        assert budget["from"] in ("cgroup", "memory") and budget["ram_bytes"] >= 8 * M, budget
+
+
+def test_set_user_id_program_is_refused():
+    as_nobody()
+    with scratch() as d:
+        os.chmod(d, 0o755)
+        path = os.path.join(d, "su")
+        shutil.copy("/bin/true", path)
+        for mode, owner, refused in ((0o4755, (65534, 0), True), (0o2755, (0, 65534), True), (0o755, (65534, 0), False),
+                                     (0o4755, (0, 0), False), (0o2745, (0, 65534), False)):
+            os.chown(path, *owner)
+            os.chmod(path, mode)
+            r = steward("run", path)
+            eq((oct(mode), owner, r.returncode), (oct(mode), owner, 125 if refused else 0))
+            if refused:
+                eq(r.stderr, f"steward: {path}: it gains rights when it starts (set-user-ID, set-group-ID or file "
+                   "capabilities), so Steward cannot manage it; run it as the user whose rights it needs\n")
+
+
+def test_user_without_rights_is_told_what_would_allow_it():
+    nobody = as_nobody()
+    if subprocess.run([*nobody, os.environ["STEWARD"], "doctor"], stdout=subprocess.DEVNULL).returncode == 0:
+        raise Skip("every user may have a userfaultfd here")
+    r = steward("run", "true", prefix=nobody)
+    eq(r.returncode, 125)
+    assert re.fullmatch(r"steward: userfaultfd: [^;]+; [^\n]+\n", r.stderr), r.stderr
+
+
+def test_user_with_an_inherited_device():
+    nobody = as_nobody()
+    if not os.path.exists("/dev/userfaultfd"):
+        raise Skip("no /dev/userfaultfd")
+    script = f"exec 9<>/dev/userfaultfd; exec {' '.join(nobody)} \"$@\""
+    r = steward("run", "--ram", RAM, "sh", "-c", "exit 4", STUB="fit", prefix=("sh", "-c", script, "sh"))
+    eq(r.returncode, 4)
+    r = steward("doctor", prefix=("sh", "-c", script, "sh"))
+    assert "through an inherited descriptor" in r.stdout, r.stdout
+
+
+def test_doctor_exit_status_and_verdict_agree():
+    r = steward("doctor")
+    assert r.returncode in (0, 1) and r.stderr == "", r
+    eq("\nsteward run works here.\n" in r.stdout, r.returncode == 0)
+    for label in ("kernel", "userfaultfd", "features", "page moving", "cgroup", "seccomp", "huge pages", "memlock",
+                  "swap file"):
+        assert re.search(f"^{label} ", r.stdout, re.M), f"{label} is missing:\n{r.stdout}"
+
+
+def test_launcher_is_small():
+    with open(os.environ["STEWARD"], "rb") as f:
+        if b"__asan_init" in f.read():
+            raise Skip("built with sanitizers")
+    text, _ = stats("true", STUB="fit")
+    assert text["budget"]["launcher_bytes"] < M, text["budget"]
+
+
+main(globals())
