@@ -66,7 +66,7 @@ static const struct geometry geometries[] = {
 	{ "two levels of 10", 2, { 10, 10 }, 6 },
 	{ "one level of 2^20", 1, { 20 }, 300 },
 	{ "wide middle", 3, { 4, 13, 6 }, 16 },
-	{ "one bit a level", 5, { 1, 1, 1, 1, 6 }, 1 },
+	{ "one bit a level", 5, { 1, 1, 1, 1, 1 }, 1 },
 };
 
 static unsigned total_bits(const struct geometry *g)
