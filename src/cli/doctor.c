@@ -101,13 +101,22 @@ static void show_features(const struct probe *p)
 		{ UFFD_FEATURE_MOVE, "MOVE" },
 	};
 
+	if (p->way == PROBE_NONE) {
+		row("features", "not to be seen without a userfaultfd");
+		return;
+	}
 	for (int have = 1; have >= 0; have--) {
-		printf("%-14s", have ? "features" : "  missing");
+		char list[256];
+		struct fmt f;
+
+		fmt_init(&f, list, sizeof(list));
 		for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
-			if (((p->features & features[i].bit) != 0) == (have != 0))
-				printf(" %s", features[i].name);
+			if (((p->features & features[i].bit) != 0) != (have != 0))
+				continue;
+			fmt_str(&f, f.len > 0 ? " " : "");
+			fmt_str(&f, features[i].name);
 		}
-		putchar('\n');
+		row(have ? "features" : "  missing", "%s", f.len > 0 ? list : "none");
 	}
 	if (p->move_err == 0)
 		row("page moving", "works");

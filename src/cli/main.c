@@ -1,7 +1,9 @@
 /* The steward command: a table of subcommands. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/msg.h"
@@ -76,10 +78,27 @@ static int version_main(int argc, char **argv)
 	return finish_stdout();
 }
 
+/*
+ * A standard stream that is closed must not become one of our own descriptors:
+ * messages would go into it. Close-on-exec, so the command finds it closed again.
+ */
+static void fill_standard_streams(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *c;
 	int status;
+
+	fill_standard_streams();
 
 	if (argc < 2)
 		return msg_fail(EXIT_USAGE, "command", "none given; see steward --help");

@@ -177,7 +177,7 @@ static int find_swap(struct run *r)
 
 /*
  * What the launcher itself costs, in pages: its private memory, its page tables
- * and the ledger. Called last, when everything is set up.
+ * and what the ledger occupies so far. Called when everything is set up, and at the end.
  */
 static uint64_t own_pages(const struct share *s)
 {
@@ -344,7 +344,7 @@ static int finish(struct run *r, char **argv)
 		.watch = &r->watch,
 		.total = &r->total,
 		.outcome = &r->outcome,
-		.ledger_bytes = share_ledger_bytes(&r->share),
+		.launcher_bytes = own_pages(&r->share) * PAGE_SIZE,
 	};
 
 	watch_total(&r->watch, &r->total);

@@ -19,20 +19,15 @@ static uint64_t bytes(uint64_t pages)
 	return pages << PAGE_SHIFT;
 }
 
-/* The launcher and the ledger: no process counts them as its own. */
-static uint64_t launcher_bytes(const struct summary *s)
-{
-	return MAX(bytes(s->ledger->reserved_pages), s->ledger_bytes);
-}
-
+/* No process counts launcher and ledger as its own. */
 static uint64_t own_bytes(const struct summary *s)
 {
-	return bytes(s->total->peak.own) + launcher_bytes(s);
+	return bytes(s->total->peak.own) + s->launcher_bytes;
 }
 
 static uint64_t peak_bytes(const struct summary *s)
 {
-	return bytes(ledger_usage_total(&s->total->peak)) + launcher_bytes(s);
+	return bytes(ledger_usage_total(&s->total->peak)) + s->launcher_bytes;
 }
 
 static uint64_t counter(const struct summary *s, enum vm_counter c)

@@ -11,7 +11,7 @@ struct summary {
 	const struct watch *watch;
 	const struct watch_total *total;
 	const struct outcome *outcome;
-	uint64_t ledger_bytes;          /* memory of the ledger at the end */
+	uint64_t launcher_bytes;        /* memory of launcher and ledger at the end */
 };
 
 /* Prints to stderr: one line if the program fitted, else a table. With verbose every counter that is not zero. */

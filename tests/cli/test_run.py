@@ -85,6 +85,23 @@ def test_arguments_and_streams_pass_through():
     eq(r.stdout, b"\0\xff in")
 
 
+def test_closed_streams_stay_closed():
+    script = ("import os, sys\n"
+              "for fd in (0, 1, 2):\n"
+              "    try:\n"
+              "        os.fstat(fd)\n"
+              "        sys.exit(fd + 1)\n"
+              "    except OSError:\n"
+              "        pass\n")
+    r = steward("run", sys.executable, "-c", script, prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"), STUB="fit")
+    eq((r.returncode, r.stdout, r.stderr), (0, "", ""))
+    with scratch() as d:
+        path = os.path.join(d, "s.json")
+        steward("run", "--stats", path, "true", prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"), STUB="fit")
+        with open(path) as f:
+            eq(json.load(f)["command"], ["true"])
+
+
 def test_options_end_at_the_command():
     r = steward("run", "--ram=64M", "echo", "--help", "--ram", "1")
     eq((r.stdout, r.returncode), ("--help --ram 1\n", 0))
