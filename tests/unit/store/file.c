@@ -1,0 +1,441 @@
+/* store/file against a plain array of pages, on real files: the disk, a tiny tmpfs, a ramfs (no O_DIRECT). */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <dirent.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/sys.h"
+#include "pages.h"
+#include "store/file.h"
+
+#define KEYS 1000
+
+struct world {
+	struct file_store f;
+	struct rand r;
+	uint64_t *bitmap;
+	uint8_t (*want)[PAGE_SIZE];
+	bool stored[KEYS];
+	uint64_t handle[KEYS];
+	uint8_t *buf; /* STORE_BATCH pages */
+};
+
+static struct world *world_make(int fd, uint64_t slots)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	size_t bytes = file_store_bitmap_bytes(slots * PAGE_SIZE);
+
+	assert_true(fd >= 0);
+	rand_seed(&w->r, slots);
+	w->bitmap = calloc(1, bytes);
+	w->want = aligned_alloc(PAGE_SIZE, KEYS * PAGE_SIZE);
+	w->buf = aligned_alloc(PAGE_SIZE, STORE_BATCH * PAGE_SIZE);
+	assert_int_equal(file_store_init(&w->f, fd, slots * PAGE_SIZE + 17, w->bitmap, bytes), 0);
+	for (unsigned i = 0; i < KEYS; i++)
+		page_make(&w->r, w->want[i], 64);
+	return w;
+}
+
+/* A descriptor in a file system of its own that has no name any more; skips the test without the right to mount. */
+static int open_in_mount(const char *type, const char *options)
+{
+	char dir[] = "/tmp/steward-test-XXXXXX";
+
+	assert_non_null(mkdtemp(dir));
+	if (mount("none", dir, type, 0, options) != 0) {
+		rmdir(dir);
+		skip();
+	}
+	int fd = file_store_open(dir);
+
+	umount2(dir, MNT_DETACH);
+	rmdir(dir);
+	return fd;
+}
+
+static void check(const struct world *w)
+{
+	unsigned stored = 0;
+
+	file_store_check(&w->f);
+	for (unsigned i = 0; i < KEYS; i++)
+		stored += w->stored[i];
+	assert_int_equal(w->f.store.stat.pages, stored);
+	assert_int_equal(w->f.used, stored);
+}
+
+static void key_free(struct world *w, unsigned key)
+{
+	w->f.store.ops->free(&w->f.store, w->handle[key]);
+	w->stored[key] = false;
+}
+
+static void world_drop(struct world *w)
+{
+	for (unsigned i = 0; i < KEYS; i++) {
+		if (w->stored[i])
+			key_free(w, i);
+	}
+	check(w);
+	w->f.store.ops->destroy(&w->f.store);
+	free(w->bitmap);
+	free(w->want);
+	free(w->buf);
+	free(w);
+}
+
+/* Writes keys; io[i].err says how each one ended. Returns how many were stored. */
+static unsigned batch_write(struct world *w, const unsigned *keys, struct store_io *io, unsigned n)
+{
+	struct store *s = &w->f.store;
+	unsigned stored = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		io[i] = (struct store_io){ .page = w->want[keys[i]], .owner = keys[i] };
+	unsigned got = s->ops->reserve(s, io, n);
+
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(io[i].err, i < got ? 0 : -ENOSPC);
+	s->ops->write(s, io, got);
+	for (unsigned i = 0; i < got; i++) {
+		if (io[i].err != 0) {
+			s->ops->abort(s, &io[i]);
+			continue;
+		}
+		assert_int_equal(io[i].bytes, PAGE_SIZE);
+		s->ops->commit(s, &io[i]);
+		assert_int_equal(io[i].err, 0);
+		w->handle[keys[i]] = io[i].handle;
+		w->stored[keys[i]] = true;
+		stored++;
+	}
+	return stored;
+}
+
+static void batch_read(struct world *w, const unsigned *keys, unsigned n)
+{
+	struct store_io io[STORE_BATCH];
+
+	for (unsigned i = 0; i < n; i++)
+		io[i] = (struct store_io){ .page = w->buf + i * PAGE_SIZE, .handle = w->handle[keys[i]], .err = -1 };
+	w->f.store.ops->read(&w->f.store, io, n);
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(io[i].err, 0);
+		assert_memory_equal(io[i].page, w->want[keys[i]], PAGE_SIZE);
+	}
+}
+
+static unsigned pick(struct world *w, bool stored, unsigned n, unsigned *keys)
+{
+	unsigned start = (unsigned)rand_below(&w->r, KEYS), got = 0;
+
+	for (unsigned i = 0; i < KEYS && got < n; i++) {
+		if (w->stored[(start + i) % KEYS] == stored)
+			keys[got++] = (start + i) % KEYS;
+	}
+	return got;
+}
+
+/* Writes the keys from first on that are not stored, until one is refused. Returns how many were written. */
+static unsigned fill(struct world *w, unsigned first)
+{
+	unsigned total = 0, stored = 0, n;
+
+	do {
+		unsigned keys[STORE_BATCH];
+		struct store_io io[STORE_BATCH];
+
+		for (n = 0; n < STORE_BATCH && first < KEYS; first++) {
+			if (!w->stored[first])
+				keys[n++] = first;
+		}
+		stored = batch_write(w, keys, io, n);
+		total += stored;
+		check(w);
+	} while (stored == STORE_BATCH);
+	return total;
+}
+
+static void random_use(struct world *w, unsigned steps)
+{
+	for (unsigned i = 0; i < steps; i++) {
+		unsigned keys[STORE_BATCH], n;
+		struct store_io io[STORE_BATCH];
+
+		switch (rand_below(&w->r, 3)) {
+		case 0:
+			n = pick(w, false, 1 + (unsigned)rand_below(&w->r, STORE_BATCH), keys);
+			for (unsigned k = 0; k < n; k++)
+				page_make(&w->r, w->want[keys[k]], 64);
+			batch_write(w, keys, io, n);
+			break;
+		case 1:
+			batch_read(w, keys, pick(w, true, 1 + (unsigned)rand_below(&w->r, STORE_BATCH), keys));
+			break;
+		default:
+			n = pick(w, true, 1 + (unsigned)rand_below(&w->r, STORE_BATCH), keys);
+			for (unsigned k = 0; k < n; k++) {
+				if (rand_below(&w->r, 3) != 0)
+					key_free(w, keys[k]);
+			}
+		}
+		check(w);
+	}
+}
+
+static void random_use_returns_what_was_written(void **state)
+{
+	(void)state;
+	struct world *w = world_make(file_store_open("/tmp"), 700);
+
+	random_use(w, 3000);
+	world_drop(w);
+}
+
+static void a_file_system_without_direct_io_works_as_well(void **state)
+{
+	(void)state;
+	struct world *w = world_make(open_in_mount("ramfs", ""), 500);
+
+	assert_false(w->f.direct);
+	random_use(w, 1000);
+	world_drop(w);
+}
+
+static void opening_leaves_no_name(void **state)
+{
+	char dir[] = "/tmp/steward-test-XXXXXX";
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	int fd = file_store_open(dir);
+
+	assert_true(fd >= 0);
+	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	/* Fails when anything is in it. */
+	assert_int_equal(rmdir(dir), 0);
+	close(fd);
+	assert_int_equal(file_store_open(dir), -ENOENT);
+	assert_int_equal(file_store_open("/dev/null"), -ENOTDIR);
+}
+
+static void a_batch_gets_consecutive_slots(void **state)
+{
+	unsigned keys[STORE_BATCH];
+	struct store_io io[STORE_BATCH];
+
+	(void)state;
+	struct world *w = world_make(file_store_open("/tmp"), KEYS);
+
+	assert_int_equal(fill(w, 0), KEYS);
+	/* Single holes, then one hole that takes a batch. */
+	for (unsigned i = 0; i < 20; i++)
+		key_free(w, 3 * i);
+	for (unsigned i = 500; i < 500 + STORE_BATCH; i++)
+		key_free(w, i);
+	assert_int_equal(pick(w, false, STORE_BATCH, keys), STORE_BATCH);
+	assert_int_equal(batch_write(w, keys, io, STORE_BATCH), STORE_BATCH);
+	for (unsigned i = 0; i < STORE_BATCH; i++)
+		assert_int_equal(io[i].handle, 500 + i);
+	/* Now only the single ones are left. */
+	assert_int_equal(pick(w, false, STORE_BATCH, keys), 20);
+	assert_int_equal(batch_write(w, keys, io, 20), 20);
+	world_drop(w);
+}
+
+static void the_cap_is_kept(void **state)
+{
+	(void)state;
+	struct world *w = world_make(file_store_open("/tmp"), 100);
+
+	assert_int_equal(fill(w, 0), 100);
+	assert_int_equal(fill(w, 100), 0);
+	assert_int_equal(w->f.store.stat.capacity, 100);
+	assert_int_equal(w->f.store.stat.errors, 0);
+	assert_false(w->f.full);
+	key_free(w, 40);
+	assert_int_equal(fill(w, 500), 1);
+	assert_int_equal(w->handle[500], 40);
+	world_drop(w);
+}
+
+static void a_full_disk_stops_the_store_until_slots_are_freed(void **state)
+{
+	(void)state;
+	struct world *w = world_make(open_in_mount("tmpfs", "size=1M"), 100000);
+	unsigned n = fill(w, 0), key = KEYS - 1;
+	struct store_io io;
+
+	/* 1 MiB is 256 pages; the file system may keep a few. */
+	assert_true(n > 200 && n <= 256);
+	assert_true(w->f.full);
+	assert_true(w->f.store.stat.errors > 0);
+	assert_int_equal(batch_write(w, &key, &io, 1), 0);
+	assert_int_equal(w->f.used, n);
+
+	/* Freed slots are used again, and no others. */
+	for (unsigned i = 10; i < 60; i++)
+		key_free(w, i);
+	assert_false(w->f.full);
+	uint64_t errors = w->f.store.stat.errors;
+
+	assert_int_equal(fill(w, n), 50);
+	assert_int_equal(w->f.store.stat.errors, errors);
+	for (unsigned i = 0; i < n + 50; i++) {
+		if (w->stored[i])
+			batch_read(w, &i, 1);
+	}
+
+	/* After many frees it tries to grow, meets the same disk, and still loses nothing. */
+	for (unsigned round = 0; round < 10; round++) {
+		for (unsigned i = 60; i < 110; i++) {
+			if (w->stored[i])
+				key_free(w, i);
+		}
+		fill(w, 60);
+		random_use(w, 20);
+	}
+	assert_true(w->f.used <= 256);
+	world_drop(w);
+}
+
+/* The size limit of the process stands in for a disk that takes a part of a batch. */
+static void pages_before_the_failing_one_are_stored(void **state)
+{
+	(void)state;
+	struct rlimit old, cut;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &old);
+	for (unsigned half = 0; half < 2; half++) {
+		struct world *w = world_make(file_store_open("/tmp"), KEYS);
+		unsigned keys[STORE_BATCH];
+		struct store_io io[STORE_BATCH];
+
+		for (unsigned i = 0; i < STORE_BATCH; i++)
+			keys[i] = i;
+		cut = (struct rlimit){ 10 * PAGE_SIZE + half * PAGE_SIZE / 2, old.rlim_max };
+		assert_int_equal(setrlimit(RLIMIT_FSIZE, &cut), 0);
+		unsigned stored = batch_write(w, keys, io, STORE_BATCH);
+
+		setrlimit(RLIMIT_FSIZE, &old);
+		assert_int_equal(stored, 10);
+		/* With O_DIRECT the half page of the second round is an alignment error to the kernel. */
+		assert_true(io[10].err == -ENOSPC || (half == 1 && io[10].err == -EIO));
+		for (unsigned i = 11; i < STORE_BATCH; i++)
+			assert_int_equal(io[i].err, -ENOSPC);
+		assert_true(w->f.full);
+		batch_read(w, keys, 10);
+		check(w);
+
+		/* The disk has room again: after enough frees the file grows past the old end. */
+		for (unsigned i = 0; i < FILE_RETRY_FREES; i++) {
+			key_free(w, 0);
+			assert_int_equal(batch_write(w, keys, io, 1), 1);
+		}
+		assert_int_equal(fill(w, 10), KEYS - 10);
+		world_drop(w);
+	}
+}
+
+static void a_dead_descriptor_is_eio_for_every_page(void **state)
+{
+	unsigned keys[4] = { 0, 1, 2, 3 };
+	struct store_io io[4];
+
+	(void)state;
+	struct world *w = world_make(file_store_open("/tmp"), 100);
+
+	assert_int_equal(batch_write(w, keys, io, 4), 4);
+	int fd = w->f.fd, keep = dup(fd);
+
+	close(fd);
+	w->f.store.ops->read(&w->f.store, io, 4);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(io[i].err, -EIO);
+	assert_int_equal(w->f.store.stat.errors, 4);
+	unsigned more[2] = { 10, 11 };
+
+	assert_int_equal(batch_write(w, more, io, 2), 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(io[i].err, -EIO);
+	assert_int_equal(w->f.store.stat.errors, 6);
+	assert_false(w->f.full);
+	dup2(keep, fd);
+	close(keep);
+	batch_read(w, keys, 4);
+	world_drop(w);
+}
+
+static void a_cut_file_is_eio_for_the_missing_pages(void **state)
+{
+	unsigned keys[8] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+	struct store_io io[8];
+
+	(void)state;
+	struct world *w = world_make(file_store_open("/tmp"), 100);
+
+	assert_int_equal(batch_write(w, keys, io, 8), 8);
+	assert_int_equal(ftruncate(w->f.fd, 5 * (off_t)PAGE_SIZE), 0);
+	for (unsigned i = 0; i < 8; i++)
+		io[i].page = w->buf + i * PAGE_SIZE;
+	w->f.store.ops->read(&w->f.store, io, 8);
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(io[i].err, i < 5 ? 0 : -EIO);
+	assert_memory_equal(w->buf, w->want[0], 5 * PAGE_SIZE);
+	world_drop(w);
+}
+
+static void abort_gives_slots_back(void **state)
+{
+	(void)state;
+	struct world *w = world_make(file_store_open("/tmp"), 40);
+	struct store *s = &w->f.store;
+	struct store_io io[STORE_BATCH] = { 0 };
+
+	for (unsigned round = 0; round < 10; round++) {
+		assert_int_equal(s->ops->reserve(s, io, STORE_BATCH), STORE_BATCH);
+		assert_int_equal(w->f.used, STORE_BATCH);
+		for (unsigned i = 0; i < STORE_BATCH; i++)
+			s->ops->abort(s, &io[i]);
+		check(w);
+	}
+	assert_int_equal(s->stat.errors, 0);
+	world_drop(w);
+}
+
+static void init_refuses_what_it_cannot_use(void **state)
+{
+	struct file_store f;
+	uint64_t bitmap[2];
+
+	(void)state;
+	assert_int_equal(file_store_init(&f, 0, PAGE_SIZE - 1, bitmap, sizeof(bitmap)), -EINVAL);
+	assert_int_equal(file_store_init(&f, 0, 129 * PAGE_SIZE, bitmap, sizeof(bitmap)), -EINVAL);
+	assert_int_equal(file_store_init(&f, -1, PAGE_SIZE, bitmap, sizeof(bitmap)), -EBADF);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(random_use_returns_what_was_written),
+		cmocka_unit_test(a_file_system_without_direct_io_works_as_well),
+		cmocka_unit_test(opening_leaves_no_name),
+		cmocka_unit_test(a_batch_gets_consecutive_slots),
+		cmocka_unit_test(the_cap_is_kept),
+		cmocka_unit_test(a_full_disk_stops_the_store_until_slots_are_freed),
+		cmocka_unit_test(pages_before_the_failing_one_are_stored),
+		cmocka_unit_test(a_dead_descriptor_is_eio_for_every_page),
+		cmocka_unit_test(a_cut_file_is_eio_for_the_missing_pages),
+		cmocka_unit_test(abort_gives_slots_back),
+		cmocka_unit_test(init_refuses_what_it_cannot_use),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
