@@ -9,7 +9,8 @@
 
 /*
  * Pages come from this source from now on (pagesrc_plain until the first
- * call), and every page that is discarded at this moment is announced to it.
+ * call). Every page that is discarded at this moment is revived with the old
+ * source and announced to the new one.
  * The new source must be able to take back what the old one mapped. src has
  * static lifetime.
  */

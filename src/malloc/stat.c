@@ -205,6 +205,12 @@ static void announce(void *ctx, void *addr, size_t bytes)
 	source()->discard(addr, bytes);
 }
 
+static void recall(void *ctx, void *addr, size_t bytes)
+{
+	(void)ctx;
+	source()->revive(addr, bytes);
+}
+
 void malloc_set_source(const struct pagesrc *src)
 {
 	bool locked[ARENAS_MAX] = { false };
@@ -215,6 +221,9 @@ void malloc_set_source(const struct pagesrc *src)
 
 		locked[i] = a != NULL && arena_lock(a);
 	}
+	for (unsigned i = 0; i < ARENAS_MAX; i++)
+		if (locked[i])
+			each_discarded(arena_nth(i), recall, NULL);
 	source_set(src);
 	for (unsigned i = 0; i < ARENAS_MAX; i++)
 		if (locked[i])

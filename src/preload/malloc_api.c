@@ -7,15 +7,12 @@
  *
  * Nothing here needs a constructor: the first call may come from ld.so.
  */
-#include <limits.h>
 #include <malloc.h>
 #include <stdlib.h>
 
-#include "malloc/control.h"
 #include "steward/malloc.h"
 
 #define EXPORT __attribute__((visibility("default")))
-#define EXPORT_AS(target) __attribute__((visibility("default"), alias(#target)))
 
 EXPORT void *malloc(size_t bytes) { return stw_malloc(bytes); }
 EXPORT void free(void *mem) { stw_free(mem); }
@@ -75,11 +72,20 @@ EXPORT void free_aligned_sized(void *mem, size_t align, size_t bytes)
 	stw_free(mem);
 }
 
-void *__libc_malloc(size_t bytes) EXPORT_AS(malloc);
-void __libc_free(void *mem) EXPORT_AS(free);
-void *__libc_calloc(size_t n, size_t bytes) EXPORT_AS(calloc);
-void *__libc_realloc(void *mem, size_t bytes) EXPORT_AS(realloc);
-void *__libc_memalign(size_t align, size_t bytes) EXPORT_AS(memalign);
-void *__libc_valloc(size_t bytes) EXPORT_AS(valloc);
-void *__libc_pvalloc(size_t bytes) EXPORT_AS(pvalloc);
-int __posix_memalign(void **mem, size_t align, size_t bytes) EXPORT_AS(posix_memalign);
+void *__libc_malloc(size_t bytes);
+void __libc_free(void *mem);
+void *__libc_calloc(size_t n, size_t bytes);
+void *__libc_realloc(void *mem, size_t bytes);
+void *__libc_memalign(size_t align, size_t bytes);
+void *__libc_valloc(size_t bytes);
+void *__libc_pvalloc(size_t bytes);
+int __posix_memalign(void **mem, size_t align, size_t bytes);
+
+EXPORT void *__libc_malloc(size_t bytes) { return stw_malloc(bytes); }
+EXPORT void __libc_free(void *mem) { stw_free(mem); }
+EXPORT void *__libc_calloc(size_t n, size_t bytes) { return stw_calloc(n, bytes); }
+EXPORT void *__libc_realloc(void *mem, size_t bytes) { return stw_realloc(mem, bytes); }
+EXPORT void *__libc_memalign(size_t align, size_t bytes) { return stw_memalign(align, bytes); }
+EXPORT void *__libc_valloc(size_t bytes) { return stw_valloc(bytes); }
+EXPORT void *__libc_pvalloc(size_t bytes) { return stw_pvalloc(bytes); }
+EXPORT int __posix_memalign(void **mem, size_t align, size_t bytes) { return stw_posix_memalign(mem, align, bytes); }

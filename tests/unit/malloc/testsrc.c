@@ -223,6 +223,16 @@ void testsrc_refuse_break(void)
 	brk_refused = true;
 }
 
+void testsrc_fork_prepare(void)
+{
+	lock();
+}
+
+void testsrc_fork_done(void)
+{
+	unlock();
+}
+
 static size_t count(uint8_t wanted)
 {
 	size_t n = 0;

@@ -24,6 +24,10 @@ void testsrc_refuse_break(void);
 /* The discarded pages are exactly those that the allocator believes discarded. */
 void testsrc_check_discarded(void);
 
+/* Around fork: the child finds this source's own lock free. */
+void testsrc_fork_prepare(void);
+void testsrc_fork_done(void);
+
 /* Pages handed out and not taken back; those among them that are discarded. */
 size_t testsrc_pages(void);
 size_t testsrc_discarded(void);

@@ -1,0 +1,206 @@
+/* One misuse a child: each must end with its line on stderr and SIGABRT. Run with LD_PRELOAD. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static void *(*volatile p_malloc)(size_t) = malloc;
+static void *(*volatile p_realloc)(void *, size_t) = realloc;
+static void (*volatile p_free)(void *) = free;
+
+/* Runs fn in a child; its stderr must be exactly one line: steward: malloc: WHAT: ADDRESS. */
+static void dies_of(void (*fn)(void), const char *what)
+{
+	char text[300] = "", want[200];
+	int pipefd[2], status = 0;
+	size_t len = 0;
+	ssize_t n;
+	pid_t pid;
+
+	assert_int_equal(pipe(pipefd), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct rlimit none = { 0, 0 };
+
+		setrlimit(RLIMIT_CORE, &none);
+		signal(SIGABRT, SIG_DFL);
+		signal(SIGSEGV, SIG_DFL);
+		dup2(pipefd[1], 2);
+		close(pipefd[0]);
+		fn();
+		_exit(0);
+	}
+	close(pipefd[1]);
+	while ((n = read(pipefd[0], text + len, sizeof(text) - 1 - len)) > 0)
+		len += (size_t)n;
+	close(pipefd[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	snprintf(want, sizeof(want), "steward: malloc: %s: 0x", what);
+	if (strncmp(text, want, strlen(want)) != 0)
+		fail_msg("want \"%s\", got \"%s\", status %x", want, text, (unsigned)status);
+	assert_ptr_equal(strchr(text, '\n'), text + len - 1);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+#define MISUSE(name, what, ...)               \
+	static void name##_child(void) __VA_ARGS__ \
+	static void name(void **state)        \
+	{                                     \
+		(void)state;                  \
+		dies_of(name##_child, what);  \
+	}
+
+MISUSE(double_free, "double free", {
+	char *p = p_malloc(100), *q = p_malloc(100);
+
+	p_free(p);
+	p_free(p);
+	p_free(q);
+})
+
+MISUSE(double_free_after_merging_downward, "double free", {
+	char *p = p_malloc(100), *q = p_malloc(100), *r = p_malloc(100);
+
+	p_free(p);
+	p_free(q);
+	p_free(q);
+	p_free(r);
+})
+
+MISUSE(double_free_after_merging_on_both_sides, "double free", {
+	char *p = p_malloc(100), *q = p_malloc(100), *r = p_malloc(100);
+
+	p_malloc(100);
+	p_free(p);
+	p_free(r);
+	p_free(q);
+	p_free(q);
+})
+
+MISUSE(double_free_of_the_last_block, "double free", {
+	char *p = p_malloc(60000);
+
+	p_free(p);
+	p_free(p);
+})
+
+MISUSE(realloc_after_free, "double free", {
+	char *p = p_malloc(100), *q = p_malloc(100);
+
+	p_free(p);
+	p_free(p_realloc(p, 400));
+	p_free(q);
+})
+
+MISUSE(free_of_a_stack_pointer, "free of an invalid pointer", {
+	_Alignas(16) char on_stack[64] = { 0 };
+
+	p_free(on_stack + 16);
+})
+
+MISUSE(free_of_static_memory, "free of an invalid pointer", {
+	_Alignas(16) static char fixed[64];
+
+	p_free(fixed + 32);
+})
+
+MISUSE(free_of_the_middle_of_a_block, "free of an invalid pointer or a block with a corrupted size", {
+	char *p = p_malloc(1000);
+
+	memset(p, 0, 1000);
+	p_free(p + 160);
+})
+
+MISUSE(free_of_a_misaligned_pointer, "free of an invalid pointer", {
+	char *p = p_malloc(100);
+
+	p_free(p + 3);
+})
+
+MISUSE(realloc_of_a_stack_pointer, "realloc of an invalid pointer", {
+	_Alignas(16) char on_stack[64] = { 0 };
+
+	p_free(p_realloc(on_stack + 16, 100));
+})
+
+MISUSE(overrun_into_the_next_header, "corrupted size of the next block", {
+	char *p = p_malloc(104), *q = p_malloc(104);
+
+	memset(p, 0x41, 120);
+	p_free(p);
+	p_free(q);
+})
+
+MISUSE(free_after_an_overrun_from_below, "free of an invalid pointer or a block with a corrupted size", {
+	char *p = p_malloc(104), *q = p_malloc(104);
+
+	memset(p, 0x41, 120);
+	p_free(q);
+})
+
+MISUSE(overrun_with_a_false_previous_size, "corrupted size vs. previous size", {
+	char *p = p_malloc(104), *q = p_malloc(104);
+
+	p_malloc(104);
+	*(size_t *)(p + 96) = 48;  /* says: 48 bytes before q begins a free chunk … */
+	*(size_t *)(p + 104) &= ~(size_t)1;
+	p_free(q);
+})
+
+MISUSE(write_after_free_over_the_links, "corrupted free list", {
+	static size_t fake[8];
+	char *p = p_malloc(2000);
+
+	p_malloc(24);
+	p_free(p);
+	((void **)p)[0] = fake;
+	((void **)p)[1] = fake;
+	p_malloc(500);
+})
+
+MISUSE(overrun_into_the_top, "corrupted top size", {
+	char *p = p_malloc(1032);
+
+	p_malloc(70000);
+	p = p_malloc(104);
+	memset(p, 0xff, 112);
+	p_malloc(90000);
+})
+
+MISUSE(free_of_a_large_block_with_a_broken_header, "free of an invalid pointer", {
+	char *p = p_malloc(1 << 20);
+
+	((size_t *)p)[-2] = 0;
+	p_free(p);
+})
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(double_free),
+		cmocka_unit_test(double_free_after_merging_downward),
+		cmocka_unit_test(double_free_after_merging_on_both_sides),
+		cmocka_unit_test(double_free_of_the_last_block),
+		cmocka_unit_test(realloc_after_free),
+		cmocka_unit_test(free_of_a_stack_pointer),
+		cmocka_unit_test(free_of_static_memory),
+		cmocka_unit_test(free_of_the_middle_of_a_block),
+		cmocka_unit_test(free_of_a_misaligned_pointer),
+		cmocka_unit_test(realloc_of_a_stack_pointer),
+		cmocka_unit_test(overrun_into_the_next_header),
+		cmocka_unit_test(free_after_an_overrun_from_below),
+		cmocka_unit_test(overrun_with_a_false_previous_size),
+		cmocka_unit_test(write_after_free_over_the_links),
+		cmocka_unit_test(overrun_into_the_top),
+		cmocka_unit_test(free_of_a_large_block_with_a_broken_header),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,337 @@
+/* malloc/: many threads, blocks freed by others, forks at any moment. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/rand.h"
+#include "malloc/arena.h"
+#include "malloc/control.h"
+#include "steward/malloc.h"
+#include "testsrc.h"
+
+#define NR_THREADS 8
+#define NR_SLOTS 64
+#define NR_MAILBOXES 256
+
+struct block {
+	size_t bytes;
+	uint64_t seed;
+};
+
+static _Atomic(struct block *) mailbox[NR_MAILBOXES];
+static _Atomic bool stop;
+
+/* Aborts rather than reports: cmocka's asserts belong to the main thread, and children use this too. */
+static void require(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static struct block *block_new(struct rand *r)
+{
+	size_t bytes = sizeof(struct block) + 8 + rand_below(r, rand_below(r, 20) == 0 ? 150000 : 1500);
+	struct block *b = rand_below(r, 10) == 0 ? stw_memalign(256, bytes) : stw_malloc(bytes);
+
+	require(b != NULL);
+	b->bytes = bytes;
+	b->seed = rand_u64(r);
+	memset(b + 1, (int)(b->seed & 0xff), bytes - sizeof(*b));
+	return b;
+}
+
+static void block_verify(const struct block *b)
+{
+	const uint8_t *p = (const uint8_t *)(b + 1);
+
+	for (size_t i = 0; i < b->bytes - sizeof(*b); i += 61)
+		require(p[i] == (b->seed & 0xff));
+	require(p[b->bytes - sizeof(*b) - 1] == (b->seed & 0xff));
+}
+
+static void block_free(struct block *b)
+{
+	if (b == NULL)
+		return;
+	block_verify(b);
+	stw_free(b);
+}
+
+/* Own blocks, grown and shrunk; and blocks put where any thread takes them. */
+static void churn(struct rand *r, unsigned steps)
+{
+	struct block *own[NR_SLOTS] = { NULL };
+
+	for (unsigned i = 0; i < steps; i++) {
+		unsigned k = (unsigned)rand_below(r, NR_SLOTS);
+
+		if (rand_below(r, 3) == 0) {
+			block_free(atomic_exchange(&mailbox[rand_below(r, NR_MAILBOXES)], block_new(r)));
+		} else if (own[k] == NULL) {
+			own[k] = block_new(r);
+		} else if (rand_below(r, 4) == 0) {
+			size_t bytes = sizeof(struct block) + 8 + rand_below(r, 3000);
+			struct block *b = stw_realloc(own[k], bytes);
+
+			require(b != NULL);
+			b->bytes = MIN(b->bytes, bytes);
+			block_verify(b);
+			own[k] = b;
+		} else {
+			block_free(own[k]);
+			own[k] = NULL;
+		}
+	}
+	for (unsigned k = 0; k < NR_SLOTS; k++)
+		block_free(own[k]);
+}
+
+static void empty_mailboxes(void)
+{
+	for (unsigned i = 0; i < NR_MAILBOXES; i++)
+		block_free(atomic_exchange(&mailbox[i], NULL));
+}
+
+static void *churn_some(void *arg)
+{
+	struct rand r;
+
+	rand_seed(&r, (uintptr_t)arg);
+	churn(&r, 2500);
+	return NULL;
+}
+
+static void *churn_until_stop(void *arg)
+{
+	struct rand r;
+
+	rand_seed(&r, (uintptr_t)arg);
+	while (!stop)
+		churn(&r, 100);
+	return NULL;
+}
+
+static void start(pthread_t *threads, unsigned n, void *(*fn)(void *))
+{
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, fn, (void *)(uintptr_t)(i + 1)), 0);
+}
+
+static void join(pthread_t *threads, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static void threads_keep_their_bytes_and_free_each_others_blocks(void **state)
+{
+	pthread_t threads[NR_THREADS];
+	size_t used = stw_mallinfo2().uordblks;
+
+	(void)state;
+	start(threads, NR_THREADS, churn_some);
+	join(threads, NR_THREADS);
+	empty_mailboxes();
+	malloc_check();
+	testsrc_check_discarded();
+	/* Nothing is left behind but the arenas themselves. */
+	assert_true(stw_mallinfo2().uordblks < used + ARENAS_MAX * (sizeof(struct arena) + PAGE_SIZE));
+}
+
+static void *free_in_thread(void *mem)
+{
+	stw_free(mem);
+	return NULL;
+}
+
+static void *alloc_in_thread(void *arg)
+{
+	(void)arg;
+	return stw_malloc(1000);
+}
+
+static void others_allocate_and_free_while_a_fork_holds_the_arenas(void **state)
+{
+	void *mem = stw_malloc(100), *other;
+	size_t used = stw_mallinfo2().uordblks, more;
+	pthread_t t;
+
+	(void)state;
+	malloc_fork_prepare();
+	pthread_create(&t, NULL, free_in_thread, mem);
+	pthread_join(t, NULL);
+	pthread_create(&t, NULL, alloc_in_thread, NULL);
+	pthread_join(t, &other);
+	assert_non_null(other);
+	malloc_fork_parent();
+	/* The free waited for us and came through. */
+	stw_free(other);
+	more = stw_mallinfo2().uordblks;
+	assert_true(more < used + sizeof(struct arena) + PAGE_SIZE);
+	mem = stw_realloc(stw_malloc(100), 200);
+	stw_free(mem);
+	malloc_check();
+}
+
+static int wait_for(pid_t pid)
+{
+	int status = -1;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void child_main(unsigned seed)
+{
+	struct rand r;
+
+	alarm(20);
+	rand_seed(&r, seed);
+	churn(&r, 300);
+	empty_mailboxes();
+	malloc_check();
+	testsrc_check_discarded();
+	_exit(0);
+}
+
+static void a_child_of_a_busy_program_has_a_sound_heap(void **state)
+{
+	pthread_t threads[4];
+
+	(void)state;
+	stop = false;
+	start(threads, 4, churn_until_stop);
+	for (unsigned i = 0; i < 25; i++) {
+		malloc_fork_prepare();
+		testsrc_fork_prepare();
+		pid_t pid = fork();
+
+		testsrc_fork_done();
+		if (pid == 0) {
+			malloc_fork_child();
+			child_main(i + 1);
+		}
+		malloc_fork_parent();
+		assert_int_equal(wait_for(pid), 0);
+	}
+	stop = true;
+	join(threads, 4);
+	empty_mailboxes();
+	malloc_check();
+}
+
+static void *hold_main_arena(void *arg)
+{
+	require(arena_lock(&main_arena));
+	atomic_store((_Atomic int *)arg, 1);
+	while (atomic_load((_Atomic int *)arg) != 2)
+		usleep(1000);
+	arena_unlock(&main_arena);
+	return NULL;
+}
+
+static void a_child_abandons_an_arena_whose_holder_stayed_behind(void **state)
+{
+	_Atomic int phase = 0;
+	pthread_t t;
+	uintptr_t fresh;
+	void *mem;
+	pid_t pid;
+
+	(void)state;
+	assert_true(arena_lock(&main_arena));
+	mem = chunk_mem(arena_alloc(&main_arena, chunk_request(100), &fresh));
+	arena_unlock(&main_arena);
+	memset(mem, 7, 100);
+	pthread_create(&t, NULL, hold_main_arena, &phase);
+	while (atomic_load(&phase) == 0)
+		usleep(1000);
+	malloc_fork_prepare();
+	pid = fork();
+	if (pid == 0) {
+		alarm(20);
+		malloc_fork_child();
+		require(main_arena.abandoned);
+		/* The old block can be read, resized and freed, new ones come from elsewhere. */
+		uint8_t *p = stw_realloc(mem, 1000);
+
+		require(p != NULL && p != mem && p[0] == 7 && p[99] == 7);
+		stw_free(p);
+		stw_free(stw_malloc(10));
+		malloc_check();
+		_exit(0);
+	}
+	malloc_fork_parent();
+	assert_int_equal(wait_for(pid), 0);
+	atomic_store(&phase, 2);
+	pthread_join(t, NULL);
+	stw_free(mem);
+	malloc_check();
+}
+
+static void fork_in_handler(int sig)
+{
+	pid_t pid;
+
+	(void)sig;
+	malloc_fork_prepare();
+	pid = fork();
+	if (pid == 0) {
+		malloc_fork_child();
+		stw_free(stw_malloc(100));
+		_exit(0);
+	}
+	malloc_fork_parent();
+	require(waitpid(pid, NULL, 0) == pid);
+}
+
+static void fork_in_a_handler_that_interrupted_malloc_does_not_hang(void **state)
+{
+	struct sigaction sa = { .sa_handler = fork_in_handler, .sa_flags = SA_RESTART }, old;
+	struct rand r;
+
+	(void)state;
+	/* Plain pages: the test source's own mutex does not bear a handler. */
+	malloc_set_source(&pagesrc_plain);
+	rand_seed(&r, 3);
+	sigaction(SIGALRM, &sa, &old);
+	for (unsigned i = 0; i < 60; i++) {
+		/* Once: the next must not come while fork is still busy with the last. */
+		struct itimerval once = { { 0, 0 }, { 0, (suseconds_t)(1 + rand_below(&r, 1000)) } };
+
+		setitimer(ITIMER_REAL, &once, NULL);
+		churn(&r, 1000);
+	}
+	sigaction(SIGALRM, &old, NULL);
+	empty_mailboxes();
+	malloc_check();
+}
+
+static int use_testsrc(void **state)
+{
+	(void)state;
+	malloc_set_source(&testsrc);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(threads_keep_their_bytes_and_free_each_others_blocks),
+		cmocka_unit_test(others_allocate_and_free_while_a_fork_holds_the_arenas),
+		cmocka_unit_test(a_child_of_a_busy_program_has_a_sound_heap),
+		cmocka_unit_test(a_child_abandons_an_arena_whose_holder_stayed_behind),
+		cmocka_unit_test(fork_in_a_handler_that_interrupted_malloc_does_not_hang),
+	};
+	return cmocka_run_group_tests(tests, use_testsrc, NULL);
+}
