@@ -106,10 +106,16 @@ def test_killed_launcher_takes_the_command_along():
 
 
 def test_command_that_signals_its_group_is_told_once():
-    code = CHILD.replace("while True:", "os.kill(0, signal.SIGUSR1)\nos.kill(0, signal.SIGUSR2)\nwhile True:")
+    # The launcher sleeps meanwhile: a second signal must not merge with the first.
+    code = CHILD.replace("while True:", """
+os.kill(os.getppid(), signal.SIGSTOP)
+os.kill(0, signal.SIGUSR1)
+time.sleep(0.1)
+os.kill(os.getppid(), signal.SIGCONT)
+while True:""")
     with Job(code) as job:
-        eq([job.line(), job.line()], ["SIGUSR1", "SIGUSR2"])
-        eq(job.line(0.3), None)
+        eq(job.line(), "SIGUSR1")
+        eq(job.line(0.4), None)
 
 
 def test_stop_of_the_command_stops_the_launcher():
@@ -140,6 +146,16 @@ def test_continued_launcher_continues_the_command():
         eq(job.p.wait(10), 7)
 
 
+def test_command_that_runs_again_already_is_not_continued_twice():
+    with Job() as job:
+        os.kill(job.child, signal.SIGSTOP)
+        job.until(job.p.pid, "T")
+        os.kill(job.child, signal.SIGCONT)
+        eq(job.line(), "SIGCONT")
+        os.kill(job.p.pid, signal.SIGCONT)
+        eq(job.line(0.4), None)
+
+
 def test_stop_request_to_the_launcher_reaches_the_command():
     with Job() as job:
         os.kill(job.p.pid, signal.SIGTSTP)
@@ -165,11 +181,14 @@ def test_terminal_signals_come_once():
         return text
 
     read_until(b"ready")
-    time.sleep(0.1)
+    # The launcher sleeps meanwhile: a second signal must not merge with the first.
+    os.kill(pid, signal.SIGSTOP)
     os.write(tty, b"\x03")
     text = read_until(b"SIGINT")
     os.write(tty, b"\x1c")
     text += read_until(b"SIGQUIT")
+    os.kill(pid, signal.SIGCONT)
+    text += read_until(b"SIGCONT")
     os.kill(pid, signal.SIGTERM)
     text += read_until(b"SIGTERM")
     eq((text.count(b"SIGINT"), text.count(b"SIGQUIT")), (1, 1))
