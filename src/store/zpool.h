@@ -14,7 +14,7 @@
 #define ZPOOL_CLASSES_MAX 64  /* 45 come out of the rule in zpool.c */
 #define ZPOOL_CHAIN_MAX 4     /* frames in one block */
 #define ZPOOL_GROUPS 9        /* eighths of fullness, and full */
-#define ZPOOL_SHRINK_MOVES 256 /* objects that one shrink moves before it looks up */
+#define ZPOOL_SHRINK_MOVES 64 /* objects that one shrink moves, about: some 50 µs under the lock */
 
 /* Objects of one size. Law: free_slots = Σ over the blocks that are not full of (objects - inuse). */
 struct zclass {
