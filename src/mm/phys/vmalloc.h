@@ -23,6 +23,7 @@ struct vmalloc {
 	struct kmalloc *kmalloc;
 	struct kmem_cache areas;
 	struct vmap_tree free, busy;
+	enum alloc_depth depth; /* for the pages; ALLOC_LOW until it is set */
 	uint64_t nr_pages; /* frames in use */
 };
 

@@ -21,7 +21,6 @@ enum vma_flag {
 	VMA_LOCKED = 1 << 5,     /* mlock: never reclaimed */
 	VMA_HEAP = 1 << 6,       /* the brk area */
 	VMA_STACK = 1 << 7,
-	VMA_NATIVE = 1 << 8,     /* live engine: known, but left to the host kernel */
 };
 
 struct vm_file; /* a file as the page cache knows it; NULL for anonymous memory */

@@ -1,0 +1,349 @@
+/*
+ * The arena: physical memory of the live machine, and the way pages take
+ * between it and the program (machine_ops).
+ *
+ *   arena + pfn × 4096 is the home of frame pfn: an anonymous private mapping,
+ *   populated where a frame is or was at home, empty where it is away.
+ *
+ *   place   MOVE home → address       EBUSY, EINVAL: COPY, then drop the home
+ *   evict   MOVE address → home       EBUSY, EINVAL: protect, copy, drop (below)
+ *
+ * The copying path serves pages that fork shares, ranges that are not plain
+ * read-write, and kernels before 6.8. Writes are stopped by write protection,
+ * the bytes are copied home, and MADV_DONTNEED drops the page. Two things need
+ * care: the drop is reported to our own handler, which must know it for ours
+ * (engine.dropping); and the page may vanish before it is read, when another
+ * thread drops it: then the pager itself faults and the handler answers it
+ * with zeros, which is what the page holds by then. Only the pager may copy:
+ * the handler would wait for itself.
+ *
+ * Home pages are never huge: MOVE of a small page would have to split them.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/assert.h"
+#include "live/engine.h"
+#include "live/host.h"
+
+#define ZERO_PAGES 16
+
+static uint64_t home_of(const struct frame *f)
+{
+	return engine.arena + ((uint64_t)(f - engine.m.phys.frames) << PAGE_SHIFT);
+}
+
+static void *reserve(uint64_t bytes)
+{
+	void *p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (sys_is_err((long)p))
+		return NULL;
+	sys_madvise(p, bytes, MADV_NOHUGEPAGE);
+	engine_own((uint64_t)(uintptr_t)p, bytes);
+	return p;
+}
+
+static int live_vmap(void *ctx, uint64_t address, struct frame *const *frames, uint32_t n)
+{
+	(void)ctx;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t at = address + ((uint64_t)i << PAGE_SHIFT), home = home_of(frames[i]);
+
+		/* The page behind the home is given up, and a fresh one appears at the address: the same count. */
+		sys_madvise((void *)(uintptr_t)home, PAGE_SIZE, MADV_DONTNEED);
+		*(volatile uint8_t *)(uintptr_t)at = 0;
+	}
+	return 0;
+}
+
+static void live_vunmap(void *ctx, uint64_t address, struct frame *const *frames, uint32_t n)
+{
+	(void)ctx;
+	(void)frames;
+	sys_madvise((void *)(uintptr_t)address, (uint64_t)n << PAGE_SHIFT, MADV_DONTNEED);
+}
+
+int arena_init(void)
+{
+	struct engine *e = &engine;
+	uint64_t pages = e->ledger->ram_pages;
+	struct phys_zone_config zone = { .name = "Normal", .spanned = (uint32_t)pages };
+
+	if (pages > UINT32_MAX)
+		return -ERANGE;
+	uint8_t *arena = reserve(pages << PAGE_SHIFT);
+	struct frame *frames = reserve(ALIGN_UP(pages * sizeof(struct frame), PAGE_SIZE));
+	/* vmalloc holds slot tables: 16 bytes a page out; the address space of 16 times the budget is plenty. */
+	uint64_t vm_bytes = MAX(pages << 4, 64 * MIB);
+	uint8_t *vm = reserve(vm_bytes);
+
+	e->zeros = reserve(ZERO_PAGES * PAGE_SIZE);
+	if (arena == NULL || frames == NULL || vm == NULL || e->zeros == NULL)
+		return -ENOMEM;
+	e->arena = (uint64_t)(uintptr_t)arena;
+	e->arena_pages = pages;
+	e->vm_start = (uint64_t)(uintptr_t)vm;
+	e->vm_end = e->vm_start + vm_bytes;
+	TAILQ_INIT(&e->balloon);
+	int err = phys_init(&e->m.phys, arena, frames, (uint32_t)pages, &zone, 1, NULL);
+	if (err != 0)
+		return err;
+	/* Enough for areas, tables and caches until engagement brings the rest. */
+	arena_online(MIN(pages / 4, 512));
+	err = machine_init(&e->m, &live_ops, e, e->slot->counter, e->vm_start, e->vm_end);
+	if (err != 0)
+		return err;
+	e->m.vmalloc.vmap = live_vmap;
+	e->m.vmalloc.vunmap = live_vunmap;
+	return mm_init(&e->mm, &e->m);
+}
+
+int arena_register(void)
+{
+	return host_register(engine.arena_fd, engine.arena, engine.arena_pages << PAGE_SHIFT, false);
+}
+
+uint64_t arena_online(uint64_t n)
+{
+	struct engine *e = &engine;
+	struct phys *p = &e->m.phys;
+	uint64_t done = 0, fresh;
+
+	for (struct frame *f; done < n && (f = TAILQ_FIRST(&e->balloon)) != NULL; done++) {
+		TAILQ_REMOVE(&e->balloon, f, link);
+		e->nr_balloon--;
+		phys_online(p, frame_pfn(p, f), 1);
+	}
+	fresh = MIN(n - done, e->arena_pages - e->online_to);
+	if (fresh > 0)
+		phys_online(p, (pfn_t){ (uint32_t)e->online_to }, (uint32_t)fresh);
+	e->online_to += fresh;
+	return done + fresh;
+}
+
+uint64_t arena_offline(uint64_t n)
+{
+	struct engine *e = &engine;
+	uint64_t done = 0;
+
+	for (; done < n; done++) {
+		struct frame *f = frame_alloc(&e->m.phys, 0, 0, ALLOC_MIN);
+
+		if (f == NULL)
+			break;
+		sys_madvise((void *)(uintptr_t)home_of(f), PAGE_SIZE, MADV_DONTNEED);
+		phys_offline(&e->m.phys, &f, 1);
+		TAILQ_INSERT_HEAD(&e->balloon, f, link);
+		e->nr_balloon++;
+	}
+	return done;
+}
+
+/* Frames whose homes follow one another: MOVE takes them in one call. */
+static unsigned contiguous(struct frame *const *frames, unsigned n)
+{
+	unsigned len = 1;
+
+	while (len < n && frames[len] == frames[0] + len)
+		len++;
+	return len;
+}
+
+static int place_by_copy(uint64_t address, struct frame *f)
+{
+	uint64_t home = home_of(f);
+	int64_t done = host_copy(engine.prog_fd, address, (void *)(uintptr_t)home, PAGE_SIZE);
+
+	if (done < 0)
+		return (int)done;
+	sys_madvise((void *)(uintptr_t)home, PAGE_SIZE, MADV_DONTNEED);
+	return 1;
+}
+
+/* Pages placed, or -errno. */
+static int place(uint64_t address, struct frame *const *frames, unsigned n)
+{
+	int64_t moved;
+
+	if (!engine.can_move)
+		return place_by_copy(address, frames[0]);
+	moved = host_move(engine.prog_fd, address, home_of(frames[0]), (uint64_t)n << PAGE_SHIFT, true);
+	if (moved > 0)
+		return (int)(moved >> PAGE_SHIFT);
+	if (moved == -EBUSY || moved == -EINVAL) {
+		__atomic_fetch_add(&engine.m.counter[VM_pgcopied], 1, __ATOMIC_RELAXED);
+		return place_by_copy(address, frames[0]);
+	}
+	return (int)moved;
+}
+
+/* True: the host holds memory at one of the homes. */
+static bool homes_populated(uint64_t home, unsigned n)
+{
+	uint8_t vec[ZERO_PAGES];
+
+	if (sys_call3(SYS_mincore, (long)home, (long)n << PAGE_SHIFT, (long)vec) != 0)
+		return true;
+	for (unsigned i = 0; i < n; i++)
+		if (vec[i] & 1)
+			return true;
+	return false;
+}
+
+/* Zeros: from the home if the host holds a page there, else the host makes a page at the address. */
+static int place_zeros(uint64_t address, struct frame *const *frames, unsigned n)
+{
+	uint64_t home = home_of(frames[0]);
+
+	n = MIN(n, ZERO_PAGES);
+	if (!homes_populated(home, n)) {
+		int64_t done = host_copy(engine.prog_fd, address, engine.zeros, (uint64_t)n << PAGE_SHIFT);
+
+		return done > 0 ? (int)(done >> PAGE_SHIFT) : (int)done;
+	}
+	if (engine.can_move) {
+		memset((void *)(uintptr_t)home, 0, (size_t)n << PAGE_SHIFT);
+		return place(address, frames, n);
+	}
+	memset((void *)(uintptr_t)home, 0, PAGE_SIZE);
+	return place(address, frames, 1);
+}
+
+static int live_map(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n, bool zero)
+{
+	unsigned done = 0;
+
+	(void)m;
+	(void)mm;
+	while (done < n) {
+		uint64_t address = vpn_address((vpn_t){ vpn.n + done });
+		unsigned len = contiguous(frames + done, n - done);
+		int got = zero ? place_zeros(address, frames + done, len) : place(address, frames + done, len);
+
+		if (got < 0)
+			return done > 0 ? (int)done : got;
+		done += (unsigned)got;
+	}
+	return (int)done;
+}
+
+/* See the essay. Pager only. */
+static int evict_by_copy(uint64_t address, struct frame *f)
+{
+	struct engine *e = &engine;
+
+	if (!task_is_current(&e->pager))
+		return -EBUSY;
+	int err = host_protect(e->prog_fd, address, PAGE_SIZE, true);
+	if (err < 0)
+		return err == -EAGAIN ? -EAGAIN : -EBUSY;
+	struct iovec to = { (void *)(uintptr_t)home_of(f), PAGE_SIZE }, from = { (void *)(uintptr_t)address, PAGE_SIZE };
+	/* Not memcpy: the range may be PROT_NONE, or gone. */
+	ssize_t n = sys_call6(SYS_process_vm_readv, sys_getpid(), (long)&to, 1, (long)&from, 1, 0);
+
+	if (n != (ssize_t)PAGE_SIZE) {
+		host_protect(e->prog_fd, address, PAGE_SIZE, false);
+		return -EBUSY;
+	}
+	atomic_store(&e->dropping, address);
+	err = sys_madvise((void *)(uintptr_t)address, PAGE_SIZE, MADV_DONTNEED);
+	atomic_store(&e->dropping, 0);
+	if (err < 0) {
+		host_protect(e->prog_fd, address, PAGE_SIZE, false);
+		return -EBUSY;
+	}
+	__atomic_fetch_add(&e->m.counter[VM_pgcopied], 1, __ATOMIC_RELAXED);
+	return 1;
+}
+
+static int evict_by_move(uint64_t address, struct frame *const *frames, unsigned n)
+{
+	uint64_t home = home_of(frames[0]), len = (uint64_t)n << PAGE_SHIFT;
+	int64_t moved = host_move(engine.arena_fd, home, address, len, false);
+
+	if (moved == -EEXIST) {
+		/* The home of a frame that is away holds nothing of value; a page placed as zeros left it populated. */
+		sys_madvise((void *)(uintptr_t)home, len, MADV_DONTNEED);
+		moved = host_move(engine.arena_fd, home, address, len, false);
+	}
+	return moved > 0 ? (int)(moved >> PAGE_SHIFT) : (int)moved;
+}
+
+static int live_unmap(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n)
+{
+	unsigned done = 0;
+
+	(void)m;
+	(void)mm;
+	while (done < n) {
+		uint64_t address = vpn_address((vpn_t){ vpn.n + done });
+		int got = -EBUSY;
+
+		if (engine.can_move)
+			got = evict_by_move(address, frames + done, contiguous(frames + done, n - done));
+		if (got == -EBUSY || got == -EINVAL)
+			got = evict_by_copy(address, frames[done]);
+		if (got < 0)
+			return done > 0 ? (int)done : got;
+		done += (unsigned)got;
+	}
+	return (int)done;
+}
+
+static void live_wake(struct machine *m, struct mm *mm, vpn_t vpn)
+{
+	(void)m;
+	(void)mm;
+	host_wake(engine.prog_fd, vpn_address(vpn), PAGE_SIZE);
+}
+
+static bool live_discardable(struct machine *m, struct mm *mm, vpn_t vpn)
+{
+	(void)m;
+	(void)mm;
+	if (engine.discard_map == NULL)
+		return false;
+	return __atomic_load_n(&engine.discard_map[vpn.n / 64], __ATOMIC_ACQUIRE) >> (vpn.n % 64) & 1;
+}
+
+static void live_wake_kswapd(struct machine *m, unsigned node)
+{
+	(void)m;
+	(void)node;
+	pager_wake();
+}
+
+static void live_lock(struct machine *m)
+{
+	(void)m;
+	engine_take();
+}
+
+static void live_unlock(struct machine *m)
+{
+	(void)m;
+	engine_drop();
+}
+
+static void live_relax(struct machine *m)
+{
+	(void)m;
+	engine_drop();
+	if (task_is_current(&engine.handler))
+		handler_pump();
+	sys_sched_yield();
+	engine_take();
+}
+
+const struct machine_ops live_ops = {
+	.map = live_map,
+	.unmap = live_unmap,
+	.wake = live_wake,
+	.discardable = live_discardable,
+	.wake_kswapd = live_wake_kswapd,
+	.lock = live_lock,
+	.unlock = live_unlock,
+	.relax = live_relax,
+};

@@ -1,0 +1,311 @@
+/* The life of the engine: attach to the run, start, stop the program when it must be. */
+#include "live/engine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "base/assert.h"
+#include "base/fmt.h"
+#include "live/host.h"
+#include "live/proc.h"
+
+#define PROG_FEATURES \
+	(UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_EVENT_REMAP | \
+	 UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP)
+
+struct engine engine;
+
+static struct engine_lock start_lock;
+
+void engine_own(uint64_t start, uint64_t len)
+{
+	struct engine *e = &engine;
+
+	ASSERT(e->nr_own < OWN_RANGES);
+	e->own[e->nr_own++] = (struct own_range){ start, start + len };
+}
+
+bool engine_owns(uint64_t start, uint64_t end)
+{
+	for (unsigned i = 0; i < engine.nr_own; i++)
+		if (start < engine.own[i].end && engine.own[i].start < end)
+			return true;
+	return false;
+}
+
+void engine_fatal(const char *what)
+{
+	struct ledger_slot *s = engine.slot;
+
+	if (s != NULL) {
+		struct fmt f;
+
+		fmt_init(&f, s->message, sizeof(s->message));
+		fmt_str(&f, what);
+		atomic_store(&s->state, LEDGER_FATAL);
+	}
+	for (;;)
+		sys_kill(sys_getpid(), SIGKILL);
+}
+
+static void assertion_failed(const char *file, int line, const char *what)
+{
+	char text[200];
+	struct fmt f;
+
+	fmt_init(&f, text, sizeof(text));
+	fmt_str(&f, "internal error: ");
+	fmt_str(&f, file);
+	fmt_char(&f, ':');
+	fmt_u64(&f, (uint64_t)line);
+	fmt_str(&f, ": ");
+	fmt_str(&f, what);
+	fmt_str(&f, "; the program was stopped, please report this");
+	engine_fatal(text);
+}
+
+static void read_comm(struct ledger_slot *s)
+{
+	int fd = sys_open("/proc/self/comm", O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	ssize_t n = sys_read(fd, s->comm, sizeof(s->comm) - 1);
+
+	sys_close(fd);
+	s->comm[n > 0 ? n - 1 : 0] = '\0';
+}
+
+int engine_attach(struct ledger *ledger, int device)
+{
+	struct engine *e = &engine;
+	struct proc_memory mem = { 0 };
+
+	assert_fail_hook = assertion_failed;
+	e->ledger = ledger;
+	e->device = device;
+	e->slot = ledger_claim(ledger, sys_getpid(), proc_start_time());
+	if (e->slot == NULL)
+		return -EAGAIN;
+	/* After exec the slot still has the grant of the old image. */
+	ledger_return(ledger, e->slot, atomic_load(&e->slot->granted));
+	atomic_store(&e->slot->state, LEDGER_NATIVE);
+	read_comm(e->slot);
+	proc_memory(&mem, false);
+	ledger_grant(ledger, e->slot, mem.resident);
+	atomic_store(&e->state, LEDGER_NATIVE);
+	return 0;
+}
+
+static int open_descriptors(void)
+{
+	struct engine *e = &engine;
+
+	e->prog_fd = host_uffd_new(e->device);
+	e->arena_fd = host_uffd_new(e->device);
+	if (e->prog_fd < 0)
+		return e->prog_fd;
+	if (e->arena_fd < 0)
+		return e->arena_fd;
+	e->pagemap_fd = sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+	if (e->pagemap_fd < 0)
+		return e->pagemap_fd;
+	e->can_move = !e->ledger->debug_base_path && (host_uffd_features(e->device) & UFFD_FEATURE_MOVE);
+	uint64_t move = e->can_move ? UFFD_FEATURE_MOVE : 0;
+	int err = host_uffd_api(e->prog_fd, PROG_FEATURES | move);
+
+	return err != 0 ? err : host_uffd_api(e->arena_fd, move);
+}
+
+static void close_descriptors(void)
+{
+	int *const fds[] = { &engine.prog_fd, &engine.arena_fd, &engine.pagemap_fd, &engine.swap_fd };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+		if (*fds[i] >= 0)
+			sys_close(*fds[i]);
+}
+
+static void *own_memory(size_t bytes)
+{
+	void *p = sys_mmap(NULL, ALIGN_UP(bytes, PAGE_SIZE), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (sys_is_err((long)p))
+		return NULL;
+	engine_own((uint64_t)(uintptr_t)p, ALIGN_UP(bytes, PAGE_SIZE));
+	return p;
+}
+
+static int task_stacks(void)
+{
+	engine.handler.stack = own_memory(TASK_STACK);
+	engine.pager.stack = own_memory(TASK_STACK);
+	return engine.handler.stack != NULL && engine.pager.stack != NULL ? 0 : -ENOMEM;
+}
+
+/* The pool first, then a file below it, if there is room for one. */
+static int open_stores(void)
+{
+	struct engine *e = &engine;
+	enum zpool_codec codec = e->ledger->codec == LEDGER_ZSTD ? ZPOOL_ZSTD : ZPOOL_LZ4;
+	size_t work_bytes = zpool_work_bytes(codec);
+	void *work = own_memory(work_bytes);
+
+	if (work == NULL)
+		return -ENOMEM;
+	int err = zpool_init(&e->zpool, &e->m.phys, codec, work, work_bytes);
+	if (err != 0)
+		return err;
+	swap_add_area(&e->m.swap, &e->zpool.store, 100, 0, false);
+
+	e->swap_fd = -1;
+	if (e->ledger->tmpdir[0] == '\0' || e->ledger->file_bytes_max < PAGE_SIZE)
+		return 0;
+	int fd = file_store_open(e->ledger->tmpdir);
+	size_t bitmap_bytes = file_store_bitmap_bytes(e->ledger->file_bytes_max);
+	uint64_t *bitmap = own_memory(bitmap_bytes);
+
+	/* No file is not an error here: the pool may do. out_of_room names it when it does not. */
+	if (fd < 0 || bitmap == NULL ||
+	    file_store_init(&e->file, fd, e->ledger->file_bytes_max, bitmap, bitmap_bytes) != 0) {
+		if (fd >= 0)
+			sys_close(fd);
+		return 0;
+	}
+	e->swap_fd = fd;
+	swap_add_area(&e->m.swap, &e->file.store, 50, 0, true);
+	return 0;
+}
+
+static void sort_descriptors(int *fds, unsigned n)
+{
+	for (unsigned i = 1; i < n; i++)
+		for (unsigned j = i; j > 0 && fds[j - 1] > fds[j]; j--) {
+			int t = fds[j];
+
+			fds[j] = fds[j - 1];
+			fds[j - 1] = t;
+		}
+}
+
+/* The handler takes the descriptors into a table of its own; the pager shares that table. */
+static int start_tasks(void)
+{
+	struct engine *e = &engine;
+	int keep[6], n = 0;
+
+	keep[n++] = e->prog_fd;
+	keep[n++] = e->arena_fd;
+	keep[n++] = e->pagemap_fd;
+	if (e->swap_fd >= 0)
+		keep[n++] = e->swap_fd;
+	sort_descriptors(keep, (unsigned)n);
+	keep[n] = -1;
+
+	atomic_store(&e->pause, 0);
+	atomic_store(&e->paused, 0);
+	atomic_store(&e->pager_word, 0);
+	e->handler.run = handler_run;
+	e->handler.keep = keep;
+	e->pager.run = pager_run;
+	e->pager.keep = NULL;
+	return task_start(&e->handler);
+}
+
+static int start(void)
+{
+	struct engine *e = &engine;
+
+	e->prog_fd = e->arena_fd = e->pagemap_fd = e->swap_fd = -1;
+	int err = open_descriptors();
+	if (err == 0)
+		err = task_stacks();
+	if (err == 0)
+		err = arena_init();
+	if (err == 0)
+		err = arena_register();
+	if (err == 0)
+		err = bell_init();
+	if (err == 0)
+		err = bell_register();
+	if (err == 0)
+		err = open_stores();
+	if (err == 0) {
+		cpu_init();
+		atomic_store(&e->state, LEDGER_ARMED);
+		atomic_store(&e->slot->state, LEDGER_ARMED);
+		err = start_tasks();
+	}
+	close_descriptors();
+	return err;
+}
+
+int engine_reopen(void)
+{
+	engine.prog_fd = engine.arena_fd = engine.pagemap_fd = -1;
+	int err = open_descriptors();
+
+	cpu_init();
+	return err;
+}
+
+int engine_restart(void)
+{
+	int err = start_tasks();
+
+	close_descriptors();
+	return err;
+}
+
+/* Under the start lock. The second thread that comes here finds the work done. */
+static int with_start_lock(int (*run)(void))
+{
+	uint64_t blocked = ~(uint64_t)0, before;
+	int result = 0;
+
+	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, (long)&before, sizeof(blocked), 0, 0);
+	engine_lock_take(&start_lock);
+	if (atomic_load(&engine.state) == LEDGER_NATIVE)
+		result = run();
+	engine_lock_drop(&start_lock);
+	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof(before), 0, 0);
+	return result;
+}
+
+static int start_or_die(void)
+{
+	int err = start();
+
+	if (err == 0)
+		return 0;
+	char text[200];
+	struct fmt f;
+
+	fmt_init(&f, text, sizeof(text));
+	fmt_str(&f, "the program has reached its budget, and Steward cannot serve it (error ");
+	fmt_i64(&f, -err);
+	fmt_str(&f, "); see steward doctor, or raise --ram");
+	engine_fatal(text);
+}
+
+int engine_start(void)
+{
+	return with_start_lock(start_or_die);
+}
+
+static int look_or_start(void)
+{
+	if (native_look())
+		return 0;
+	start_or_die();
+	return -ENOSPC;
+}
+
+int engine_cover(void)
+{
+	int err = with_start_lock(look_or_start);
+
+	return err != 0 || atomic_load(&engine.state) != LEDGER_NATIVE ? -ENOSPC : 0;
+}

@@ -1,0 +1,181 @@
+/*
+ * The live engine: one per process, inside the process. How its parts fit:
+ *
+ *   program thread ──touch──► kernel ──userfaultfd──► handler.c ──► mm_fault
+ *        │ mmap, fork …                                  ▲            │ map
+ *        └──────────► bell.c (a request is a fault) ─────┘            ▼
+ *                                                      arena.c: UFFDIO_MOVE home ◄──► address
+ *   pager.c: kswapd, balloon, figures ──► reclaim_batch ──► unmap ────┘
+ *   native.c: watches until memory gets short, fences, engages
+ *   fork.c: freeze, and a new engine in the child
+ *
+ * States (enum ledger_state): NATIVE, no thread, nothing registered → ARMED,
+ * untouched memory beyond the headroom is fenced → ENGAGED, every frame is
+ * counted. Only the handler changes areas and page tables; the pager only
+ * evicts. Lock: engine.lock, taken around every call into mm/.
+ */
+#ifndef STW_LIVE_ENGINE_H
+#define STW_LIVE_ENGINE_H
+
+#include "live/ledger.h"
+#include "live/lock.h"
+#include "live/task.h"
+#include "mm/machine.h"
+#include "store/file.h"
+#include "store/zpool.h"
+
+#define OWN_RANGES 24
+#define DISCARD_MAP_BYTES ((uint64_t)1 << (47 - PAGE_SHIFT - 3)) /* one bit for each page of 47 bits */
+#define FREEZE_LOG 1024
+
+struct own_range {
+	uint64_t start, end;
+};
+
+struct engine {
+	_Atomic uint32_t state; /* enum ledger_state */
+	struct engine_lock lock;
+	struct ledger *ledger;
+	struct ledger_slot *slot;
+	_Atomic int64_t allowed; /* bytes that program threads may map until the next look */
+	int device;      /* inherited descriptor of /dev/userfaultfd, or -1 */
+
+	/* Descriptors in the tasks' own table. */
+	int prog_fd, arena_fd, pagemap_fd, swap_fd;
+	bool can_move;   /* UFFDIO_MOVE; otherwise the copying path */
+	struct task handler, pager;
+	int cpu;         /* that the handler is pinned to, -1: none */
+
+	struct machine m;
+	struct mm mm;
+	struct zpool zpool;
+	struct file_store file;
+	uint64_t arena, arena_pages;
+	uint64_t vm_start, vm_end; /* vmalloc's addresses */
+	uint64_t online_to;        /* frames [0, online_to) have been online once */
+	struct frame_list balloon; /* of them, those given up */
+	uint64_t nr_balloon;
+	struct own_range own[OWN_RANGES];
+	unsigned nr_own;
+	uint64_t main_tcb;         /* thread pointer of the main thread */
+	uint8_t *zeros;            /* 16 pages of zeros for UFFDIO_COPY */
+	uint64_t *discard_map;     /* one bit a page of the address space; NULL: none */
+
+	/* pager.c */
+	_Atomic uint32_t pager_word; /* futex: 1 work to do, 0 asleep */
+	_Atomic uint32_t pause;      /* the handler wants the pager to stand still */
+	_Atomic uint32_t paused;     /* it does */
+	_Atomic uint32_t hopeless;   /* kswapd found nothing to free */
+	_Atomic uint64_t dropping;   /* address of the page that the pager itself drops */
+	uint64_t unmanaged;          /* pages, last measured */
+	uint64_t reclaimed;          /* frames freed so far: progress for those who wait */
+
+	/* fork.c */
+	bool frozen;                 /* faults are served without changing anything */
+	unsigned nr_frozen;          /* pages in log; beyond FREEZE_LOG: look at all */
+	uint64_t log[FREEZE_LOG];
+};
+
+extern struct engine engine;
+
+/*
+ * Attaches a fresh process image to the run: claims a slot and takes the
+ * budget that it has used so far. Called once, before main. 0 or -errno.
+ */
+int engine_attach(struct ledger *ledger, int device);
+/* Starts the threads: NATIVE → ARMED. Any thread; the second caller waits for the first. 0 or -errno. */
+int engine_start(void);
+/* NATIVE and the allowance is used up: looks at the books, and starts the engine if the budget does not cover them. 0: covered. */
+int engine_cover(void);
+/* In a child after fork: new descriptors; then, once everything is registered, new threads. 0 or -errno. */
+int engine_reopen(void);
+int engine_restart(void);
+/* One line for the user, through the ledger; then SIGKILL. Any thread of ours, and program threads. */
+void engine_fatal(const char *what) __attribute__((noreturn));
+/* The range is ours: never to be managed. */
+void engine_own(uint64_t start, uint64_t len);
+bool engine_owns(uint64_t start, uint64_t end);
+
+static inline void engine_take(void) { engine_lock_take(&engine.lock); }
+static inline void engine_drop(void) { engine_lock_drop(&engine.lock); }
+
+/* arena.c */
+extern const struct machine_ops live_ops;
+/* Zone of ledger->ram_pages frames, none online. 0 or -errno. */
+int arena_init(void);
+/* Registers arena and vmalloc with arena_fd. 0 or -errno. */
+int arena_register(void);
+/* Brings n more frames online, as far as there are any. Lock held. Returns how many. */
+uint64_t arena_online(uint64_t n);
+/* Takes n free frames out and gives their memory back to the host. Lock held. Returns how many. */
+uint64_t arena_offline(uint64_t n);
+
+/* handler.c */
+void handler_run(void *arg);
+/* Takes the messages that wait for the handler without serving faults: for the handler while it waits for the pager. */
+void handler_pump(void);
+
+/* As handler_pump, but events are handled at once: for the handler itself, lock not held. */
+void handler_pump_events(void);
+
+/* native.c */
+/* A program thread is about to have bytes more of writable memory. False: beyond what was allowed, look again. Any thread. */
+bool native_account(uint64_t bytes);
+/* NATIVE: the exact look at the kernel's books; false: the budget does not cover it. One thread at a time. */
+bool native_look(void);
+/* ENGAGED: manages every area that the kernel shows and the manager lacks. Lock held. */
+void native_scan(void);
+/* A fenced page was touched (ARMED): opens a window, or engages. Lock held. */
+void native_trip(vpn_t vpn);
+/* ARMED → ENGAGED. Lock held. */
+void native_engage(void);
+/* A new range of the program: fence it, leave it native, or manage it. Lock held. */
+int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated);
+/* Counts what is present in [start, end) and not counted yet. Lock held. 0 or -errno. */
+int native_adopt(vpn_t start, vpn_t end);
+/* Gives [start, end) back to the host, with everything in it present. Lock held, given up inside. 0 or -ENOMEM. */
+int native_release(uint64_t start, uint64_t end);
+
+/* pager.c */
+void pager_run(void *arg);
+void pager_wake(void);
+/* Stops the pager between batches; returns when it stands. Handler only. */
+void pager_pause(void);
+void pager_resume(void);
+/* Writes the sizes to the ledger. Lock held. */
+void pager_publish(void);
+
+/* bell.c */
+enum bell_op {
+	BELL_MAPPED,   /* a: address, b: bytes, c: enum bell_mapped */
+	BELL_FREEZE,
+	BELL_THAW,
+	BELL_UNMANAGE, /* a: start, b: end */
+};
+enum bell_mapped { BELL_WRITABLE = 1, BELL_POPULATED = 2 };
+int bell_init(void);
+int bell_register(void);
+/* A request of a program thread to the handler; returns its result. The engine must be ARMED or ENGAGED. */
+int64_t bell_ring(enum bell_op op, uint64_t a, uint64_t b, uint64_t c);
+bool bell_contains(uint64_t address);
+/* Handler: the bell at address was rung. Lock not held. */
+void bell_serve(uint64_t address);
+/* Makes bells that have been rung ready again. Any task. */
+void bell_rearm(void);
+
+/* fork.c */
+int64_t fork_freeze(void);
+int64_t fork_thaw(void);
+/* Frozen: serves a fault without changing the manager. Lock held. */
+void fork_serve(vpn_t vpn);
+/* In the child, before anything of the program runs. */
+void fork_child(void);
+
+/* cpu.c */
+/* Pins the handler to the CPU of the faulting thread. */
+void cpu_follow(int tid);
+/* Says where the kernel keeps the CPU number of a thread (rseq); NULL when the thread ends. */
+void cpu_thread(int tid, const volatile uint32_t *cpu_id);
+void cpu_init(void);
+
+#endif

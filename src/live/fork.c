@@ -1,0 +1,187 @@
+/*
+ * fork, so that the child has its data.
+ *
+ * The child gets a copy of everything by copy on write: the arena, the tables,
+ * the compressed pool. It needs a userfaultfd and threads of its own, and a
+ * manager that was not in the middle of something when it was copied:
+ *
+ *   parent, before   FREEZE: the pager stands between two batches; from now on
+ *                    the handler answers faults without changing the manager:
+ *                    it reads the content and lets the kernel place a copy
+ *                    (fork_serve), and it keeps the events for later
+ *   parent, after    THAW: the pages served meanwhile are counted, events follow
+ *   child            new descriptors, ranges registered, pages that are present
+ *                    counted, new threads; then the program goes on
+ *
+ * Faults must be answered during fork, because the forking thread, or one that
+ * holds a lock it needs, may touch memory of the program on its way.
+ *
+ * Budget: the child takes half of its parent's grant; pages that both still
+ * share count in both. Its pages cannot be moved while they are shared: the
+ * copying path serves them (arena.c).
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "live/engine.h"
+#include "live/host.h"
+#include "live/proc.h"
+
+static uint8_t scratch[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+
+int64_t fork_freeze(void)
+{
+	struct engine *e = &engine;
+
+	if (atomic_load(&e->state) == LEDGER_ENGAGED)
+		pager_pause();
+	e->nr_frozen = 0;
+	e->frozen = true;
+	return 0;
+}
+
+static void readopt(void *ctx, uint64_t address)
+{
+	(void)ctx;
+	/* -ENOMEM: the page stays uncounted until it is unmapped; its content is where it should be. */
+	mm_readopt(&engine.mm, vpn_of(address));
+}
+
+/* Counts every present page that the manager believes elsewhere. Lock held. */
+static void readopt_all(void)
+{
+	struct vma *v;
+
+	TAILQ_FOREACH(v, &engine.mm.vmas.list, link)
+		if (!(v->flags & VMA_LOCKED))
+			proc_present(engine.pagemap_fd, vpn_address(v->start), vpn_address(v->end), readopt, NULL);
+}
+
+int64_t fork_thaw(void)
+{
+	struct engine *e = &engine;
+
+	engine_take();
+	if (atomic_load(&e->state) == LEDGER_ENGAGED) {
+		for (unsigned i = 0; i < MIN(e->nr_frozen, FREEZE_LOG); i++)
+			readopt(NULL, e->log[i]);
+		if (e->nr_frozen > FREEZE_LOG)
+			readopt_all();
+	}
+	e->frozen = false;
+	engine_drop();
+	if (atomic_load(&e->state) == LEDGER_ENGAGED)
+		pager_resume();
+	return 0;
+}
+
+void fork_serve(vpn_t vpn)
+{
+	struct engine *e = &engine;
+	uint64_t address = vpn_address(vpn);
+	int got = atomic_load(&e->state) == LEDGER_ENGAGED ? mm_peek(&e->mm, vpn, scratch) : -EFAULT;
+
+	switch (got) {
+	case 0:
+		host_copy(e->prog_fd, address, e->zeros, PAGE_SIZE);
+		break;
+	case 1:
+		host_copy(e->prog_fd, address, scratch, PAGE_SIZE);
+		break;
+	case -EEXIST:
+		break;
+	case -EFAULT:
+		host_unregister(e->prog_fd, address, PAGE_SIZE);
+		break;
+	default:
+		engine_fatal("a page is lost: it could not be read back during fork; the program was stopped before it could see wrong data");
+	}
+	if (got >= 0) {
+		if (e->nr_frozen < FREEZE_LOG)
+			e->log[e->nr_frozen] = address;
+		e->nr_frozen++;
+	}
+	host_wake(e->prog_fd, address, PAGE_SIZE);
+}
+
+static void claim_slot(void)
+{
+	struct engine *e = &engine;
+	struct ledger_slot *parent = e->slot;
+
+	e->slot = ledger_claim(e->ledger, sys_getpid(), proc_start_time());
+	if (e->slot == NULL) {
+		e->slot = NULL;
+		engine_fatal("too many processes in one run");
+	}
+	memcpy(e->slot->comm, parent->comm, sizeof(parent->comm));
+	e->m.counter = e->slot->counter;
+	if (atomic_load(&e->state) != LEDGER_ENGAGED)
+		return;
+	uint64_t half = atomic_load(&parent->granted) / 2;
+
+	atomic_fetch_sub(&parent->granted, half);
+	atomic_fetch_add(&e->slot->granted, half);
+	atomic_store(&e->slot->state, LEDGER_ENGAGED);
+}
+
+/* The child of a process that was not engaged has all its memory: it starts from nothing. */
+static void forget_engine(void)
+{
+	struct engine *e = &engine;
+	struct engine clean = {
+		.ledger = e->ledger, .slot = e->slot, .device = e->device,
+		.main_tcb = e->main_tcb, .discard_map = e->discard_map,
+	};
+
+	for (unsigned i = 0; i < e->nr_own; i++)
+		if (e->own[i].start != (uint64_t)(uintptr_t)e->discard_map)
+			sys_munmap((void *)(uintptr_t)e->own[i].start, e->own[i].end - e->own[i].start);
+	*e = clean;
+	if (e->discard_map != NULL)
+		engine_own((uint64_t)(uintptr_t)e->discard_map, DISCARD_MAP_BYTES);
+	atomic_store(&e->state, LEDGER_NATIVE);
+	atomic_store(&e->slot->state, LEDGER_NATIVE);
+}
+
+static int register_areas(void)
+{
+	struct engine *e = &engine;
+	struct vma *v;
+	int err = arena_register();
+
+	if (err == 0)
+		err = bell_register();
+	TAILQ_FOREACH(v, &e->mm.vmas.list, link) {
+		if (err != 0)
+			return err;
+		if (!(v->flags & VMA_LOCKED))
+			err = host_register(e->prog_fd, vpn_address(v->start), (v->end.n - v->start.n) << PAGE_SHIFT, true);
+	}
+	return err;
+}
+
+void fork_child(void)
+{
+	struct engine *e = &engine;
+
+	/* Nobody else is here. Locks that others held when we were copied are free. */
+	atomic_store(&e->lock.word, 0);
+	e->frozen = false;
+	claim_slot();
+	if (atomic_load(&e->state) != LEDGER_ENGAGED) {
+		forget_engine();
+		return;
+	}
+	int err = engine_reopen();
+
+	if (err == 0)
+		err = register_areas();
+	if (err == 0)
+		readopt_all();
+	if (err == 0)
+		err = engine_restart();
+	if (err != 0)
+		engine_fatal("cannot serve a child after fork: userfaultfd was refused");
+}

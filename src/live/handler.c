@@ -1,0 +1,340 @@
+/*
+ * The fault handler: one thread that reads userfaultfd and answers.
+ *
+ * Events (munmap, mremap, madvise by whatever means) release their caller when
+ * they are read, so they are handled in the order in which they are read. The
+ * kernel hands out faults before events; a fault that finds the address space
+ * changing gets -EAGAIN from the kernel and is simply retried by its thread.
+ *
+ * A moved range ([from, to, len] of mremap) is followed by a munmap event of
+ * `from`. Until that arrives, the manager keeps an empty area there, so that a
+ * new mapping of another thread at the same address waits for it (bell.c)
+ * and is not taken for the old one.
+ *
+ * While the handler waits for the pager it keeps reading (handler_pump), because
+ * the pager may itself wait until an event of its own is read. Faults met then
+ * are woken to come again; events are kept for later.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "base/fmt.h"
+#include "live/engine.h"
+#include "live/host.h"
+#include "mm/reclaim/reclaim.h"
+
+#define MESSAGES 16
+#define BACKLOG 256
+#define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room */
+
+static struct uffd_msg backlog[BACKLOG];
+static unsigned backlog_first, backlog_count;
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	sys_clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void wake(uint64_t address)
+{
+	host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+}
+
+/* The pager's own madvise of the copying path. */
+static bool own_event(const struct uffd_msg *msg)
+{
+	uint64_t address = atomic_load(&engine.dropping);
+
+	if (msg->event != UFFD_EVENT_REMOVE || address == 0 || msg->arg.remove.start != address)
+		return false;
+	return msg->arg.remove.end == address + PAGE_SIZE;
+}
+
+/* The pager found the page gone that it wanted to copy: it holds zeros by now. */
+static bool pager_fault(const struct uffd_msg *msg)
+{
+	if (msg->event != UFFD_EVENT_PAGEFAULT ||
+	    (int32_t)msg->arg.pagefault.feat.ptid != atomic_load(&engine.pager.tid) ||
+	    bell_contains(msg->arg.pagefault.address))
+		return false;
+	host_copy(engine.prog_fd, ALIGN_DOWN(msg->arg.pagefault.address, PAGE_SIZE), engine.zeros, PAGE_SIZE);
+	wake(msg->arg.pagefault.address);
+	return true;
+}
+
+static void keep_for_later(const struct uffd_msg *msg)
+{
+	if (backlog_count == BACKLOG)
+		engine_fatal("too many address space changes at once: more than 256 threads unmap memory");
+	backlog[(backlog_first + backlog_count++) % BACKLOG] = *msg;
+}
+
+void handler_pump(void)
+{
+	struct uffd_msg msg;
+
+	/* userfaultfd has no poll for a blocking descriptor, and blocking is what the main loop wants: one call a fault. */
+	sys_fcntl(engine.prog_fd, F_SETFL, O_NONBLOCK);
+	ssize_t n = sys_read(engine.prog_fd, &msg, sizeof(msg));
+
+	sys_fcntl(engine.prog_fd, F_SETFL, 0);
+	if (n != (ssize_t)sizeof(msg))
+		return;
+	if (own_event(&msg) || pager_fault(&msg))
+		return;
+	bool plain_fault = msg.event == UFFD_EVENT_PAGEFAULT && !bell_contains(msg.arg.pagefault.address);
+
+	if (plain_fault)
+		wake(msg.arg.pagefault.address);
+	else
+		keep_for_later(&msg);
+}
+
+/* No frame to be had: reclaim ourselves, or wait for the pager; returns false when there is nothing left to do. Lock held. */
+static bool make_room(unsigned round)
+{
+	struct engine *e = &engine;
+	bool progress = false;
+
+	if (round == 0)
+		COUNT(&e->m, allocstall);
+	pager_wake();
+	if (!e->m.reclaiming && atomic_load(&e->pause) == 0) {
+		e->reclaimed += reclaim_batch(&e->m, false, &progress);
+		if (progress)
+			return true;
+	}
+	live_ops.relax(&e->m);
+	if (atomic_load(&e->hopeless) == 0)
+		return true;
+	/* Room that others of the run have left since. */
+	uint64_t got = ledger_grant(e->ledger, e->slot, 256);
+
+	if (got > 0)
+		arena_online(got);
+	return got > 0 || round < NOMEM_PATIENCE;
+}
+
+static void out_of_room(void)
+{
+	struct engine *e = &engine;
+	char text[200];
+	struct fmt f;
+
+	fmt_init(&f, text, sizeof(text));
+	fmt_str(&f, "out of room: the budget of ");
+	fmt_u64(&f, e->ledger->ram_pages >> (20 - PAGE_SHIFT));
+	fmt_str(&f, e->swap_fd >= 0 ? "M, the pool and the swap file are full; raise --ram or --swap-file-max"
+				    : "M and the pool are full and there is no swap file; raise --ram, or give room in TMPDIR");
+	engine_fatal(text);
+}
+
+static void lost(vpn_t vpn, const struct fault_report *report)
+{
+	char text[200];
+	struct fmt f;
+
+	fmt_init(&f, text, sizeof(text));
+	fmt_str(&f, "page ");
+	fmt_hex(&f, vpn_address(vpn));
+	fmt_str(&f, " is lost: ");
+	fmt_str(&f, report->err == -EBADMSG ? "checksum mismatch" : "read error");
+	fmt_str(&f, " in ");
+	fmt_str(&f, engine.m.swap.area[report->area].store->ops->name);
+	fmt_str(&f, ", slot ");
+	fmt_u64(&f, report->slot);
+	fmt_str(&f, "; the program was stopped before it could see wrong data");
+	engine_fatal(text);
+}
+
+/* The kernel says that the page is registered, and no area knows it: grown in place, or mapped behind our back. */
+static void discover(vpn_t vpn)
+{
+	native_scan();
+	if (vma_find(&engine.mm.vmas, vpn) != NULL)
+		return;
+	/* Not a range to manage: the host's again. */
+	host_unregister(engine.prog_fd, vpn_address(vpn), PAGE_SIZE);
+}
+
+/* Lock held. */
+static void serve(vpn_t vpn)
+{
+	struct engine *e = &engine;
+	struct fault_report report = { 0 };
+
+	for (unsigned round = 0;; round++) {
+		switch (mm_fault(&e->mm, vpn, &report)) {
+		case FAULT_DONE:
+		case FAULT_WAIT:
+			return;
+		case FAULT_RETRY:
+			wake(vpn_address(vpn));
+			return;
+		case FAULT_INVALID:
+			discover(vpn);
+			wake(vpn_address(vpn));
+			return;
+		case FAULT_LOST:
+			lost(vpn, &report);
+			return;
+		case FAULT_NOMEM:
+			if (!make_room(round))
+				out_of_room();
+			break;
+		}
+	}
+}
+
+static void fault(const struct uffd_msg *msg)
+{
+	struct engine *e = &engine;
+	uint64_t address = msg->arg.pagefault.address;
+	vpn_t vpn = vpn_of(address);
+
+	if (bell_contains(address)) {
+		bell_serve(address);
+		return;
+	}
+	if (pager_fault(msg))
+		return;
+	uint64_t start = now_ns();
+
+	cpu_follow((int)msg->arg.pagefault.feat.ptid);
+	engine_take();
+	if (e->frozen) {
+		/* An event that is kept may have changed what this page holds: not before it is handled. */
+		if (backlog_count > 0)
+			wake(address);
+		else
+			fork_serve(vpn);
+	} else if (atomic_load(&e->state) == LEDGER_ARMED) {
+		native_trip(vpn);
+		wake(address);
+	} else {
+		COUNT(&e->m, pgfault);
+		serve(vpn);
+		/* A write to a page that was protected for copying and is present after all. */
+		if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
+			pte_t pte = pt_get(&e->mm.pt, vpn);
+
+			if (pte_is_present(pte) && !(pfn_frame(&e->m.phys, pte_pfn(pte))->flags & FRAME_LOCKED))
+				host_protect(e->prog_fd, vpn_address(vpn), PAGE_SIZE, false);
+		}
+	}
+	engine_drop();
+	uint64_t took = now_ns() - start;
+
+	hist_add(&e->slot->fault_ns, took);
+	COUNT_N(&e->m, stall_ns, took);
+}
+
+static void unmapped(uint64_t start, uint64_t end)
+{
+	struct engine *e = &engine;
+
+	engine_take();
+	for (unsigned round = 0; mm_unmap(&e->mm, vpn_of(start), vpn_of(end)) != 0; round++)
+		if (!make_room(round))
+			out_of_room();
+	engine_drop();
+}
+
+static void remapped(uint64_t from, uint64_t to, uint64_t len)
+{
+	struct engine *e = &engine;
+	vpn_t a = vpn_of(from), b = vpn_of(to);
+	uint64_t n = len >> PAGE_SHIFT;
+
+	engine_take();
+	struct vma *old = vma_find(&e->mm.vmas, a);
+	uint32_t flags = old != NULL ? old->flags : 0;
+
+	/* What lay at the target is gone, whether its event was read or not. */
+	for (unsigned round = 0; mm_unmap(&e->mm, b, (vpn_t){ b.n + n }) != 0 || mm_move(&e->mm, a, b, n) != 0; round++)
+		if (!make_room(round))
+			out_of_room();
+	if (old != NULL)
+		mm_map(&e->mm, a, (vpn_t){ a.n + n }, flags);
+	engine_drop();
+}
+
+static void removed(uint64_t start, uint64_t end)
+{
+	engine_take();
+	mm_drop(&engine.mm, vpn_of(start), vpn_of(end));
+	engine_drop();
+}
+
+static void handle(const struct uffd_msg *msg)
+{
+	/* While a fork copies the manager it must not change. */
+	if (engine.frozen && msg->event != UFFD_EVENT_PAGEFAULT) {
+		keep_for_later(msg);
+		return;
+	}
+	switch (msg->event) {
+	case UFFD_EVENT_PAGEFAULT:
+		fault(msg);
+		break;
+	case UFFD_EVENT_UNMAP:
+		unmapped(msg->arg.remove.start, msg->arg.remove.end);
+		break;
+	case UFFD_EVENT_REMOVE:
+		if (!own_event(msg))
+			removed(msg->arg.remove.start, msg->arg.remove.end);
+		break;
+	case UFFD_EVENT_REMAP:
+		remapped(msg->arg.remap.from, msg->arg.remap.to, msg->arg.remap.len);
+		break;
+	}
+}
+
+static void drain_backlog(void)
+{
+	while (backlog_count > 0 && !engine.frozen) {
+		struct uffd_msg msg = backlog[backlog_first];
+
+		backlog_first = (backlog_first + 1) % BACKLOG;
+		backlog_count--;
+		handle(&msg);
+	}
+}
+
+void handler_pump_events(void)
+{
+	handler_pump();
+	/* Bells wait their turn: one is being served. */
+	for (unsigned i = engine.frozen ? 0 : backlog_count; i > 0; i--) {
+		struct uffd_msg msg = backlog[backlog_first];
+
+		backlog_first = (backlog_first + 1) % BACKLOG;
+		backlog_count--;
+		if (msg.event == UFFD_EVENT_PAGEFAULT)
+			backlog[(backlog_first + backlog_count++) % BACKLOG] = msg;
+		else
+			handle(&msg);
+	}
+	sys_sched_yield();
+}
+
+void handler_run(void *arg)
+{
+	struct uffd_msg msg[MESSAGES];
+
+	(void)arg;
+	backlog_count = 0;
+	if (task_start(&engine.pager) != 0)
+		engine_fatal("cannot start a thread: the process is at its limit of threads");
+	for (;;) {
+		ssize_t n = sys_read(engine.prog_fd, msg, sizeof(msg));
+
+		for (unsigned i = 0; n > 0 && i < (size_t)n / sizeof(msg[0]); i++) {
+			handle(&msg[i]);
+			drain_backlog();
+		}
+	}
+}

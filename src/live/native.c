@@ -1,0 +1,326 @@
+/*
+ * Nothing is paid before there is pressure.
+ *
+ * While the program fits, its memory is native. The law that makes this safe:
+ *
+ *     resident + native memory that may still be touched ≤ native_limit()
+ *
+ * Program threads count what they map (native_account); when the count runs
+ * out, somebody takes an exact look at the kernel's books (native_look) and asks
+ * the run for more budget. When there is no more, the engine arms: what exceeds
+ * the headroom is registered before it is ever touched, a fence. A touch of
+ * the fence is one fault; if the headroom allows, a window of it becomes native
+ * (half of the headroom, so a dozen windows cover any budget). If not, the
+ * engine engages: every area is registered, the pages that are present are
+ * counted into frames, and from then on every fault is ours.
+ *
+ * The area set holds exactly what is registered, because only of registered
+ * ranges the kernel tells us the end: fences while ARMED, everything managed
+ * when ENGAGED. VMA_LOCKED: registered for events only, the host keeps it.
+ *
+ * What is managed: anonymous, private memory: heap, mappings, large bss of the
+ * program itself. Not managed, only counted: stacks, data of shared libraries,
+ * file and shared mappings, our own ranges, anything with a thread's TCB in it
+ * (the kernel clears a word there when the thread is past being served).
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "live/engine.h"
+#include "live/host.h"
+#include "live/proc.h"
+#include "mm/user_page.h"
+
+#define AREA_MIN (64 * KIB)     /* smaller ones are left alone and only counted */
+#define WINDOW_MIN (2 * MIB)    /* below this headroom the engine engages */
+#define GUARD_MAX (64 * KIB)    /* a PROT_NONE range up to this size below an area makes it a stack … */
+#define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
+#define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
+#define FIXED_PAGES 768         /* code, stacks and tables of Steward itself, and slack between two looks */
+
+/* One walk over /proc/self/maps: remembers what the rules need of the area before. */
+struct walk {
+	uint64_t prev_start, prev_end;
+	bool prev_guard;   /* the area before is a small PROT_NONE one */
+	bool prev_file, prev_exe;
+	uint64_t exe_inode;
+	uint64_t sum;      /* potential */
+};
+
+static bool candidate(struct walk *w, const struct proc_area *a)
+{
+	bool adjacent = w->prev_end == a->start;
+	uint64_t len = a->end - a->start;
+
+	if (a->file || a->shared || len < AREA_MIN || engine_owns(a->start, a->end))
+		return false;
+	if (a->name[0] != '\0' && strcmp(a->name, "[heap]") != 0 && strncmp(a->name, "[anon:", 6) != 0)
+		return false;
+	if (a->start <= engine.main_tcb && engine.main_tcb < a->end)
+		return false;
+	/* The bss of a library follows its data; the program's own is worth managing. */
+	if (adjacent && w->prev_file && !w->prev_exe)
+		return false;
+	if (adjacent && w->prev_guard && a->write && len <= STACK_MAX)
+		return false;
+	/* Address space that is only reserved matters when it is large: it may become writable unseen. */
+	return a->write || len >= MIB;
+}
+
+static void walk_next(struct walk *w, const struct proc_area *a)
+{
+	uint64_t len = a->end - a->start;
+
+	/* The first file mapped is the program. */
+	if (w->exe_inode == 0 && a->inode != 0)
+		w->exe_inode = a->inode;
+	w->prev_guard = !a->read && !a->write && !a->exec && !a->file && len <= GUARD_MAX;
+	w->prev_file = a->file || (w->prev_file && w->prev_end == a->start && a->name[0] == '\0' && len < AREA_MIN);
+	w->prev_exe = a->inode != 0 && a->inode == w->exe_inode;
+	w->prev_start = a->start;
+	w->prev_end = a->end;
+}
+
+/* Registers [start, end), which the set does not hold, and counts what is present. */
+static int manage(vpn_t start, vpn_t end)
+{
+	struct engine *e = &engine;
+	int err = host_register(e->prog_fd, vpn_address(start), (end.n - start.n) << PAGE_SHIFT, true);
+
+	if (err == 0)
+		err = mm_map(&e->mm, start, end, VMA_READ | VMA_WRITE);
+	return err != 0 ? err : native_adopt(start, end);
+}
+
+/* Manages the parts of [start, end) that the set does not hold. What the host will not register stays native. */
+static void manage_unknown(vpn_t at, vpn_t end)
+{
+	while (at.n < end.n) {
+		struct vma *next = vma_overlap(&engine.mm.vmas, at, end);
+		vpn_t stop = next != NULL ? next->start : end, resume = next != NULL ? next->end : end;
+
+		if (stop.n > at.n)
+			manage(at, stop);
+		at = resume;
+	}
+}
+
+static bool scan_area(void *ctx, const struct proc_area *a)
+{
+	struct walk *w = ctx;
+
+	if (candidate(w, a))
+		manage_unknown(vpn_of(a->start), vpn_of(a->end));
+	walk_next(w, a);
+	return true;
+}
+
+void native_scan(void)
+{
+	struct walk w = { 0 };
+
+	if (atomic_load(&engine.state) == LEDGER_ENGAGED)
+		proc_maps(scan_area, &w);
+}
+
+/* Budget in pages that native memory may use. */
+static uint64_t native_limit(void)
+{
+	uint64_t granted = atomic_load(&engine.slot->granted);
+	/* Frame table, page tables of what is out, slots; and room to work in. */
+	uint64_t own = FIXED_PAGES + granted / 32;
+
+	return granted > own ? granted - own : 0;
+}
+
+static bool potential_area(void *ctx, const struct proc_area *a)
+{
+	struct walk *w = ctx;
+
+	if (!a->shared && a->write && !engine_owns(a->start, a->end)) {
+		bool native = candidate(w, a) && vma_find(&engine.mm.vmas, vpn_of(a->start)) == NULL;
+
+		w->sum += native ? (a->end - a->start) >> PAGE_SHIFT
+				 : proc_count_present(engine.pagemap_fd, a->start, a->end);
+	}
+	walk_next(w, a);
+	return true;
+}
+
+/* Pages that the process can come to without a further look. */
+static uint64_t potential(void)
+{
+	struct walk w = { 0 };
+	struct proc_memory mem = { 0 };
+
+	proc_maps(potential_area, &w);
+	proc_memory(&mem, false);
+	return w.sum + mem.shared;
+}
+
+/* The exact look: what may still be touched natively, after asking the run for more budget if that is little. */
+static uint64_t headroom(void)
+{
+	struct engine *e = &engine;
+	uint64_t used = potential(), limit = native_limit();
+
+	/* A 32nd of the run at a time, so that a small process does not take what another one needs soon. */
+	if (used + HEADROOM_LOW > limit) {
+		ledger_grant(e->ledger, e->slot, used + HEADROOM_LOW - limit + e->ledger->ram_pages / 32);
+		limit = native_limit();
+	}
+	return limit > used ? limit - used : 0;
+}
+
+static void allow(uint64_t pages)
+{
+	/* Some is kept back for what nobody announces: stacks, mappings of libraries. */
+	atomic_store(&engine.allowed, (int64_t)((pages - pages / 8) << PAGE_SHIFT));
+}
+
+bool native_account(uint64_t bytes)
+{
+	return atomic_fetch_sub(&engine.allowed, (int64_t)bytes) >= (int64_t)bytes;
+}
+
+bool native_look(void)
+{
+	struct engine *e = &engine;
+	uint64_t room;
+
+	e->pagemap_fd = sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+	room = headroom();
+	sys_close(e->pagemap_fd);
+	e->pagemap_fd = -1;
+	allow(room);
+	return room > 0;
+}
+
+int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated)
+{
+	struct engine *e = &engine;
+	vpn_t from = vpn_of(start), to = vpn_of(start + len);
+
+	if (atomic_load(&e->state) == LEDGER_ENGAGED) {
+		manage_unknown(from, to);
+		return 0;
+	}
+	/* The new range is in the kernel's books already, so the headroom has it subtracted. */
+	uint64_t room = headroom();
+
+	allow(room);
+	if ((writable && room > (WINDOW_MIN >> PAGE_SHIFT)) || populated)
+		return 0;
+	int err = host_register(e->prog_fd, start, len, true);
+
+	return err != 0 ? err : mm_map(&e->mm, from, to, VMA_READ | VMA_WRITE);
+}
+
+void native_trip(vpn_t vpn)
+{
+	struct engine *e = &engine;
+	struct vma *vma = vma_find(&e->mm.vmas, vpn);
+	uint64_t room = headroom() / 2;
+
+	if (vma == NULL) {
+		/* Grown in place: native until the next look. */
+		host_unregister(e->prog_fd, vpn_address(vpn), PAGE_SIZE);
+		return;
+	}
+	vpn_t from = { MAX(vma->start.n, ALIGN_DOWN(vpn.n, WINDOW_MIN >> PAGE_SHIFT)) };
+	vpn_t to = { MIN(vma->end.n, from.n + room) };
+
+	if (room < (WINDOW_MIN >> PAGE_SHIFT) || mm_unmap(&e->mm, from, to) != 0) {
+		native_engage();
+		return;
+	}
+	host_unregister(e->prog_fd, vpn_address(from), (to.n - from.n) << PAGE_SHIFT);
+	/* The window has been given what was allowed. */
+	atomic_store(&e->allowed, 0);
+}
+
+static void adopt_page(void *ctx, uint64_t address)
+{
+	int *err = ctx;
+
+	if (*err != 0 || !pte_is_none(pt_get(&engine.mm.pt, vpn_of(address))))
+		return;
+	*err = mm_adopt(&engine.mm, vpn_of(address));
+	/* More is resident than the budget has frames for: the balloon will take them back. */
+	if (*err == -ENOMEM && arena_online(256) > 0)
+		*err = mm_adopt(&engine.mm, vpn_of(address));
+}
+
+int native_adopt(vpn_t start, vpn_t end)
+{
+	int adopted = 0;
+	int err = proc_present(engine.pagemap_fd, vpn_address(start), vpn_address(end), adopt_page, &adopted);
+
+	return err != 0 ? err : adopted;
+}
+
+void native_engage(void)
+{
+	struct engine *e = &engine;
+	uint64_t at = 0;
+
+	ledger_grant(e->ledger, e->slot, e->ledger->ram_pages);
+	uint64_t limit = native_limit();
+
+	if (limit > e->online_to)
+		arena_online(limit - e->online_to);
+	/* First, so that a range mapped from now on is announced, and one mapped before is seen. */
+	atomic_store(&e->state, LEDGER_ENGAGED);
+	atomic_store(&e->slot->state, LEDGER_ENGAGED);
+	for (struct vma *v; (v = vma_find_above(&e->mm.vmas, (vpn_t){ at })) != NULL;) {
+		vpn_t start = v->start, end = v->end;
+
+		at = end.n;
+		native_adopt(start, end);
+	}
+	native_scan();
+	pager_wake();
+}
+
+/* Makes vpn present; the frame is then taken out of the books. Lock held, given up inside. */
+static int release_page(vpn_t vpn)
+{
+	struct engine *e = &engine;
+
+	for (unsigned round = 0; round < 10000; round++) {
+		pte_t pte = pt_get(&e->mm.pt, vpn);
+
+		if (pte_is_none(pte))
+			return 0;
+		if (pte_is_present(pte)) {
+			user_page_drop_range(&e->mm, vpn, (vpn_t){ vpn.n + 1 });
+			return 0;
+		}
+		if (mm_fault(&e->mm, vpn, NULL) != FAULT_DONE)
+			live_ops.relax(&e->m);
+	}
+	return -ENOMEM;
+}
+
+int native_release(uint64_t start, uint64_t end)
+{
+	struct engine *e = &engine;
+	vpn_t from = vpn_of(start), to = vpn_of(ALIGN_UP(end, PAGE_SIZE)), at = from;
+	pte_t pte;
+
+	for (; pt_next(&e->mm.pt, at, to, &at, &pte); at.n++) {
+		int err = release_page(at);
+		if (err != 0)
+			return err;
+	}
+	for (struct vma *v; (v = vma_overlap(&e->mm.vmas, from, to)) != NULL; from = at) {
+		vpn_t a = { MAX(v->start.n, from.n) }, b = { MIN(v->end.n, to.n) };
+
+		at = b;
+		vma_change(&e->mm.vmas, a, b, VMA_LOCKED, 0);
+		host_unregister(e->prog_fd, vpn_address(a), (b.n - a.n) << PAGE_SHIFT);
+		host_register(e->prog_fd, vpn_address(a), (b.n - a.n) << PAGE_SHIFT, false);
+	}
+	return 0;
+}

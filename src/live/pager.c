@@ -1,0 +1,238 @@
+/*
+ * The pager: kswapd of the live machine, and its book-keeper.
+ *
+ *   balloon   online frames = grant − Steward's own − unmanaged memory. When the
+ *             program's unmanaged memory grows, or the run wants budget back,
+ *             frames are evicted, taken offline and their memory given to the host.
+ *   kswapd    while free frames are below HIGH: reclaim_batch
+ *   figures   sizes and peaks to the ledger; bells made ready; unknown areas found
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "base/size.h"
+
+#include "live/engine.h"
+#include "live/proc.h"
+#include "mm/reclaim/reclaim.h"
+
+#define TICK_NS 20000000       /* 20 ms: longest sleep under pressure */
+#define MEASURE_NS 100000000   /* 100 ms between two looks at the kernel's books */
+#define RESCAN_NS 500000000    /* 0.5 s between two searches for unknown areas */
+#define OWN_FIXED 400          /* pages: code and data of the library, stacks, the launcher's share */
+#define POOL_SHARE_PERCENT 65  /* of online frames, at most */
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	sys_clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void pager_wake(void)
+{
+	if (atomic_exchange(&engine.pager_word, 1) == 0)
+		futex_wake(&engine.pager_word);
+}
+
+void pager_pause(void)
+{
+	atomic_store(&engine.pause, 1);
+	pager_wake();
+	while (atomic_load(&engine.paused) == 0) {
+		handler_pump();
+		sys_sched_yield();
+	}
+}
+
+void pager_resume(void)
+{
+	atomic_store(&engine.pause, 0);
+	futex_wake(&engine.pause);
+}
+
+static void stand_still(void)
+{
+	while (atomic_load(&engine.pause) != 0) {
+		atomic_store(&engine.paused, 1);
+		futex_wait(&engine.pause, 1, NULL);
+	}
+	atomic_store(&engine.paused, 0);
+}
+
+static bool should_stop(void *ctx)
+{
+	(void)ctx;
+	return atomic_load(&engine.pause) != 0;
+}
+
+/* Pages of ours outside the arena: frame table as far as it is used, and the fixed part. */
+static uint64_t own_outside(void)
+{
+	struct engine *e = &engine;
+	uint64_t table = (e->online_to * sizeof(struct frame)) >> PAGE_SHIFT;
+
+	return OWN_FIXED + table + (e->file.written / 8 >> PAGE_SHIFT);
+}
+
+/* What the process has resident that is neither arena nor managed. */
+static void measure(void)
+{
+	struct engine *e = &engine;
+	struct proc_memory mem;
+
+	if (proc_memory(&mem, true) != 0)
+		return;
+	uint64_t homes = proc_count_present(e->pagemap_fd, e->arena, e->arena + (e->online_to << PAGE_SHIFT));
+
+	engine_take();
+	uint64_t away = e->m.lru.nr[LRU_ACTIVE] + e->m.lru.nr[LRU_NEW];
+	uint64_t ours = homes + away + own_outside() - OWN_FIXED;
+	uint64_t anon = mem.resident > mem.shared ? mem.resident - mem.shared : 0;
+	uint64_t rest = anon > ours ? anon - ours : 0;
+	/* File pages are the kernel's to drop; beyond a quarter of the budget they do not count against it. */
+	uint64_t file = MIN(mem.shared, atomic_load(&e->slot->granted) / 4);
+
+	e->unmanaged = rest + file + mem.tables;
+	engine_drop();
+}
+
+/* Online frames that the budget allows. */
+static uint64_t online_target(void)
+{
+	struct engine *e = &engine;
+	uint64_t granted = atomic_load(&e->slot->granted), taken = own_outside() + e->unmanaged;
+
+	return granted > taken ? granted - taken : 0;
+}
+
+static void too_small(uint64_t missing)
+{
+	char text[200];
+	struct fmt f;
+	uint64_t need = engine.ledger->ram_pages + missing + 512;
+
+	fmt_init(&f, text, sizeof(text));
+	fmt_str(&f, "--ram is too small: what this program needs outside of Steward's reach (code, stacks, shared memory) takes ");
+	fmt_size(&f, engine.unmanaged << PAGE_SHIFT);
+	fmt_str(&f, "; use --ram ");
+	fmt_u64(&f, DIV_ROUND_UP(need << PAGE_SHIFT, MIB));
+	fmt_str(&f, "M or more");
+	engine_fatal(text);
+}
+
+/* Frames that Steward cannot work without: reserve, page tables, slots. */
+#define ONLINE_MIN 512
+
+static void balloon(void)
+{
+	struct engine *e = &engine;
+
+	engine_take();
+	uint64_t target = online_target(), online = phys_managed_frames(&e->m.phys, 0);
+
+	if (target < ONLINE_MIN) {
+		/* Others of the run may have left something. */
+		ledger_grant(e->ledger, e->slot, ONLINE_MIN);
+		target = online_target();
+		if (target < ONLINE_MIN)
+			too_small(ONLINE_MIN - target);
+	}
+	if (online > target)
+		arena_offline(online - target);
+	else if (online < target)
+		arena_online(target - online);
+	e->zpool.max_frames = target * POOL_SHARE_PERCENT / 100;
+	engine_drop();
+}
+
+/* Takes what the run has free; gives back what others ask for in vain. */
+static void share(void)
+{
+	struct engine *e = &engine;
+	uint64_t others = 0, active = 1, granted = atomic_load(&e->slot->granted);
+
+	for (unsigned i = 0; i < LEDGER_SLOTS; i++) {
+		struct ledger_slot *s = &e->ledger->slot[i];
+
+		if (s == e->slot || atomic_load_explicit(&s->pid, memory_order_relaxed) == 0)
+			continue;
+		uint64_t wanted = atomic_load_explicit(&s->wanted, memory_order_relaxed);
+		others += wanted;
+		active += wanted > 0;
+	}
+	uint64_t fair = e->ledger->ram_pages / (active > 1 ? active : 1);
+
+	if (others > 0 && active > 1 && granted > fair) {
+		/* The balloon has to rise first: only what is offline can be given away. */
+		uint64_t online = phys_managed_frames(&e->m.phys, 0), target = online_target();
+		uint64_t give = MIN(others, granted - fair);
+
+		if (online <= target)
+			ledger_return(e->ledger, e->slot, MIN(give, MAX(target / 16, 64)));
+	} else {
+		ledger_grant(e->ledger, e->slot, e->ledger->ram_pages);
+	}
+	granted = atomic_load(&e->slot->granted);
+	atomic_store(&e->slot->wanted, granted < fair && atomic_load(&e->ledger->free_pages) == 0 ? fair - granted : 0);
+}
+
+void pager_publish(void)
+{
+	struct engine *e = &engine;
+	struct ledger_usage *u = &e->slot->now;
+	uint64_t online = phys_managed_frames(&e->m.phys, 0);
+
+	u->managed = e->mm.rss;
+	u->pool = e->zpool.store.stat.frames;
+	u->own = online - MIN(online, u->managed + u->pool) + own_outside();
+	u->unmanaged = e->unmanaged;
+	u->swapped = e->mm.swapents;
+	u->pool_bytes = e->zpool.store.stat.bytes;
+	u->filed = e->file.store.stat.pages;
+	u->pooled = swap_used(&e->m.swap) - u->filed;
+	if (ledger_usage_total(u) > ledger_usage_total(&e->slot->peak))
+		e->slot->peak = *u;
+	e->slot->need_peak = MAX(e->slot->need_peak, u->managed + u->swapped + u->unmanaged);
+}
+
+void pager_run(void *arg)
+{
+	struct engine *e = &engine;
+	uint64_t measured = 0, scanned = now_ns();
+
+	(void)arg;
+	for (;;) {
+		struct timespec tick = { .tv_nsec = TICK_NS };
+
+		atomic_store(&e->pager_word, 0);
+		if (phys_free_frames(&e->m.phys, 0) >= phys_wmark(&e->m.phys, 0, WMARK_LOW))
+			futex_wait(&e->pager_word, 0, &tick);
+		stand_still();
+		bell_rearm();
+		if (atomic_load(&e->state) != LEDGER_ENGAGED)
+			continue;
+		uint64_t start = now_ns();
+
+		if (start - measured > MEASURE_NS) {
+			share();
+			measure();
+			measured = now_ns();
+		}
+		if (start - scanned > RESCAN_NS) {
+			engine_take();
+			native_scan();
+			engine_drop();
+			scanned = now_ns();
+		}
+		balloon();
+		engine_take();
+		COUNT(&e->m, kswapd_wake);
+		int err = kswapd_balance(&e->m, 0, should_stop, NULL);
+		atomic_store(&e->hopeless, err != 0);
+		pager_publish();
+		e->m.counter[VM_kswapd_ns] += now_ns() - start;
+		engine_drop();
+	}
+}

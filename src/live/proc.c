@@ -1,0 +1,223 @@
+#include "live/proc.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/fmt.h"
+#include "base/sys.h"
+
+static uint64_t parse_hex(const char **p)
+{
+	uint64_t v = 0;
+
+	for (;; (*p)++) {
+		char c = **p;
+
+		if (c >= '0' && c <= '9')
+			v = v * 16 + (uint64_t)(c - '0');
+		else if (c >= 'a' && c <= 'f')
+			v = v * 16 + (uint64_t)(c - 'a' + 10);
+		else
+			return v;
+	}
+}
+
+static uint64_t parse_dec(const char **p)
+{
+	uint64_t v = 0;
+
+	for (; **p >= '0' && **p <= '9'; (*p)++)
+		v = v * 10 + (uint64_t)(**p - '0');
+	return v;
+}
+
+/* 7f00-7f01 rw-p 00000000 00:00 0   name */
+static void parse_area(const char *p, struct proc_area *a)
+{
+	size_t n = 0;
+
+	a->start = parse_hex(&p);
+	p++;
+	a->end = parse_hex(&p);
+	p++;
+	a->read = p[0] == 'r';
+	a->write = p[1] == 'w';
+	a->exec = p[2] == 'x';
+	a->shared = p[3] == 's';
+	p += 5;
+	parse_hex(&p); /* offset */
+	p++;
+	uint64_t device = parse_hex(&p);
+	p++;
+	device |= parse_hex(&p);
+	p++;
+	a->inode = parse_dec(&p);
+	a->file = a->inode != 0 || device != 0;
+	while (*p == ' ')
+		p++;
+	for (; *p != '\0' && n + 1 < sizeof(a->name); p++)
+		a->name[n++] = *p;
+	a->name[n] = '\0';
+}
+
+int proc_maps(bool (*see)(void *ctx, const struct proc_area *area), void *ctx)
+{
+	/* Longest line: 73 columns and a path of PATH_MAX. */
+	char buf[8192];
+	size_t have = 0;
+	int fd = sys_open("/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return fd;
+	for (bool more = true; more;) {
+		ssize_t n = sys_read(fd, buf + have, sizeof(buf) - 1 - have);
+
+		if (n < 0) {
+			sys_close(fd);
+			return (int)n;
+		}
+		if (n == 0)
+			break;
+		have += (size_t)n;
+		buf[have] = '\0';
+		char *line = buf, *eol;
+
+		while (more && (eol = memchr(line, '\n', have - (size_t)(line - buf))) != NULL) {
+			struct proc_area a;
+
+			*eol = '\0';
+			parse_area(line, &a);
+			more = see(ctx, &a);
+			line = eol + 1;
+		}
+		have -= (size_t)(line - buf);
+		memmove(buf, line, have);
+	}
+	sys_close(fd);
+	return 0;
+}
+
+/* Reads a small file whole; returns its length (NUL added) or -errno. */
+static ssize_t read_small(const char *path, char *buf, size_t size)
+{
+	int fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return fd;
+	ssize_t n = sys_read(fd, buf, size - 1);
+	sys_close(fd);
+	if (n >= 0)
+		buf[n] = '\0';
+	return n;
+}
+
+static uint64_t page_tables(void)
+{
+	char buf[4096];
+	ssize_t n = read_small("/proc/self/status", buf, sizeof(buf));
+	const char *p = n > 0 ? memmem(buf, (size_t)n, "VmPTE:", 6) : NULL;
+
+	if (p == NULL)
+		return 0;
+	for (p += 6; *p == ' ' || *p == '\t'; p++)
+		;
+	return DIV_ROUND_UP(parse_dec(&p), 4); /* kB */
+}
+
+int proc_memory(struct proc_memory *out, bool want_tables)
+{
+	char buf[128];
+	ssize_t n = read_small("/proc/self/statm", buf, sizeof(buf));
+
+	if (n < 0)
+		return (int)n;
+	const char *p = buf;
+	out->size = parse_dec(&p);
+	p++;
+	out->resident = parse_dec(&p);
+	p++;
+	out->shared = parse_dec(&p);
+	out->tables = want_tables ? page_tables() : 0;
+	return 0;
+}
+
+#define PAGEMAP_PRESENT ((uint64_t)1 << 63)
+
+int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t address), void *ctx)
+{
+	uint64_t entry[1024];
+
+	for (uint64_t at = start; at < end;) {
+		size_t want = MIN((end - at) >> PAGE_SHIFT, ARRAY_SIZE(entry));
+		ssize_t n = sys_pread(fd, entry, want * sizeof(entry[0]), (at >> PAGE_SHIFT) * sizeof(entry[0]));
+
+		if (n < (ssize_t)sizeof(entry[0]))
+			return n < 0 ? (int)n : -EIO;
+		size_t got = (size_t)n / sizeof(entry[0]);
+
+		for (size_t i = 0; i < got; i++)
+			if (entry[i] & PAGEMAP_PRESENT)
+				see(ctx, at + (i << PAGE_SHIFT));
+		at += got << PAGE_SHIFT;
+	}
+	return 0;
+}
+
+static void count_one(void *ctx, uint64_t address)
+{
+	(void)address;
+	(*(uint64_t *)ctx)++;
+}
+
+uint64_t proc_count_present(int fd, uint64_t start, uint64_t end)
+{
+	uint64_t n = 0;
+
+	return proc_present(fd, start, end, count_one, &n) == 0 ? n : 0;
+}
+
+/* Field number of a stat file; the second one is in parentheses and may hold anything. */
+static uint64_t stat_field(const char *path, unsigned field, bool *ok)
+{
+	char buf[1024];
+	ssize_t n = read_small(path, buf, sizeof(buf));
+	const char *p = NULL;
+
+	*ok = false;
+	for (ssize_t i = n - 1; i >= 0 && p == NULL; i--)
+		if (buf[i] == ')')
+			p = buf + i + 2;
+	if (p == NULL)
+		return 0;
+	for (unsigned i = 3; i < field; i++) {
+		while (*p != ' ' && *p != '\0')
+			p++;
+		if (*p == '\0')
+			return 0;
+		p++;
+	}
+	*ok = true;
+	return parse_dec(&p);
+}
+
+int proc_thread_cpu(int tid)
+{
+	char path[64];
+	struct fmt f;
+	bool ok;
+
+	fmt_init(&f, path, sizeof(path));
+	fmt_str(&f, "/proc/self/task/");
+	fmt_u64(&f, (uint64_t)tid);
+	fmt_str(&f, "/stat");
+	uint64_t cpu = stat_field(path, 39, &ok);
+
+	return ok ? (int)cpu : -1;
+}
+
+uint64_t proc_start_time(void)
+{
+	bool ok;
+
+	return stat_field("/proc/self/stat", 22, &ok);
+}

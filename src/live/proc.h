@@ -1,0 +1,44 @@
+/*
+ * What the kernel says of our own address space: /proc/self/maps, statm and
+ * pagemap, read with raw system calls into memory of ours.
+ */
+#ifndef STW_LIVE_PROC_H
+#define STW_LIVE_PROC_H
+
+#include "base/types.h"
+
+struct proc_area {
+	uint64_t start, end;
+	bool read, write, exec, shared;
+	bool file;           /* backed by a file or device */
+	uint64_t inode;
+	char name[64];       /* cut; "[heap]", "[stack]", a path, or empty */
+};
+
+/*
+ * Calls see() for every area in address order until it returns false.
+ * 0 or -errno. see() must not map or unmap.
+ */
+int proc_maps(bool (*see)(void *ctx, const struct proc_area *area), void *ctx);
+
+struct proc_memory {
+	uint64_t size;     /* virtual pages */
+	uint64_t resident; /* resident pages, file and shared ones included */
+	uint64_t shared;   /* of them backed by files or shared memory */
+	uint64_t tables;   /* page-table pages (VmPTE) */
+};
+
+/* 0 or -errno. tables costs a second, slower file: only with want_tables. */
+int proc_memory(struct proc_memory *out, bool want_tables);
+
+/* Calls see() for every present page in [start, end), ascending. fd: /proc/self/pagemap. 0 or -errno. */
+int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t address), void *ctx);
+/* Present pages in [start, end); 0 on error. */
+uint64_t proc_count_present(int fd, uint64_t start, uint64_t end);
+
+/* The CPU that a thread runs on or ran last, -1 if unknown. Costs an open and a read. */
+int proc_thread_cpu(int tid);
+/* Field 22 of /proc/self/stat: start time, clock ticks after boot. 0 on error. */
+uint64_t proc_start_time(void);
+
+#endif

@@ -1,0 +1,399 @@
+/*
+ * Swap areas: slots, use counts, the swap cache.
+ *
+ *   pte ──swp_t──► area.chunk[slot / 4096][slot % 4096] ──handle──► store
+ *                        sum, uses, flags, shadow
+ *
+ * Slots are made in chunks of 4096 from vmalloc, so the table costs 16 bytes a
+ * page that is really out. Free slots form a LIFO chain through `handle`; slot 0
+ * is never handed out, so that swp_t 0 means "none".
+ *
+ * Way out: swap_examine (no lock) hashes the page and finds repeated words and
+ * unchanged cached pages; swap_write then tries the areas by priority. What one
+ * refuses (-E2BIG: gains nothing; -ENOSPC: full) goes to the next. Nothing of a
+ * failed attempt stays behind.
+ *
+ * Way in: swap_read checks every page against the checksum taken on the way out
+ * (law L5); a mismatch is -EBADMSG and the caller must not show the bytes.
+ *
+ * Follows mm/swapfile.c (swap_map), mm/swap_state.c and the zero map of
+ * mm/page_io.c, which we extend to any repeated word as zram does.
+ */
+#include "mm/backing/swap.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+
+#define USES_MAX UINT16_MAX
+
+void swap_init(struct swap *s, struct vmalloc *v)
+{
+	s->vmalloc = v;
+	s->nr_areas = 0;
+}
+
+static struct swap_slot *area_slot(struct swap_area *a, uint64_t slot)
+{
+	DEBUG_ASSERT(slot > 0 && slot < a->nr_slots);
+	return &a->chunk[slot / SLOTS_PER_CHUNK][slot % SLOTS_PER_CHUNK];
+}
+
+struct swap_slot *swap_slot_of(struct swap *s, swp_t entry)
+{
+	DEBUG_ASSERT(swp_area(entry) < s->nr_areas);
+	return area_slot(&s->area[swp_area(entry)], swp_slot(entry));
+}
+
+/* The store packed a page elsewhere. */
+static void slot_moved(void *ctx, uint64_t owner, uint64_t handle)
+{
+	struct swap_slot *slot = swap_slot_of(ctx, (swp_t){ owner });
+
+	ASSERT(slot->flags & SLOT_USED);
+	slot->handle = handle;
+}
+
+int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_max, bool keep)
+{
+	if (s->nr_areas == SWAP_AREAS)
+		return -ENOSPC;
+	/* Entries name areas by index, so areas must come in order of priority. */
+	ASSERT(s->nr_areas == 0 || s->area[s->nr_areas - 1].prio >= prio);
+	struct swap_area *a = &s->area[s->nr_areas];
+
+	a->store = store;
+	a->prio = prio;
+	a->keep = keep;
+	a->full = false;
+	a->slots_max = slots_max;
+	a->nr_slots = a->free_head = a->nr_used = a->nr_same = 0;
+	store->moved = slot_moved;
+	store->moved_ctx = s;
+	return (int)s->nr_areas++;
+}
+
+static int grow(struct swap *s, struct swap_area *a)
+{
+	uint64_t chunk = a->nr_slots / SLOTS_PER_CHUNK;
+
+	if (chunk == SWAP_CHUNKS_MAX || (a->slots_max != 0 && a->nr_slots > a->slots_max))
+		return -ENOSPC;
+	uint64_t address = vmalloc(s->vmalloc, SLOTS_PER_CHUNK * sizeof(struct swap_slot));
+	if (address == 0)
+		return -ENOMEM;
+	struct swap_slot *slots = (struct swap_slot *)(uintptr_t)address;
+	memset(slots, 0, SLOTS_PER_CHUNK * sizeof(*slots));
+	a->chunk[chunk] = slots;
+	/* Lowest first: neighbours in time become neighbours in the table. */
+	for (unsigned i = SLOTS_PER_CHUNK; i-- > (chunk == 0 ? 1u : 0u);) {
+		slots[i].handle = a->free_head;
+		a->free_head = a->nr_slots + i;
+	}
+	a->nr_slots += SLOTS_PER_CHUNK;
+	return 0;
+}
+
+static int slot_alloc(struct swap *s, unsigned area, swp_t *entry)
+{
+	struct swap_area *a = &s->area[area];
+
+	if (a->slots_max != 0 && a->nr_used >= a->slots_max)
+		return -ENOSPC;
+	if (a->free_head == 0) {
+		int err = grow(s, a);
+		if (err != 0)
+			return err;
+	}
+	uint64_t n = a->free_head;
+	struct swap_slot *slot = area_slot(a, n);
+
+	a->free_head = slot->handle;
+	a->nr_used++;
+	*slot = (struct swap_slot){ .uses = 1, .flags = SLOT_USED };
+	*entry = swp_make(area, n);
+	return 0;
+}
+
+static void slot_release(struct swap *s, swp_t entry)
+{
+	struct swap_area *a = &s->area[swp_area(entry)];
+	struct swap_slot *slot = swap_slot_of(s, entry);
+
+	slot->flags = 0;
+	slot->uses = 0;
+	slot->handle = a->free_head;
+	a->free_head = swp_slot(entry);
+	a->nr_used--;
+	a->full = false;
+}
+
+static void slot_free(struct swap *s, swp_t entry)
+{
+	struct swap_area *a = &s->area[swp_area(entry)];
+	struct swap_slot *slot = swap_slot_of(s, entry);
+
+	ASSERT((slot->flags & SLOT_USED) && slot->uses == 0 && !(slot->flags & SLOT_CACHED));
+	if (slot->flags & SLOT_SAME)
+		a->nr_same--;
+	else
+		a->store->ops->free(a->store, slot->handle);
+	slot_release(s, entry);
+}
+
+bool swap_dup(struct swap *s, swp_t entry)
+{
+	struct swap_slot *slot = swap_slot_of(s, entry);
+
+	if (slot->uses == USES_MAX)
+		return false;
+	slot->uses++;
+	return true;
+}
+
+void swap_put(struct swap *s, swp_t entry)
+{
+	struct swap_slot *slot = swap_slot_of(s, entry);
+
+	ASSERT(slot->uses > 0);
+	if (--slot->uses == 0 && !(slot->flags & SLOT_CACHED))
+		slot_free(s, entry);
+}
+
+bool swap_to_cache(struct swap *s, swp_t entry)
+{
+	struct swap_slot *slot = swap_slot_of(s, entry);
+
+	if (slot->uses != 1 || !s->area[swp_area(entry)].keep)
+		return false;
+	slot->uses = 0;
+	slot->flags |= SLOT_CACHED;
+	return true;
+}
+
+void swap_uncache(struct swap *s, swp_t entry)
+{
+	struct swap_slot *slot = swap_slot_of(s, entry);
+
+	ASSERT(slot->flags & SLOT_CACHED);
+	slot->flags &= (uint8_t)~SLOT_CACHED;
+	if (slot->uses == 0)
+		slot_free(s, entry);
+}
+
+/* One 64-bit word over and over? Looks at the last word first: most pages that differ, differ there. */
+static bool page_same(const void *page, uint64_t *word)
+{
+	const uint64_t *w = page;
+	const size_t n = PAGE_SIZE / sizeof(*w);
+
+	if (w[0] != w[n - 1])
+		return false;
+	for (size_t i = 1; i < n; i++)
+		if (w[i] != w[0])
+			return false;
+	*word = w[0];
+	return true;
+}
+
+void swap_examine(struct swap *s, struct swap_io *io, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		io[i].entry = (swp_t){ 0 };
+		io[i].err = 0;
+		io[i].clean = false;
+		io[i].same = page_same(io[i].page, &io[i].word);
+		io[i].sum = hash_page(io[i].page);
+		/* The cached slot cannot go while its frame is locked, so looking without the lock is safe. */
+		if (!swp_none(io[i].frame->swap))
+			io[i].clean = swap_slot_of(s, io[i].frame->swap)->sum == io[i].sum;
+	}
+}
+
+static int write_same(struct swap *s, struct swap_io *io)
+{
+	int err = slot_alloc(s, 0, &io->entry);
+
+	if (err != 0)
+		return err;
+	struct swap_slot *slot = swap_slot_of(s, io->entry);
+
+	slot->handle = io->word;
+	slot->flags |= SLOT_SAME;
+	slot->sum = io->sum;
+	s->area[0].nr_same++;
+	return 0;
+}
+
+/* The slot of the cache becomes the page's only copy again. */
+static void write_clean(struct swap *s, struct swap_io *io)
+{
+	struct swap_slot *slot = swap_slot_of(s, io->frame->swap);
+
+	slot->flags &= (uint8_t)~SLOT_CACHED;
+	slot->uses++;
+	io->entry = io->frame->swap;
+	io->frame->swap = (swp_t){ 0 };
+}
+
+/* Tries one area on the given ios; those it does not take stay without entry. */
+static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsigned n, void (*lock)(void *),
+		       void (*unlock)(void *), void *ctx)
+{
+	struct swap_area *a = &s->area[area];
+	struct store *store = a->store;
+	struct store_io batch[STORE_BATCH];
+	unsigned have = 0, room;
+
+	for (; have < n; have++) {
+		if (slot_alloc(s, area, &io[have]->entry) != 0)
+			break;
+		batch[have] = (struct store_io){ .page = io[have]->page, .owner = io[have]->entry.v };
+	}
+	room = have == 0 ? 0 : store->ops->reserve(store, batch, have);
+	if (room > 0) {
+		unlock(ctx);
+		store->ops->write(store, batch, room);
+		lock(ctx);
+	}
+	for (unsigned i = 0; i < have; i++) {
+		struct swap_slot *slot = swap_slot_of(s, io[i]->entry);
+
+		if (i < room && batch[i].err == 0)
+			store->ops->commit(store, &batch[i]);
+		else if (i < room)
+			store->ops->abort(store, &batch[i]);
+		if (i < room && batch[i].err == 0) {
+			slot->handle = batch[i].handle;
+			slot->sum = io[i]->sum;
+			continue;
+		}
+		if (i >= room || batch[i].err != -E2BIG)
+			a->full = true;
+		slot_release(s, io[i]->entry);
+		io[i]->entry = (swp_t){ 0 };
+	}
+	if (have < n)
+		a->full = true;
+}
+
+void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(void *), void (*unlock)(void *),
+		void *ctx)
+{
+	struct swap_io *todo[STORE_BATCH];
+
+	ASSERT(n <= STORE_BATCH);
+	for (unsigned i = 0; i < n; i++) {
+		if (io[i].clean) {
+			write_clean(s, &io[i]);
+			continue;
+		}
+		/* It has changed: the cached copy is of no use to anybody. */
+		if (!swp_none(io[i].frame->swap)) {
+			swap_uncache(s, io[i].frame->swap);
+			io[i].frame->swap = (swp_t){ 0 };
+		}
+		if (io[i].same && s->nr_areas > 0)
+			io[i].err = write_same(s, &io[i]);
+	}
+	for (unsigned area = 0; area < s->nr_areas; area++) {
+		unsigned left = 0;
+
+		for (unsigned i = 0; i < n; i++)
+			if (swp_none(io[i].entry) && io[i].err == 0)
+				todo[left++] = &io[i];
+		if (left == 0)
+			return;
+		write_area(s, area, todo, left, lock, unlock, ctx);
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (swp_none(io[i].entry))
+			io[i].err = -ENOSPC;
+}
+
+static void read_same(const struct swap_slot *slot, struct swap_read *r)
+{
+	uint64_t *w = r->page;
+
+	for (size_t i = 0; i < PAGE_SIZE / sizeof(*w); i++)
+		w[i] = slot->handle;
+	r->err = 0;
+}
+
+static void read_area(struct swap *s, unsigned area, struct swap_read *r, unsigned n, void (*lock)(void *),
+		      void (*unlock)(void *), void *ctx)
+{
+	struct store *store = s->area[area].store;
+	struct store_io batch[STORE_BATCH];
+	unsigned index[STORE_BATCH], have = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (swp_area(r[i].entry) != area)
+			continue;
+		struct swap_slot *slot = swap_slot_of(s, r[i].entry);
+
+		ASSERT(slot->flags & SLOT_USED);
+		if (slot->flags & SLOT_SAME) {
+			read_same(slot, &r[i]);
+			continue;
+		}
+		index[have] = i;
+		batch[have++] = (struct store_io){ .page = r[i].page, .handle = slot->handle };
+	}
+	if (have == 0)
+		return;
+	if (!store->ops->read_locked)
+		unlock(ctx);
+	store->ops->read(store, batch, have);
+	if (!store->ops->read_locked)
+		lock(ctx);
+	for (unsigned j = 0; j < have; j++) {
+		struct swap_read *one = &r[index[j]];
+
+		one->err = batch[j].err;
+		if (one->err == 0 && hash_page(one->page) != swap_slot_of(s, one->entry)->sum)
+			one->err = -EBADMSG;
+	}
+}
+
+void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(void *), void (*unlock)(void *),
+	       void *ctx)
+{
+	ASSERT(n <= STORE_BATCH);
+	for (unsigned area = 0; area < s->nr_areas; area++)
+		read_area(s, area, r, n, lock, unlock, ctx);
+}
+
+uint64_t swap_used(const struct swap *s)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < s->nr_areas; i++)
+		n += s->area[i].nr_used;
+	return n;
+}
+
+void swap_check(struct swap *s)
+{
+	for (unsigned i = 0; i < s->nr_areas; i++) {
+		struct swap_area *a = &s->area[i];
+		uint64_t used = 0, same = 0, free = 0;
+
+		for (uint64_t n = 1; n < a->nr_slots; n++) {
+			struct swap_slot *slot = area_slot(a, n);
+
+			ASSERT(!!(slot->flags & SLOT_USED) == (slot->uses > 0 || (slot->flags & SLOT_CACHED)));
+			used += !!(slot->flags & SLOT_USED);
+			same += !!(slot->flags & SLOT_SAME);
+		}
+		for (uint64_t n = a->free_head; n != 0; n = area_slot(a, n)->handle) {
+			ASSERT(!(area_slot(a, n)->flags & SLOT_USED));
+			free++;
+		}
+		ASSERT(used == a->nr_used && same == a->nr_same);
+		ASSERT(used == a->store->stat.pages + same);
+		ASSERT(a->nr_slots == 0 || used + free == a->nr_slots - 1);
+	}
+}

@@ -1,0 +1,103 @@
+/*
+ * Swap: areas with slots and use counts, the swap cache, same-filled pages and
+ * the checksum of law L5. An area stands on a store; areas are tried in order
+ * of priority (mm/swapfile.c, mm/swap_state.c; zero map: mm/page_io.c).
+ *
+ * A slot is freed when its use count falls to 0: one use for each page table
+ * entry that names it, one for the swap cache (SLOT_CACHED: a frame holds the
+ * same content, so that an unmodified page leaves without a write).
+ */
+#ifndef STW_MM_BACKING_SWAP_H
+#define STW_MM_BACKING_SWAP_H
+
+#include "mm/backing/store.h"
+#include "mm/phys/vmalloc.h"
+
+#define SLOTS_PER_CHUNK 4096
+#define SWAP_CHUNKS_MAX 16384 /* per area: 2^26 slots, 256 GiB */
+#define SWAP_AREAS 4          /* in use at once */
+
+enum slot_flag {
+	SLOT_SAME = 1 << 0,   /* handle is the 64-bit word that the page repeats */
+	SLOT_CACHED = 1 << 1, /* a resident frame has the same content (frame->swap) */
+	SLOT_USED = 1 << 2,
+};
+
+/* Law: USED ⇔ uses > 0 or CACHED; free slots are chained through handle. */
+struct swap_slot {
+	uint64_t handle; /* the store's; next free slot when free */
+	uint32_t sum;    /* hash_page of the content */
+	uint16_t uses;   /* page table entries */
+	uint8_t flags;
+	uint8_t shadow;  /* eviction age, coarse: lru.c */
+};
+
+struct swap_area {
+	struct store *store;
+	int prio;             /* higher is tried first */
+	bool keep;            /* leave the copy in place on read (its room is cheap): swap cache */
+	bool full;            /* refused lately; cleared when a slot is freed */
+	uint64_t slots_max;   /* 0: as many as the chunks allow */
+	uint64_t nr_slots;    /* made so far, slot 0 included */
+	uint64_t free_head;   /* 0: none */
+	uint64_t nr_used;
+	uint64_t nr_same;
+	struct swap_slot *chunk[SWAP_CHUNKS_MAX];
+};
+
+struct swap {
+	struct vmalloc *vmalloc;
+	unsigned nr_areas;
+	struct swap_area area[SWAP_AREAS]; /* in order of priority */
+};
+
+/* A page on its way out. */
+struct swap_io {
+	struct frame *frame;
+	void *page;
+	swp_t entry;         /* out: where it went; none while it has no place */
+	uint32_t sum;
+	bool same, clean;    /* out of swap_examine */
+	uint64_t word;       /* same: the repeated word */
+	int err;             /* 0 or why no area took it */
+	struct store_io io;
+};
+
+void swap_init(struct swap *s, struct vmalloc *v);
+/* Adds an area; it stays. prio decides the order; slots_max 0: no limit but memory. Returns its number or -ENOSPC. */
+int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_max, bool keep);
+
+/* [unlocked] Checksum; is it one repeated word; is the cached copy still the content? */
+void swap_examine(struct swap *s, struct swap_io *io, unsigned n);
+/*
+ * Writes n ≤ STORE_BATCH examined pages; called with the lock held, gives it up
+ * through unlock(ctx) during the store's work and takes it again with lock(ctx).
+ * Each io ends with entry set and one use, or err: -ENOSPC.
+ */
+void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(void *), void (*unlock)(void *),
+		void *ctx);
+
+/* A page on its way in. */
+struct swap_read {
+	swp_t entry;
+	void *page;
+	int err; /* 0, -EIO, -EBADMSG */
+};
+/* Fills the pages and verifies them. Entries keep their uses. lock and unlock as for swap_write. */
+void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(void *), void (*unlock)(void *),
+	       void *ctx);
+
+struct swap_slot *swap_slot_of(struct swap *s, swp_t entry);
+/* One more entry names the slot (fork). False: the count is full, the caller copies. */
+bool swap_dup(struct swap *s, swp_t entry);
+/* One entry less; the slot is freed with the last, unless it is cached. */
+void swap_put(struct swap *s, swp_t entry);
+/* The only entry gives the slot to the cache: uses - 1, CACHED. False (and nothing changed): others use it, or the area does not keep copies. */
+bool swap_to_cache(struct swap *s, swp_t entry);
+/* The frame with the cached copy goes or has changed. */
+void swap_uncache(struct swap *s, swp_t entry);
+/* Pages in all areas; pages of one store. */
+uint64_t swap_used(const struct swap *s);
+void swap_check(struct swap *s);
+
+#endif

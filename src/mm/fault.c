@@ -1,0 +1,373 @@
+/*
+ * The page fault.
+ *
+ *     no area ........................ FAULT_INVALID
+ *     entry none ..................... minor: frames of zeros
+ *     entry present .................. spurious, or the host dropped the page: zeros again
+ *     entry soft ..................... soft: the sample was hot; map it back, activate
+ *     entry swap ..................... major: frames, read the stores, map
+ *     any, and its frame is locked ... wait: whoever holds it wakes the access
+ *
+ * Both the minor and the major fault serve more than the page touched when the
+ * stream detector (readahead.c) says so, because one delivery costs as much as
+ * a dozen pages. Extra pages never dig below MIN and are dropped at the first
+ * difficulty; the page touched may use half of the reserve below MIN. The other
+ * half belongs to reclaim: a batch of STORE_BATCH pages needs at most
+ * STORE_BATCH pool frames and one slot chunk (16 frames and their tables), so
+ * that evicting can always go on (law L3). MIN is never below 128 KiB... for a
+ * zone of any useful size it is hundreds of frames.
+ *
+ * Follows mm/memory.c do_anonymous_page and do_swap_page.
+ */
+#include <errno.h>
+
+#include "base/assert.h"
+#include "mm/backing/readahead.h"
+#include "mm/reclaim/reclaim.h"
+#include "mm/user_page.h"
+
+#define ZERO_RUN_MAX 16
+
+_Static_assert(RA_MAX <= STORE_BATCH, "one read takes a whole plan");
+
+static void machine_lock(void *m)
+{
+	((struct machine *)m)->ops->lock(m);
+}
+
+static void machine_unlock(void *m)
+{
+	((struct machine *)m)->ops->unlock(m);
+}
+
+/* The frame that must be had; NULL: not without the half of the reserve that is reclaim's. */
+static struct frame *alloc_needed(struct machine *m)
+{
+	struct frame *f = frame_alloc(&m->phys, 0, 0, ALLOC_LOW);
+
+	if (f != NULL || phys_free_frames(&m->phys, 0) <= phys_wmark(&m->phys, 0, WMARK_MIN) / 2)
+		return f;
+	return frame_alloc(&m->phys, 0, 0, ALLOC_RESERVE);
+}
+
+/*
+ * Up to n frames, at least 1 or none at all; contiguous if it can be, because
+ * the engine moves contiguous homes in one call.
+ */
+static unsigned alloc_run(struct machine *m, unsigned n, struct frame **frames)
+{
+	unsigned got = 0;
+
+	while (n - got > 1) {
+		unsigned order = 31 - (unsigned)__builtin_clz(n - got);
+		struct frame *f = NULL;
+
+		for (; order > 0 && f == NULL; order -= f == NULL)
+			f = frame_alloc(&m->phys, 0, order, ALLOC_LOW);
+		if (f == NULL)
+			break;
+		frame_split(&m->phys, f, order);
+		for (unsigned i = 0; i < 1u << order; i++)
+			frames[got++] = f + i;
+	}
+	if (got == 0) {
+		frames[0] = alloc_needed(m);
+		got = frames[0] != NULL;
+	}
+	for (; got > 0 && got < n; got++) {
+		frames[got] = frame_alloc(&m->phys, 0, 0, ALLOC_MIN);
+		if (frames[got] == NULL)
+			break;
+	}
+	return got;
+}
+
+static void free_frames(struct machine *m, struct frame **frames, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		frame_free(&m->phys, frames[i], 0);
+}
+
+/* What a map error of the page touched means for its access. */
+static enum fault_result map_failed(int err)
+{
+	return err == -ENOMEM ? FAULT_NOMEM : FAULT_RETRY;
+}
+
+/* The longest run around fault in which the plan and the page table agree that it is to be filled. */
+static void zero_run(struct mm *mm, vpn_t fault, const struct ra_plan *plan, vpn_t *start, unsigned *n)
+{
+	uint64_t lo = fault.n, hi = fault.n;
+
+	for (unsigned i = 1; i < plan->n; i++) {
+		uint64_t v = plan->vpn[i].n;
+
+		if ((v != hi + 1 && v + 1 != lo) || !pte_is_none(pt_get(&mm->pt, plan->vpn[i])))
+			break;
+		lo = MIN(lo, v);
+		hi = MAX(hi, v);
+	}
+	start->n = lo;
+	*n = (unsigned)(hi - lo) + 1;
+}
+
+static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn)
+{
+	struct machine *m = mm->machine;
+	struct frame *frames[ZERO_RUN_MAX];
+	struct ra_plan plan;
+	vpn_t start;
+	unsigned n;
+
+	readahead_plan(vma, vpn, ZERO_RUN_MAX, &plan);
+	zero_run(mm, vpn, &plan, &start, &n);
+	unsigned got = alloc_run(m, n, frames);
+	if (got == 0)
+		return FAULT_NOMEM;
+	if (got < n) {
+		/* Not all: only the page touched, wherever it lies in the run. */
+		free_frames(m, frames + 1, got - 1);
+		start = vpn;
+		got = n = 1;
+	}
+	if (pt_reserve(&mm->pt, start, (vpn_t){ start.n + n }) != 0) {
+		free_frames(m, frames, got);
+		return FAULT_NOMEM;
+	}
+	int mapped = m->ops->map(m, mm, start, frames, n, true);
+	if (mapped == -EEXIST && n > 1) {
+		/* A page we did not know of is in the way; the one touched may still be free. */
+		free_frames(m, frames + 1, n - 1);
+		start = vpn;
+		n = 1;
+		mapped = m->ops->map(m, mm, start, frames, 1, true);
+	}
+	if (mapped == -EEXIST) {
+		/* Present already, only not counted yet. */
+		m->ops->wake(m, mm, vpn);
+		mapped = 1;
+	}
+	if (mapped < 0) {
+		free_frames(m, frames, n);
+		return map_failed(mapped);
+	}
+	for (int i = 0; i < mapped; i++)
+		user_page_add(mm, (vpn_t){ start.n + (uint64_t)i }, frames[i], LRU_NEW);
+	free_frames(m, frames + mapped, n - (unsigned)mapped);
+	COUNT(m, pgminor);
+	COUNT_N(m, swap_ra, (unsigned)mapped - 1);
+	/* The run stopped short of the page touched: its access comes again. */
+	return vpn.n < start.n + (uint64_t)mapped ? FAULT_DONE : FAULT_RETRY;
+}
+
+static enum fault_result fault_present(struct mm *mm, vpn_t vpn, struct frame *f)
+{
+	struct machine *m = mm->machine;
+	int mapped = m->ops->map(m, mm, vpn, &f, 1, true);
+
+	if (mapped != 1 && mapped != -EEXIST)
+		return map_failed(mapped);
+	if (mapped == -EEXIST)
+		m->ops->wake(m, mm, vpn);
+	COUNT(m, pgspurious);
+	return FAULT_DONE;
+}
+
+static enum fault_result fault_soft(struct mm *mm, vpn_t vpn, struct frame *f)
+{
+	struct machine *m = mm->machine;
+	int mapped = m->ops->map(m, mm, vpn, &f, 1, false);
+
+	if (mapped == -EEXIST) {
+		m->ops->wake(m, mm, vpn);
+		return mm_readopt(mm, vpn) == 0 ? FAULT_DONE : FAULT_NOMEM;
+	}
+	if (mapped != 1)
+		return map_failed(mapped);
+	lru_del(&m->lru, f);
+	f->flags |= FRAME_AWAY;
+	f->flags &= (uint16_t)~FRAME_NOSWAP;
+	lru_add(&m->lru, f, LRU_ACTIVE);
+	m->lru.age++;
+	pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), PTE_USER | PTE_WRITE));
+	COUNT(m, pgsoft);
+	COUNT(m, pgactivate);
+	return FAULT_DONE;
+}
+
+/* One swap-in: the pages, in address order once they are read. */
+struct swapin {
+	unsigned n;
+	vpn_t vpn[RA_MAX];
+	struct frame *frame[RA_MAX];
+	struct swap_read read[RA_MAX];
+};
+
+/* Which pages to read: the plan less those that are not in a store. vpn[0] is the page touched. */
+static void swapin_choose(struct mm *mm, const struct ra_plan *plan, struct swapin *in)
+{
+	in->n = 0;
+	for (unsigned i = 0; i < plan->n; i++) {
+		pte_t pte = pt_get(&mm->pt, plan->vpn[i]);
+
+		if (!pte_is_swap(pte))
+			continue;
+		in->vpn[in->n] = plan->vpn[i];
+		in->read[in->n].entry = pte_swp(pte);
+		in->n++;
+	}
+}
+
+/* Insertion sort by address: contiguous pages then meet contiguous homes. */
+static void swapin_sort(struct swapin *in)
+{
+	for (unsigned i = 1; i < in->n; i++) {
+		vpn_t v = in->vpn[i];
+		struct swap_read r = in->read[i];
+		unsigned j = i;
+
+		for (; j > 0 && in->vpn[j - 1].n > v.n; j--) {
+			in->vpn[j] = in->vpn[j - 1];
+			in->read[j] = in->read[j - 1];
+		}
+		in->vpn[j] = v;
+		in->read[j] = r;
+	}
+}
+
+/* The page in frame f is mapped now: the slot gives way, or becomes the cached copy. */
+static void swapin_commit(struct mm *mm, vpn_t vpn, struct frame *f, swp_t entry)
+{
+	struct machine *m = mm->machine;
+	bool refault = workingset_refault(&m->lru, swap_slot_of(&m->swap, entry)->shadow);
+	bool cached = swap_to_cache(&m->swap, entry);
+
+	if (!cached)
+		swap_put(&m->swap, entry);
+	mm->swapents--;
+	/* Replaces an entry, so it cannot fail. */
+	user_page_add(mm, vpn, f, refault ? LRU_ACTIVE : LRU_NEW);
+	if (cached)
+		f->swap = entry;
+	COUNT(m, pswpin);
+	COUNT(m, workingset_refault);
+	if (refault)
+		COUNT(m, workingset_activate);
+}
+
+/* Maps the run of contiguous pages that starts at index i; returns the index after it. Sets *result if the page touched is in it. */
+static unsigned swapin_map_run(struct mm *mm, struct swapin *in, unsigned i, vpn_t fault, enum fault_result *result)
+{
+	struct machine *m = mm->machine;
+	unsigned n = 1;
+
+	while (i + n < in->n && in->vpn[i + n].n == in->vpn[i].n + n && in->read[i + n].err == 0)
+		n++;
+	int mapped = m->ops->map(m, mm, in->vpn[i], &in->frame[i], n, false);
+	unsigned done = mapped > 0 ? (unsigned)mapped : 0;
+
+	for (unsigned j = i; j < i + done; j++) {
+		swapin_commit(mm, in->vpn[j], in->frame[j], in->read[j].entry);
+		if (in->vpn[j].n == fault.n)
+			*result = FAULT_DONE;
+	}
+	if (done == n)
+		return i + n;
+	/* in->vpn[i + done] is in the way or gone; its stored copy is untouched. */
+	frame_free(&m->phys, in->frame[i + done], 0);
+	if (in->vpn[i + done].n == fault.n) {
+		if (mapped == -EEXIST) {
+			m->ops->wake(m, mm, fault);
+			*result = mm_readopt(mm, fault) == 0 ? FAULT_DONE : FAULT_NOMEM;
+		} else {
+			*result = mapped < 0 ? map_failed(mapped) : FAULT_RETRY;
+		}
+	}
+	return i + done + 1;
+}
+
+static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, struct fault_report *report)
+{
+	struct machine *m = mm->machine;
+	enum fault_result result = FAULT_RETRY;
+	struct swapin in;
+	struct ra_plan plan;
+
+	readahead_plan(vma, vpn, RA_MAX, &plan);
+	COUNT_N(m, swap_ra_hit, plan.hit);
+	swapin_choose(mm, &plan, &in);
+	unsigned got = alloc_run(m, in.n, in.frame);
+	if (got == 0)
+		return FAULT_NOMEM;
+	in.n = got;
+	swapin_sort(&in);
+	for (unsigned i = 0; i < in.n; i++)
+		in.read[i].page = frame_home(&m->phys, in.frame[i]);
+	swap_read(&m->swap, in.read, in.n, machine_lock, machine_unlock, m);
+
+	COUNT(m, pgmajfault);
+	COUNT_N(m, swap_ra, in.n - 1);
+	for (unsigned i = 0; i < in.n;) {
+		if (in.read[i].err == 0) {
+			i = swapin_map_run(mm, &in, i, vpn, &result);
+			continue;
+		}
+		frame_free(&m->phys, in.frame[i], 0);
+		if (in.vpn[i].n == vpn.n) {
+			result = FAULT_LOST;
+			if (report != NULL) {
+				report->err = in.read[i].err;
+				report->area = swp_area(in.read[i].entry);
+				report->slot = swp_slot(in.read[i].entry);
+			}
+		}
+		i++;
+	}
+	if (report != NULL)
+		report->major = true;
+	return result;
+}
+
+enum fault_result mm_fault(struct mm *mm, vpn_t vpn, struct fault_report *report)
+{
+	struct machine *m = mm->machine;
+	struct vma *vma = vma_find(&mm->vmas, vpn);
+
+	if (vma == NULL)
+		return FAULT_INVALID;
+	pte_t pte = pt_get(&mm->pt, vpn);
+
+	if (pte_is_none(pte))
+		return fault_minor(mm, vma, vpn);
+	if (pte_is_swap(pte))
+		return fault_major(mm, vma, vpn, report);
+	struct frame *f = pfn_frame(&m->phys, pte_pfn(pte));
+
+	if (f->flags & FRAME_LOCKED) {
+		f->flags |= FRAME_WAITED;
+		return FAULT_WAIT;
+	}
+	return pte_is_soft(pte) ? fault_soft(mm, vpn, f) : fault_present(mm, vpn, f);
+}
+
+int mm_peek(struct mm *mm, vpn_t vpn, void *page)
+{
+	struct machine *m = mm->machine;
+
+	if (vma_find(&mm->vmas, vpn) == NULL)
+		return -EFAULT;
+	pte_t pte = pt_get(&mm->pt, vpn);
+
+	if (pte_is_none(pte))
+		return 0;
+	if (pte_is_present(pte))
+		return -EEXIST;
+	if (pte_is_soft(pte)) {
+		__builtin_memcpy(page, frame_home(&m->phys, pfn_frame(&m->phys, pte_pfn(pte))), PAGE_SIZE);
+		return 1;
+	}
+	struct swap_read r = { .entry = pte_swp(pte), .page = page };
+
+	swap_read(&m->swap, &r, 1, machine_lock, machine_unlock, m);
+	return r.err == 0 ? 1 : r.err;
+}

@@ -1,0 +1,147 @@
+/*
+ * The machine: physical memory, the stores behind it, and the contract that an
+ * engine implements (struct machine_ops). The same objects run on the live
+ * engine and on a modelled machine.
+ *
+ * Locking. One lock per machine, owned by the engine. Every function of mm/ is
+ * called with it held, unless its comment says otherwise. Calls marked
+ * [unlocked] below are made without it, on frames that are FRAME_LOCKED: while
+ * a frame is locked nobody else changes it or its page table entry.
+ *
+ * A page is in exactly one place (law L1):
+ *
+ *   present   FRAME_AWAY      content at the user's address, the home is empty
+ *   soft      home            content at home, no user access reaches it
+ *   swap      no frame        content in a store (or one repeated word)
+ *   none      nowhere         reads as zeros
+ */
+#ifndef STW_MM_MACHINE_H
+#define STW_MM_MACHINE_H
+
+#include "mm/backing/swap.h"
+#include "mm/phys/vmalloc.h"
+#include "mm/reclaim/lru.h"
+#include "mm/space/pagetable.h"
+#include "mm/space/vma.h"
+#include "mm/stat.h"
+
+struct machine;
+
+/* One address space. */
+struct mm {
+	struct machine *machine;
+	struct pagetable pt;
+	struct vma_set vmas;
+	uint64_t rss;      /* pages present or soft */
+	uint64_t swapents; /* pages in a store */
+};
+
+struct machine_ops {
+	/*
+	 * Afterwards a user access at vpn+i reaches frames[i], whose content is at
+	 * home (zero: whose content shall be zeros, wherever that is cheapest).
+	 * Returns how many pages of the prefix were mapped, ≥ 1, or for the first:
+	 *   -EEXIST  a page is there already: the entry was out of date
+	 *   -EAGAIN  the address space is changing: let the access be retried
+	 *   -ENOENT  the area is gone: let the access be retried
+	 *   -ENOMEM  the host has no memory
+	 * Accesses that waited for the mapped pages go on.
+	 */
+	int (*map)(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n, bool zero);
+	/*
+	 * [unlocked] Afterwards no user access reaches vpn+i, and the content is at
+	 * the home of frames[i], stable. Returns how many pages of the prefix are
+	 * done, ≥ 1, or for the first:
+	 *   -EBUSY   cannot be taken away now (pinned)
+	 *   -EAGAIN  the address space is changing
+	 *   -ENOENT  nothing is there (dropped; word of it is on its way)
+	 */
+	int (*unmap)(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n);
+	/* Accesses that wait for vpn are tried again. */
+	void (*wake)(struct machine *m, struct mm *mm, vpn_t vpn);
+	/* True: the content of this page is dead (the heap freed it). Asked again after unmap. May be NULL. */
+	bool (*discardable)(struct machine *m, struct mm *mm, vpn_t vpn);
+	/* Free frames of the node fell to LOW. */
+	void (*wake_kswapd)(struct machine *m, unsigned node);
+	void (*lock)(struct machine *m);
+	void (*unlock)(struct machine *m);
+	/* Gives the lock up for a moment, so that whoever holds a locked frame can finish. */
+	void (*relax)(struct machine *m);
+};
+
+struct machine {
+	const struct machine_ops *ops;
+	void *engine;
+	struct phys phys;
+	struct kmalloc kmalloc;
+	struct kmem_cache vma_cache;
+	struct vmalloc vmalloc;
+	struct lru lru;
+	struct swap swap;
+	uint64_t *counter; /* VM_COUNTER_NR words, the engine's */
+	bool reclaiming;   /* somebody is inside reclaim_batch: stores take one batch at a time */
+};
+
+#define COUNT(m, name) ((m)->counter[VM_##name]++)
+#define COUNT_N(m, name, n) ((m)->counter[VM_##name] += (n))
+
+/*
+ * Prepares a machine whose physical memory is already described and online
+ * (phys_init, phys_online). vmalloc_start/end: address range for vmalloc.
+ * 0 or -ENOMEM.
+ */
+int machine_init(struct machine *m, const struct machine_ops *ops, void *engine, uint64_t *counters,
+		 uint64_t vmalloc_start, uint64_t vmalloc_end);
+
+/* An empty address space of 48 bits (4 levels). 0 or -ENOMEM. */
+int mm_init(struct mm *mm, struct machine *m);
+/* Forgets everything: frames and slots are freed. Nothing is unmapped: the engine's address space is gone already. */
+void mm_destroy(struct mm *mm);
+
+/* mmap.c: changes of the address space, after the fact. */
+
+/* [start, end) exists now, with nothing in it. Overlapping areas must be gone. 0 or -ENOMEM. */
+int mm_map(struct mm *mm, vpn_t start, vpn_t end, uint32_t vma_flags);
+/* The range is gone (munmap). 0 or -ENOMEM: nothing changed. */
+int mm_unmap(struct mm *mm, vpn_t start, vpn_t end);
+/* The range reads as zeros from now on (MADV_DONTNEED, MADV_FREE). */
+void mm_drop(struct mm *mm, vpn_t start, vpn_t end);
+/* The pages of [from, from+n) are at [to, to+n) now (mremap). 0 or -ENOMEM: nothing changed. */
+int mm_move(struct mm *mm, vpn_t from, vpn_t to, uint64_t n);
+/* A page is present at vpn that the manager did not place: count it. 0 or -ENOMEM. */
+int mm_adopt(struct mm *mm, vpn_t vpn);
+/*
+ * A page is present at vpn although the entry says soft or swap (fork.c's
+ * frozen service put it there): the old copy is forgotten. 0 or -ENOMEM.
+ */
+int mm_readopt(struct mm *mm, vpn_t vpn);
+void mm_check(struct mm *mm);
+
+/* fault.c */
+enum fault_result {
+	FAULT_DONE,     /* the access can go on */
+	FAULT_RETRY,    /* drop it and let the access be retried: -EAGAIN or -ENOENT of the engine */
+	FAULT_WAIT,     /* somebody works on the page and wakes the access when done */
+	FAULT_NOMEM,    /* no frame to be had: reclaim, then call again */
+	FAULT_INVALID,  /* no area there */
+	FAULT_LOST,     /* the page cannot be read back: the program must stop */
+};
+
+struct fault_report {
+	bool major;
+	int err;       /* FAULT_LOST: -EIO (store) or -EBADMSG (checksum) */
+	unsigned area; /* FAULT_LOST: where it was */
+	uint64_t slot;
+};
+
+/* Serves a touch of vpn that found nothing mapped. report may be NULL. */
+enum fault_result mm_fault(struct mm *mm, vpn_t vpn, struct fault_report *report);
+
+/*
+ * Reads the content that vpn has, without changing anything (frozen service
+ * during fork): 1 and the bytes in page, 0 if it reads as zeros, -EEXIST if it
+ * is present, -EFAULT, -EIO or -EBADMSG.
+ */
+int mm_peek(struct mm *mm, vpn_t vpn, void *page);
+
+#endif

@@ -1,0 +1,104 @@
+/* The façade: machines and address spaces are made and ended here, and pages that exist already are counted in. */
+#include <errno.h>
+
+#include "base/assert.h"
+#include "mm/user_page.h"
+
+static void phys_low(void *ctx, unsigned node)
+{
+	struct machine *m = ctx;
+
+	m->ops->wake_kswapd(m, node);
+}
+
+int machine_init(struct machine *m, const struct machine_ops *ops, void *engine, uint64_t *counters,
+		 uint64_t vmalloc_start, uint64_t vmalloc_end)
+{
+	m->ops = ops;
+	m->engine = engine;
+	m->counter = counters;
+	m->reclaiming = false;
+	m->phys.wake_kswapd = phys_low;
+	m->phys.ctx = m;
+	lru_init(&m->lru);
+	int err = kmalloc_init(&m->kmalloc, &m->phys, 1);
+	if (err == 0)
+		err = kmem_cache_init(&m->vma_cache, &m->phys, "vma", sizeof(struct vma), 0, 1);
+	if (err == 0)
+		err = vmalloc_init(&m->vmalloc, &m->phys, &m->kmalloc, vmalloc_start, vmalloc_end);
+	swap_init(&m->swap, &m->vmalloc);
+	if (err != 0)
+		return err;
+	/* Areas and slot tables are needed to serve faults and to reclaim: they may dig into the reserve. */
+	m->vma_cache.depth = ALLOC_RESERVE;
+	m->vmalloc.depth = m->vmalloc.areas.depth = ALLOC_RESERVE;
+	for (unsigned i = 0; i < KMALLOC_CLASSES; i++)
+		m->kmalloc.cache[i].depth = ALLOC_RESERVE;
+	return 0;
+}
+
+int mm_init(struct mm *mm, struct machine *m)
+{
+	mm->machine = m;
+	mm->rss = mm->swapents = 0;
+	vma_set_init(&mm->vmas, &m->vma_cache);
+	return pt_init(&mm->pt, &m->phys, 4, NULL);
+}
+
+void mm_destroy(struct mm *mm)
+{
+	user_page_drop_range(mm, (vpn_t){ 0 }, (vpn_t){ (uint64_t)1 << 36 });
+	vma_set_destroy(&mm->vmas);
+	pt_destroy(&mm->pt);
+}
+
+int mm_adopt(struct mm *mm, vpn_t vpn)
+{
+	struct machine *m = mm->machine;
+
+	ASSERT(pte_is_none(pt_get(&mm->pt, vpn)));
+	struct frame *f = frame_alloc(&m->phys, 0, 0, ALLOC_RESERVE);
+	if (f == NULL)
+		return -ENOMEM;
+	int err = user_page_add(mm, vpn, f, LRU_NEW);
+	if (err != 0)
+		frame_free(&m->phys, f, 0);
+	return err;
+}
+
+int mm_readopt(struct mm *mm, vpn_t vpn)
+{
+	pte_t pte = pt_get(&mm->pt, vpn);
+
+	if (pte_is_present(pte))
+		return 0;
+	user_page_drop_range(mm, vpn, (vpn_t){ vpn.n + 1 });
+	return mm_adopt(mm, vpn);
+}
+
+void mm_check(struct mm *mm)
+{
+	struct machine *m = mm->machine;
+	uint64_t rss = 0, swapents = 0;
+	vpn_t at = { 0 }, end = { (uint64_t)1 << 36 };
+	pte_t pte;
+
+	vma_check(&mm->vmas);
+	pt_check(&mm->pt);
+	lru_check(&m->lru, &m->phys);
+	swap_check(&m->swap);
+	for (; pt_next(&mm->pt, at, end, &at, &pte); at.n++) {
+		ASSERT(vma_find(&mm->vmas, at) != NULL);
+		if (pte_is_swap(pte)) {
+			ASSERT(swap_slot_of(&m->swap, pte_swp(pte))->uses > 0);
+			swapents++;
+			continue;
+		}
+		struct frame *f = pfn_frame(&m->phys, pte_pfn(pte));
+		ASSERT(f->user.mm == mm && f->user.vpn.n == at.n && f->refs == 1);
+		ASSERT(!!(f->flags & FRAME_AWAY) == pte_is_present(pte));
+		ASSERT(!!(f->flags & FRAME_LRU) != !!(f->flags & FRAME_LOCKED));
+		rss++;
+	}
+	ASSERT(rss == mm->rss && swapents == mm->swapents);
+}

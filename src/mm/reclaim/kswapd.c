@@ -1,0 +1,47 @@
+/* The background reclaimer: keeps free frames above LOW so that a fault finds one (mm/vmscan.c balance_pgdat). */
+#include <errno.h>
+
+#include "mm/reclaim/reclaim.h"
+
+#define KSWAPD_FAILURES 16 /* MAX_RECLAIM_RETRIES */
+
+/* Stores give frames back by compaction when eviction alone does not get on. */
+static uint32_t shrink_stores(struct machine *m)
+{
+	uint32_t freed = 0;
+
+	for (unsigned i = 0; i < m->swap.nr_areas; i++) {
+		struct store *store = m->swap.area[i].store;
+
+		if (store->ops->shrink != NULL)
+			freed += store->ops->shrink(store);
+	}
+	return freed;
+}
+
+int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx)
+{
+	unsigned failures = 0;
+
+	while (phys_free_frames(&m->phys, node) < phys_wmark(&m->phys, node, WMARK_HIGH)) {
+		bool progress = false;
+
+		if (stop != NULL && stop(ctx))
+			return 0;
+		if (m->reclaiming) {
+			m->ops->relax(m);
+			continue;
+		}
+		reclaim_batch(m, true, &progress);
+		if (progress || shrink_stores(m) > 0) {
+			failures = 0;
+			/* Between batches the faults that queued up come first. */
+			m->ops->relax(m);
+			continue;
+		}
+		if (++failures >= KSWAPD_FAILURES)
+			return -ENOMEM;
+		m->ops->relax(m);
+	}
+	return 0;
+}

@@ -1,0 +1,27 @@
+/* How memory comes back: see reclaim.c. */
+#ifndef STW_MM_RECLAIM_RECLAIM_H
+#define STW_MM_RECLAIM_RECLAIM_H
+
+#include "mm/machine.h"
+
+/*
+ * One step: unmaps a batch of pages as the sample if the sample is short, and
+ * evicts a batch from its old end. Gives the lock up inside. Returns frames
+ * freed; *progress is set if anything was done at all. Must not be entered
+ * while m->reclaiming.
+ */
+unsigned reclaim_batch(struct machine *m, bool kswapd, bool *progress);
+
+/*
+ * kswapd's work: while free frames are below HIGH, reclaim_batch. Returns 0 when balanced,
+ * -ENOMEM after KSWAPD_FAILURES steps without progress (Linux: MAX_RECLAIM_RETRIES).
+ * stop (may be NULL) is asked between steps.
+ */
+int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx);
+
+/* workingset.c (mm/workingset.c): what eviction leaves in the slot, and what refault makes of it. */
+uint8_t workingset_shadow(struct lru *l);
+/* True: the page was evicted so recently that it would have stayed had the active list been as long as it is. */
+bool workingset_refault(struct lru *l, uint8_t shadow);
+
+#endif

@@ -1,0 +1,81 @@
+#include "mm/user_page.h"
+
+#include "base/assert.h"
+
+int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, enum lru_list list)
+{
+	struct machine *m = mm->machine;
+	int err = pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), PTE_USER | PTE_WRITE));
+
+	if (err != 0)
+		return err;
+	f->user.mm = mm;
+	f->user.vpn = vpn;
+	f->swap = (swp_t){ 0 };
+	f->flags = FRAME_AWAY;
+	lru_add(&m->lru, f, list);
+	mm->rss++;
+	return 0;
+}
+
+void user_page_free(struct machine *m, struct frame *f)
+{
+	ASSERT(!(f->flags & (FRAME_LRU | FRAME_LOCKED)));
+	if (!swp_none(f->swap))
+		swap_uncache(&m->swap, f->swap);
+	f->flags = 0;
+	frame_free(&m->phys, f, 0);
+}
+
+void user_page_unlock(struct machine *m, struct frame *f)
+{
+	bool waited = f->flags & FRAME_WAITED;
+
+	f->flags &= (uint16_t)~(FRAME_LOCKED | FRAME_WAITED);
+	if (waited)
+		m->ops->wake(m, f->user.mm, f->user.vpn);
+}
+
+pte_t user_page_settled(struct mm *mm, vpn_t vpn)
+{
+	struct machine *m = mm->machine;
+
+	for (;;) {
+		pte_t pte = pt_get(&mm->pt, vpn);
+
+		if (!pte_is_present(pte) && !pte_is_soft(pte))
+			return pte;
+		if (!(pfn_frame(&m->phys, pte_pfn(pte))->flags & FRAME_LOCKED))
+			return pte;
+		m->ops->relax(m);
+	}
+}
+
+static void drop_one(struct mm *mm, vpn_t vpn)
+{
+	struct machine *m = mm->machine;
+	pte_t pte = user_page_settled(mm, vpn);
+
+	if (pte_is_none(pte))
+		return;
+	pt_set(&mm->pt, vpn, pte_none());
+	if (pte_is_swap(pte)) {
+		swap_put(&m->swap, pte_swp(pte));
+		mm->swapents--;
+		return;
+	}
+	struct frame *f = pfn_frame(&m->phys, pte_pfn(pte));
+
+	lru_del(&m->lru, f);
+	user_page_free(m, f);
+	mm->rss--;
+}
+
+void user_page_drop_range(struct mm *mm, vpn_t start, vpn_t end)
+{
+	vpn_t at = start;
+	pte_t pte;
+
+	for (; pt_next(&mm->pt, at, end, &at, &pte); at.n++)
+		drop_one(mm, at);
+}

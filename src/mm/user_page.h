@@ -1,0 +1,23 @@
+/*
+ * The life of one user page between page table, frame and LRU: the steps that
+ * fault, reclaim and the address-space calls share. Internal to mm/.
+ */
+#ifndef STW_MM_USER_PAGE_H
+#define STW_MM_USER_PAGE_H
+
+#include "mm/machine.h"
+
+/* The page at vpn is present in frame f, fresh from frame_alloc: entry, list, counts. 0 or -ENOMEM (the frame stays the caller's). */
+int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, enum lru_list list);
+/* The frame of a page (off the LRU) goes back to the free ones; a cached copy in a store goes too. */
+void user_page_free(struct machine *m, struct frame *f);
+/* Everything in [start, end) is forgotten; waits for locked frames. Areas are not touched. */
+void user_page_drop_range(struct mm *mm, vpn_t start, vpn_t end);
+/* The entry at vpn once nobody works on its frame. Gives the lock up while it waits. */
+pte_t user_page_settled(struct mm *mm, vpn_t vpn);
+
+static inline void user_page_lock(struct frame *f) { f->flags |= FRAME_LOCKED; }
+/* Ends FRAME_LOCKED and lets those go on who waited for it. */
+void user_page_unlock(struct machine *m, struct frame *f);
+
+#endif

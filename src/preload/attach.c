@@ -1,0 +1,217 @@
+/*
+ * Start-up inside a program: finds the run it belongs to, before the program's
+ * own constructors.
+ *
+ * The environment names the ledger by descriptor and inode; when a parent closed
+ * the descriptors, the launcher's socket hands them out again (cli/share.h). A
+ * process that finds neither runs as it would without Steward, and says so.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fmt.h"
+#include "live/engine.h"
+#include "malloc/control.h"
+#include "preload/preload.h"
+
+bool preload_attached;
+
+struct run_env {
+	char socket[108];
+	int ledger_fd, device_fd;
+	uint64_t inode;
+};
+
+static void complain(const char *why)
+{
+	char text[200];
+	struct fmt f;
+
+	fmt_init(&f, text, sizeof(text));
+	fmt_str(&f, "steward: cannot join the run: ");
+	fmt_str(&f, why);
+	fmt_str(&f, "; this process goes on outside of the budget\n");
+	sys_write(STDERR_FILENO, text, f.len);
+}
+
+/* "SOCKET:LEDGERFD:INODE:UFFDFD" */
+static bool parse_env(const char *text, struct run_env *env)
+{
+	const char *colon = strchr(text, ':');
+	char *end;
+
+	if (colon == NULL || (size_t)(colon - text) >= sizeof(env->socket))
+		return false;
+	memcpy(env->socket, text, (size_t)(colon - text));
+	env->socket[colon - text] = '\0';
+	env->ledger_fd = (int)strtol(colon + 1, &end, 10);
+	if (*end != ':')
+		return false;
+	env->inode = strtoull(end + 1, &end, 10);
+	if (*end != ':')
+		return false;
+	env->device_fd = (int)strtol(end + 1, &end, 10);
+	return *end == '\0';
+}
+
+static bool is_ledger(int fd, uint64_t inode)
+{
+	struct stat st;
+
+	return fd >= 0 && sys_fstat(fd, &st) == 0 && st.st_ino == inode && st.st_size == sizeof(struct ledger);
+}
+
+/* Asks the launcher: fds[0] is the ledger, fds[1] the device or -1. */
+static bool ask_launcher(const char *name, int *fds)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control;
+	int32_t pid;
+	struct iovec iov = { .iov_base = &pid, .iov_len = sizeof(pid) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	size_t len = strlen(name);
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	bool ok = false;
+
+	memcpy(addr.sun_path + 1, name, len);
+	fds[0] = fds[1] = -1;
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&addr,
+			       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)) == 0 &&
+	    recvmsg(fd, &msg, MSG_CMSG_CLOEXEC) == (ssize_t)sizeof(pid)) {
+		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+		if (c != NULL && c->cmsg_type == SCM_RIGHTS) {
+			memcpy(fds, CMSG_DATA(c), MIN(c->cmsg_len - CMSG_LEN(0), 2 * sizeof(int)));
+			ok = true;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* The source of the allocator under the live engine: plain pages, whose dead content reclaim hears of. */
+static struct pagesrc pagesrc_live;
+
+static void discard_bits(uint64_t first, uint64_t last, bool set)
+{
+	uint64_t *map = engine.discard_map;
+
+	while (first < last) {
+		uint64_t bit = first % 64, n = MIN(64 - bit, last - first);
+		uint64_t mask = (n == 64 ? ~(uint64_t)0 : (((uint64_t)1 << n) - 1)) << bit;
+
+		if (set)
+			__atomic_fetch_or(&map[first / 64], mask, __ATOMIC_RELEASE);
+		else
+			__atomic_fetch_and(&map[first / 64], ~mask, __ATOMIC_SEQ_CST);
+		first += n;
+	}
+}
+
+static void live_discard(void *addr, size_t bytes)
+{
+	uint64_t page = (uint64_t)(uintptr_t)addr >> PAGE_SHIFT;
+
+	discard_bits(page, page + (bytes >> PAGE_SHIFT), true);
+}
+
+static void live_revive(void *addr, size_t bytes)
+{
+	uint64_t page = (uint64_t)(uintptr_t)addr >> PAGE_SHIFT;
+
+	discard_bits(page, page + (bytes >> PAGE_SHIFT), false);
+}
+
+static void tell_allocator(void)
+{
+	void *map = sys_mmap(NULL, DISCARD_MAP_BYTES, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	/* Under a limit on address space there is no room for it: reclaim then treats free heap pages as any others. */
+	if (sys_is_err((long)map))
+		return;
+	engine.discard_map = map;
+	engine_own((uint64_t)(uintptr_t)map, DISCARD_MAP_BYTES);
+	pagesrc_live = pagesrc_plain;
+	pagesrc_live.discard = live_discard;
+	pagesrc_live.revive = live_revive;
+	malloc_set_source(&pagesrc_live);
+}
+
+static struct ledger *map_ledger(int fd)
+{
+	struct ledger *l = sys_mmap(NULL, sizeof(*l), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (sys_is_err((long)l))
+		return NULL;
+	return l->magic == LEDGER_MAGIC && l->size == sizeof(*l) ? l : NULL;
+}
+
+static void attach(const char *text)
+{
+	struct run_env env;
+	int asked[2] = { -1, -1 };
+
+	if (!parse_env(text, &env)) {
+		complain(LEDGER_ENV " is not what the launcher set");
+		return;
+	}
+	bool inherited = is_ledger(env.ledger_fd, env.inode);
+
+	if (!inherited && !ask_launcher(env.socket, asked)) {
+		complain("its descriptors were closed and the launcher cannot be reached");
+		return;
+	}
+	struct ledger *l = map_ledger(inherited ? env.ledger_fd : asked[0]);
+
+	if (asked[0] >= 0)
+		close(asked[0]);
+	if (l == NULL) {
+		complain("launcher and library are of different versions");
+		return;
+	}
+	/* A descriptor from the socket stays open: it is close-on-exec, and the next image asks for itself. */
+	if (engine_attach(l, inherited ? env.device_fd : asked[1]) != 0) {
+		complain("it has too many processes");
+		return;
+	}
+	engine.main_tcb = (uint64_t)(uintptr_t)__builtin_thread_pointer();
+	preload_attached = true;
+	preload_fork_init();
+	preload_thread_starts();
+	tell_allocator();
+	if (l->debug_engage)
+		engine_start();
+}
+
+/*
+ * The library is initialised before all others (-z initfirst), libc included,
+ * so getenv does not work yet; the loader passes the environment along.
+ */
+__attribute__((constructor)) static void preload_init(int argc, char **argv, char **envp)
+{
+	const size_t len = strlen(LEDGER_ENV);
+	int saved_errno = errno;
+
+	(void)argc;
+	(void)argv;
+	for (; *envp != NULL; envp++) {
+		if (strncmp(*envp, LEDGER_ENV, len) != 0 || (*envp)[len] != '=')
+			continue;
+		attach(*envp + len + 1);
+		break;
+	}
+	errno = saved_errno;
+}

@@ -1,0 +1,64 @@
+/*
+ * fork: the allocator and the engine stand still while the process is copied.
+ *
+ * pthread_atfork sees every fork of the C library, forkpty and daemon included.
+ * Registered first, our prepare runs last and our child handler first. Between
+ * the copy and that handler libc itself touches the child's memory, before a
+ * page that is out can be served there: the FILEs that it unlocks (if the
+ * process has threads). They are touched in the parent once nothing is evicted
+ * any more, so that they are present in the copy.
+ */
+#include <pthread.h>
+#include <stdio.h>
+
+#include "live/engine.h"
+#include "malloc/control.h"
+#include "preload/preload.h"
+
+/* The list of open FILEs, as glibc exports it to libstdc++ of old. */
+extern FILE *_IO_iter_begin(void) __attribute__((weak));
+extern FILE *_IO_iter_end(void) __attribute__((weak));
+extern FILE *_IO_iter_next(FILE *) __attribute__((weak));
+
+static bool frozen;
+
+static void touch_files(void)
+{
+	if (_IO_iter_begin == NULL || _IO_iter_next == NULL || _IO_iter_end == NULL)
+		return;
+	for (FILE *f = _IO_iter_begin(); f != _IO_iter_end(); f = _IO_iter_next(f)) {
+		(void)*(volatile char *)f;
+		(void)((volatile char *)f)[sizeof(FILE) - 1];
+		/* glibc's lock lies behind the FILE, in the same block. */
+		(void)((volatile char *)f)[sizeof(FILE) + 64];
+	}
+}
+
+static void before(void)
+{
+	malloc_fork_prepare();
+	frozen = atomic_load(&engine.state) != LEDGER_NATIVE;
+	if (frozen) {
+		bell_ring(BELL_FREEZE, 0, 0, 0);
+		touch_files();
+	}
+}
+
+static void after_in_parent(void)
+{
+	if (frozen)
+		bell_ring(BELL_THAW, 0, 0, 0);
+	malloc_fork_parent();
+}
+
+static void after_in_child(void)
+{
+	fork_child();
+	preload_thread_starts();
+	malloc_fork_child();
+}
+
+void preload_fork_init(void)
+{
+	pthread_atfork(before, after_in_parent, after_in_child);
+}

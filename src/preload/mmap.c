@@ -1,0 +1,171 @@
+/*
+ * The calls that give a program more memory, watched. Everything else about the
+ * address space (munmap, mremap, madvise) the kernel reports by itself.
+ */
+/* With 64-bit offsets asked for, the headers would rename mmap to mmap64; here both are defined. */
+#undef _FILE_OFFSET_BITS
+
+#include <errno.h>
+#include <stdarg.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+#include "live/engine.h"
+#include "preload/preload.h"
+
+static long fail(long err)
+{
+	errno = (int)-err;
+	return -1;
+}
+
+static void ring_mapped(void *addr, size_t len, bool writable, bool populated)
+{
+	uint64_t start = ALIGN_DOWN((uint64_t)(uintptr_t)addr, PAGE_SIZE);
+	uint64_t end = ALIGN_UP((uint64_t)(uintptr_t)addr + len, PAGE_SIZE);
+
+	bell_ring(BELL_MAPPED, start, end - start,
+		  (writable ? BELL_WRITABLE : 0) | (populated ? BELL_POPULATED : 0));
+}
+
+static uint32_t engine_state(void)
+{
+	return atomic_load(&engine.state);
+}
+
+void preload_mapped(void *addr, size_t len, bool writable, bool populated)
+{
+	if (!preload_attached)
+		return;
+	if (engine_state() != LEDGER_ENGAGED && (!writable || native_account(len))) {
+		/* It may have engaged meanwhile, and then it must hear of the range. */
+		if (engine_state() == LEDGER_ENGAGED)
+			ring_mapped(addr, len, writable, populated);
+		return;
+	}
+	int saved_errno = errno;
+
+	/* NATIVE: the exact look, and only if the budget does not cover it, the engine. */
+	if (engine_state() == LEDGER_NATIVE && engine_cover() == 0) {
+		errno = saved_errno;
+		return;
+	}
+	ring_mapped(addr, len, writable, populated);
+	errno = saved_errno;
+}
+
+void preload_unmanage(const void *addr, size_t len)
+{
+	uint64_t start = ALIGN_DOWN((uint64_t)(uintptr_t)addr, PAGE_SIZE);
+
+	if (preload_attached && engine_state() != LEDGER_NATIVE)
+		bell_ring(BELL_UNMANAGE, start, ALIGN_UP((uint64_t)(uintptr_t)addr + len, PAGE_SIZE), 0);
+}
+
+EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+	void *p = sys_mmap(addr, len, prot, flags, fd, (uint64_t)offset);
+
+	if (sys_is_err((long)p))
+		return (void *)fail((long)p);
+	if ((flags & (MAP_ANONYMOUS | MAP_TYPE)) == (MAP_ANONYMOUS | MAP_PRIVATE) &&
+	    !(flags & (MAP_HUGETLB | MAP_LOCKED | MAP_GROWSDOWN)))
+		preload_mapped(p, len, prot & PROT_WRITE, flags & MAP_POPULATE);
+	return p;
+}
+
+EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+	__attribute__((alias("mmap")));
+
+EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
+{
+	void *to = NULL;
+
+	if (flags & MREMAP_FIXED) {
+		va_list ap;
+
+		va_start(ap, flags);
+		to = va_arg(ap, void *);
+		va_end(ap);
+	}
+	void *p = sys_mremap(old, old_len, new_len, flags, to);
+
+	if (sys_is_err((long)p))
+		return (void *)fail((long)p);
+	/* Managed ranges are reported by the kernel; what is native grows against the allowance. */
+	if (preload_attached && new_len > old_len && engine_state() != LEDGER_ENGAGED &&
+	    !native_account(new_len - old_len) && engine_state() == LEDGER_NATIVE) {
+		int saved_errno = errno;
+
+		engine_cover();
+		errno = saved_errno;
+	}
+	return p;
+}
+
+EXPORT int mprotect(void *addr, size_t len, int prot)
+{
+	int err = sys_mprotect(addr, len, prot);
+
+	if (err < 0)
+		return (int)fail(err);
+	/* Memory that was reserved becomes usable. Once engaged, reserved ranges are registered already. */
+	if ((prot & PROT_WRITE) && preload_attached && engine_state() == LEDGER_NATIVE && !native_account(len)) {
+		int saved_errno = errno;
+
+		engine_cover();
+		errno = saved_errno;
+	}
+	return 0;
+}
+
+/* The kernel's brk returns the break, changed or not. */
+static uintptr_t kernel_brk(uintptr_t to)
+{
+	return (uintptr_t)sys_call3(SYS_brk, (long)to, 0, 0);
+}
+
+static int move_break(uintptr_t from, uintptr_t to)
+{
+	if (kernel_brk(to) != to)
+		return (int)fail(-ENOMEM);
+	uintptr_t start = ALIGN_UP(from, PAGE_SIZE), end = ALIGN_UP(to, PAGE_SIZE);
+
+	if (end > start)
+		preload_mapped((void *)start, end - start, true, false);
+	return 0;
+}
+
+EXPORT int brk(void *to)
+{
+	return move_break(kernel_brk(0), (uintptr_t)to);
+}
+
+EXPORT void *sbrk(intptr_t delta)
+{
+	uintptr_t from = kernel_brk(0), to = from + (uintptr_t)delta;
+
+	if (delta == 0)
+		return (void *)from;
+	if ((delta > 0 && to < from) || (delta < 0 && to > from))
+		return (void *)fail(-ENOMEM);
+	return move_break(from, to) == 0 ? (void *)from : (void *)-1;
+}
+
+/* Locked memory is the host's: it must be present, and MOVE would be refused. */
+EXPORT int mlock(const void *addr, size_t len)
+{
+	preload_unmanage(addr, len);
+	long err = sys_call3(SYS_mlock, (long)addr, (long)len, 0);
+
+	return err < 0 ? (int)fail(err) : 0;
+}
+
+EXPORT int mlock2(const void *addr, size_t len, unsigned flags)
+{
+	preload_unmanage(addr, len);
+	long err = sys_call3(SYS_mlock2, (long)addr, (long)len, flags);
+
+	return err < 0 ? (int)fail(err) : 0;
+}

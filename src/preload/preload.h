@@ -1,0 +1,25 @@
+/* Inside libsteward-preload.so: what its files share. */
+#ifndef STW_PRELOAD_PRELOAD_H
+#define STW_PRELOAD_PRELOAD_H
+
+#include "base/types.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* This process belongs to a run. False: every wrapper does what libc does, and nothing else. */
+extern bool preload_attached;
+
+/*
+ * [addr, addr + len) is new anonymous private memory of the program, or became writable:
+ * lets the engine fence or manage it before anybody touches it. Keeps errno.
+ */
+void preload_mapped(void *addr, size_t len, bool writable, bool populated);
+/* The host must keep this range present (mlock, stacks with a TCB). */
+void preload_unmanage(const void *addr, size_t len);
+/* Registers the fork handlers. Once, as early as possible. */
+void preload_fork_init(void);
+/* Tells the engine where the calling thread's CPU number stands. */
+void preload_thread_starts(void);
+void preload_thread_ends(void);
+
+#endif

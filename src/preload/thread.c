@@ -1,0 +1,80 @@
+/* Threads say where their CPU number stands (live/cpu.c), and user-made stacks stay with the host. */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/rseq.h>
+
+#include "base/sys.h"
+#include "live/engine.h"
+#include "preload/preload.h"
+
+/* Weak: glibc before 2.35 does not register rseq. */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+
+void preload_thread_starts(void)
+{
+	if (&__rseq_size == NULL || __rseq_size == 0)
+		return;
+	const struct rseq *area = (const struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+
+	cpu_thread(sys_gettid(), &area->cpu_id);
+}
+
+void preload_thread_ends(void)
+{
+	cpu_thread(sys_gettid(), NULL);
+}
+
+struct start {
+	void *(*run)(void *);
+	void *arg;
+};
+
+static void thread_ends(void *unused)
+{
+	(void)unused;
+	preload_thread_ends();
+}
+
+static void *thread_main(void *arg)
+{
+	struct start s = *(struct start *)arg;
+	void *result;
+
+	free(arg);
+	preload_thread_starts();
+	pthread_cleanup_push(thread_ends, NULL);
+	result = s.run(s.arg);
+	pthread_cleanup_pop(1);
+	return result;
+}
+
+/* The thread's TCB will lie at the top of this stack, so it must not be paged. */
+static void keep_user_stack(const pthread_attr_t *attr)
+{
+	void *addr = NULL;
+	size_t size = 0;
+
+	if (attr != NULL && pthread_attr_getstack(attr, &addr, &size) == 0 && addr != NULL)
+		preload_unmanage(addr, size);
+}
+
+EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
+{
+	static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+	if (real == NULL)
+		real = (__typeof__(real))dlsym(RTLD_NEXT, "pthread_create");
+	struct start *s = preload_attached ? malloc(sizeof(*s)) : NULL;
+
+	if (s == NULL)
+		return real(thread, attr, run, arg);
+	keep_user_stack(attr);
+	*s = (struct start){ run, arg };
+	int err = real(thread, attr, thread_main, s);
+
+	if (err != 0)
+		free(s);
+	return err;
+}
