@@ -70,7 +70,8 @@ static struct chunk *alloc_mapped(size_t size, size_t align, uintptr_t *fresh)
  */
 static struct chunk *alloc_chunk(size_t size, size_t align, uintptr_t *fresh)
 {
-	bool big = size >= param_get(&params.mmap_threshold);
+	/* A mapping gives back what a wide alignment leaves before and after the block. */
+	bool big = size + (align > CHUNK_ALIGN ? align : 0) >= param_get(&params.mmap_threshold);
 	struct arena *a = arena_acquire();
 	struct chunk *c = NULL;
 

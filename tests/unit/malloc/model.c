@@ -158,7 +158,7 @@ static void random_operations_keep_every_byte(void **state)
 {
 	(void)state;
 	for (uint64_t seed = 1; seed <= 3; seed++) {
-		run(seed, 1500);
+		run(seed, 1000);
 		free_all();
 	}
 }
@@ -168,7 +168,7 @@ static void random_operations_in_heaps_when_brk_is_refused(void **state)
 	(void)state;
 	stw_mallopt(-3, 1 << 20); /* M_MMAP_THRESHOLD: large blocks into heaps */
 	testsrc_refuse_break();
-	run(77, 2000);
+	run(77, 1500);
 	free_all();
 	/* More than one heap at a time, and back. */
 	for (unsigned i = 0; i < 100; i++) {

@@ -3,7 +3,7 @@
 module=$1
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
-seq 1 60000 | awk '{ print ($1 * 7919) % 60013, "line", $1 }' >"$dir/lines"
+seq 1 20000 | awk '{ print ($1 * 7919) % 20011, "line", $1 }' >"$dir/lines"
 cat >"$dir/small.c" <<'END'
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ check() {
 	fi
 }
 
-check "sort of 60000 lines" sort -n lines
+check "sort of 20000 lines" sort -n lines
 check "sort with threads and little memory" sort --parallel=4 -S 1M lines
 check "python3 objects" env PYTHONMALLOC=malloc python3 -c '
 d = {str(i): [i] * (i % 50) for i in range(20000)}
@@ -52,5 +52,5 @@ check "gcc compiles a small file" sh -c 'gcc -O2 -g0 -S -o - small.c'
 check "perl hashes" perl -e '
 my %h; $h{$_ % 5000} .= "x" x ($_ % 100) for 1..50000;
 my $n = 0; $n += length $h{$_} for sort keys %h; print "$n\n";'
-check "a pipeline with forks" sh -c 'for i in 1 2 3 4 5; do sort lines | awk "{ s += \$1 } END { print s }"; done'
+check "a pipeline with forks" sh -c 'for i in 1 2 3; do sort lines | awk "{ s += \$1 } END { print s }"; done'
 echo "1..$n"

@@ -312,6 +312,7 @@ static void fork_in_a_handler_that_interrupted_malloc_does_not_hang(void **state
 		setitimer(ITIMER_REAL, &once, NULL);
 		churn(&r, 1000);
 	}
+	setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
 	sigaction(SIGALRM, &old, NULL);
 	empty_mailboxes();
 	malloc_check();
