@@ -1,0 +1,114 @@
+"""The kernel's swap for the benchmark: zram and a swap file, one at a time, and
+both taken down again whatever happens."""
+
+import os
+import subprocess
+import threading
+
+ZRAM = "/sys/block/zram0"
+
+
+def _write(path, value):
+    with open(path, "w") as f:
+        f.write(str(value))
+
+
+def _read(path):
+    with open(path) as f:
+        return f.read()
+
+
+def _active(path):
+    return any(line.split()[0] == path for line in _read("/proc/swaps").splitlines()[1:])
+
+
+def other_swap():
+    """Swap areas that are on before we begin: they would mix into the figures."""
+    return [line.split()[0] for line in _read("/proc/swaps").splitlines()[1:]]
+
+
+class Zram:
+    """with Zram(bytes) as z: …; z.peak is the largest memory of the device, pool and all, in bytes."""
+
+    device = "/dev/zram0"
+
+    def __init__(self, size):
+        self.size = size
+        self.peak = 0
+        self._stop = threading.Event()
+        self._poller = threading.Thread(target=self._poll, daemon=True)
+
+    @staticmethod
+    def why_not():
+        if os.geteuid() != 0:
+            return "needs root"
+        if not os.path.exists(ZRAM):
+            subprocess.run(["modprobe", "zram"], stderr=subprocess.DEVNULL, check=False)
+        if not os.path.exists(ZRAM):
+            return "no /dev/zram0"
+        if int(_read(ZRAM + "/disksize")) != 0:
+            return "/dev/zram0 is in use"
+        if "lz4" not in _read(ZRAM + "/comp_algorithm").replace("[", " ").replace("]", " ").split():
+            return "zram has no lz4"
+        return None
+
+    def __enter__(self):
+        try:
+            _write(ZRAM + "/reset", 1)
+            _write(ZRAM + "/comp_algorithm", "lz4")
+            _write(ZRAM + "/disksize", self.size)
+            subprocess.run(["mkswap", self.device], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["swapon", self.device], check=True)
+        except BaseException:
+            self._take_down()
+            raise
+        self._poller.start()
+        return self
+
+    def _sample(self):
+        fields = _read(ZRAM + "/mm_stat").split()
+        self.peak = max(self.peak, int(fields[2]), int(fields[4]))
+
+    def _poll(self):
+        while not self._stop.wait(0.05):
+            self._sample()
+
+    def _take_down(self):
+        if _active(self.device):
+            subprocess.run(["swapoff", self.device], check=False)
+        _write(ZRAM + "/reset", 1)
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._poller.join()
+        self._sample()
+        self._take_down()
+
+
+class SwapFile:
+    """with SwapFile(path, bytes): …; the file is removed at the end."""
+
+    def __init__(self, path, size):
+        self.path = path
+        self.size = size
+
+    def __enter__(self):
+        try:
+            fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            try:
+                os.posix_fallocate(fd, 0, self.size)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            subprocess.run(["mkswap", self.path], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(["swapon", self.path], check=True)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if _active(self.path):
+            subprocess.run(["swapoff", self.path], check=False)
+        if os.path.exists(self.path):
+            os.unlink(self.path)

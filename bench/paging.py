@@ -1,0 +1,269 @@
+#!/usr/bin/python3
+"""Steward against the kernel's own swap, side by side, at equal total memory.
+
+  paging.py [--quick] [--runs N] [--touches N] [--only NAME,…] [--json FILE] [--build DIR] [--swap-dir DIR]
+
+Peers, interleaved (A B C, A B C, …):
+
+  zram     the kernel: cgroup limit L, swap on zram with lz4. zram's memory is
+           outside the limit; its maximum Z is measured.
+  file     the kernel: cgroup limit L, swap in a file.
+  steward  steward run --ram L+Z, inside a cgroup of L+Z+8 MiB without swap: its
+           pool counts, so L+Z is what the kernel used.
+
+Workloads: single touches of 512 MiB (pagebench, L = 128 MiB), and the real
+programs of tests/live/jobs.py (L = a quarter of their footprint). Every run's
+output is checked: pagebench verifies every byte, a program's output must be
+that of a run without any limit. See docs/performance.md.
+
+Needs root (cgroup, swapon). Swap areas and cgroups are taken down at the end,
+also after ctrl-C. Status 1 when any output was wrong or Steward failed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import statistics
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(HERE, "..", "tests", "live"))
+
+import cage  # noqa: E402
+import jobs  # noqa: E402
+import kernelswap  # noqa: E402
+
+MIB = 1 << 20
+SLACK = 8 * MIB
+LIMIT = 128 * MIB
+SIZE_MIB = 512
+WORKLOADS = ["random-read", "random-rw", "sequential", "sequential-rw", "reverse", "strided", "streams4",
+             "hot80", "zipf", "moving-hot", "random-2t", "random-8t"]
+PEERS = ["zram", "file", "steward"]
+
+
+class Bench:
+    def __init__(self, args, work):
+        self.args = args
+        self.work = work
+        self.steward = os.path.join(args.build, "src", "cli", "steward")
+        self.tools = os.path.join(args.build, "tests", "live")
+        self.failures = []
+        self.runs = []
+
+    def peers(self):
+        if not os.access(self.steward, os.X_OK):
+            print("# no %s: the kernel's sides only" % self.steward)
+            return PEERS[:2]
+        return PEERS
+
+    def once(self, peer, argv, limit, extra, timeout):
+        """One run. extra: Z of the zram run beside it. Returns (result, Z, OOM stalls, stats)."""
+        stats_file = os.path.join(self.work, "stats.json")
+        if os.path.exists(stats_file):
+            os.unlink(stats_file)
+        if peer == "zram":
+            with kernelswap.Zram(2048 * MIB) as zram, cage.Cage("bench", limit, swap=True, patient=True) as c:
+                result = cage.run(argv(c.prefix), timeout, c, keep=1 << 20)
+            return result, zram.peak, c.stalls, None
+        if peer == "file":
+            path = os.path.join(self.args.swap_dir, "steward-bench-swap.%d" % os.getpid())
+            with kernelswap.SwapFile(path, 2048 * MIB), cage.Cage("bench", limit, swap=True, patient=True) as c:
+                return cage.run(argv(c.prefix), timeout, c, keep=1 << 20), 0, c.stalls, None
+        ram = limit + extra
+        with cage.Cage("bench", ram + SLACK, swap=False) as c:
+            prefix = c.prefix + [self.steward, "run", "--ram", str(ram), "--stats", stats_file, "--"]
+            result = cage.run(argv(prefix), timeout, c, keep=1 << 20)
+        stats = None
+        if os.path.exists(stats_file):
+            with open(stats_file) as f:
+                stats = json.load(f)
+        return result, 0, 0, stats
+
+    def measure(self, case, argv, limit, right, timeout):
+        """All runs of one case; appends to self.runs. right(result): the output is what it has to be."""
+        for run in range(self.args.runs):
+            extra = 0
+            for peer in self.peers_now:
+                result, z, stalls, stats = self.once(peer, argv, limit, extra, timeout)
+                extra = max(extra, z)
+                ok = result.status == 0 and not result.timed_out and right(result)
+                if not ok:
+                    self.complain(case, peer, result)
+                self.runs.append({
+                    "case": case, "peer": peer, "run": run, "ok": ok, "seconds": round(result.seconds, 4),
+                    "limit_bytes": limit, "zram_bytes": z, "ram_bytes": limit + extra if peer == "steward" else None,
+                    "oom_stalls": stalls, "oom_kills": result.oom_kills, "cgroup_peak_bytes": result.peak,
+                    "stats": stats, "output": result.head if case == "pagebench" and ok else None})
+                print("# %s, run %d, %s: %s in %.1f s%s" % (
+                    case, run + 1, peer, "ok" if ok else "FAILED", result.seconds,
+                    ", %d OOM stalls" % stalls if stalls else ""), file=sys.stderr, flush=True)
+
+    def complain(self, case, peer, result):
+        why = ("timeout" if result.timed_out else "OOM kill" if result.oom_kills else
+               "status %d" % result.status if result.status else "wrong output")
+        # The kernel may run out of memory or time in its own runs; a wrong byte is never excused.
+        if peer == "steward" or not (result.oom_kills or result.timed_out):
+            self.failures.append("%s, %s: %s: %s" % (case, peer, why, result.stderr.strip()[-300:]))
+
+    def pagebench(self):
+        names = [w for w in WORKLOADS if self.wanted(w)]
+        if not names:
+            return
+        program = [os.path.join(self.args.build, "bench", "pagebench"), "--size", str(SIZE_MIB),
+                   "--touches", str(self.args.touches)] + names
+
+        def verified(result):
+            return json.loads(result.head)["verified"]
+
+        self.measure("pagebench", lambda prefix: prefix + program, LIMIT, verified, timeout=900)
+
+    def wanted(self, name):
+        return not self.args.only or name in self.args.only
+
+    def programs(self):
+        for job in jobs.JOBS:
+            if not self.wanted(job.name):
+                continue
+            if job.missing():
+                print("# %s: %s is not installed" % (job.name, ", ".join(job.missing())))
+                continue
+            job.prepare(self.work)
+            native = cage.run(job.argv(self.work, self.tools), 300)
+            if native.status != 0:
+                self.failures.append("%s: fails by itself: %s" % (job.name, native.stderr.strip()[-300:]))
+                continue
+            self.runs.append({"case": job.name, "peer": "unlimited", "run": 0, "ok": True, "seconds": round(native.seconds, 4)})
+            self.measure(job.name, lambda prefix, j=job: j.argv(self.work, self.tools, prefix), job.footprint_mib * MIB // 4,
+                         lambda result, n=native: result.digest == n.digest, timeout=180)
+
+    def run(self):
+        self.peers_now = self.peers()
+        self.pagebench()
+        self.programs()
+
+
+def spread(values, scale=1.0, digits=1):
+    if not values:
+        return "killed"
+    values = [v * scale for v in values]
+    middle = "%.*f" % (digits, statistics.median(values))
+    return middle if len(values) == 1 else "%s (%.*f..%.*f)" % (middle, digits, min(values), digits, max(values))
+
+
+def series(runs, case):
+    """{(row, peer): {run: value}}: rows are (workload, measure)."""
+    table = {}
+    for r in runs:
+        if r["case"] != case or not r["ok"]:
+            continue
+        if case != "pagebench":
+            table.setdefault((("%s, s" % case), r["peer"]), {})[r["run"]] = r["seconds"]
+            continue
+        for w in r["results"]:
+            for label, key, scale in (("µs a touch", "ns_per_touch", 1e-3), ("fault p50, µs", "fault_p50_ns", 1e-3),
+                                      ("fault p99, µs", "fault_p99_ns", 1e-3)):
+                table.setdefault(("%s, %s" % (w["workload"], label), r["peer"]), {})[r["run"]] = w[key] * scale
+    return table
+
+
+def print_table(runs, peers):
+    shown = peers + (["zram / steward", "file / steward"] if "steward" in peers else ["file / zram"])
+    print("\n| | %s |" % " | ".join(shown))
+    print("|---|" + "---|" * len(shown))
+    summary = []
+    for case in dict.fromkeys(r["case"] for r in runs):
+        table = series(runs, case)
+        for row in dict.fromkeys(key[0] for key in table):
+            digits = 2 if row.endswith(", s") else 1
+            cells = [spread(list(table.get((row, p), {}).values()), 1, digits) for p in peers]
+            entry = {"row": row, "peers": {p: sorted(table.get((row, p), {}).values()) for p in peers}, "ratios": {}}
+            for over, under in [s.split(" / ") for s in shown[len(peers):]]:
+                a, b = table.get((row, over), {}), table.get((row, under), {})
+                ratios = [a[k] / b[k] for k in a if k in b and b[k] > 0]
+                cells.append(spread(ratios, 1, 2) if ratios else "–")
+                entry["ratios"]["%s / %s" % (over, under)] = sorted(ratios)
+            if row.endswith(", s"):
+                alone = [r["seconds"] for r in runs if r["case"] == case and r["peer"] == "unlimited"]
+                row = "%s (unlimited: %.2f)" % (row, alone[0])
+            print("| %s | %s |" % (row, " | ".join(cells)))
+            summary.append(entry)
+    return summary
+
+
+def print_memory(runs):
+    zram = [r["zram_bytes"] / MIB for r in runs if r["peer"] == "zram" and r["case"] == "pagebench"]
+    if zram:
+        print("\nL = %d MiB; zram's memory Z = %s MiB; so Steward's --ram was L + Z." % (LIMIT // MIB, spread(zram, 1, 0)))
+    for case in dict.fromkeys(r["case"] for r in runs):
+        for peer in ("zram", "file"):
+            mine = [r for r in runs if r["case"] == case and r["peer"] == peer]
+            stalls = [r["oom_stalls"] for r in mine]
+            if any(stalls):
+                print("%s, %s: out of memory %s times a run by the kernel's count, and made to try again (cage.py, patient)." % (
+                    case, peer, spread(stalls, 1, 0)))
+            if any(r["oom_kills"] for r in mine):
+                print("%s, %s: ended by the kernel's OOM killer in %d of %d runs." % (
+                    case, peer, sum(r["oom_kills"] > 0 for r in mine), len(mine)))
+
+
+def parse():
+    p = argparse.ArgumentParser(description="Steward against the kernel's swap at equal total memory")
+    p.add_argument("--quick", action="store_true", help="one run, fewer touches, three programs: under 4 minutes")
+    p.add_argument("--runs", type=int, help="repetitions (default 3)")
+    p.add_argument("--touches", type=int, help="touches a workload (default 200000)")
+    p.add_argument("--only", type=lambda s: s.split(","), help="these workloads and programs")
+    p.add_argument("--json", metavar="FILE", help="write every run and the summary")
+    p.add_argument("--build", default=os.path.join(HERE, "..", "build"), help="build directory")
+    p.add_argument("--swap-dir", default="/var/tmp", help="where the swap file goes")
+    args = p.parse_args()
+    args.runs = args.runs or (1 if args.quick else 3)
+    args.touches = args.touches or (40000 if args.quick else 200000)
+    if args.quick and not args.only:
+        args.only = WORKLOADS + ["sort", "python", "threads8"]
+    return args
+
+
+def refuse():
+    """One line and status 1 when this machine cannot run the comparison."""
+    for why in (kernelswap.Zram.why_not(), cage.why_not()):
+        if why:
+            sys.exit("bench-paging: cannot compare: %s; run it as root on a machine with cgroups and zram" % why)
+    if kernelswap.other_swap():
+        sys.exit("bench-paging: cannot compare: swap is on already (%s); swapoff first" % ", ".join(kernelswap.other_swap()))
+
+
+def main():
+    args = parse()
+    refuse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began = time.time()
+    with tempfile.TemporaryDirectory(prefix="steward-bench.", dir=args.swap_dir) as work:
+        bench = Bench(args, work)
+        bench.run()
+    for r in bench.runs:
+        output = r.pop("output", None)
+        if output is not None:
+            r["results"] = json.loads(output)["results"]
+    print("Linux %s, %d CPUs, %s; %d run(s), %d touches" % (
+        platform.release().split("-")[0], os.cpu_count(), time.strftime("%Y-%m-%d"), args.runs, args.touches))
+    summary = print_table(bench.runs, bench.peers_now)
+    print_memory(bench.runs)
+    print("%.0f s in all" % (time.time() - began))
+    if args.json:
+        with open(args.json + ".part", "w") as f:
+            json.dump({"kernel": platform.release(), "cpus": os.cpu_count(), "touches": args.touches, "limit_bytes": LIMIT,
+                       "size_mib": SIZE_MIB, "summary": summary, "runs": bench.runs}, f, indent=1)
+        os.rename(args.json + ".part", args.json)
+    for failure in bench.failures:
+        print("FAILED: %s" % failure, file=sys.stderr)
+    return 1 if bench.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

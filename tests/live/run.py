@@ -1,0 +1,403 @@
+#!/usr/bin/python3
+"""The live tests: programs whose output inside a budget must be what it is without.
+
+  run.py --build DIR [--with steward|kernel|native] [--only SUBSTRING] [--shares 50,25,12.5] GROUP…
+
+Groups: verifier, syscalls, invalid, jobs, base-path, scenarios. TAP on stdout.
+
+Each case runs alone first (the oracle: output, status, peak resident size),
+then for each share of that size as `steward run --ram SHARE` inside a memory
+cgroup whose hard limit is the budget + 8 MiB, without swap. Output must be the
+same byte for byte, the status too, and nothing in the cgroup may have been
+killed or have run into its timeout. Where no cgroup can be made (no root) the
+outputs are still compared; that is said in a comment line.
+
+--with kernel runs the cases against the kernel's own swap, whatever is on, and
+--with native without any limit: both test the tests.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path.insert(0, HERE)
+
+import cage  # noqa: E402
+import jobs  # noqa: E402
+
+MIB = 1 << 20
+SLACK = 8 * MIB
+SHARES = [50.0, 25.0, 12.5]
+VERIFIER_MIB = 128
+# At the easiest share only those modes that lean on the balance of in and out; the others differ in how they change memory, not in how much.
+EASY_MODES = {"random-write", "fork-read", "fork-write", "mremap", "model", "threads", "atomic", "signals"}
+BASE_PATH_MODES = ["random-write", "fork-write", "fork-threads", "mremap", "madvise", "mprotect", "model", "atomic", "same-filled"]
+NOBODY = 65534
+
+
+class Tap:
+    def __init__(self):
+        self.count = 0
+        self.failed = 0
+
+    def result(self, name, problems, skip=None):
+        self.count += 1
+        self.failed += bool(problems)
+        line = "%sok %d - %s" % ("not " if problems else "", self.count, name)
+        print(line + (" # SKIP %s" % skip if skip else ""), flush=True)
+        for problem in problems:
+            for text in problem.rstrip().splitlines():
+                print("#   " + text, flush=True)
+
+    def comment(self, text):
+        print("# " + text, flush=True)
+
+    def done(self):
+        print("1..%d" % self.count, flush=True)
+        return 1 if self.failed else 0
+
+
+class Case:
+    """argv(prefix) gives the command with its memory-hungry part under the prefix."""
+
+    def __init__(self, name, argv, shares, slack=SLACK, timeout=90, options=()):
+        self.name = name
+        self.argv = argv
+        self.shares = shares
+        self.slack = slack
+        self.timeout = timeout
+        self.options = list(options)  # of steward run
+
+
+def simple(name, command, shares, **more):
+    return Case(name, lambda prefix: list(prefix) + command, shares, **more)
+
+
+class Suite:
+    def __init__(self, args, work):
+        self.args = args
+        self.work = work
+        self.tap = Tap()
+        self.tools = os.path.join(args.build, "tests", "live")
+        self.steward = args.steward or os.path.join(args.build, "src", "cli", "steward")
+        self.no_cage = cage.why_not()
+        if self.no_cage:
+            self.tap.comment("the hard limit is not enforced: " + self.no_cage)
+
+    def tool(self, name):
+        return os.path.join(self.tools, name)
+
+    def listed(self, program):
+        return subprocess.run([self.tool(program), "list"], check=True, capture_output=True, text=True).stdout.split()
+
+    def wanted(self, name):
+        return self.args.only is None or self.args.only in name
+
+    def prefix(self, ram, options=()):
+        if self.args.peer != "steward":
+            return []
+        return [self.steward, "run", "--ram", str(ram)] + list(options) + ["--"]
+
+    def limited(self, argv, ram, slack, timeout, options=(), **more):
+        """argv(prefix) inside the budget, and inside a cage where there are cages."""
+        env = dict(os.environ, TMPDIR=self.work)
+        if self.args.peer == "native" or self.no_cage:
+            return cage.run(argv(self.prefix(ram, options)), timeout, env=env, **more)
+        kernel = self.args.peer == "kernel"
+        with cage.Cage("live", ram if kernel else ram + slack, swap=kernel, patient=kernel) as c:
+            return cage.run(argv(c.prefix + self.prefix(ram, options)), timeout, c, env=env, **more)
+
+    def compare(self, case):
+        if not self.wanted(case.name):
+            return
+        native = cage.run(case.argv([]), case.timeout, env=dict(os.environ, TMPDIR=self.work))
+        if native.timed_out or native.status in (1, 2, 3, 126, 127):
+            self.tap.result(case.name + " alone", ["status %d" % native.status, native.stderr])
+            return
+        for share in case.shares:
+            ram = int(native.rss_mib * MIB * share / 100)
+            got = self.limited(case.argv, ram, case.slack, case.timeout, case.options)
+            self.tap.result("%s at %g %% (%.1f of %.0f MiB, %.1f s, alone %.1f)" % (
+                case.name, share, ram / MIB, native.rss_mib, got.seconds, native.seconds), self.problems(native, got))
+
+    @staticmethod
+    def problems(native, got):
+        wrong = []
+        if got.timed_out:
+            wrong.append("timeout")
+        if got.oom_kills:
+            wrong.append("OOM kills in the cgroup: %d (peak %.1f MiB)" % (got.oom_kills, got.peak / MIB))
+        if got.status != native.status:
+            wrong.append("status %d instead of %d" % (got.status, native.status))
+        if got.digest != native.digest:
+            wrong.append("output differs: %d bytes instead of %d; it begins" % (got.size, native.size))
+            wrong.append(repr(got.head[:300]))
+        if wrong and got.stderr:
+            wrong.append(got.stderr[-1500:])
+        return wrong
+
+    # Groups
+
+    def verifier(self):
+        for mode in self.listed("verifier"):
+            shares = [s for s in self.args.shares if s != SHARES[0] or mode in EASY_MODES]
+            self.compare(simple("verifier " + mode, [self.tool("verifier"), mode, str(VERIFIER_MIB)], shares))
+
+    def base_path(self):
+        for mode in BASE_PATH_MODES:
+            self.compare(simple("base path, verifier " + mode, [self.tool("verifier"), mode, str(VERIFIER_MIB)], [25.0],
+                                options=["--debug-base-path"]))
+        self.compare(simple("base path, syscalls", [self.tool("syscalls"), "all", "64"], [25.0], options=["--debug-base-path"]))
+
+    def syscalls(self):
+        self.compare(simple("syscalls", [self.tool("syscalls"), "all", str(VERIFIER_MIB)], self.args.shares))
+        # Alone each mode starts from a region that has never been touched by another.
+        for mode in self.listed("syscalls"):
+            self.compare(simple("syscalls " + mode, [self.tool("syscalls"), mode, "64"], [25.0]))
+
+    def invalid(self):
+        for mode in self.listed("invalid") + ["handled", "child"]:
+            self.compare(simple("invalid " + mode, [self.tool("invalid"), mode, "64"], [25.0]))
+
+    def jobs(self):
+        for job in jobs.JOBS:
+            if job.missing():
+                self.tap.result("job " + job.name, [], skip=", ".join(job.missing()) + " not installed")
+                continue
+            if not self.wanted("job " + job.name):
+                continue
+            job.prepare(self.work)
+            self.compare(Case("job " + job.name, lambda prefix, j=job: j.argv(self.work, self.tools, prefix),
+                              self.args.shares, timeout=150))
+
+    def scenarios(self):
+        for check in SCENARIOS:
+            if not self.wanted(check.__name__):
+                continue
+            name = check.__doc__.splitlines()[0].rstrip(".")
+            if self.args.peer != "steward":
+                self.tap.result(name, [], skip="only with steward")
+                continue
+            problems = check(self)
+            if isinstance(problems, str):
+                self.tap.result(name, [], skip=problems)
+            else:
+                self.tap.result(name, problems)
+
+
+def processes_with(marker):
+    """Processes whose environment holds the marker, zombies left out."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/environ" % pid, "rb") as f:
+                if marker in f.read():
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+def killed_at_random(suite, who):
+    """Starts a verifier, kills `who` after a random time; what is left over is a problem."""
+    rng = random.Random(who)
+    problems = []
+    for attempt in range(8):
+        folder = tempfile.mkdtemp(prefix="kill.", dir=suite.work)
+        marker = "STEWARD_TEST_MARK=%d-%s-%d" % (os.getpid(), who, attempt)
+        env = dict(os.environ, TMPDIR=folder, STEWARD_TEST_MARK=marker.split("=")[1])
+        argv = suite.prefix(16 * MIB) + [suite.tool("verifier"), "fork-threads" if attempt % 2 else "random-write", "96"]
+        process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.02, 1.2))
+        try:
+            if who == "launcher":
+                process.kill()
+            else:
+                for child in children(process.pid):
+                    os.kill(child, signal.SIGKILL)
+            process.wait(timeout=20)
+        except (subprocess.TimeoutExpired, ProcessLookupError):
+            pass
+        if process.poll() is None:
+            problems.append("attempt %d: the launcher did not end" % attempt)
+            process.kill()
+            process.wait()
+        elif who == "program" and process.returncode not in (0, 137):
+            problems.append("attempt %d: status %d instead of 137" % (attempt, process.returncode))
+        deadline = time.monotonic() + 5
+        while processes_with(marker.encode()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for pid in processes_with(marker.encode()):
+            problems.append("attempt %d: process %d is left" % (attempt, pid))
+            os.kill(pid, signal.SIGKILL)
+        problems += ["attempt %d: %s is left in $TMPDIR" % (attempt, f) for f in os.listdir(folder)]
+        shutil.rmtree(folder)
+    return problems
+
+
+def children(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        return [int(p) for p in f.read().split()]
+
+
+def kill_program(suite):
+    """kill -9 of the program at a random moment leaves no process and no file."""
+    return killed_at_random(suite, "program")
+
+
+def kill_launcher(suite):
+    """kill -9 of the launcher at a random moment leaves no process and no file."""
+    return killed_at_random(suite, "launcher")
+
+
+def one_line(text, *words):
+    """The message must be one line of the form `steward: WHAT: WHY; WHAT TO DO` that names the words."""
+    lines = [line for line in text.splitlines() if line.startswith("steward: ")]
+    problems = []
+    if len(lines) != 1 or lines[0].count(": ") < 2 or ";" not in lines[0]:
+        problems.append("not one line `steward: WHAT: WHY; WHAT TO DO`: %r" % text[-600:])
+    problems += ["the message does not name %s: %r" % (w, text[-600:]) for w in words if w not in text]
+    return problems
+
+
+def budget_too_small(suite):
+    """A budget below what a program needs to start is refused with the smallest that works, and that one works."""
+    command = [suite.tool("verifier"), "random-write", "64"]
+    got = cage.run(suite.prefix(64 << 10) + command, 20)
+    problems = one_line(got.stderr, "--ram", "smallest that works")
+    if got.status not in (1, 2) or got.size:
+        problems.append("status %d, %d bytes of output" % (got.status, got.size))
+    if problems:
+        return problems
+    smallest = got.stderr.split("smallest that works is ")[1].split()[0].rstrip(".;")
+    again = cage.run([suite.steward, "run", "--ram", smallest, "--"] + command, 90)
+    native = cage.run(command, 30)
+    return ["with --ram %s: %s" % (smallest, p) for p in suite.problems(native, again)]
+
+
+def pool_and_file_full(suite):
+    """With the pool and a tiny swap file full the program is stopped by one message, and never reads wrong data."""
+    problems = []
+    for limit in ("0", "4M"):
+        command = [suite.tool("verifier"), "random-read", "256"]
+        got = suite.limited(lambda prefix: list(prefix) + command, 24 * MIB, SLACK, 60, ["--swap-file-max", limit])
+        problems += ["--swap-file-max %s: %s" % (limit, p) for p in one_line(got.stderr, "--ram")]
+        if got.timed_out or got.oom_kills or got.status == 0 or got.size:
+            problems.append("--swap-file-max %s: status %d, %d bytes of output, %d OOM kills%s" % (
+                limit, got.status, got.size, got.oom_kills, ", timeout" if got.timed_out else ""))
+        if "is wrong" in got.stderr:
+            problems.append("--swap-file-max %s: wrong data" % limit)
+    return problems
+
+
+def readable_by_others(suite):
+    folder = os.path.abspath(suite.tools)
+    while folder != "/":
+        if not os.stat(folder).st_mode & 0o001:
+            return False
+        folder = os.path.dirname(folder)
+    return True
+
+
+def as_nobody():
+    return ["setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups", "--"]
+
+
+def user_with_descriptor(suite):
+    """A program that drops to an ordinary user keeps working through the inherited descriptor."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None or not readable_by_others(suite):
+        return "needs root, setpriv and a build directory that others can read"
+    problems = []
+    for mode in ("random-write", "fork-write"):
+        command = [suite.tool("verifier"), mode, "64"]
+        native = cage.run(command, 30)
+        got = suite.limited(lambda prefix, c=command: list(prefix) + as_nobody() + c, 16 * MIB, SLACK, 60)
+        problems += suite.problems(native, got)
+    return problems
+
+
+def user_without(suite):
+    """An ordinary user without the descriptor is served, or told in one line what would allow it."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None or not readable_by_others(suite):
+        return "needs root, setpriv and a build directory that others can read"
+    command = [suite.tool("verifier"), "random-write", "64"]
+    native = cage.run(command, 30)
+    with tempfile.TemporaryDirectory(prefix="nobody.") as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        got = cage.run(as_nobody() + suite.prefix(16 * MIB) + command, 60, env=dict(os.environ, TMPDIR=folder))
+    if got.status == 0:
+        return suite.problems(native, got)
+    problems = one_line(got.stderr)
+    if got.size:
+        problems.append("%d bytes of output beside the message" % got.size)
+    return problems
+
+
+def status_and_signal(suite):
+    """Exit status and signals of the command come through; what cannot be run is said with 126 and 127."""
+    problems = []
+    for script, status in (("exit 0", 0), ("exit 42", 42), ("kill -TERM $$", 143), ("kill -SEGV $$", 139)):
+        got = cage.run(suite.prefix(64 * MIB) + ["/bin/sh", "-c", script], 20)
+        if got.status != status:
+            problems.append("%s: status %d instead of %d" % (script, got.status, status))
+    for command, status in (("/nonexistent/program", 127), ("/", 126)):
+        got = cage.run(suite.prefix(64 * MIB) + [command], 20)
+        if got.status != status:
+            problems.append("%s: status %d instead of %d" % (command, got.status, status))
+        problems += one_line(got.stderr)
+    return problems
+
+
+def signals_pass_through(suite):
+    """SIGTERM and SIGINT to the launcher end the program as they would without it."""
+    problems = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        def send(process, n=number):
+            threading.Timer(0.7, lambda: process.poll() is None and os.kill(process.pid, n)).start()
+
+        got = cage.run(suite.prefix(16 * MIB) + [suite.tool("verifier"), "random-read", "1024"], 30, before_wait=send)
+        if got.status != 128 + number:
+            problems.append("signal %d: status %d" % (number, got.status))
+    return problems
+
+
+SCENARIOS = [status_and_signal, signals_pass_through, budget_too_small, pool_and_file_full, kill_program, kill_launcher,
+             user_with_descriptor, user_without]
+
+
+def parse():
+    p = argparse.ArgumentParser()
+    p.add_argument("--build", required=True, help="build directory")
+    p.add_argument("--steward", help="the steward command (default: that of the build directory)")
+    p.add_argument("--with", dest="peer", choices=["steward", "kernel", "native"], default="steward")
+    p.add_argument("--only", help="cases whose name contains this")
+    p.add_argument("--shares", type=lambda s: [float(x) for x in s.split(",")], default=SHARES)
+    p.add_argument("group", nargs="+", choices=["verifier", "syscalls", "invalid", "jobs", "base-path", "scenarios"])
+    return p.parse_args()
+
+
+def main():
+    args = parse()
+    with tempfile.TemporaryDirectory(prefix="steward-live.", dir="/var/tmp") as work:
+        os.chmod(work, 0o755)
+        suite = Suite(args, work)
+        if args.peer == "steward" and not os.access(suite.steward, os.X_OK):
+            print("1..0 # SKIP no %s" % suite.steward)
+            return 0
+        for group in args.group:
+            getattr(suite, group.replace("-", "_"))()
+        return suite.tap.done()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main())
