@@ -90,6 +90,8 @@ int arena_init(void)
 	int err = phys_init(&e->m.phys, arena, frames, (uint32_t)pages, &zone, 1, NULL);
 	if (err != 0)
 		return err;
+	/* 1 % of memory between the marks: the pager wakes seldom, and then has work for many milliseconds. */
+	e->m.phys.watermark_scale_factor = 100;
 	/* Enough for areas, tables and caches until engagement brings the rest. */
 	arena_online(MIN(pages / 4, 512));
 	err = machine_init(&e->m, &live_ops, e, e->slot->counter, e->vm_start, e->vm_end);
@@ -331,9 +333,14 @@ static void live_relax(struct machine *m)
 {
 	(void)m;
 	engine_drop();
-	if (task_is_current(&engine.handler))
+	if (task_is_current(&engine.handler)) {
 		handler_pump();
-	sys_sched_yield();
+		sys_sched_yield();
+	} else {
+		/* The handler spins for the lock: it is here within this while. */
+		for (int i = 0; i < 20; i++)
+			__builtin_ia32_pause();
+	}
 	engine_take();
 }
 

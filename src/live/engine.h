@@ -68,7 +68,6 @@ struct engine {
 	_Atomic uint32_t hopeless;   /* kswapd found nothing to free */
 	_Atomic uint64_t dropping;   /* address of the page that the pager itself drops */
 	uint64_t unmanaged;          /* pages, last measured */
-	uint64_t reclaimed;          /* frames freed so far: progress for those who wait */
 
 	/* fork.c */
 	bool frozen;                 /* faults are served without changing anything */

@@ -16,27 +16,21 @@
  * are woken to come again; events are kept for later.
  */
 #include <errno.h>
-#include <time.h>
-
 #include "base/fmt.h"
+#include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
 #include "mm/reclaim/reclaim.h"
 
 #define MESSAGES 16
 #define BACKLOG 256
+#define PAGER_SPIN_NS 20000      /* then others may have the CPU */
+#define PAGER_PATIENCE_NS 200000
+#define THROTTLE_BATCH 64        /* frames above MIN: two read-ahead windows */
 #define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room */
 
 static struct uffd_msg backlog[BACKLOG];
 static unsigned backlog_first, backlog_count;
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	sys_clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void wake(uint64_t address)
 {
@@ -93,17 +87,57 @@ void handler_pump(void)
 		keep_for_later(&msg);
 }
 
-/* No frame to be had: reclaim ourselves, or wait for the pager; returns false when there is nothing left to do. Lock held. */
+/*
+ * Waits until the pager has brought free frames above mark, for a short while:
+ * it works on another CPU, or needs this one. Lock given up.
+ */
+static bool pager_frees(uint32_t mark)
+{
+	struct engine *e = &engine;
+	uint64_t start = now_ns(), waited;
+	bool enough;
+
+	engine_drop();
+	do {
+		for (int i = 0; i < 50; i++)
+			__builtin_ia32_pause();
+		waited = now_ns() - start;
+		if (waited > PAGER_SPIN_NS)
+			sys_sched_yield();
+		enough = phys_free_frames(&e->m.phys, 0) > mark;
+	} while (!enough && waited < PAGER_PATIENCE_NS);
+	handler_pump();
+	engine_take();
+	return enough;
+}
+
+/*
+ * Below MIN every fault would get one frame at a time and no read-ahead. The
+ * program is faster if it waits until a batch can be had.
+ */
+static void throttle(void)
+{
+	struct phys *p = &engine.m.phys;
+	uint32_t min = phys_wmark(p, 0, WMARK_MIN);
+
+	if (phys_free_frames(p, 0) >= min)
+		return;
+	COUNT(&engine.m, allocstall);
+	pager_wake();
+	pager_frees(min + THROTTLE_BATCH);
+}
+
+/* No frame to be had: wait for the pager, or reclaim ourselves; false: there is nothing left to reclaim. Lock held. */
 static bool make_room(unsigned round)
 {
 	struct engine *e = &engine;
 	bool progress = false;
 
-	if (round == 0)
-		COUNT(&e->m, allocstall);
 	pager_wake();
+	if (pager_frees(phys_wmark(&e->m.phys, 0, WMARK_MIN) / 2))
+		return true;
 	if (!e->m.reclaiming && atomic_load(&e->pause) == 0) {
-		e->reclaimed += reclaim_batch(&e->m, false, &progress);
+		reclaim_batch(&e->m, false, &progress);
 		if (progress)
 			return true;
 	}
@@ -216,6 +250,7 @@ static void fault(const struct uffd_msg *msg)
 		wake(address);
 	} else {
 		COUNT(&e->m, pgfault);
+		throttle();
 		serve(vpn);
 		/* A write to a page that was protected for copying and is present after all. */
 		if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {

@@ -28,21 +28,25 @@ void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n)
 
 struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_time)
 {
-	for (unsigned i = 0; i < LEDGER_SLOTS; i++) {
+	uint32_t used = atomic_load(&l->slots_used);
+
+	for (uint32_t i = 0; i < used; i++) {
 		struct ledger_slot *s = &l->slot[i];
 
 		if (atomic_load(&s->pid) == pid && s->start_time == start_time)
 			return s;
 	}
-	for (unsigned i = 0; i < LEDGER_SLOTS; i++) {
+	for (uint32_t i = 0; i < LEDGER_SLOTS; i++) {
 		struct ledger_slot *s = &l->slot[i];
 		int32_t none = 0;
 
-		if (atomic_compare_exchange_strong(&s->pid, &none, pid)) {
-			s->start_time = start_time;
-			atomic_store(&s->state, LEDGER_NATIVE);
-			return s;
-		}
+		if (!atomic_compare_exchange_strong(&s->pid, &none, pid))
+			continue;
+		for (used = atomic_load(&l->slots_used); used <= i;)
+			atomic_compare_exchange_weak(&l->slots_used, &used, i + 1);
+		s->start_time = start_time;
+		atomic_store(&s->state, LEDGER_NATIVE);
+		return s;
 	}
 	return NULL;
 }

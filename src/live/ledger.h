@@ -83,6 +83,7 @@ struct ledger {
 	uint32_t verbose;
 	_Atomic uint64_t free_pages;   /* granted to nobody */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
+	_Atomic uint32_t slots_used;   /* slots from here on were never claimed: reading them would only allocate memory */
 	struct ledger_gone gone;
 	struct ledger_slot slot[LEDGER_SLOTS];
 };

@@ -8,27 +8,19 @@
  *   figures   sizes and peaks to the ledger; bells made ready; unknown areas found
  */
 #include <errno.h>
-#include <time.h>
-
 #include "base/size.h"
+#include "live/clock.h"
 
 #include "live/engine.h"
 #include "live/proc.h"
 #include "mm/reclaim/reclaim.h"
 
 #define TICK_NS 20000000       /* 20 ms: longest sleep under pressure */
-#define MEASURE_NS 100000000   /* 100 ms between two looks at the kernel's books */
+#define AWAKE_NS 200000        /* 0.2 ms awake before sleeping */
+#define MEASURE_NS 200000000   /* 0.2 s between two looks at the kernel's books */
 #define RESCAN_NS 500000000    /* 0.5 s between two searches for unknown areas */
 #define OWN_FIXED 400          /* pages: code and data of the library, stacks, the launcher's share */
 #define POOL_SHARE_PERCENT 65  /* of online frames, at most */
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	sys_clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 void pager_wake(void)
 {
@@ -153,7 +145,7 @@ static void share(void)
 	struct engine *e = &engine;
 	uint64_t others = 0, active = 1, granted = atomic_load(&e->slot->granted);
 
-	for (unsigned i = 0; i < LEDGER_SLOTS; i++) {
+	for (uint32_t i = 0, used = atomic_load(&e->ledger->slots_used); i < used; i++) {
 		struct ledger_slot *s = &e->ledger->slot[i];
 
 		if (s == e->slot || atomic_load_explicit(&s->pid, memory_order_relaxed) == 0)
@@ -197,6 +189,30 @@ void pager_publish(void)
 	e->slot->need_peak = MAX(e->slot->need_peak, u->managed + u->swapped + u->unmanaged);
 }
 
+/*
+ * Sleeps until there is work, a tick at most. First it stays awake for a while:
+ * a program that faults will need frames again at once, and to wake a thread on a
+ * sleeping CPU costs the handler more than the fault it serves.
+ */
+static void doze(const struct timespec *tick)
+{
+	struct engine *e = &engine;
+	uint64_t start = now_ns(), faults = e->m.counter[VM_pgfault];
+
+	while (now_ns() - start < AWAKE_NS) {
+		if (atomic_load(&e->pager_word) != 0 || atomic_load(&e->pause) != 0)
+			break;
+		for (int i = 0; i < 100; i++)
+			__builtin_ia32_pause();
+		/* Nobody faults: nothing to stay awake for. */
+		if (now_ns() - start > AWAKE_NS / 4 && e->m.counter[VM_pgfault] == faults)
+			break;
+	}
+	if (atomic_load(&e->pager_word) == 0)
+		futex_wait(&e->pager_word, 0, tick);
+	atomic_store(&e->pager_word, 0);
+}
+
 void pager_run(void *arg)
 {
 	struct engine *e = &engine;
@@ -206,9 +222,7 @@ void pager_run(void *arg)
 	for (;;) {
 		struct timespec tick = { .tv_nsec = TICK_NS };
 
-		atomic_store(&e->pager_word, 0);
-		if (phys_free_frames(&e->m.phys, 0) >= phys_wmark(&e->m.phys, 0, WMARK_LOW))
-			futex_wait(&e->pager_word, 0, &tick);
+		doze(&tick);
 		stand_still();
 		bell_rearm();
 		if (atomic_load(&e->state) != LEDGER_ENGAGED)

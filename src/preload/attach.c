@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -67,6 +68,14 @@ static bool is_ledger(int fd, uint64_t inode)
 	struct stat st;
 
 	return fd >= 0 && sys_fstat(fd, &st) == 0 && st.st_ino == inode && st.st_size == sizeof(struct ledger);
+}
+
+/* /dev/userfaultfd is a misc device: major number 10. */
+static bool is_device(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && sys_fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 10;
 }
 
 /* Asks the launcher: fds[0] is the ledger, fds[1] the device or -1. */
@@ -168,7 +177,7 @@ static void attach(const char *text)
 		complain(LEDGER_ENV " is not what the launcher set");
 		return;
 	}
-	bool inherited = is_ledger(env.ledger_fd, env.inode);
+	bool inherited = is_ledger(env.ledger_fd, env.inode) && (env.device_fd < 0 || is_device(env.device_fd));
 
 	if (!inherited && !ask_launcher(env.socket, asked)) {
 		complain("its descriptors were closed and the launcher cannot be reached");

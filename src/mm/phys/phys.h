@@ -60,6 +60,7 @@ struct phys {
 	uint8_t nr_zones, nr_nodes;
 	struct zone zones[PHYS_ZONES_MAX];
 	uint8_t zonelist[PHYS_NODES_MAX][PHYS_ZONES_MAX]; /* zone indexes, best first */
+	uint32_t watermark_scale_factor; /* LOW - MIN and HIGH - LOW, at least: of 10000 of the zone; 0: Linux's 10 */
 	uint32_t min_free_kbytes;    /* 0: computed as Linux does */
 	/* Called when an ALLOC_LOW allocation finds no zone above LOW. May be NULL. */
 	void (*wake_kswapd)(void *ctx, unsigned node);

@@ -35,7 +35,7 @@
 #include "base/assert.h"
 #include "mm/phys/buddy.h"
 
-#define WATERMARK_SCALE_FACTOR 10 /* of 10000: LOW - MIN is at least 0.1 % of the zone */
+#define WATERMARK_SCALE_FACTOR 10 /* of 10000: LOW - MIN is at least 0.1 % of the zone, unless told otherwise */
 #define MIN_FREE_KBYTES_MIN 128
 #define MIN_FREE_KBYTES_MAX 262144
 #define KBYTES_PER_FRAME (PAGE_SIZE / 1024)
@@ -62,6 +62,7 @@ static uint32_t min_free_kbytes(uint64_t managed)
 
 static void setup_wmarks(struct phys *p)
 {
+	uint32_t scale = p->watermark_scale_factor != 0 ? p->watermark_scale_factor : WATERMARK_SCALE_FACTOR;
 	uint64_t total = 0;
 
 	for (unsigned i = 0; i < p->nr_zones; i++)
@@ -73,7 +74,7 @@ static void setup_wmarks(struct phys *p)
 	for (unsigned i = 0; i < p->nr_zones; i++) {
 		struct zone *z = &p->zones[i];
 		uint64_t min = total == 0 ? 0 : pages_min * z->managed / total;
-		uint64_t gap = MAX(min / 4, (uint64_t)z->managed * WATERMARK_SCALE_FACTOR / 10000);
+		uint64_t gap = MAX(min / 4, (uint64_t)z->managed * scale / 10000);
 
 		z->wmark[WMARK_MIN] = (uint32_t)min;
 		z->wmark[WMARK_LOW] = (uint32_t)(min + gap);
