@@ -1,4 +1,4 @@
-/* The checksum of law L5: XXH3 over one page, folded to 32 bits. */
+/* XXH3 over one page, and its fold to 32 bits: the checksum of law L5. */
 #ifndef STW_BASE_HASH_H
 #define STW_BASE_HASH_H
 
@@ -8,10 +8,13 @@
 #define XXH_NO_STREAM
 #include <xxhash.h>
 
-static inline uint32_t hash_page(const void *page)
+static inline uint64_t hash_page(const void *page)
 {
-	uint64_t h = XXH3_64bits(page, PAGE_SIZE);
+	return XXH3_64bits(page, PAGE_SIZE);
+}
 
+static inline uint32_t hash_fold(uint64_t h)
+{
 	return (uint32_t)(h ^ (h >> 32));
 }
 

@@ -111,13 +111,23 @@ static void zero_run(struct mm *mm, vpn_t fault, const struct ra_plan *plan, vpn
 	*n = (unsigned)(hi - lo) + 1;
 }
 
+/* The run was not mapped as a whole: leaves that were reserved for it and stayed empty go back. It touches two at most. */
+static void unreserve(struct mm *mm, vpn_t start, unsigned n)
+{
+	const vpn_t ends[] = { start, { start.n + n - 1 } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++)
+		if (pte_is_none(pt_get(&mm->pt, ends[i])))
+			pt_set(&mm->pt, ends[i], pte_none());
+}
+
 static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn)
 {
 	struct machine *m = mm->machine;
 	struct frame *frames[ZERO_RUN_MAX];
 	struct ra_plan plan;
-	vpn_t start;
-	unsigned n;
+	vpn_t start, reserved;
+	unsigned n, nr_reserved;
 
 	readahead_plan(vma, vpn, ZERO_RUN_MAX, &plan);
 	zero_run(mm, vpn, &plan, &start, &n);
@@ -134,6 +144,8 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn)
 		free_frames(m, frames, got);
 		return FAULT_NOMEM;
 	}
+	reserved = start;
+	nr_reserved = n;
 	int mapped = m->ops->map(m, mm, start, frames, n, true);
 	if (mapped == -EEXIST && n > 1) {
 		/* A page we did not know of is in the way; the one touched may still be free. */
@@ -149,11 +161,14 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn)
 	}
 	if (mapped < 0) {
 		free_frames(m, frames, n);
+		unreserve(mm, reserved, nr_reserved);
 		return map_failed(mapped);
 	}
 	for (int i = 0; i < mapped; i++)
 		user_page_add(mm, (vpn_t){ start.n + (uint64_t)i }, frames[i], LRU_NEW);
 	free_frames(m, frames + mapped, n - (unsigned)mapped);
+	if ((unsigned)mapped < nr_reserved)
+		unreserve(mm, reserved, nr_reserved);
 	COUNT(m, pgminor);
 	COUNT_N(m, swap_ra, (unsigned)mapped - 1);
 	/* The run stopped short of the page touched: its access comes again. */
@@ -236,11 +251,12 @@ static void swapin_sort(struct swapin *in)
 }
 
 /* The page in frame f is mapped now: the slot gives way, or becomes the cached copy. */
-static void swapin_commit(struct mm *mm, vpn_t vpn, struct frame *f, swp_t entry)
+static void swapin_commit(struct mm *mm, vpn_t vpn, struct frame *f, const struct swap_read *read)
 {
 	struct machine *m = mm->machine;
+	swp_t entry = read->entry;
 	bool refault = workingset_refault(&m->lru, swap_slot_of(&m->swap, entry)->shadow);
-	bool cached = swap_to_cache(&m->swap, entry);
+	bool cached = swap_to_cache(&m->swap, entry, read->seal);
 
 	if (!cached)
 		swap_put(&m->swap, entry);
@@ -267,7 +283,7 @@ static unsigned swapin_map_run(struct mm *mm, struct swapin *in, unsigned i, vpn
 	unsigned done = mapped > 0 ? (unsigned)mapped : 0;
 
 	for (unsigned j = i; j < i + done; j++) {
-		swapin_commit(mm, in->vpn[j], in->frame[j], in->read[j].entry);
+		swapin_commit(mm, in->vpn[j], in->frame[j], &in->read[j]);
 		if (in->vpn[j].n == fault.n)
 			*result = FAULT_DONE;
 	}

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 
-#include "base/assert.h"
 #include "mm/user_page.h"
 
 int mm_map(struct mm *mm, vpn_t start, vpn_t end, uint32_t vma_flags)
@@ -28,16 +27,46 @@ void mm_drop(struct mm *mm, vpn_t start, vpn_t end)
 	user_page_drop_range(mm, start, end);
 }
 
+/*
+ * Makes sure that the entries of [from, end) have leaves at their new place, or
+ * (reserve false) gives those back that were made for it. An area may be huge
+ * and its pages few, so leaves are made for the pages that there are.
+ */
+static int move_leaves(struct mm *mm, vpn_t from, vpn_t end, uint64_t offset, bool reserve)
+{
+	vpn_t at = from;
+	pte_t pte;
+
+	while (pt_next(&mm->pt, at, end, &at, &pte)) {
+		vpn_t to = { at.n + offset };
+		uint64_t next = ((to.n >> mm->pt.width[0]) + 1) << mm->pt.width[0];
+		int err = reserve ? pt_reserve(&mm->pt, to, (vpn_t){ to.n + 1 }) : pt_set(&mm->pt, to, pte_none());
+
+		if (err != 0) {
+			move_leaves(mm, from, at, offset, false);
+			return err;
+		}
+		at.n = next - offset;
+	}
+	return 0;
+}
+
+/*
+ * mm_move reserved the leaf of `to`. It can be gone only if it is also the leaf
+ * of pages that were discarded while we waited for them: then a frame and a
+ * leaf were freed a moment ago, and reclaim is freeing more.
+ */
 static void move_one(struct mm *mm, vpn_t from, vpn_t to)
 {
 	struct machine *m = mm->machine;
 	pte_t pte = user_page_settled(mm, from);
 
+	while (!pte_is_none(pte) && pt_set(&mm->pt, to, pte) != 0) {
+		m->ops->relax(m);
+		pte = user_page_settled(mm, from);
+	}
 	if (pte_is_none(pte))
 		return;
-	/* mm_move reserved the nodes. */
-	int err = pt_set(&mm->pt, to, pte);
-	ASSERT(err == 0);
 	pt_set(&mm->pt, from, pte_none());
 	if (!pte_is_swap(pte))
 		pfn_frame(&m->phys, pte_pfn(pte))->user.vpn = to;
@@ -46,14 +75,18 @@ static void move_one(struct mm *mm, vpn_t from, vpn_t to)
 int mm_move(struct mm *mm, vpn_t from, vpn_t to, uint64_t n)
 {
 	vpn_t at = from, end = { from.n + n };
+	uint64_t offset = to.n - from.n;
 	pte_t pte;
-	int err = pt_reserve(&mm->pt, to, (vpn_t){ to.n + n });
+	int err = move_leaves(mm, from, end, offset, true);
 
-	if (err == 0)
-		err = vma_move(&mm->vmas, from, to, n);
 	if (err != 0)
 		return err;
+	err = vma_move(&mm->vmas, from, to, n);
+	if (err != 0) {
+		move_leaves(mm, from, end, offset, false);
+		return err;
+	}
 	for (; pt_next(&mm->pt, at, end, &at, &pte); at.n++)
-		move_one(mm, at, (vpn_t){ to.n + (at.n - from.n) });
+		move_one(mm, at, (vpn_t){ at.n + offset });
 	return 0;
 }

@@ -67,7 +67,6 @@ int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_
 	a->store = store;
 	a->prio = prio;
 	a->keep = keep;
-	a->full = false;
 	a->slots_max = slots_max;
 	a->nr_slots = a->free_head = a->nr_used = a->nr_same = 0;
 	store->moved = slot_moved;
@@ -127,7 +126,6 @@ static void slot_release(struct swap *s, swp_t entry)
 	slot->handle = a->free_head;
 	a->free_head = swp_slot(entry);
 	a->nr_used--;
-	a->full = false;
 }
 
 static void slot_free(struct swap *s, swp_t entry)
@@ -147,6 +145,7 @@ bool swap_dup(struct swap *s, swp_t entry)
 {
 	struct swap_slot *slot = swap_slot_of(s, entry);
 
+	ASSERT(slot->uses > 0 && !(slot->flags & SLOT_CACHED));
 	if (slot->uses == USES_MAX)
 		return false;
 	slot->uses++;
@@ -157,19 +156,32 @@ void swap_put(struct swap *s, swp_t entry)
 {
 	struct swap_slot *slot = swap_slot_of(s, entry);
 
-	ASSERT(slot->uses > 0);
-	if (--slot->uses == 0 && !(slot->flags & SLOT_CACHED))
+	ASSERT(slot->uses > 0 && !(slot->flags & SLOT_CACHED));
+	if (--slot->uses == 0)
 		slot_free(s, entry);
 }
 
-bool swap_to_cache(struct swap *s, swp_t entry)
+static uint32_t seal_of_hash(uint64_t hash)
+{
+	/* The sum is the exclusive or of the halves: with 24 bits of one, it tells 56 of the 64 bits apart. */
+	return (uint32_t)hash & 0xffffff;
+}
+
+static uint32_t slot_seal(const struct swap_slot *slot)
+{
+	return slot->uses | (uint32_t)slot->shadow << 16;
+}
+
+bool swap_to_cache(struct swap *s, swp_t entry, uint32_t seal)
 {
 	struct swap_slot *slot = swap_slot_of(s, entry);
 
+	ASSERT(!(slot->flags & SLOT_CACHED));
 	if (slot->uses != 1 || !s->area[swp_area(entry)].keep)
 		return false;
-	slot->uses = 0;
 	slot->flags |= SLOT_CACHED;
+	slot->uses = (uint16_t)seal;
+	slot->shadow = (uint8_t)(seal >> 16);
 	return true;
 }
 
@@ -179,8 +191,8 @@ void swap_uncache(struct swap *s, swp_t entry)
 
 	ASSERT(slot->flags & SLOT_CACHED);
 	slot->flags &= (uint8_t)~SLOT_CACHED;
-	if (slot->uses == 0)
-		slot_free(s, entry);
+	slot->uses = 0;
+	slot_free(s, entry);
 }
 
 /* One 64-bit word over and over? Looks at the last word first: most pages that differ, differ there. */
@@ -205,26 +217,33 @@ void swap_examine(struct swap *s, struct swap_io *io, unsigned n)
 		io[i].err = 0;
 		io[i].clean = false;
 		io[i].same = page_same(io[i].page, &io[i].word);
-		io[i].sum = hash_page(io[i].page);
+		uint64_t hash = hash_page(io[i].page);
+
+		io[i].sum = hash_fold(hash);
+		if (swp_none(io[i].frame->swap))
+			continue;
 		/* The cached slot cannot go while its frame is locked, so looking without the lock is safe. */
-		if (!swp_none(io[i].frame->swap))
-			io[i].clean = swap_slot_of(s, io[i].frame->swap)->sum == io[i].sum;
+		const struct swap_slot *slot = swap_slot_of(s, io[i].frame->swap);
+
+		io[i].clean = slot->sum == io[i].sum && slot_seal(slot) == seal_of_hash(hash);
 	}
 }
 
-static int write_same(struct swap *s, struct swap_io *io)
+/* A repeated word lives in the slot itself: the first area that has one will do. Without any, entry stays none. */
+static void write_same(struct swap *s, struct swap_io *io)
 {
-	int err = slot_alloc(s, 0, &io->entry);
+	unsigned area = 0;
 
-	if (err != 0)
-		return err;
+	while (area < s->nr_areas && slot_alloc(s, area, &io->entry) != 0)
+		area++;
+	if (area == s->nr_areas)
+		return;
 	struct swap_slot *slot = swap_slot_of(s, io->entry);
 
 	slot->handle = io->word;
 	slot->flags |= SLOT_SAME;
 	slot->sum = io->sum;
-	s->area[0].nr_same++;
-	return 0;
+	s->area[area].nr_same++;
 }
 
 /* The slot of the cache becomes the page's only copy again. */
@@ -233,7 +252,7 @@ static void write_clean(struct swap *s, struct swap_io *io)
 	struct swap_slot *slot = swap_slot_of(s, io->frame->swap);
 
 	slot->flags &= (uint8_t)~SLOT_CACHED;
-	slot->uses++;
+	slot->uses = 1;
 	io->entry = io->frame->swap;
 	io->frame->swap = (swp_t){ 0 };
 }
@@ -270,13 +289,9 @@ static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsig
 			slot->sum = io[i]->sum;
 			continue;
 		}
-		if (i >= room || batch[i].err != -E2BIG)
-			a->full = true;
 		slot_release(s, io[i]->entry);
 		io[i]->entry = (swp_t){ 0 };
 	}
-	if (have < n)
-		a->full = true;
 }
 
 void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(void *), void (*unlock)(void *),
@@ -295,14 +310,14 @@ void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(voi
 			swap_uncache(s, io[i].frame->swap);
 			io[i].frame->swap = (swp_t){ 0 };
 		}
-		if (io[i].same && s->nr_areas > 0)
-			io[i].err = write_same(s, &io[i]);
+		if (io[i].same)
+			write_same(s, &io[i]);
 	}
 	for (unsigned area = 0; area < s->nr_areas; area++) {
 		unsigned left = 0;
 
 		for (unsigned i = 0; i < n; i++)
-			if (swp_none(io[i].entry) && io[i].err == 0)
+			if (swp_none(io[i].entry))
 				todo[left++] = &io[i];
 		if (left == 0)
 			return;
@@ -313,13 +328,25 @@ void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(voi
 			io[i].err = -ENOSPC;
 }
 
-static void read_same(const struct swap_slot *slot, struct swap_read *r)
+/* What came out must be what went in. */
+static void verify(const struct swap_slot *slot, struct swap_read *r)
+{
+	uint64_t hash = hash_page(r->page);
+
+	r->seal = seal_of_hash(hash);
+	if (hash_fold(hash) != slot->sum)
+		r->err = -EBADMSG;
+}
+
+static void read_same(const struct swap_slot *slot, struct swap_read *r, bool keep)
 {
 	uint64_t *w = r->page;
 
 	for (size_t i = 0; i < PAGE_SIZE / sizeof(*w); i++)
 		w[i] = slot->handle;
 	r->err = 0;
+	/* The word is the content, there is nothing to verify; only a cached slot needs the seal. */
+	r->seal = keep ? seal_of_hash(hash_page(r->page)) : 0;
 }
 
 static void read_area(struct swap *s, unsigned area, struct swap_read *r, unsigned n, void (*lock)(void *),
@@ -336,7 +363,7 @@ static void read_area(struct swap *s, unsigned area, struct swap_read *r, unsign
 
 		ASSERT(slot->flags & SLOT_USED);
 		if (slot->flags & SLOT_SAME) {
-			read_same(slot, &r[i]);
+			read_same(slot, &r[i], s->area[area].keep);
 			continue;
 		}
 		index[have] = i;
@@ -353,8 +380,8 @@ static void read_area(struct swap *s, unsigned area, struct swap_read *r, unsign
 		struct swap_read *one = &r[index[j]];
 
 		one->err = batch[j].err;
-		if (one->err == 0 && hash_page(one->page) != swap_slot_of(s, one->entry)->sum)
-			one->err = -EBADMSG;
+		if (one->err == 0)
+			verify(swap_slot_of(s, one->entry), one);
 	}
 }
 
@@ -364,6 +391,18 @@ void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(voi
 	ASSERT(n <= STORE_BATCH);
 	for (unsigned area = 0; area < s->nr_areas; area++)
 		read_area(s, area, r, n, lock, unlock, ctx);
+}
+
+void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint64_t handle), void *ctx)
+{
+	struct swap_area *a = &s->area[area];
+
+	for (uint64_t n = 1; n < a->nr_slots; n++) {
+		struct swap_slot *slot = area_slot(a, n);
+
+		if ((slot->flags & (SLOT_USED | SLOT_SAME)) == SLOT_USED)
+			see(ctx, slot->handle);
+	}
 }
 
 uint64_t swap_used(const struct swap *s)

@@ -3,9 +3,9 @@
  * the checksum of law L5. An area stands on a store; areas are tried in order
  * of priority (mm/swapfile.c, mm/swap_state.c; zero map: mm/page_io.c).
  *
- * A slot is freed when its use count falls to 0: one use for each page table
- * entry that names it, one for the swap cache (SLOT_CACHED: a frame holds the
- * same content, so that an unmodified page leaves without a write).
+ * A slot is freed when its use count, of page table entries that name it, falls
+ * to 0, unless the last one leaves it to the swap cache (SLOT_CACHED: a frame
+ * holds the same content, so that an unmodified page leaves without a write).
  */
 #ifndef STW_MM_BACKING_SWAP_H
 #define STW_MM_BACKING_SWAP_H
@@ -15,7 +15,7 @@
 
 #define SLOTS_PER_CHUNK 4096
 #define SWAP_CHUNKS_MAX 16384 /* per area: 2^26 slots, 256 GiB */
-#define SWAP_AREAS 4          /* in use at once */
+#define SWAP_AREAS 8          /* in use at once */
 
 enum slot_flag {
 	SLOT_SAME = 1 << 0,   /* handle is the 64-bit word that the page repeats */
@@ -23,20 +23,24 @@ enum slot_flag {
 	SLOT_USED = 1 << 2,
 };
 
-/* Law: USED ⇔ uses > 0 or CACHED; free slots are chained through handle. */
+/*
+ * Law: USED ⇔ uses > 0 or CACHED; free slots are chained through handle. No
+ * entry names a CACHED slot, and `uses` and `shadow` hold its seal: 24 bits of
+ * the hash beyond `sum`. That a page has not changed is decided by hash alone,
+ * many thousand times a second; 32 bits would be wrong once in days, 56 are not.
+ */
 struct swap_slot {
 	uint64_t handle; /* the store's; next free slot when free */
-	uint32_t sum;    /* hash_page of the content */
+	uint32_t sum;    /* hash_fold of the content */
 	uint16_t uses;   /* page table entries */
 	uint8_t flags;
-	uint8_t shadow;  /* eviction age, coarse: lru.c */
+	uint8_t shadow;  /* eviction age, coarse: workingset.c */
 };
 
 struct swap_area {
 	struct store *store;
 	int prio;             /* higher is tried first */
 	bool keep;            /* leave the copy in place on read (its room is cheap): swap cache */
-	bool full;            /* refused lately; cleared when a slot is freed */
 	uint64_t slots_max;   /* 0: as many as the chunks allow */
 	uint64_t nr_slots;    /* made so far, slot 0 included */
 	uint64_t free_head;   /* 0: none */
@@ -56,8 +60,8 @@ struct swap_io {
 	struct frame *frame;
 	void *page;
 	swp_t entry;         /* out: where it went; none while it has no place */
-	uint32_t sum;
-	bool same, clean;    /* out of swap_examine */
+	uint32_t sum;        /* out of swap_examine, as the next two */
+	bool same, clean;
 	uint64_t word;       /* same: the repeated word */
 	int err;             /* 0 or why no area took it */
 	struct store_io io;
@@ -81,7 +85,8 @@ void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(voi
 struct swap_read {
 	swp_t entry;
 	void *page;
-	int err; /* 0, -EIO, -EBADMSG */
+	int err;       /* 0, -EIO, -EBADMSG */
+	uint32_t seal; /* of the content, for swap_to_cache */
 };
 /* Fills the pages and verifies them. Entries keep their uses. lock and unlock as for swap_write. */
 void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(void *), void (*unlock)(void *),
@@ -90,13 +95,19 @@ void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(voi
 struct swap_slot *swap_slot_of(struct swap *s, swp_t entry);
 /* One more entry names the slot (fork). False: the count is full, the caller copies. */
 bool swap_dup(struct swap *s, swp_t entry);
-/* One entry less; the slot is freed with the last, unless it is cached. */
+/* One entry less; the slot is freed with the last. */
 void swap_put(struct swap *s, swp_t entry);
-/* The only entry gives the slot to the cache: uses - 1, CACHED. False (and nothing changed): others use it, or the area does not keep copies. */
-bool swap_to_cache(struct swap *s, swp_t entry);
-/* The frame with the cached copy goes or has changed. */
+/*
+ * The only entry of the page just read gives the slot to the cache, with the
+ * seal that swap_read took. False (and nothing changed): others use it, or the
+ * area does not keep copies.
+ */
+bool swap_to_cache(struct swap *s, swp_t entry, uint32_t seal);
+/* The frame with the cached copy goes or has changed: the slot is freed. */
 void swap_uncache(struct swap *s, swp_t entry);
-/* Pages in all areas; pages of one store. */
+/* Calls see() with the handle of every page that the area has in its store (same-filled ones have none). */
+void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint64_t handle), void *ctx);
+/* Pages in all areas. */
 uint64_t swap_used(const struct swap *s);
 void swap_check(struct swap *s);
 
