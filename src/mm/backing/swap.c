@@ -67,6 +67,7 @@ int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_
 	a->store = store;
 	a->prio = prio;
 	a->keep = keep;
+	a->full = false;
 	a->slots_max = slots_max;
 	a->nr_slots = a->free_head = a->nr_used = a->nr_same = 0;
 	store->moved = slot_moved;
@@ -139,6 +140,7 @@ static void slot_free(struct swap *s, swp_t entry)
 	else
 		a->store->ops->free(a->store, slot->handle);
 	slot_release(s, entry);
+	a->full = false;
 }
 
 bool swap_dup(struct swap *s, swp_t entry)
@@ -265,13 +267,17 @@ static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsig
 	struct store *store = a->store;
 	struct store_io batch[STORE_BATCH];
 	unsigned have = 0, room;
+	int err = 0;
 
 	for (; have < n; have++) {
-		if (slot_alloc(s, area, &io[have]->entry) != 0)
+		err = slot_alloc(s, area, &io[have]->entry);
+		if (err != 0)
 			break;
 		batch[have] = (struct store_io){ .page = io[have]->page, .owner = io[have]->entry.v };
 	}
 	room = have == 0 ? 0 : store->ops->reserve(store, batch, have);
+	/* A passing -ENOMEM is not a full area: the next page may find a frame. */
+	a->full = room < have || err == -ENOSPC;
 	if (room > 0) {
 		unlock(ctx);
 		store->ops->write(store, batch, room);
@@ -289,6 +295,7 @@ static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsig
 			slot->sum = io[i]->sum;
 			continue;
 		}
+		a->full |= i < room && batch[i].err == -ENOSPC;
 		slot_release(s, io[i]->entry);
 		io[i]->entry = (swp_t){ 0 };
 	}

@@ -41,6 +41,7 @@ struct swap_area {
 	struct store *store;
 	int prio;             /* higher is tried first */
 	bool keep;            /* leave the copy in place on read (its room is cheap): swap cache */
+	bool full;            /* had no room for the page it was asked for last; cleared when a slot is freed */
 	uint64_t slots_max;   /* 0: as many as the chunks allow */
 	uint64_t nr_slots;    /* made so far, slot 0 included */
 	uint64_t free_head;   /* 0: none */
