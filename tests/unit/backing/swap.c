@@ -340,8 +340,8 @@ static void random_use_of_fake_stores(void **state)
 			random_step();
 			check();
 		}
-		assert_true(w->clean > 100 && w->same > 100 && w->nospace > 100 && w->cached > 100);
-		assert_true(w->fake[0]->moves > 100 && w->fake[1]->moves > 100);
+		assert_true(w->clean > 20 && w->same > 100 && w->nospace > 20 && w->cached > 20);
+		assert_true(w->fake[0]->moves > 20 && w->fake[1]->moves > 20);
 		world_drop();
 	}
 }
