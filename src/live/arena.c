@@ -24,10 +24,12 @@
 #include <sys/mman.h>
 
 #include "base/assert.h"
+#include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
 
 #define ZERO_PAGES 16
+#define DROP_PATIENCE_NS 1000000000 /* for word of our own madvise to come round */
 
 static uint64_t home_of(const struct frame *f)
 {
@@ -224,6 +226,9 @@ static int live_map(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *c
 		unsigned len = contiguous(frames + done, n - done);
 		int got = zero ? place_zeros(address, frames + done, len) : place(address, frames + done, len);
 
+		/* A run may cross a border between two of the kernel's areas, where ours are merged: page by page then. */
+		if (got < 0 && len > 1)
+			got = zero ? place_zeros(address, frames + done, 1) : place(address, frames + done, 1);
 		if (got < 0)
 			return done > 0 ? (int)done : got;
 		done += (unsigned)got;
@@ -251,6 +256,10 @@ static int evict_by_copy(uint64_t address, struct frame *f)
 	}
 	atomic_store(&e->dropping, address);
 	err = sys_madvise((void *)(uintptr_t)address, PAGE_SIZE, MADV_DONTNEED);
+	/* Unmapped in this moment, it sends no event: then nobody else's can be mistaken for it either. */
+	for (uint64_t start = now_ns(); atomic_load(&e->dropping) != 0 && err == 0;)
+		if (now_ns() - start > DROP_PATIENCE_NS)
+			break;
 	atomic_store(&e->dropping, 0);
 	if (err < 0) {
 		host_protect(e->prog_fd, address, PAGE_SIZE, false);
@@ -283,8 +292,12 @@ static int live_unmap(struct machine *m, struct mm *mm, vpn_t vpn, struct frame 
 		uint64_t address = vpn_address((vpn_t){ vpn.n + done });
 		int got = -EBUSY;
 
+		unsigned len = contiguous(frames + done, n - done);
+
 		if (engine.can_move)
-			got = evict_by_move(address, frames + done, contiguous(frames + done, n - done));
+			got = evict_by_move(address, frames + done, len);
+		if (engine.can_move && got < 0 && len > 1)
+			got = evict_by_move(address, frames + done, 1);
 		if (got == -EBUSY || got == -EINVAL)
 			got = evict_by_copy(address, frames[done]);
 		if (got < 0)

@@ -85,7 +85,8 @@ int engine_attach(struct ledger *ledger, int device)
 	assert_fail_hook = assertion_failed;
 	e->ledger = ledger;
 	e->device = device;
-	e->slot = ledger_claim(ledger, sys_getpid(), proc_start_time());
+	e->pid = sys_getpid();
+	e->slot = ledger_claim(ledger, e->pid, proc_start_time());
 	if (e->slot == NULL)
 		return -EAGAIN;
 	/* After exec the slot still has the grant of the old image. */
@@ -120,11 +121,13 @@ static int open_descriptors(void)
 
 static void close_descriptors(void)
 {
-	int *const fds[] = { &engine.prog_fd, &engine.arena_fd, &engine.pagemap_fd, &engine.swap_fd };
+	int *const fds[] = { &engine.prog_fd, &engine.arena_fd, &engine.pagemap_fd };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		if (*fds[i] >= 0)
 			sys_close(*fds[i]);
+	for (unsigned i = 0; i < engine.nr_files; i++)
+		sys_close(engine.file[i].fd);
 }
 
 static void *own_memory(size_t bytes)
@@ -160,23 +163,36 @@ static int open_stores(void)
 		return err;
 	swap_add_area(&e->m.swap, &e->zpool.store, 100, 0, false);
 
-	e->swap_fd = -1;
-	if (e->ledger->tmpdir[0] == '\0' || e->ledger->file_bytes_max < PAGE_SIZE)
-		return 0;
+	engine_add_file();
+	return 0;
+}
+
+struct file_store *engine_file(void)
+{
+	struct file_store *last = engine.nr_files > 0 ? &engine.file[engine.nr_files - 1] : NULL;
+
+	return last != NULL && !last->retired ? last : NULL;
+}
+
+void engine_add_file(void)
+{
+	struct engine *e = &engine;
+
+	if (e->ledger->tmpdir[0] == '\0' || e->ledger->file_bytes_max < PAGE_SIZE || e->nr_files == FILES)
+		return;
+	struct file_store *f = &e->file[e->nr_files];
 	int fd = file_store_open(e->ledger->tmpdir);
 	size_t bitmap_bytes = file_store_bitmap_bytes(e->ledger->file_bytes_max);
-	uint64_t *bitmap = own_memory(bitmap_bytes);
+	uint64_t *bitmap = fd >= 0 ? own_memory(bitmap_bytes) : NULL;
 
 	/* No file is not an error here: the pool may do. out_of_room names it when it does not. */
-	if (fd < 0 || bitmap == NULL ||
-	    file_store_init(&e->file, fd, e->ledger->file_bytes_max, bitmap, bitmap_bytes) != 0) {
+	if (bitmap == NULL || file_store_init(f, fd, e->ledger->file_bytes_max, bitmap, bitmap_bytes) != 0) {
 		if (fd >= 0)
 			sys_close(fd);
-		return 0;
+		return;
 	}
-	e->swap_fd = fd;
-	swap_add_area(&e->m.swap, &e->file.store, 50, 0, true);
-	return 0;
+	swap_add_area(&e->m.swap, &f->store, 50 - (int)e->nr_files, 0, true);
+	e->nr_files++;
 }
 
 static void sort_descriptors(int *fds, unsigned n)
@@ -194,13 +210,13 @@ static void sort_descriptors(int *fds, unsigned n)
 static int start_tasks(void)
 {
 	struct engine *e = &engine;
-	int keep[6], n = 0;
+	int keep[4 + FILES], n = 0;
 
 	keep[n++] = e->prog_fd;
 	keep[n++] = e->arena_fd;
 	keep[n++] = e->pagemap_fd;
-	if (e->swap_fd >= 0)
-		keep[n++] = e->swap_fd;
+	for (unsigned i = 0; i < e->nr_files; i++)
+		keep[n++] = e->file[i].fd;
 	sort_descriptors(keep, (unsigned)n);
 	keep[n] = -1;
 
@@ -218,7 +234,7 @@ static int start(void)
 {
 	struct engine *e = &engine;
 
-	e->prog_fd = e->arena_fd = e->pagemap_fd = e->swap_fd = -1;
+	e->prog_fd = e->arena_fd = e->pagemap_fd = -1;
 	int err = open_descriptors();
 	if (err == 0)
 		err = task_stacks();

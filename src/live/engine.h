@@ -24,7 +24,8 @@
 #include "store/file.h"
 #include "store/zpool.h"
 
-#define OWN_RANGES 24
+#define OWN_RANGES 48
+#define FILES (SWAP_AREAS - 1)
 #define DISCARD_MAP_BYTES ((uint64_t)1 << (47 - PAGE_SHIFT - 3)) /* one bit for each page of 47 bits */
 #define FREEZE_LOG 1024
 
@@ -38,10 +39,11 @@ struct engine {
 	struct ledger *ledger;
 	struct ledger_slot *slot;
 	_Atomic int64_t allowed; /* bytes that program threads may map until the next look */
+	int pid;
 	int device;      /* inherited descriptor of /dev/userfaultfd, or -1 */
 
 	/* Descriptors in the tasks' own table. */
-	int prog_fd, arena_fd, pagemap_fd, swap_fd;
+	int prog_fd, arena_fd, pagemap_fd;
 	bool can_move;   /* UFFDIO_MOVE; otherwise the copying path */
 	struct task handler, pager;
 	int cpu;         /* that the handler is pinned to, -1: none */
@@ -49,7 +51,8 @@ struct engine {
 	struct machine m;
 	struct mm mm;
 	struct zpool zpool;
-	struct file_store file;
+	struct file_store file[FILES]; /* the last one is ours; those before it are our ancestors' (fork.c) */
+	unsigned nr_files;
 	uint64_t arena, arena_pages;
 	uint64_t vm_start, vm_end; /* vmalloc's addresses */
 	uint64_t online_to;        /* frames [0, online_to) have been online once */
@@ -86,6 +89,10 @@ int engine_attach(struct ledger *ledger, int device);
 int engine_start(void);
 /* NATIVE and the allowance is used up: looks at the books, and starts the engine if the budget does not cover them. 0: covered. */
 int engine_cover(void);
+/* The swap file that takes pages, or NULL. */
+struct file_store *engine_file(void);
+/* Opens a swap file of our own below the pool, if the run has a place for it. */
+void engine_add_file(void);
 /* In a child after fork: new descriptors; then, once everything is registered, new threads. 0 or -errno. */
 int engine_reopen(void);
 int engine_restart(void);
@@ -165,6 +172,8 @@ void bell_rearm(void);
 /* fork.c */
 int64_t fork_freeze(void);
 int64_t fork_thaw(void);
+/* Pager: slots of the file are used again once no child reads them. Lock held. */
+void fork_unshare(void);
 /* Frozen: serves a fault without changing the manager. Lock held. */
 void fork_serve(vpn_t vpn);
 /* In the child, before anything of the program runs. */

@@ -37,14 +37,20 @@ static void wake(uint64_t address)
 	host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
 }
 
-/* The pager's own madvise of the copying path. */
+/*
+ * The pager's own madvise of the copying path. It was released when the event
+ * was read, but waits until the event is recognised here: later it would be
+ * taken for the program's.
+ */
 static bool own_event(const struct uffd_msg *msg)
 {
 	uint64_t address = atomic_load(&engine.dropping);
 
-	if (msg->event != UFFD_EVENT_REMOVE || address == 0 || msg->arg.remove.start != address)
+	if (msg->event != UFFD_EVENT_REMOVE || address == 0 || msg->arg.remove.start != address ||
+	    msg->arg.remove.end != address + PAGE_SIZE)
 		return false;
-	return msg->arg.remove.end == address + PAGE_SIZE;
+	atomic_store(&engine.dropping, 0);
+	return true;
 }
 
 /* The pager found the page gone that it wanted to copy: it holds zeros by now. */
@@ -161,7 +167,7 @@ static void out_of_room(void)
 	fmt_init(&f, text, sizeof(text));
 	fmt_str(&f, "out of room: the budget of ");
 	fmt_u64(&f, e->ledger->ram_pages >> (20 - PAGE_SHIFT));
-	fmt_str(&f, e->swap_fd >= 0 ? "M, the pool and the swap file are full; raise --ram or --swap-file-max"
+	fmt_str(&f, engine_file() != NULL ? "M, the pool and the swap file are full; raise --ram or --swap-file-max"
 				    : "M and the pool are full and there is no swap file; raise --ram, or give room in TMPDIR");
 	engine_fatal(text);
 }

@@ -65,7 +65,9 @@ static uint64_t own_outside(void)
 	struct engine *e = &engine;
 	uint64_t table = (e->online_to * sizeof(struct frame)) >> PAGE_SHIFT;
 
-	return OWN_FIXED + table + (e->file.written / 8 >> PAGE_SHIFT);
+	const struct file_store *f = engine_file();
+
+	return OWN_FIXED + table + (f != NULL ? f->written / 8 >> PAGE_SHIFT : 0);
 }
 
 /* What the process has resident that is neither arena nor managed. */
@@ -128,8 +130,10 @@ static void balloon(void)
 		/* Others of the run may have left something. */
 		ledger_grant(e->ledger, e->slot, ONLINE_MIN);
 		target = online_target();
-		if (target < ONLINE_MIN)
+		/* Alone, it is hopeless. Beside others it gets its floor until they have given way. */
+		if (target < ONLINE_MIN && atomic_load(&e->slot->granted) > e->ledger->ram_pages / 4 * 3)
 			too_small(ONLINE_MIN - target);
+		target = MAX(target, ONLINE_MIN);
 	}
 	if (online > target)
 		arena_offline(online - target);
@@ -182,7 +186,9 @@ void pager_publish(void)
 	u->unmanaged = e->unmanaged;
 	u->swapped = e->mm.swapents;
 	u->pool_bytes = e->zpool.store.stat.bytes;
-	u->filed = e->file.store.stat.pages;
+	u->filed = 0;
+	for (unsigned i = 0; i < e->nr_files; i++)
+		u->filed += e->file[i].store.stat.pages;
 	u->pooled = swap_used(&e->m.swap) - u->filed;
 	if (ledger_usage_total(u) > ledger_usage_total(&e->slot->peak))
 		e->slot->peak = *u;
@@ -237,6 +243,7 @@ void pager_run(void *arg)
 		if (start - scanned > RESCAN_NS) {
 			engine_take();
 			native_scan();
+			fork_unshare();
 			engine_drop();
 			scanned = now_ns();
 		}

@@ -8,8 +8,11 @@
  * process has threads). They are touched in the parent once nothing is evicted
  * any more, so that they are present in the copy.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "live/engine.h"
 #include "malloc/control.h"
@@ -21,6 +24,9 @@ extern FILE *_IO_iter_end(void) __attribute__((weak));
 extern FILE *_IO_iter_next(FILE *) __attribute__((weak));
 
 static bool frozen;
+/* The child closes its end once it can serve itself. One fork at a time: a second child would keep it open. */
+static int ready[2] = { -1, -1 };
+static pthread_mutex_t one_fork = PTHREAD_MUTEX_INITIALIZER;
 
 static void touch_files(void)
 {
@@ -36,26 +42,56 @@ static void touch_files(void)
 
 static void before(void)
 {
+	pthread_mutex_lock(&one_fork);
 	malloc_fork_prepare();
 	frozen = atomic_load(&engine.state) != LEDGER_NATIVE;
-	if (frozen) {
-		bell_ring(BELL_FREEZE, 0, 0, 0);
-		touch_files();
-	}
+	if (!frozen)
+		return;
+	if (pipe2(ready, O_CLOEXEC) != 0)
+		ready[0] = ready[1] = -1;
+	bell_ring(BELL_FREEZE, 0, 0, 0);
+	touch_files();
+}
+
+static void close_ready(int end)
+{
+	if (ready[end] >= 0)
+		close(ready[end]);
+	ready[end] = -1;
+}
+
+/* The child opens our swap file through us. End of file: it has, or is dead, or there is none. */
+static void wait_for_child(void)
+{
+	char c;
+
+	close_ready(1);
+	while (ready[0] >= 0 && read(ready[0], &c, 1) < 0 && errno == EINTR)
+		;
+	close_ready(0);
 }
 
 static void after_in_parent(void)
 {
-	if (frozen)
+	int saved_errno = errno;
+
+	if (frozen) {
+		wait_for_child();
 		bell_ring(BELL_THAW, 0, 0, 0);
+	}
 	malloc_fork_parent();
+	pthread_mutex_unlock(&one_fork);
+	errno = saved_errno;
 }
 
 static void after_in_child(void)
 {
 	fork_child();
+	close_ready(0);
+	close_ready(1);
 	preload_thread_starts();
 	malloc_fork_child();
+	pthread_mutex_init(&one_fork, NULL);
 }
 
 void preload_fork_init(void)

@@ -32,6 +32,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/file.h>
 
 #include "base/assert.h"
 #include "base/fmt.h"
@@ -259,9 +260,11 @@ static unsigned file_reserve(struct store *s, struct store_io *io, unsigned n)
 	unsigned got = 0;
 
 	ASSERT(n <= STORE_BATCH);
-	if (!f->full && n > 1)
+	bool closed = f->full || f->retired;
+
+	if (!closed && n > 1)
 		run = run_find(f, n);
-	for (; got < n && !f->full; got++) {
+	for (; got < n && !closed; got++) {
 		uint64_t slot = run != NO_SLOT ? run + got : single_find(f);
 
 		if (slot == NO_SLOT)
@@ -349,9 +352,11 @@ static void file_free(struct store *s, uint64_t handle)
 {
 	struct file_store *f = to_file(s);
 
-	slot_release(f, handle);
 	s->stat.pages--;
 	s->stat.bytes -= PAGE_SIZE;
+	if (f->shared || f->retired)
+		return;
+	slot_release(f, handle);
 	if (f->full) {
 		f->full = false;
 		f->slots = f->written;
@@ -381,6 +386,42 @@ static const struct store_ops file_ops = {
 	.destroy = file_destroy,
 	.read_locked = false,
 };
+
+void file_store_share(struct file_store *f)
+{
+	f->shared = true;
+}
+
+void file_store_retire(struct file_store *f, int fd)
+{
+	f->fd = fd;
+	f->retired = true;
+	/* Held by this opening of the file, so it ends with this process image, however that ends. */
+	sys_call3(SYS_flock, fd, LOCK_SH, 0);
+}
+
+bool file_store_is_shared(const struct file_store *f)
+{
+	if (sys_call3(SYS_flock, f->fd, LOCK_EX | LOCK_NB, 0) != 0)
+		return true;
+	sys_call3(SYS_flock, f->fd, LOCK_UN, 0);
+	return false;
+}
+
+void file_store_unshare(struct file_store *f)
+{
+	memset(f->bitmap, 0, DIV_ROUND_UP(MIN(f->written, f->max_slots), 64) * sizeof(f->bitmap[0]));
+	f->shared = false;
+	f->used = 0;
+	f->full = false;
+}
+
+void file_store_keep(struct file_store *f, uint64_t handle)
+{
+	ASSERT(handle < f->max_slots && !slot_taken(f, handle));
+	f->bitmap[handle / 64] |= (uint64_t)1 << handle % 64;
+	f->used++;
+}
 
 size_t file_store_bitmap_bytes(uint64_t max_bytes)
 {

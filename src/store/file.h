@@ -16,7 +16,7 @@
 #define FILE_RETRY_FREES 256
 
 /*
- * Law: used = bits set in bitmap[0..max_slots) ≥ stat.pages; the difference is reserved;
+ * Law: used = bits set in bitmap[0..max_slots) ≥ stat.pages; the difference is reserved, or freed while shared;
  * written ≤ max_slots, slots ≤ max_slots; no bit at or above max_slots is set.
  */
 struct file_store {
@@ -30,6 +30,8 @@ struct file_store {
 	uint64_t written;    /* [m] 1 + the highest slot that ever held a page */
 	uint64_t used;       /* [m] */
 	uint64_t hint;       /* [m] where the next search starts */
+	bool shared;         /* [m] another process may read our slots: what is freed is not used again */
+	bool retired;        /* [m] the file is another process's: read only */
 	uint64_t *bitmap;    /* [m] a bit a slot, set: taken */
 	uint64_t behind;     /* the writer's: offset and bytes of the last buffered write */
 	uint64_t behind_bytes;
@@ -50,6 +52,22 @@ size_t file_store_bitmap_bytes(uint64_t max_bytes);
  * -EINVAL: a cap below one page, or too small a bitmap.
  */
 int file_store_init(struct file_store *f, int fd, uint64_t max_bytes, uint64_t *bitmap, size_t bitmap_bytes);
+
+/*
+ * fork: parent and child both name slots of one file.
+ *
+ * The parent says share before the copy; from then on slots that it frees keep
+ * their content. The child opens the file again and says retire: it reads its
+ * old pages there and writes nothing. When no other process has the file any
+ * more (file_store_is_shared), the parent says unshare, keeps each slot that is
+ * in use, and the rest is free again. Lock held for all of them.
+ */
+void file_store_share(struct file_store *f);
+/* fd: the same file, opened again; belongs to the store. Takes the mark that file_store_is_shared looks for. */
+void file_store_retire(struct file_store *f, int fd);
+bool file_store_is_shared(const struct file_store *f);
+void file_store_unshare(struct file_store *f);
+void file_store_keep(struct file_store *f, uint64_t handle);
 
 /* Executes the law above. Lock held. */
 void file_store_check(const struct file_store *f);

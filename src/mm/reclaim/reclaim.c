@@ -21,8 +21,9 @@
  * taken, so a stream of pages used once passes by without touching them.
  *
  * Follows mm/vmscan.c shrink_active_list and shrink_inactive_list; batches of
- * 32 as SWAP_CLUSTER_MAX. Evict takes 8: that bounds how long a fault may wait
- * for a page in the batch (8 × 2 µs).
+ * 32 as SWAP_CLUSTER_MAX. Evict takes 8 while the first store takes them, which
+ * bounds how long a fault may wait for a page in the batch (8 × 2 µs); when it is
+ * full and pages go to a disk, 32, because there the call costs more than the page.
  */
 #include "mm/reclaim/reclaim.h"
 
@@ -33,6 +34,7 @@
 
 #define SAMPLE_BATCH 32
 #define EVICT_BATCH 8
+#define EVICT_BATCH_DISK 32
 #define SAMPLE_SHARE 8    /* INACTIVE: one page in 8 */
 #define PROBATION_SHARE 8 /* NEW: one page in 8 */
 #define SAMPLE_MIN 32
@@ -202,11 +204,12 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 
 static unsigned evict(struct machine *m, bool kswapd, bool *progress)
 {
-	struct frame *frames[EVICT_BATCH];
-	struct swap_io io[EVICT_BATCH];
+	struct frame *frames[EVICT_BATCH_DISK];
+	struct swap_io io[EVICT_BATCH_DISK];
 	unsigned freed = 0;
+	unsigned batch = m->swap.nr_areas > 1 && m->swap.area[0].full ? EVICT_BATCH_DISK : EVICT_BATCH;
 
-	unsigned n = isolate(m, LRU_INACTIVE, frames, EVICT_BATCH);
+	unsigned n = isolate(m, LRU_INACTIVE, frames, batch);
 	count_scan(m, kswapd, n);
 	n = discard(m, frames, n, &freed);
 	if (n > 0) {
