@@ -1,0 +1,60 @@
+# The front door; meson does the work. `make help` prints what there is.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+PYTHON := /usr/bin/python3
+
+BUILD := build
+TEST := build-test
+TSAN := build-tsan
+LOGS := $(BUILD)/meson-logs/check $(TEST)/meson-logs/check $(TSAN)/meson-logs/check
+RUN_TESTS := meson test --print-errorlogs --logbase check
+
+.PHONY: all deps demo check bench-paging install uninstall clean help
+.NOTPARALLEL:
+
+all: $(BUILD)/build.ninja ## build the release into build/ (the default)
+	ninja -C $(BUILD)
+
+$(BUILD)/build.ninja:
+	@.ci/deps --build --check || { echo "run: make deps"; exit 1; }
+	meson setup $(BUILD) --buildtype=release --prefix=$(PREFIX)
+
+$(TEST)/build.ninja:
+	meson setup $(TEST) -Ddebug-checks=true -Db_sanitize=address,undefined
+
+$(TSAN)/build.ninja:
+	meson setup $(TSAN) -Ddebug-checks=true -Db_sanitize=thread -Db_lundef=false
+
+deps: ## install the Debian packages that are missing
+	@.ci/deps
+
+demo: deps all ## a Python job in a quarter of its memory, output compared (under two minutes)
+	@$(PYTHON) examples/demo.py $(BUILD)
+
+# Three builds: the sanitizers and a preloaded library do not mix, so whole programs run on the release build; the
+# units run with debug checks under ASan and UBSan; the threaded ones under TSan too. All run even if some fail.
+check: deps all $(TEST)/build.ninja $(TSAN)/build.ninja ## all tests; the last line is "N passed, N failed"
+	@rm -f $(addsuffix .*,$(LOGS))
+	-$(RUN_TESTS) -C $(TEST) --suite unit
+	-$(RUN_TESTS) -C $(TSAN) malloc-threads
+	-$(RUN_TESTS) -C $(BUILD) --suite docs --suite cli --suite live
+	@$(PYTHON) tests/summary.py $(LOGS)
+
+bench-paging: deps all ## Steward beside the kernel's swap, at equal memory
+	$(PYTHON) bench/paging.py
+
+install: all ## install below PREFIX (/usr/local), within DESTDIR
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
+	DESTDIR="$(DESTDIR)" meson install -C $(BUILD)
+
+uninstall: $(BUILD)/build.ninja ## remove what install puts there
+	meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@meson introspect $(BUILD) --installed | $(PYTHON) -c 'import json, sys; print("\n".join(json.load(sys.stdin).values()))' | \
+		while read -r file; do rm -fv "$(DESTDIR)$$file"; rmdir "$$(dirname "$(DESTDIR)$$file")" 2>/dev/null; done; true
+
+clean: ## remove the build directories
+	rm -rf $(BUILD) $(TEST) $(TSAN)
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
