@@ -69,7 +69,7 @@ int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_
 	a->keep = keep;
 	a->full = false;
 	a->slots_max = slots_max;
-	a->nr_slots = a->free_head = a->nr_used = a->nr_same = 0;
+	a->nr_slots = a->free_head = a->nr_used = a->nr_same = a->nr_writing = 0;
 	store->moved = slot_moved;
 	store->moved_ctx = s;
 	return (int)s->nr_areas++;
@@ -278,11 +278,13 @@ static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsig
 	room = have == 0 ? 0 : store->ops->reserve(store, batch, have);
 	/* A passing -ENOMEM is not a full area: the next page may find a frame. */
 	a->full = room < have || err == -ENOSPC;
+	a->nr_writing = have;
 	if (room > 0) {
 		unlock(ctx);
 		store->ops->write(store, batch, room);
 		lock(ctx);
 	}
+	a->nr_writing = 0;
 	for (unsigned i = 0; i < have; i++) {
 		struct swap_slot *slot = swap_slot_of(s, io[i]->entry);
 
@@ -439,7 +441,7 @@ void swap_check(struct swap *s)
 			free++;
 		}
 		ASSERT(used == a->nr_used && same == a->nr_same);
-		ASSERT(used == a->store->stat.pages + same);
+		ASSERT(used == a->store->stat.pages + same + a->nr_writing);
 		ASSERT(a->nr_slots == 0 || used + free == a->nr_slots - 1);
 	}
 }

@@ -37,6 +37,7 @@ struct swap_slot {
 	uint8_t shadow;  /* eviction age, coarse: workingset.c */
 };
 
+/* Law: nr_used = pages in the store + nr_same + nr_writing. */
 struct swap_area {
 	struct store *store;
 	int prio;             /* higher is tried first */
@@ -47,6 +48,7 @@ struct swap_area {
 	uint64_t free_head;   /* 0: none */
 	uint64_t nr_used;
 	uint64_t nr_same;
+	uint32_t nr_writing;  /* slots of pages that the store is taking just now */
 	struct swap_slot *chunk[SWAP_CHUNKS_MAX];
 };
 
