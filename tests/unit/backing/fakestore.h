@@ -1,7 +1,8 @@
 /*
  * A store for tests: pages in an array, with the contract's rules asserted
  * (who holds the lock, which call may follow which) and every refusal on
- * demand. Its handles change whenever it is asked to shrink.
+ * demand. If it is read with the lock held, its handles change whenever it is
+ * asked to shrink.
  */
 #ifndef STW_TEST_FAKESTORE_H
 #define STW_TEST_FAKESTORE_H
@@ -178,8 +179,10 @@ static inline struct fake_store *fake_make(const bool *locked, unsigned cells, b
 	ASSERT(f != NULL && cells <= FAKE_CELLS);
 	f->ops = (struct store_ops){
 		.name = "fake", .reserve = fake_reserve, .write = fake_write, .commit = fake_commit,
-		.abort = fake_abort, .read = fake_read, .free = fake_free, .shrink = fake_shrink,
+		.abort = fake_abort, .read = fake_read, .free = fake_free,
 		.read_locked = read_locked,
+		/* A page that is read without the lock cannot be moved under the lock. */
+		.shrink = read_locked ? fake_shrink : NULL,
 	};
 	f->store.ops = &f->ops;
 	f->locked = locked;
