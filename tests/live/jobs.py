@@ -96,7 +96,7 @@ def make_xz(f):
     # Text without repetitions: every position goes to another place of xz's 64 MiB hash table.
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     rng = random.Random(5)
-    for _ in range(6_000):
+    for _ in range(2_500):
         f.write("".join(rng.choices(alphabet, k=79)) + "\n")
 
 
@@ -107,7 +107,7 @@ JOBS = [
         lambda path, tools: [sys.executable, os.path.join(HERE, "jobs", "containers.py")]),
     Job("sqlite", 106, "sqlite3 in memory, two indices, join",
         lambda path, tools: ["sqlite3", "-batch", ":memory:", ".read " + path], make_sqlite, ["sqlite3"]),
-    Job("gcc", 123, "gcc -O1 on one large file",
+    Job("gcc", 94, "gcc -O1 on one large file",
         lambda path, tools: ["gcc", "-O1", "-x", "c", "-S", "-o", "-", path], make_gcc, ["gcc"]),
     Job("xz", 70, "xz -9",
         lambda path, tools: ["xz", "-9", "-T1", "-c", path], make_xz, ["xz"]),

@@ -86,7 +86,7 @@ uint64_t mode_fork_nested(size_t n, uint64_t seed)
 
 struct churner {
 	pthread_t thread;
-	struct region part; /* a quarter of the second half; only this thread touches it */
+	struct region part; /* a quarter of the busy region; only this thread touches it */
 	const atomic_bool *stop;
 };
 
@@ -103,15 +103,15 @@ static void *churn_part(void *arg)
 	return NULL;
 }
 
-/* Forks while four other threads fault and write; the child verifies the half that stands still, and writes into it. */
+/* Forks while four other threads fault and write; the child verifies what stands still, and writes into it. */
 uint64_t mode_fork_threads(size_t n, uint64_t seed)
 {
 	struct region still, busy;
 	struct churner c[4];
 	atomic_bool stop = false;
 
-	region_make(&still, n / 2);
-	region_make(&busy, n / 2);
+	region_make(&still, n / 4 * 3);
+	region_make(&busy, n / 4);
 	region_fill(&still, 0, still.pages);
 	region_fill(&busy, 0, busy.pages);
 	for (size_t t = 0; t < 4; t++) {
@@ -121,10 +121,10 @@ uint64_t mode_fork_threads(size_t n, uint64_t seed)
 		c[t].stop = &stop;
 		must(pthread_create(&c[t].thread, NULL, churn_part, &c[t]) == 0, "pthread_create");
 	}
-	for (unsigned round = 0; round < 4; round++) {
+	for (unsigned round = 0; round < 3; round++) {
 		int pid = fork();
 		if (pid == 0) {
-			region_sample(&still, &seed, still.pages / 2, "child beside threads");
+			region_sample(&still, &seed, still.pages / 4, "child beside threads");
 			region_fill(&still, 0, still.pages / 8);
 			region_check_all(&still, "child beside threads");
 			_exit(0);
