@@ -1,0 +1,127 @@
+"""What the documents say exists: commands, options, make targets, files behind links. TAP on stdout.
+
+    test_docs.py SOURCE_ROOT STEWARD
+"""
+import os
+import re
+import subprocess
+import sys
+
+ROOT, STEWARD = sys.argv[1:3]
+SUBCOMMANDS = ("run", "doctor")
+
+
+def read(name):
+    with open(os.path.join(ROOT, name), encoding="utf-8") as f:
+        return f.read()
+
+
+def documents(ending):
+    """Relative paths of the documents with that ending: those at the top and below docs/ and man/."""
+    found = []
+    for folder in ("", "docs", "man"):
+        found += [os.path.join(folder, name) for name in sorted(os.listdir(os.path.join(ROOT, folder)))
+                  if name.endswith(ending)]
+    return found
+
+
+def help_of(*args):
+    return subprocess.run([STEWARD, *args, "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def options_of(subcommand):
+    return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", help_of(subcommand).split("\n\n", 1)[1]))
+
+
+def code_of(document):
+    """Lines of commands: in fenced or indented blocks, and `inline`."""
+    text = read(document)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.S | re.M)
+    rest = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.S | re.M)
+    lines = [line for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"^(?: {4}|\t)(.*)", rest, re.M)
+    return lines + re.findall(r"`([^`\n]+)`", rest)
+
+
+def anchors_of(document):
+    """As GitHub makes them of headings."""
+    heads = re.findall(r"^#+ (.*)", read(document), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def every_option_is_in_the_man_page():
+    for subcommand in SUBCOMMANDS:
+        page = read("man/steward-%s.1.scd" % subcommand)
+        for option in sorted(options_of(subcommand)):
+            if not re.search(r"\*%s\*" % re.escape(option), page):
+                yield "man/steward-%s.1.scd lacks %s" % (subcommand, option)
+
+
+def every_option_in_the_man_page_exists():
+    for subcommand in SUBCOMMANDS:
+        page = read("man/steward-%s.1.scd" % subcommand)
+        section = re.search(r"^# OPTIONS\n(.*?)^# ", page, re.S | re.M).group(1)
+        for option in re.findall(r"\*(--?[a-z][a-z-]*)\*", section):
+            if option not in options_of(subcommand):
+                yield "man/steward-%s.1.scd has %s" % (subcommand, option)
+
+
+def every_steward_command_in_the_documents_exists():
+    known = set(re.findall(r"^  ([a-z]+)", help_of(), re.M))
+    for document in documents(".md"):
+        for line in code_of(document):
+            for word, rest in re.findall(r"^(?:\$ )?(?:sudo )?(?:[\w./]*/)?steward ([a-z]+)(.*)", line):
+                if word not in known:
+                    yield "%s: steward %s" % (document, word)
+                elif word in SUBCOMMANDS:
+                    for option in re.findall(r"\s(--[a-z][a-z-]*)", rest.split(" -- ")[0]):
+                        if option not in options_of(word):
+                            yield "%s: steward %s %s" % (document, word, option)
+
+
+def every_make_target_in_the_documents_exists():
+    known = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.M))
+    for document in documents(".md"):
+        for line in code_of(document):
+            for target in re.findall(r"(?:^|sudo |&& |\$ )make ([a-z-]+)", line):
+                if target not in known:
+                    yield "%s: make %s" % (document, target)
+
+
+def links_between_documents_resolve():
+    for document in documents(".md"):
+        for target in re.findall(r"\]\(([^)\s]+)\)", read(document)):
+            if re.match(r"[a-z]+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = os.path.normpath(os.path.join(os.path.dirname(document), name)) if name else document
+            if not os.path.exists(os.path.join(ROOT, path)):
+                yield "%s: %s" % (document, target)
+            elif anchor and anchor not in anchors_of(path):
+                yield "%s: %s, no such heading" % (document, target)
+
+
+def every_man_page_named_exists():
+    pages = {os.path.basename(page)[:-len(".scd")] for page in documents(".scd")}
+    for document in documents(".md") + documents(".scd"):
+        for name, section in re.findall(r"\*?(steward[a-z-]*)\*?\((\d)\)", read(document)):
+            if "%s.%s" % (name, section) not in pages:
+                yield "%s: %s(%s)" % (document, name, section)
+
+
+def main():
+    tests = [every_option_is_in_the_man_page, every_option_in_the_man_page_exists,
+             every_steward_command_in_the_documents_exists, every_make_target_in_the_documents_exists,
+             links_between_documents_resolve, every_man_page_named_exists]
+    print("1..%d" % len(tests))
+    failed = False
+    for number, test in enumerate(tests, 1):
+        problems = list(dict.fromkeys(test()))
+        failed = failed or bool(problems)
+        print("%sok %d - %s" % ("not " if problems else "", number, test.__name__.replace("_", " ")))
+        for problem in problems:
+            print("# " + problem)
+    sys.exit(1 if failed else 0)
+
+
+main()
