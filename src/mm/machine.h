@@ -8,6 +8,10 @@
  * [unlocked] below are made without it, on frames that are FRAME_LOCKED: while
  * a frame is locked nobody else changes it or its page table entry.
  *
+ * Functions that give the lock up inside may run in two threads at once: in one
+ * that serves faults and changes address spaces (a page that is being read back
+ * is not locked, so there cannot be two), and in one that reclaims.
+ *
  * A page is in exactly one place (law L1):
  *
  *   present   FRAME_AWAY      content at the user's address, the home is empty
