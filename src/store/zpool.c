@@ -468,7 +468,7 @@ static const struct store_ops zpool_ops = {
 /* The shape for objects of this size: the chain that wastes least, a longer one only if it saves 2 %. */
 static void shape_for(size_t size, uint8_t *chain, uint8_t *objects)
 {
-	*chain = 0;
+	*chain = *objects = 0;
 	for (unsigned k = 1; k <= ZPOOL_CHAIN_MAX; k++) {
 		size_t n = MIN(k * PAGE_SIZE / size, NO_INDEX);
 
