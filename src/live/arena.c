@@ -6,16 +6,20 @@
  *   populated where a frame is or was at home, empty where it is away.
  *
  *   place   MOVE home → address       EBUSY, EINVAL: COPY, then drop the home
- *   evict   MOVE address → home       EBUSY, EINVAL: protect, copy, drop (below)
+ *   evict   MOVE address → home       EBUSY: unshare first; EINVAL: protect, copy, drop
  *
- * The copying path serves pages that fork shares, ranges that are not plain
- * read-write, and kernels before 6.8. Writes are stopped by write protection,
+ * EBUSY is a page that fork shares (MADV_POPULATE_WRITE gives us our own) or
+ * that is pinned (then it stays). The copying path serves ranges that are not
+ * plain read-write, and kernels before 6.8. Writes are stopped by write protection,
  * the bytes are copied home, and MADV_DONTNEED drops the page. Two things need
  * care: the drop is reported to our own handler, which must know it for ours
  * (engine.dropping); and the page may vanish before it is read, when another
  * thread drops it: then the pager itself faults and the handler answers it
  * with zeros, which is what the page holds by then. Only the pager may copy:
  * the handler would wait for itself.
+ *
+ * A home is emptied without an event that we would have to answer ourselves: its
+ * page moves to the trash, a range of another descriptor, and is dropped there.
  *
  * Home pages are never huge: MOVE of a small page would have to split them.
  */
@@ -29,6 +33,8 @@
 #include "live/host.h"
 
 #define ZERO_PAGES 16
+#define UNMAP_RUN 32
+#define TRASH_PAGES 64u
 #define DROP_PATIENCE_NS 1000000000 /* for word of our own madvise to come round */
 
 static uint64_t home_of(const struct frame *f)
@@ -47,6 +53,27 @@ static void *reserve(uint64_t bytes)
 	return p;
 }
 
+/* The host gets the memory of n homes back. */
+static void drop_homes(uint64_t home, unsigned n)
+{
+	struct engine *e = &engine;
+
+	for (; n > 0; n -= MIN(n, TRASH_PAGES), home += TRASH_PAGES << PAGE_SHIFT) {
+		uint64_t len = (uint64_t)MIN(n, TRASH_PAGES) << PAGE_SHIFT;
+
+		if (!e->can_move) {
+			sys_madvise((void *)(uintptr_t)home, len, MADV_DONTNEED);
+			continue;
+		}
+		int64_t moved = host_move(e->trash_fd, e->trash, home, len, UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES);
+
+		/* Shared since a fork: our own copies can go. */
+		if (moved == -EBUSY && sys_madvise((void *)(uintptr_t)home, len, MADV_POPULATE_WRITE) == 0)
+			host_move(e->trash_fd, e->trash, home, len, UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES);
+		sys_madvise((void *)(uintptr_t)e->trash, len, MADV_DONTNEED);
+	}
+}
+
 static int live_vmap(void *ctx, uint64_t address, struct frame *const *frames, uint32_t n)
 {
 	(void)ctx;
@@ -54,7 +81,7 @@ static int live_vmap(void *ctx, uint64_t address, struct frame *const *frames, u
 		uint64_t at = address + ((uint64_t)i << PAGE_SHIFT), home = home_of(frames[i]);
 
 		/* The page behind the home is given up, and a fresh one appears at the address: the same count. */
-		sys_madvise((void *)(uintptr_t)home, PAGE_SIZE, MADV_DONTNEED);
+		drop_homes(home, 1);
 		*(volatile uint8_t *)(uintptr_t)at = 0;
 	}
 	return 0;
@@ -82,7 +109,8 @@ int arena_init(void)
 	uint8_t *vm = reserve(vm_bytes);
 
 	e->zeros = reserve(ZERO_PAGES * PAGE_SIZE);
-	if (arena == NULL || frames == NULL || vm == NULL || e->zeros == NULL)
+	e->trash = (uint64_t)(uintptr_t)reserve(TRASH_PAGES * PAGE_SIZE);
+	if (e->trash == 0 || arena == NULL || frames == NULL || vm == NULL || e->zeros == NULL)
 		return -ENOMEM;
 	e->arena = (uint64_t)(uintptr_t)arena;
 	e->arena_pages = pages;
@@ -106,7 +134,14 @@ int arena_init(void)
 
 int arena_register(void)
 {
-	return host_register(engine.arena_fd, engine.arena, engine.arena_pages << PAGE_SHIFT, false);
+	struct engine *e = &engine;
+	int err = 0;
+
+	if (e->can_move)
+		err = host_register(e->prog_fd, e->arena, e->arena_pages << PAGE_SHIFT, false);
+	if (e->can_move && err == 0)
+		err = host_register(e->trash_fd, e->trash, TRASH_PAGES * PAGE_SIZE, false);
+	return err;
 }
 
 uint64_t arena_online(uint64_t n)
@@ -137,7 +172,7 @@ uint64_t arena_offline(uint64_t n)
 
 		if (f == NULL)
 			break;
-		sys_madvise((void *)(uintptr_t)home_of(f), PAGE_SIZE, MADV_DONTNEED);
+		drop_homes(home_of(f), 1);
 		phys_offline(&e->m.phys, &f, 1);
 		TAILQ_INSERT_HEAD(&e->balloon, f, link);
 		e->nr_balloon++;
@@ -162,7 +197,7 @@ static int place_by_copy(uint64_t address, struct frame *f)
 
 	if (done < 0)
 		return (int)done;
-	sys_madvise((void *)(uintptr_t)home, PAGE_SIZE, MADV_DONTNEED);
+	drop_homes(home, 1);
 	return 1;
 }
 
@@ -173,7 +208,7 @@ static int place(uint64_t address, struct frame *const *frames, unsigned n)
 
 	if (!engine.can_move)
 		return place_by_copy(address, frames[0]);
-	moved = host_move(engine.prog_fd, address, home_of(frames[0]), (uint64_t)n << PAGE_SHIFT, true);
+	moved = host_move(engine.prog_fd, address, home_of(frames[0]), (uint64_t)n << PAGE_SHIFT, 0);
 	if (moved > 0)
 		return (int)(moved >> PAGE_SHIFT);
 	if (moved == -EBUSY || moved == -EINVAL) {
@@ -236,48 +271,59 @@ static int live_map(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *c
 	return (int)done;
 }
 
-/* See the essay. Pager only. */
-static int evict_by_copy(uint64_t address, struct frame *f)
+/* Writes go on. -EAGAIN: the handler has an event to read, which it will. */
+static void unprotect(uint64_t address, uint64_t len)
+{
+	while (host_protect(engine.prog_fd, address, len, false) == -EAGAIN)
+		sys_sched_yield();
+}
+
+/* Copies n contiguous pages home: see the essay. Pager only. Pages done or -errno. */
+static int evict_by_copy(uint64_t address, struct frame *const *frames, unsigned n)
 {
 	struct engine *e = &engine;
+	uint64_t len = (uint64_t)n << PAGE_SHIFT;
+	struct iovec to[UNMAP_RUN], from = { (void *)(uintptr_t)address, len };
 
 	if (!task_is_current(&e->pager))
 		return -EBUSY;
-	int err = host_protect(e->prog_fd, address, PAGE_SIZE, true);
+	int err = host_protect(e->prog_fd, address, len, true);
 	if (err < 0)
 		return err == -EAGAIN ? -EAGAIN : -EBUSY;
-	struct iovec to = { (void *)(uintptr_t)home_of(f), PAGE_SIZE }, from = { (void *)(uintptr_t)address, PAGE_SIZE };
-	/* Not memcpy: the range may be PROT_NONE, or gone. */
-	ssize_t n = sys_call6(SYS_process_vm_readv, sys_getpid(), (long)&to, 1, (long)&from, 1, 0);
+	for (unsigned i = 0; i < n; i++)
+		to[i] = (struct iovec){ (void *)(uintptr_t)home_of(frames[i]), PAGE_SIZE };
+	/* Not memcpy: the range may be gone. A range without access is refused, and stays. */
+	ssize_t got = sys_call6(SYS_process_vm_readv, sys_getpid(), (long)to, n, (long)&from, 1, 0);
 
-	if (n != (ssize_t)PAGE_SIZE) {
-		host_protect(e->prog_fd, address, PAGE_SIZE, false);
+	if (got != (ssize_t)len) {
+		unprotect(address, len);
 		return -EBUSY;
 	}
+	atomic_store(&e->dropping_end, address + len);
 	atomic_store(&e->dropping, address);
-	err = sys_madvise((void *)(uintptr_t)address, PAGE_SIZE, MADV_DONTNEED);
+	err = sys_madvise((void *)(uintptr_t)address, len, MADV_DONTNEED);
 	/* Unmapped in this moment, it sends no event: then nobody else's can be mistaken for it either. */
 	for (uint64_t start = now_ns(); atomic_load(&e->dropping) != 0 && err == 0;)
 		if (now_ns() - start > DROP_PATIENCE_NS)
 			break;
 	atomic_store(&e->dropping, 0);
 	if (err < 0) {
-		host_protect(e->prog_fd, address, PAGE_SIZE, false);
+		unprotect(address, len);
 		return -EBUSY;
 	}
-	__atomic_fetch_add(&e->m.counter[VM_pgcopied], 1, __ATOMIC_RELAXED);
-	return 1;
+	__atomic_fetch_add(&e->m.counter[VM_pgcopied], n, __ATOMIC_RELAXED);
+	return (int)n;
 }
 
 static int evict_by_move(uint64_t address, struct frame *const *frames, unsigned n)
 {
 	uint64_t home = home_of(frames[0]), len = (uint64_t)n << PAGE_SHIFT;
-	int64_t moved = host_move(engine.arena_fd, home, address, len, false);
+	int64_t moved = host_move(engine.prog_fd, home, address, len, UFFDIO_MOVE_MODE_DONTWAKE);
 
 	if (moved == -EEXIST) {
 		/* The home of a frame that is away holds nothing of value; a page placed as zeros left it populated. */
-		sys_madvise((void *)(uintptr_t)home, len, MADV_DONTNEED);
-		moved = host_move(engine.arena_fd, home, address, len, false);
+		drop_homes(home, n);
+		moved = host_move(engine.prog_fd, home, address, len, UFFDIO_MOVE_MODE_DONTWAKE);
 	}
 	return moved > 0 ? (int)(moved >> PAGE_SHIFT) : (int)moved;
 }
@@ -290,16 +336,23 @@ static int live_unmap(struct machine *m, struct mm *mm, vpn_t vpn, struct frame 
 	(void)mm;
 	while (done < n) {
 		uint64_t address = vpn_address((vpn_t){ vpn.n + done });
-		int got = -EBUSY;
-
-		unsigned len = contiguous(frames + done, n - done);
+		unsigned left = MIN(n - done, UNMAP_RUN), len = contiguous(frames + done, left);
+		int got = -EINVAL;
 
 		if (engine.can_move)
 			got = evict_by_move(address, frames + done, len);
-		if (engine.can_move && got < 0 && len > 1)
-			got = evict_by_move(address, frames + done, 1);
-		if (got == -EBUSY || got == -EINVAL)
-			got = evict_by_copy(address, frames[done]);
+		if (got < 0 && len > 1 && engine.can_move)
+			got = evict_by_move(address, frames + done, len = 1);
+		if (got == -EBUSY && sys_madvise((void *)(uintptr_t)address, len << PAGE_SHIFT, MADV_POPULATE_WRITE) == 0)
+			got = evict_by_move(address, frames + done, len);
+		/*
+		 * Not plain read-write. A copy is not atomic: memory that mremap brings to this
+		 * address meanwhile would be dropped in its place. So only when nothing else can go.
+		 */
+		if (got == -EINVAL && engine.can_move && now_ns() > atomic_load(&engine.copy_until))
+			got = -EBUSY;
+		if (got == -EINVAL)
+			got = evict_by_copy(address, frames + done, left);
 		if (got < 0)
 			return done > 0 ? (int)done : got;
 		done += (unsigned)got;

@@ -162,7 +162,9 @@ void bell_serve(uint64_t address)
 	/* A second word of the same write: the first one was served. */
 	if (atomic_load(&bell->state) == BELL_TAKEN)
 		bell->result = execute(bell);
-	host_protect(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false);
+	/* -EAGAIN: an event waits to be read, and the write would never go on. */
+	while (host_protect(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false) == -EAGAIN)
+		handler_pump();
 }
 
 void bell_rearm(void)

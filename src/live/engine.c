@@ -104,11 +104,11 @@ static int open_descriptors(void)
 	struct engine *e = &engine;
 
 	e->prog_fd = host_uffd_new(e->device);
-	e->arena_fd = host_uffd_new(e->device);
+	e->trash_fd = host_uffd_new(e->device);
 	if (e->prog_fd < 0)
 		return e->prog_fd;
-	if (e->arena_fd < 0)
-		return e->arena_fd;
+	if (e->trash_fd < 0)
+		return e->trash_fd;
 	e->pagemap_fd = sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
 	if (e->pagemap_fd < 0)
 		return e->pagemap_fd;
@@ -116,12 +116,12 @@ static int open_descriptors(void)
 	uint64_t move = e->can_move ? UFFD_FEATURE_MOVE : 0;
 	int err = host_uffd_api(e->prog_fd, PROG_FEATURES | move);
 
-	return err != 0 ? err : host_uffd_api(e->arena_fd, move);
+	return err != 0 ? err : host_uffd_api(e->trash_fd, move);
 }
 
 static void close_descriptors(void)
 {
-	int *const fds[] = { &engine.prog_fd, &engine.arena_fd, &engine.pagemap_fd };
+	int *const fds[] = { &engine.prog_fd, &engine.trash_fd, &engine.pagemap_fd };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		if (*fds[i] >= 0)
@@ -213,7 +213,7 @@ static int start_tasks(void)
 	int keep[4 + FILES], n = 0;
 
 	keep[n++] = e->prog_fd;
-	keep[n++] = e->arena_fd;
+	keep[n++] = e->trash_fd;
 	keep[n++] = e->pagemap_fd;
 	for (unsigned i = 0; i < e->nr_files; i++)
 		keep[n++] = e->file[i].fd;
@@ -234,7 +234,7 @@ static int start(void)
 {
 	struct engine *e = &engine;
 
-	e->prog_fd = e->arena_fd = e->pagemap_fd = -1;
+	e->prog_fd = e->trash_fd = e->pagemap_fd = -1;
 	int err = open_descriptors();
 	if (err == 0)
 		err = task_stacks();
@@ -260,7 +260,7 @@ static int start(void)
 
 int engine_reopen(void)
 {
-	engine.prog_fd = engine.arena_fd = engine.pagemap_fd = -1;
+	engine.prog_fd = engine.trash_fd = engine.pagemap_fd = -1;
 	int err = open_descriptors();
 
 	cpu_init();

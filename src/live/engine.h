@@ -43,7 +43,7 @@ struct engine {
 	int device;      /* inherited descriptor of /dev/userfaultfd, or -1 */
 
 	/* Descriptors in the tasks' own table. */
-	int prog_fd, arena_fd, pagemap_fd;
+	int prog_fd, trash_fd, pagemap_fd;
 	bool can_move;   /* UFFDIO_MOVE; otherwise the copying path */
 	struct task handler, pager;
 	int cpu;         /* that the handler is pinned to, -1: none */
@@ -54,6 +54,7 @@ struct engine {
 	struct file_store file[FILES]; /* the last one is ours; those before it are our ancestors' (fork.c) */
 	unsigned nr_files;
 	uint64_t arena, arena_pages;
+	uint64_t trash;            /* where pages of homes go that are given up: arena.c */
 	uint64_t vm_start, vm_end; /* vmalloc's addresses */
 	uint64_t online_to;        /* frames [0, online_to) have been online once */
 	struct frame_list balloon; /* of them, those given up */
@@ -69,8 +70,12 @@ struct engine {
 	_Atomic uint32_t pause;      /* the handler wants the pager to stand still */
 	_Atomic uint32_t paused;     /* it does */
 	_Atomic uint32_t hopeless;   /* kswapd found nothing to free */
-	_Atomic uint64_t dropping;   /* address of the page that the pager itself drops */
+	_Atomic uint64_t dropping;   /* start of what the pager itself drops and has not been heard of yet, 0: none */
+	_Atomic uint64_t dropping_end;
+	_Atomic uint64_t copy_until; /* CLOCK_MONOTONIC ns: until then what is not plain read-write is evicted too */
 	uint64_t unmanaged;          /* pages, last measured */
+
+	bool changing;               /* the handler is following an event */
 
 	/* fork.c */
 	bool frozen;                 /* faults are served without changing anything */
@@ -109,7 +114,7 @@ static inline void engine_drop(void) { engine_lock_drop(&engine.lock); }
 extern const struct machine_ops live_ops;
 /* Zone of ledger->ram_pages frames, none online. 0 or -errno. */
 int arena_init(void);
-/* Registers arena and vmalloc with arena_fd. 0 or -errno. */
+/* Registers the homes, where pages can be moved. 0 or -errno. */
 int arena_register(void);
 /* Brings n more frames online, as far as there are any. Lock held. Returns how many. */
 uint64_t arena_online(uint64_t n);

@@ -119,8 +119,9 @@ int64_t fork_thaw(void)
 
 	engine_take();
 	if (atomic_load(&e->state) == LEDGER_ENGAGED) {
+		/* Only what the kernel shows: a copy may have been refused, and then the old one is the only one. */
 		for (unsigned i = 0; i < MIN(e->nr_frozen, FREEZE_LOG); i++)
-			readopt(NULL, e->log[i]);
+			proc_present(e->pagemap_fd, e->log[i], e->log[i] + PAGE_SIZE, readopt, NULL);
 		if (e->nr_frozen > FREEZE_LOG)
 			readopt_all();
 	}

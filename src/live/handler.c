@@ -38,18 +38,18 @@ static void wake(uint64_t address)
 }
 
 /*
- * The pager's own madvise of the copying path. It was released when the event
- * was read, but waits until the event is recognised here: later it would be
- * taken for the program's.
+ * The pager's own madvise of the copying path: one event for each of the
+ * kernel's areas in the range, in order. It was released when the event was read,
+ * but waits until the last one is recognised here: later it would be taken for
+ * the program's.
  */
 static bool own_event(const struct uffd_msg *msg)
 {
-	uint64_t address = atomic_load(&engine.dropping);
+	uint64_t next = atomic_load(&engine.dropping), end = atomic_load(&engine.dropping_end);
 
-	if (msg->event != UFFD_EVENT_REMOVE || address == 0 || msg->arg.remove.start != address ||
-	    msg->arg.remove.end != address + PAGE_SIZE)
+	if (msg->event != UFFD_EVENT_REMOVE || next == 0 || msg->arg.remove.start != next || msg->arg.remove.end > end)
 		return false;
-	atomic_store(&engine.dropping, 0);
+	atomic_store(&engine.dropping, msg->arg.remove.end == end ? 0 : msg->arg.remove.end);
 	return true;
 }
 
@@ -262,8 +262,9 @@ static void fault(const struct uffd_msg *msg)
 		if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
 			pte_t pte = pt_get(&e->mm.pt, vpn);
 
-			if (pte_is_present(pte) && !(pfn_frame(&e->m.phys, pte_pfn(pte))->flags & FRAME_LOCKED))
-				host_protect(e->prog_fd, vpn_address(vpn), PAGE_SIZE, false);
+			if (pte_is_present(pte) && !(pfn_frame(&e->m.phys, pte_pfn(pte))->flags & FRAME_LOCKED) &&
+			    host_protect(e->prog_fd, vpn_address(vpn), PAGE_SIZE, false) != 0)
+				wake(address);
 		}
 	}
 	engine_drop();
@@ -273,15 +274,28 @@ static void fault(const struct uffd_msg *msg)
 	COUNT_N(&e->m, stall_ns, took);
 }
 
+/* While the manager follows a change, and gives the lock up in between, nobody may look for unknown areas. */
+static void change_begins(void)
+{
+	engine_take();
+	engine.changing = true;
+}
+
+static void change_ends(void)
+{
+	engine.changing = false;
+	engine_drop();
+}
+
 static void unmapped(uint64_t start, uint64_t end)
 {
 	struct engine *e = &engine;
 
-	engine_take();
+	change_begins();
 	for (unsigned round = 0; mm_unmap(&e->mm, vpn_of(start), vpn_of(end)) != 0; round++)
 		if (!make_room(round))
 			out_of_room();
-	engine_drop();
+	change_ends();
 }
 
 static void remapped(uint64_t from, uint64_t to, uint64_t len)
@@ -290,7 +304,7 @@ static void remapped(uint64_t from, uint64_t to, uint64_t len)
 	vpn_t a = vpn_of(from), b = vpn_of(to);
 	uint64_t n = len >> PAGE_SHIFT;
 
-	engine_take();
+	change_begins();
 	struct vma *old = vma_find(&e->mm.vmas, a);
 	uint32_t flags = old != NULL ? old->flags : 0;
 
@@ -300,14 +314,14 @@ static void remapped(uint64_t from, uint64_t to, uint64_t len)
 			out_of_room();
 	if (old != NULL)
 		mm_map(&e->mm, a, (vpn_t){ a.n + n }, flags);
-	engine_drop();
+	change_ends();
 }
 
 static void removed(uint64_t start, uint64_t end)
 {
-	engine_take();
+	change_begins();
 	mm_drop(&engine.mm, vpn_of(start), vpn_of(end));
-	engine_drop();
+	change_ends();
 }
 
 static void handle(const struct uffd_msg *msg)
@@ -367,7 +381,15 @@ void handler_run(void *arg)
 	struct uffd_msg msg[MESSAGES];
 
 	(void)arg;
-	backlog_count = 0;
+	/* In a child: faults of the parent's threads are not ours; what happened to the address space is. */
+	for (unsigned i = backlog_count; i > 0; i--) {
+		struct uffd_msg old = backlog[backlog_first];
+
+		backlog_first = (backlog_first + 1) % BACKLOG;
+		backlog_count--;
+		if (old.event != UFFD_EVENT_PAGEFAULT)
+			handle(&old);
+	}
 	if (task_start(&engine.pager) != 0)
 		engine_fatal("cannot start a thread: the process is at its limit of threads");
 	for (;;) {

@@ -60,9 +60,9 @@ int host_unregister(int fd, uint64_t start, uint64_t len)
 	return (int)sys_ioctl(fd, UFFDIO_UNREGISTER, &r);
 }
 
-int64_t host_move(int fd, uint64_t dst, uint64_t src, uint64_t len, bool wake)
+int64_t host_move(int fd, uint64_t dst, uint64_t src, uint64_t len, uint64_t mode)
 {
-	struct uffdio_move m = { .dst = dst, .src = src, .len = len, .mode = wake ? 0 : UFFDIO_MOVE_MODE_DONTWAKE };
+	struct uffdio_move m = { .dst = dst, .src = src, .len = len, .mode = mode };
 	long err = sys_ioctl(fd, UFFDIO_MOVE, &m);
 
 	if (err == 0 || m.move > 0)

@@ -2,10 +2,12 @@
  * userfaultfd, one function an ioctl. Descriptors and addresses are the
  * caller's business; every function returns what its comment says or -errno.
  *
- * Two descriptors are in use. `prog` serves the program's ranges and reports
- * its munmap, mremap and madvise. `arena` serves the homes and vmalloc: UFFDIO_MOVE
- * wants its destination registered, and there must be no events, because our own
- * madvise on a home must not wait for ourselves.
+ * Two descriptors are in use. `prog` serves the program's ranges and reports its
+ * munmap, mremap and madvise; the homes are registered with it too, because
+ * UFFDIO_MOVE looks at the destination's descriptor for changes of the address
+ * space that we have not heard of yet (-EAGAIN), and only so an eviction cannot
+ * take a page that has just come to an address instead of the one we mean.
+ * `trash` has no events: where homes are emptied (arena.c).
  */
 #ifndef STW_LIVE_HOST_H
 #define STW_LIVE_HOST_H
@@ -27,7 +29,7 @@ uint64_t host_uffd_features(int device);
 int host_register(int fd, uint64_t start, uint64_t len, bool missing);
 int host_unregister(int fd, uint64_t start, uint64_t len);
 /* Bytes moved (> 0), or -errno of the first page. */
-int64_t host_move(int fd, uint64_t dst, uint64_t src, uint64_t len, bool wake);
+int64_t host_move(int fd, uint64_t dst, uint64_t src, uint64_t len, uint64_t mode);
 int64_t host_copy(int fd, uint64_t dst, const void *src, uint64_t len);
 int host_wake(int fd, uint64_t start, uint64_t len);
 /* on: writes fault to us; off: they go on, and waiters are woken. */

@@ -19,6 +19,7 @@
 #define AWAKE_NS 200000        /* 0.2 ms awake before sleeping */
 #define MEASURE_NS 200000000   /* 0.2 s between two looks at the kernel's books */
 #define RESCAN_NS 500000000    /* 0.5 s between two searches for unknown areas */
+#define COPY_NS 2000000000     /* 2 s in which the copying path is allowed, once needed */
 #define OWN_FIXED 400          /* pages: code and data of the library, stacks, the launcher's share */
 #define POOL_SHARE_PERCENT 65  /* of online frames, at most */
 
@@ -242,7 +243,8 @@ void pager_run(void *arg)
 		}
 		if (start - scanned > RESCAN_NS) {
 			engine_take();
-			native_scan();
+			if (!e->changing)
+				native_scan();
 			fork_unshare();
 			engine_drop();
 			scanned = now_ns();
@@ -251,7 +253,12 @@ void pager_run(void *arg)
 		engine_take();
 		COUNT(&e->m, kswapd_wake);
 		int err = kswapd_balance(&e->m, 0, should_stop, NULL);
-		atomic_store(&e->hopeless, err != 0);
+		/* Nothing plain was left to evict: for a while the rest goes too, and only then it is hopeless. */
+		bool copying = atomic_load(&e->copy_until) > now_ns();
+
+		if (err != 0)
+			atomic_store(&e->copy_until, now_ns() + COPY_NS);
+		atomic_store(&e->hopeless, err != 0 && copying);
 		pager_publish();
 		e->m.counter[VM_kswapd_ns] += now_ns() - start;
 		engine_drop();

@@ -201,7 +201,6 @@ static enum fault_result fault_soft(struct mm *mm, vpn_t vpn, struct frame *f)
 		return map_failed(mapped);
 	lru_del(&m->lru, f);
 	f->flags |= FRAME_AWAY;
-	f->flags &= (uint16_t)~FRAME_NOSWAP;
 	lru_add(&m->lru, f, LRU_ACTIVE);
 	m->lru.age++;
 	pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), PTE_USER | PTE_WRITE));

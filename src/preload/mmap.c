@@ -169,3 +169,19 @@ EXPORT int mlock2(const void *addr, size_t len, unsigned flags)
 
 	return err < 0 ? (int)fail(err) : 0;
 }
+
+/*
+ * The pipe would keep a reference to the page itself, and the page's frame is
+ * used for other data once it is evicted: a copy goes into the pipe instead.
+ */
+EXPORT ssize_t vmsplice(int fd, const struct iovec *iov, size_t n, unsigned flags)
+{
+	bool copy = preload_attached && engine_state() == LEDGER_ENGAGED;
+	long done = copy ? sys_call3(SYS_writev, fd, (long)iov, (long)n)
+			 : sys_call6(SYS_vmsplice, fd, (long)iov, (long)n, flags, 0, 0);
+
+	/* The other end of the pipe: from it into memory. */
+	if (copy && done == -EBADF)
+		done = sys_call3(SYS_readv, fd, (long)iov, (long)n);
+	return done < 0 ? fail(done) : done;
+}

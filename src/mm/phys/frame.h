@@ -25,9 +25,7 @@ enum frame_flag {
 	FRAME_WAITED = 1 << 6,     /* a fault waits for FRAME_LOCKED to clear */
 	FRAME_READAHEAD = 1 << 7,  /* read ahead, not known to be touched */
 	FRAME_WORKINGSET = 1 << 8, /* was active before it was evicted or deactivated */
-	FRAME_SHARED = 1 << 9,     /* the engine met EBUSY: copy, do not move */
 	FRAME_OFFLINE = 1 << 10,   /* not (or no longer) part of the machine's memory */
-	FRAME_NOSWAP = 1 << 11,    /* no store took it; not tried again until it is touched */
 };
 
 /*

@@ -176,7 +176,6 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 	struct mm *mm = f->user.mm;
 
 	if (io->err != 0) {
-		f->flags |= FRAME_NOSWAP;
 		lru_add(&m->lru, f, LRU_INACTIVE);
 		user_page_unlock(m, f);
 		return false;
