@@ -33,12 +33,13 @@ demo: deps all ## a Python job in a quarter of its memory, output compared (unde
 	@$(PYTHON) examples/demo.py $(BUILD)
 
 # Three builds: the sanitizers and a preloaded library do not mix, so whole programs run on the release build; the
-# units run with debug checks under ASan and UBSan; the threaded ones under TSan too. All run even if some fail.
+# units run with debug checks under ASan and UBSan; the threaded ones under TSan too. All run even if some fail. Whole
+# programs run one at a time: their budgets are tight, and so are their time limits.
 check: deps all $(TEST)/build.ninja $(TSAN)/build.ninja ## all tests; the last line is "N passed, N failed"
 	@rm -f $(addsuffix .*,$(LOGS))
 	-$(RUN_TESTS) -C $(TEST) --suite unit
 	-$(RUN_TESTS) -C $(TSAN) malloc-threads
-	-$(RUN_TESTS) -C $(BUILD) --suite docs --suite cli --suite live
+	-$(RUN_TESTS) -C $(BUILD) --num-processes 1 --suite docs --suite cli --suite live
 	@$(PYTHON) tests/summary.py $(LOGS)
 
 bench-paging: deps all ## Steward beside the kernel's swap, at equal memory
@@ -50,8 +51,10 @@ install: all ## install below PREFIX (/usr/local), within DESTDIR
 
 uninstall: $(BUILD)/build.ninja ## remove what install puts there
 	meson configure $(BUILD) -Dprefix=$(PREFIX)
-	@meson introspect $(BUILD) --installed | $(PYTHON) -c 'import json, sys; print("\n".join(json.load(sys.stdin).values()))' | \
-		while read -r file; do rm -fv "$(DESTDIR)$$file"; rmdir "$$(dirname "$(DESTDIR)$$file")" 2>/dev/null; done; true
+	@meson introspect $(BUILD) --installed | \
+		$(PYTHON) -c 'import json, sys; print("\n".join(json.load(sys.stdin).values()))' | \
+		while read -r file; do rm -fv "$(DESTDIR)$$file"; done
+	@-rmdir "$(DESTDIR)$$(meson introspect $(BUILD) --installed | sed -n 's|.*": "\(.*/steward\)/libsteward-preload.so".*|\1|p')"
 
 clean: ## remove the build directories
 	rm -rf $(BUILD) $(TEST) $(TSAN)
