@@ -15,11 +15,12 @@
 #include <signal.h>
 #include <sys/mman.h>
 
+#include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
 
 #define BELLS 64
-#define OVERLAP_PATIENCE 20000 /* rounds to wait for the word that an old range is gone */
+#define OVERLAP_PATIENCE_NS 20000000 /* 20 ms to wait for the word that an old range is gone */
 
 enum bell_state { BELL_FREE, BELL_TAKEN, BELL_RUNG };
 
@@ -110,8 +111,10 @@ static int64_t mapped(uint64_t start, uint64_t len, uint64_t flags)
 	struct engine *e = &engine;
 	vpn_t from = vpn_of(start), to = vpn_of(start + len);
 
+	uint64_t start_ns = now_ns();
+
 	engine_take();
-	for (unsigned i = 0; i < OVERLAP_PATIENCE && vma_overlap(&e->mm.vmas, from, to) != NULL; i++) {
+	while (vma_overlap(&e->mm.vmas, from, to) != NULL && now_ns() - start_ns < OVERLAP_PATIENCE_NS) {
 		engine_drop();
 		handler_pump_events();
 		engine_take();

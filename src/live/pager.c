@@ -12,6 +12,7 @@
 #include "live/clock.h"
 
 #include "live/engine.h"
+#include "live/host.h"
 #include "live/proc.h"
 #include "mm/reclaim/reclaim.h"
 
@@ -220,6 +221,15 @@ static void doze(const struct timespec *tick)
 	atomic_store(&e->pager_word, 0);
 }
 
+/* Law L4 does not rest on our counting of wake-ups: whoever still waits for a fault tries again. Lock held. */
+static void wake_all(void)
+{
+	struct vma *v;
+
+	TAILQ_FOREACH(v, &engine.mm.vmas.list, link)
+		host_wake(engine.prog_fd, vpn_address(v->start), (v->end.n - v->start.n) << PAGE_SHIFT);
+}
+
 void pager_run(void *arg)
 {
 	struct engine *e = &engine;
@@ -246,6 +256,7 @@ void pager_run(void *arg)
 			if (!e->changing)
 				native_scan();
 			fork_unshare();
+			wake_all();
 			engine_drop();
 			scanned = now_ns();
 		}
