@@ -397,15 +397,22 @@ static void live_unlock(struct machine *m)
 
 static void live_relax(struct machine *m)
 {
-	(void)m;
-	engine_drop();
+	bool wanted = engine_drop();
+
 	if (task_is_current(&engine.handler)) {
 		handler_pump();
 		sys_sched_yield();
 	} else {
-		/* The handler spins for the lock: it is here within this while. */
-		for (int i = 0; i < 20; i++)
-			__builtin_ia32_pause();
+		uint32_t frames = atomic_load(&engine.frames_wanted);
+
+		if (frames != 0 && phys_free_frames(&m->phys, 0) >= frames) {
+			atomic_store(&engine.frames_wanted, 0);
+			futex_wake(&engine.frames_wanted);
+			wanted = true;
+		}
+		/* Taking the lock again at once would only send the other one back to sleep. */
+		if (wanted)
+			sys_sched_yield();
 	}
 	engine_take();
 }

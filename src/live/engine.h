@@ -70,6 +70,7 @@ struct engine {
 	_Atomic uint32_t pause;      /* the handler wants the pager to stand still */
 	_Atomic uint32_t paused;     /* it does */
 	_Atomic uint32_t hopeless;   /* kswapd found nothing to free */
+	_Atomic uint32_t frames_wanted; /* futex: the handler sleeps until so many frames are free; 0: it does not */
 	_Atomic uint64_t dropping;   /* start of what the pager itself drops and has not been heard of yet, 0: none */
 	_Atomic uint64_t dropping_end;
 	_Atomic uint64_t copy_until; /* CLOCK_MONOTONIC ns: until then what is not plain read-write is evicted too */
@@ -108,7 +109,7 @@ void engine_own(uint64_t start, uint64_t len);
 bool engine_owns(uint64_t start, uint64_t end);
 
 static inline void engine_take(void) { engine_lock_take(&engine.lock); }
-static inline void engine_drop(void) { engine_lock_drop(&engine.lock); }
+static inline bool engine_drop(void) { return engine_lock_drop(&engine.lock); }
 
 /* arena.c */
 extern const struct machine_ops live_ops;

@@ -24,8 +24,8 @@
 
 #define MESSAGES 16
 #define BACKLOG 256
-#define PAGER_SPIN_NS 20000      /* then others may have the CPU */
-#define PAGER_PATIENCE_NS 200000
+#define PAGER_PATIENCE_NS 1000000
+#define PAGER_PATIENCE_COPY_NS 50000
 #define THROTTLE_BATCH 64        /* frames above MIN: two read-ahead windows */
 #define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room */
 
@@ -93,28 +93,21 @@ void handler_pump(void)
 		keep_for_later(&msg);
 }
 
-/*
- * Waits until the pager has brought free frames above mark, for a short while:
- * it works on another CPU, or needs this one. Lock given up.
- */
+/* Sleeps until the pager has brought free frames to mark, for a short while. Lock given up. */
 static bool pager_frees(uint32_t mark)
 {
 	struct engine *e = &engine;
-	uint64_t start = now_ns(), waited;
-	bool enough;
+	/* The copying path waits for us to read its events. */
+	struct timespec patience = { .tv_nsec = e->can_move ? PAGER_PATIENCE_NS : PAGER_PATIENCE_COPY_NS };
 
+	atomic_store(&e->frames_wanted, mark);
+	pager_wake();
 	engine_drop();
-	do {
-		for (int i = 0; i < 50; i++)
-			__builtin_ia32_pause();
-		waited = now_ns() - start;
-		if (waited > PAGER_SPIN_NS)
-			sys_sched_yield();
-		enough = phys_free_frames(&e->m.phys, 0) > mark;
-	} while (!enough && waited < PAGER_PATIENCE_NS);
+	futex_wait(&e->frames_wanted, mark, &patience);
+	atomic_store(&e->frames_wanted, 0);
 	handler_pump();
 	engine_take();
-	return enough;
+	return phys_free_frames(&e->m.phys, 0) >= mark;
 }
 
 /*
@@ -129,7 +122,6 @@ static void throttle(void)
 	if (phys_free_frames(p, 0) >= min)
 		return;
 	COUNT(&engine.m, allocstall);
-	pager_wake();
 	pager_frees(min + THROTTLE_BATCH);
 }
 
@@ -139,8 +131,7 @@ static bool make_room(unsigned round)
 	struct engine *e = &engine;
 	bool progress = false;
 
-	pager_wake();
-	if (pager_frees(phys_wmark(&e->m.phys, 0, WMARK_MIN) / 2))
+	if (pager_frees(phys_wmark(&e->m.phys, 0, WMARK_MIN) / 2 + 1))
 		return true;
 	if (!e->m.reclaiming && atomic_load(&e->pause) == 0) {
 		reclaim_batch(&e->m, false, &progress);

@@ -11,7 +11,7 @@
 
 #include "base/sys.h"
 
-#define LOCK_SPINS 200
+#define LOCK_SPINS 20
 
 struct engine_lock {
 	_Atomic uint32_t word; /* 0 free, 1 held, 2 held and somebody sleeps */
@@ -41,10 +41,14 @@ static inline void engine_lock_take(struct engine_lock *l)
 		futex_wait(&l->word, 2, NULL);
 }
 
-static inline void engine_lock_drop(struct engine_lock *l)
+/* True: somebody slept for it, and may take it now. */
+static inline bool engine_lock_drop(struct engine_lock *l)
 {
-	if (atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2)
+	bool waited = atomic_exchange_explicit(&l->word, 0, memory_order_release) == 2;
+
+	if (waited)
 		futex_wake(&l->word);
+	return waited;
 }
 
 #endif

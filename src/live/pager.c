@@ -8,6 +8,7 @@
  *   figures   sizes and peaks to the ledger; bells made ready; unknown areas found
  */
 #include <errno.h>
+
 #include "base/size.h"
 #include "live/clock.h"
 
@@ -17,7 +18,6 @@
 #include "mm/reclaim/reclaim.h"
 
 #define TICK_NS 20000000       /* 20 ms: longest sleep under pressure */
-#define AWAKE_NS 200000        /* 0.2 ms awake before sleeping */
 #define MEASURE_NS 200000000   /* 0.2 s between two looks at the kernel's books */
 #define RESCAN_NS 500000000    /* 0.5 s between two searches for unknown areas */
 #define COPY_NS 2000000000     /* 2 s in which the copying path is allowed, once needed */
@@ -197,28 +197,12 @@ void pager_publish(void)
 	e->slot->need_peak = MAX(e->slot->need_peak, u->managed + u->swapped + u->unmanaged);
 }
 
-/*
- * Sleeps until there is work, a tick at most. First it stays awake for a while:
- * a program that faults will need frames again at once, and to wake a thread on a
- * sleeping CPU costs the handler more than the fault it serves.
- */
+/* Sleeps until there is work, a tick at most. */
 static void doze(const struct timespec *tick)
 {
-	struct engine *e = &engine;
-	uint64_t start = now_ns(), faults = e->m.counter[VM_pgfault];
-
-	while (now_ns() - start < AWAKE_NS) {
-		if (atomic_load(&e->pager_word) != 0 || atomic_load(&e->pause) != 0)
-			break;
-		for (int i = 0; i < 100; i++)
-			__builtin_ia32_pause();
-		/* Nobody faults: nothing to stay awake for. */
-		if (now_ns() - start > AWAKE_NS / 4 && e->m.counter[VM_pgfault] == faults)
-			break;
-	}
-	if (atomic_load(&e->pager_word) == 0)
-		futex_wait(&e->pager_word, 0, tick);
-	atomic_store(&e->pager_word, 0);
+	if (atomic_load(&engine.pager_word) == 0)
+		futex_wait(&engine.pager_word, 0, tick);
+	atomic_store(&engine.pager_word, 0);
 }
 
 /* Law L4 does not rest on our counting of wake-ups: whoever still waits for a fault tries again. Lock held. */
