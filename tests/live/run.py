@@ -171,7 +171,7 @@ class Suite:
             forks = mode in FORK_MODES
             shares = self.args.shares or (SHARES if mode in BALANCE_MODES else [50.0])
             self.compare(simple("verifier " + mode, [self.tool("verifier"), mode, str(VERIFIER_MIB)], shares,
-                                slack=FORK_SLACK if forks else SLACK, timeout=300 if forks else 90))
+                                slack=FORK_SLACK if forks else SLACK, timeout=600 if forks else 180))
 
     def base_path(self):
         for mode in BASE_PATH_MODES:
