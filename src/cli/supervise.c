@@ -15,8 +15,9 @@
  * Job control: the command stops, waitpid tells us, we stop ourselves, and the
  * shell sees a stopped job. Whoever continues us continues the command.
  *
- * Killed with SIGKILL, we cannot pass it on; PR_SET_PDEATHSIG does, so that
- * nothing outlives `kill -9` of what looks like the program.
+ * Killed with SIGKILL, we cannot pass it on; PR_SET_PDEATHSIG does for the command
+ * and the keeper (keeper.c) for what the command has started, so that nothing
+ * outlives `kill -9` of what looks like the program.
  */
 #include "cli/supervise.h"
 
@@ -34,6 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/keeper.h"
 #include "cli/msg.h"
 
 #define SCAN_MS 50
@@ -115,6 +117,11 @@ static char **command_line(const struct program *p, char **argv)
 	return line;
 }
 
+static int no_process(const char *command, int err)
+{
+	return msg_fail(EXIT_STEWARD, command, "no process for it: %s; end other processes", strerror(err));
+}
+
 static int start(const struct program *p, char **argv, char **envp, const struct signals *before,
 		 struct child *c)
 {
@@ -134,7 +141,7 @@ static int start(const struct program *p, char **argv, char **envp, const struct
 		free(line);
 	if (c->pid < 0) {
 		close(fds[0]);
-		return msg_fail(EXIT_STEWARD, argv[0], "no process for it: %s; end other processes", strerror(err));
+		return no_process(argv[0], err);
 	}
 
 	ssize_t n = read(fds[0], &err, sizeof(err));
@@ -234,17 +241,23 @@ int supervise(const struct program *p, char **argv, char **envp, struct share *s
 	sigset_t blocked;
 	uint64_t started;
 	int signal_fd, err;
+	pid_t keeper;
 
 	block_signals(&blocked, &before);
 	signal_fd = signalfd(-1, &blocked, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signal_fd < 0)
 		return msg_fail(EXIT_STEWARD, "signalfd", "%s; allow more descriptors", strerror(errno));
+	keeper = keeper_start(s->ledger);
+	if (keeper < 0)
+		return no_process(argv[0], -keeper);
 	started = now_ns();
 	err = start(p, argv, envp, &before, &c);
+	if (err == 0)
+		serve(signal_fd, &c, s, w);
+	keeper_stop(keeper);
+	close(signal_fd);
 	if (err != 0)
 		return err;
-	serve(signal_fd, &c, s, w);
-	close(signal_fd);
 
 	out->wall_ns = now_ns() - started;
 	out->user_ns = timeval_ns(c.usage.ru_utime);

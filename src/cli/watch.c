@@ -55,7 +55,7 @@ static int read_stat(int32_t pid, char *state, unsigned long long *threads, unsi
 	return 0;
 }
 
-static bool is_gone(int32_t pid, uint64_t start_time)
+bool watch_is_gone(int32_t pid, uint64_t start_time)
 {
 	unsigned long long threads, start;
 	char state;
@@ -125,7 +125,7 @@ void watch_scan(struct watch *w)
 		if (pid == 0)
 			continue;
 		w->slots = MAX(w->slots, i + 1);
-		bool gone = is_gone(pid, s->start_time);
+		bool gone = watch_is_gone(pid, s->start_time);
 		struct ledger_usage usage = s->now;
 
 		if (atomic_load(&s->state) == LEDGER_FATAL)

@@ -26,6 +26,9 @@ struct watch_total {
 	struct hist fault_ns;
 };
 
+/* No such process, or a zombie. start_time: as in the ledger, 0 if not known yet. */
+bool watch_is_gone(int32_t pid, uint64_t start_time);
+
 void watch_init(struct watch *w, struct ledger *l);
 
 /* Samples, prints the messages of stopped processes, retires the slots of processes that are gone. */

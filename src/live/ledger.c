@@ -1,5 +1,9 @@
 #include "live/ledger.h"
 
+#include <signal.h>
+
+#include "base/sys.h"
+
 static void atomic_max(_Atomic uint64_t *a, uint64_t v)
 {
 	uint64_t old = atomic_load_explicit(a, memory_order_relaxed);
@@ -26,7 +30,7 @@ void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n)
 	atomic_fetch_add(&l->free_pages, n);
 }
 
-struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_time)
+static struct ledger_slot *claim(struct ledger *l, int32_t pid, uint64_t start_time)
 {
 	uint32_t used = atomic_load(&l->slots_used);
 
@@ -49,6 +53,16 @@ struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_t
 		return s;
 	}
 	return NULL;
+}
+
+struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_time)
+{
+	struct ledger_slot *s = claim(l, pid, start_time);
+
+	/* After the claim: from now on whoever ends the run finds us in the ledger, and before it we find this. */
+	while (atomic_load(&l->over) != 0)
+		sys_kill(pid, SIGKILL);
+	return s;
 }
 
 void ledger_retire(struct ledger *l, struct ledger_slot *s)

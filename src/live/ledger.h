@@ -83,6 +83,7 @@ struct ledger {
 	uint32_t verbose;
 	_Atomic uint64_t free_pages;   /* granted to nobody */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
+	_Atomic uint32_t over;         /* the launcher was killed; keeper, once */
 	_Atomic uint32_t slots_used;   /* slots from here on were never claimed: reading them would only allocate memory */
 	struct ledger_gone gone;
 	struct ledger_slot slot[LEDGER_SLOTS];
@@ -96,7 +97,10 @@ uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want);
 /* Gives n pages of the slot's grant back. */
 void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n);
 
-/* Claims a free slot for pid (or finds the one that pid already owns: exec). NULL: all taken. */
+/*
+ * Claims a free slot for the calling process (or finds the one that it already owns: exec). NULL: all taken.
+ * Does not return if the run is over: the process is killed as all others were.
+ */
 struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_time);
 /* The process of the slot is gone: adds its counters to l->gone, returns its grant, frees the slot. Supervisor only. */
 void ledger_retire(struct ledger *l, struct ledger_slot *s);

@@ -27,13 +27,13 @@ while True:
 class Job:
     """A run in a process group of its own."""
 
-    def __init__(self, code=CHILD, prepare=lambda: None):
+    def __init__(self, code=CHILD, prepare=lambda: None, stdin=None):
         # The same session: the stop signals of a terminal do nothing to a group that nobody could continue.
         def in_child():
             os.setpgid(0, 0)
             prepare()
 
-        self.p = subprocess.Popen([STEWARD, "run", sys.executable, "-c", code], env=environment(STUB="fit"),
+        self.p = subprocess.Popen([STEWARD, "run", sys.executable, "-c", code], env=environment(STUB="fit"), stdin=stdin,
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=in_child)
         self.text = b""
         word, pid = self.line().split()
@@ -71,6 +71,8 @@ class Job:
         if self.p.poll() is None:
             os.killpg(self.p.pid, signal.SIGKILL)
         self.p.wait()
+        if self.p.stdin is not None:
+            self.p.stdin.close()
         self.p.stdout.close()
         self.p.stderr.close()
 
@@ -103,6 +105,47 @@ def test_killed_launcher_takes_the_command_along():
                 return
             time.sleep(0.01)
         raise AssertionError("the command still runs")
+
+
+# A daemon: its parent is gone, and its session is its own.
+DAEMON = """
+import subprocess, sys
+sleeper = "import os, sys, time; print('ready', os.getpid(), flush=True); time.sleep(60)"
+p = subprocess.Popen([sys.executable, "-c", "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]], "
+                      "start_new_session=True)", sleeper])
+p.wait()
+sys.stdin.readline()
+"""
+
+
+def gone(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] in "ZX"
+    except FileNotFoundError:
+        return True
+
+
+def test_killed_launcher_takes_daemons_along():
+    for whole_group in (False, True):
+        with Job(DAEMON, stdin=subprocess.PIPE) as job:
+            assert not gone(job.child)
+            (os.killpg if whole_group else os.kill)(job.p.pid, signal.SIGKILL)
+            eq(job.p.wait(10), -signal.SIGKILL)
+            for _ in range(500):
+                if gone(job.child):
+                    break
+                time.sleep(0.01)
+            assert gone(job.child), f"whole group: {whole_group}"
+
+
+def test_daemons_outlive_the_end_of_the_command():
+    with Job(DAEMON, stdin=subprocess.PIPE) as job:
+        job.p.stdin.close()
+        eq(job.p.wait(10), 0)
+        time.sleep(0.2)
+        assert not gone(job.child)
+        os.kill(job.child, signal.SIGKILL)
 
 
 def test_command_that_signals_its_group_is_told_once():
