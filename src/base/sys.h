@@ -236,6 +236,12 @@ static inline int sys_tgkill(pid_t tgid, pid_t tid, int sig)
 }
 
 /* len bytes of mask; tid 0 is the calling thread. */
+/* Bytes written, or -errno. */
+static inline int sys_sched_getaffinity(pid_t tid, size_t len, void *mask)
+{
+	return (int)sys_call3(SYS_sched_getaffinity, tid, (long)len, (long)mask);
+}
+
 static inline int sys_sched_setaffinity(pid_t tid, size_t len, const void *mask)
 {
 	return (int)sys_call3(SYS_sched_setaffinity, tid, (long)len, (long)mask);

@@ -11,8 +11,9 @@
  * EBUSY is a page that fork shares (MADV_POPULATE_WRITE gives us our own) or
  * that is pinned (then it stays). The copying path serves ranges that are not
  * plain read-write, and kernels before 6.8. Writes are stopped by write protection,
- * the bytes are copied home, and MADV_DONTNEED drops the page. Two things need
- * care: the drop is reported to our own handler, which must know it for ours
+ * the bytes are copied home, and MADV_DONTNEED drops the page. Three things need
+ * care: nobody may bring other memory to the address meanwhile (copying_begin);
+ * the drop is reported to our own handler, which must know it for ours
  * (engine.dropping); and the page may vanish before it is read, when another
  * thread drops it: then the pager itself faults and the handler answers it
  * with zeros, which is what the page holds by then. Only the pager may copy:
@@ -278,52 +279,82 @@ static void unprotect(uint64_t address, uint64_t len)
 		sys_sched_yield();
 }
 
-/* Copies n contiguous pages home: see the essay. Pager only. Pages done or -errno. */
+/* Drops what was copied, and waits until the handler has met the word of it. Pages are write-protected. 0 or -errno. */
+static int drop_copied(uint64_t address, uint64_t len)
+{
+	struct engine *e = &engine;
+
+	atomic_store(&e->dropping_end, address + len);
+	atomic_store(&e->dropping, address);
+	int err = sys_madvise((void *)(uintptr_t)address, len, MADV_DONTNEED);
+	/* A part that is not registered any more sends no word: then nobody else's can be mistaken for it either. */
+	for (uint64_t start = now_ns(); err == 0 && atomic_load(&e->dropping) != 0; sys_sched_yield())
+		if (now_ns() - start > DROP_PATIENCE_NS)
+			break;
+	atomic_store(&e->dropping, 0);
+	return err;
+}
+
+/* Copies write-protected pages home. Pages done or -errno. */
+static int copy_home(uint64_t address, struct frame *const *frames, unsigned n)
+{
+	uint64_t len = (uint64_t)n << PAGE_SHIFT;
+	struct iovec to[UNMAP_RUN], from = { (void *)(uintptr_t)address, len };
+
+	for (unsigned i = 0; i < n; i++)
+		to[i] = (struct iovec){ (void *)(uintptr_t)home_of(frames[i]), PAGE_SIZE };
+	/* Not memcpy: a range without access is refused, and stays. */
+	ssize_t got = sys_call6(SYS_process_vm_readv, sys_getpid(), (long)to, n, (long)&from, 1, 0);
+
+	if (got == (ssize_t)len && drop_copied(address, len) == 0) {
+		__atomic_fetch_add(&engine.m.counter[VM_pgcopied], n, __ATOMIC_RELAXED);
+		return (int)n;
+	}
+	unprotect(address, len);
+	return -EBUSY;
+}
+
+/* The copying path for n contiguous pages: see the essay. Pager only. Pages done or -errno. */
 static int evict_by_copy(uint64_t address, struct frame *const *frames, unsigned n)
 {
 	struct engine *e = &engine;
 	uint64_t len = (uint64_t)n << PAGE_SHIFT;
-	struct iovec to[UNMAP_RUN], from = { (void *)(uintptr_t)address, len };
 
 	if (!task_is_current(&e->pager))
 		return -EBUSY;
-	int err = host_protect(e->prog_fd, address, len, true);
-	if (err < 0)
-		return err == -EAGAIN ? -EAGAIN : -EBUSY;
-	for (unsigned i = 0; i < n; i++)
-		to[i] = (struct iovec){ (void *)(uintptr_t)home_of(frames[i]), PAGE_SIZE };
-	/* Not memcpy: the range may be gone. A range without access is refused, and stays. */
-	ssize_t got = sys_call6(SYS_process_vm_readv, sys_getpid(), (long)to, n, (long)&from, 1, 0);
+	engine_lock_take(&e->gate);
+	bool begun = !inbox_changing(address, address + len) && copying_begin();
+	int got = begun ? host_protect(e->prog_fd, address, len, true) : -EAGAIN;
 
-	if (got != (ssize_t)len) {
-		unprotect(address, len);
-		return -EBUSY;
-	}
-	atomic_store(&e->dropping_end, address + len);
-	atomic_store(&e->dropping, address);
-	err = sys_madvise((void *)(uintptr_t)address, len, MADV_DONTNEED);
-	/* Unmapped in this moment, it sends no event: then nobody else's can be mistaken for it either. */
-	for (uint64_t start = now_ns(); atomic_load(&e->dropping) != 0 && err == 0;)
-		if (now_ns() - start > DROP_PATIENCE_NS)
-			break;
-	atomic_store(&e->dropping, 0);
-	if (err < 0) {
-		unprotect(address, len);
-		return -EBUSY;
-	}
-	__atomic_fetch_add(&e->m.counter[VM_pgcopied], n, __ATOMIC_RELAXED);
-	return (int)n;
+	engine_lock_drop(&e->gate);
+	if (got == 0)
+		got = copy_home(address, frames, n);
+	if (begun)
+		copying_end();
+	return got < 0 && got != -EAGAIN ? -EBUSY : got;
+}
+
+/* MOVE, unless the address is about to mean something else. Bytes moved or -errno. */
+static int64_t move_home(uint64_t home, uint64_t address, uint64_t len)
+{
+	int64_t moved = -EAGAIN;
+
+	engine_lock_take(&engine.gate);
+	if (!inbox_changing(address, address + len))
+		moved = host_move(engine.prog_fd, home, address, len, UFFDIO_MOVE_MODE_DONTWAKE);
+	engine_lock_drop(&engine.gate);
+	return moved;
 }
 
 static int evict_by_move(uint64_t address, struct frame *const *frames, unsigned n)
 {
 	uint64_t home = home_of(frames[0]), len = (uint64_t)n << PAGE_SHIFT;
-	int64_t moved = host_move(engine.prog_fd, home, address, len, UFFDIO_MOVE_MODE_DONTWAKE);
+	int64_t moved = move_home(home, address, len);
 
 	if (moved == -EEXIST) {
 		/* The home of a frame that is away holds nothing of value; a page placed as zeros left it populated. */
 		drop_homes(home, n);
-		moved = host_move(engine.prog_fd, home, address, len, UFFDIO_MOVE_MODE_DONTWAKE);
+		moved = move_home(home, address, len);
 	}
 	return moved > 0 ? (int)(moved >> PAGE_SHIFT) : (int)moved;
 }
@@ -345,12 +376,6 @@ static int live_unmap(struct machine *m, struct mm *mm, vpn_t vpn, struct frame 
 			got = evict_by_move(address, frames + done, len = 1);
 		if (got == -EBUSY && sys_madvise((void *)(uintptr_t)address, len << PAGE_SHIFT, MADV_POPULATE_WRITE) == 0)
 			got = evict_by_move(address, frames + done, len);
-		/*
-		 * Not plain read-write. A copy is not atomic: memory that mremap brings to this
-		 * address meanwhile would be dropped in its place. So only when nothing else can go.
-		 */
-		if (got == -EINVAL && engine.can_move && now_ns() > atomic_load(&engine.copy_until))
-			got = -EBUSY;
 		if (got == -EINVAL)
 			got = evict_by_copy(address, frames + done, left);
 		if (got < 0)
@@ -400,7 +425,7 @@ static void live_relax(struct machine *m)
 	bool wanted = engine_drop();
 
 	if (task_is_current(&engine.handler)) {
-		handler_pump();
+		inbox_receive();
 		sys_sched_yield();
 	} else {
 		uint32_t frames = atomic_load(&engine.frames_wanted);

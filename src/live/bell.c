@@ -116,7 +116,9 @@ static int64_t mapped(uint64_t start, uint64_t len, uint64_t flags)
 	engine_take();
 	while (vma_overlap(&e->mm.vmas, from, to) != NULL && now_ns() - start_ns < OVERLAP_PATIENCE_NS) {
 		engine_drop();
-		handler_pump_events();
+		inbox_receive();
+		handler_follow();
+		sys_sched_yield();
 		engine_take();
 	}
 	int64_t err = vma_overlap(&e->mm.vmas, from, to) != NULL && atomic_load(&e->state) != LEDGER_ENGAGED
@@ -167,7 +169,7 @@ void bell_serve(uint64_t address)
 		bell->result = execute(bell);
 	/* -EAGAIN: an event waits to be read, and the write would never go on. */
 	while (host_protect(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false) == -EAGAIN)
-		handler_pump();
+		inbox_receive();
 }
 
 void bell_rearm(void)

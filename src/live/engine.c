@@ -92,6 +92,8 @@ int engine_attach(struct ledger *ledger, int device)
 	/* After exec the slot still has the grant of the old image. */
 	ledger_return(ledger, e->slot, atomic_load(&e->slot->granted));
 	atomic_store(&e->slot->state, LEDGER_NATIVE);
+	atomic_store(&e->program_threads, 1);
+	cpu_attach(e->slot);
 	read_comm(e->slot);
 	proc_memory(&mem, false);
 	ledger_grant(ledger, e->slot, mem.resident);

@@ -1,7 +1,7 @@
 /*
  * The live engine: one per process, inside the process. How its parts fit:
  *
- *   program thread ──touch──► kernel ──userfaultfd──► handler.c ──► mm_fault
+ *   program thread ──touch──► kernel ─userfaultfd─► inbox.c ─► handler.c ─► mm_fault
  *        │ mmap, fork …                                  ▲            │ map
  *        └──────────► bell.c (a request is a fault) ─────┘            ▼
  *                                                      arena.c: UFFDIO_MOVE home ◄──► address
@@ -17,6 +17,7 @@
 #ifndef STW_LIVE_ENGINE_H
 #define STW_LIVE_ENGINE_H
 
+#include "base/uffd.h"
 #include "live/ledger.h"
 #include "live/lock.h"
 #include "live/task.h"
@@ -47,6 +48,7 @@ struct engine {
 	bool can_move;   /* UFFDIO_MOVE; otherwise the copying path */
 	struct task handler, pager;
 	int cpu;         /* that the handler is pinned to, -1: none */
+	_Atomic uint32_t program_threads; /* as far as they were made by libc */
 
 	struct machine m;
 	struct mm mm;
@@ -71,9 +73,11 @@ struct engine {
 	_Atomic uint32_t paused;     /* it does */
 	_Atomic uint32_t hopeless;   /* kswapd found nothing to free */
 	_Atomic uint32_t frames_wanted; /* futex: the handler sleeps until so many frames are free; 0: it does not */
+	struct engine_lock gate;     /* inbox.c; nothing else is taken or waited for inside */
+	_Atomic uint32_t copying;    /* futex: program threads wait with changes */
+	_Atomic uint32_t changers;   /* program threads that change the address space */
 	_Atomic uint64_t dropping;   /* start of what the pager itself drops and has not been heard of yet, 0: none */
 	_Atomic uint64_t dropping_end;
-	_Atomic uint64_t copy_until; /* CLOCK_MONOTONIC ns: until then what is not plain read-write is evicted too */
 	uint64_t unmanaged;          /* pages, last measured */
 
 	bool changing;               /* the handler is following an event */
@@ -124,11 +128,31 @@ uint64_t arena_offline(uint64_t n);
 
 /* handler.c */
 void handler_run(void *arg);
-/* Takes the messages that wait for the handler without serving faults: for the handler while it waits for the pager. */
-void handler_pump(void);
+/* Follows the changes of the address space that have been read. Handler, lock not held. */
+void handler_follow(void);
 
-/* As handler_pump, but events are handled at once: for the handler itself, lock not held. */
-void handler_pump_events(void);
+/* inbox.c: all for the handler, if nothing else is said. */
+/* Sleeps until the kernel has a message. */
+void inbox_wait(void);
+/* Takes the messages that wait, without sleeping. Any lock but the gate may be held. */
+void inbox_receive(void);
+/* The oldest change that was read and is not followed yet, or NULL; and: it is followed now. */
+const struct uffd_msg *inbox_change(void);
+void inbox_change_done(void);
+/* Takes the oldest fault; false: none. */
+bool inbox_fault(struct uffd_msg *msg);
+void inbox_forget_faults(void);
+/* Pager, gate held: a change within [start, end) was read and is not followed yet. */
+bool inbox_changing(uint64_t start, uint64_t end);
+/*
+ * Program threads, around a system call that takes memory away from an address
+ * or puts other memory there. Waits while the pager copies pages (microseconds).
+ */
+void change_announce(void);
+void change_over(void);
+/* Pager: no announced change is under way, and none begins before the end. False: one is. */
+bool copying_begin(void);
+void copying_end(void);
 
 /* native.c */
 /* A program thread is about to have bytes more of writable memory. False: beyond what was allowed, look again. Any thread. */
@@ -186,8 +210,18 @@ void fork_serve(vpn_t vpn);
 void fork_child(void);
 
 /* cpu.c */
-/* Pins the handler to the CPU of the faulting thread. */
-void cpu_follow(int tid);
+/* Handler: thread tid has faulted at now (ns, monotonic); moves itself and others to where they serve it best. */
+void cpu_follow(int tid, uint64_t now);
+/* Pager, every now and then: lets the program go that does not fault any more. */
+void cpu_tick(uint64_t now);
+/* Program thread: its affinity is what it was, until it faults again. */
+void cpu_release(void);
+/* True: thread tid is pinned, and set is what it had before. */
+bool cpu_affinity(int tid, cpu_set_t *set);
+/* A new image: what its predecessor in this process had before it was pinned. */
+void cpu_attach(struct ledger_slot *slot);
+/* A child after fork: the same. */
+void cpu_child(const struct ledger_slot *parent);
 /* Says where the kernel keeps the CPU number of a thread (rseq); NULL when the thread ends. */
 void cpu_thread(int tid, const volatile uint32_t *cpu_id);
 void cpu_init(void);

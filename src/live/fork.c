@@ -167,9 +167,9 @@ static void claim_slot(void)
 	struct ledger_slot *parent = e->slot;
 
 	e->slot = ledger_claim(e->ledger, sys_getpid(), proc_start_time());
-	if (e->slot == NULL) {
+	if (e->slot == NULL)
 		engine_fatal("too many processes in one run");
-	}
+	cpu_child(parent);
 	memcpy(e->slot->comm, parent->comm, sizeof(parent->comm));
 	e->m.counter = e->slot->counter;
 	if (atomic_load(&e->state) != LEDGER_ENGAGED)
@@ -225,6 +225,8 @@ void fork_child(void)
 	e->pid = sys_getpid();
 	/* Nobody else is here. Locks that others held when we were copied are free. */
 	atomic_store(&e->lock.word, 0);
+	atomic_store(&e->gate.word, 0);
+	atomic_store(&e->changers, 0);
 	e->frozen = false;
 	claim_slot();
 	if (atomic_load(&e->state) != LEDGER_ENGAGED) {

@@ -1,96 +1,35 @@
 /*
- * The fault handler: one thread that reads userfaultfd and answers.
+ * The fault handler: one thread that answers what userfaultfd asks.
  *
- * Events (munmap, mremap, madvise by whatever means) release their caller when
- * they are read, so they are handled in the order in which they are read. The
- * kernel hands out faults before events; a fault that finds the address space
- * changing gets -EAGAIN from the kernel and is simply retried by its thread.
+ * Changes of the address space come before faults (inbox.c). A fault that is
+ * being served when a change arrives is given back and comes again: what the
+ * manager knew of its page may be over. One that finds the address space
+ * changing gets -EAGAIN from the kernel and is retried by its thread, too.
  *
  * A moved range ([from, to, len] of mremap) is followed by a munmap event of
  * `from`. Until that arrives, the manager keeps an empty area there, so that a
  * new mapping of another thread at the same address waits for it (bell.c)
  * and is not taken for the old one.
  *
- * While the handler waits for the pager it keeps reading (handler_pump), because
- * the pager may itself wait until an event of its own is read. Faults met then
- * are woken to come again; events are kept for later.
+ * While the handler waits for the pager it keeps receiving, because the pager may
+ * itself wait until an event of its own is read.
  */
 #include <errno.h>
+
 #include "base/fmt.h"
 #include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
 #include "mm/reclaim/reclaim.h"
 
-#define MESSAGES 16
-#define BACKLOG 256
 #define PAGER_PATIENCE_NS 1000000
 #define PAGER_PATIENCE_COPY_NS 50000
 #define THROTTLE_BATCH 64        /* frames above MIN: two read-ahead windows */
 #define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room */
 
-static struct uffd_msg backlog[BACKLOG];
-static unsigned backlog_first, backlog_count;
-
 static void wake(uint64_t address)
 {
 	host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
-}
-
-/*
- * The pager's own madvise of the copying path: one event for each of the
- * kernel's areas in the range, in order. It was released when the event was read,
- * but waits until the last one is recognised here: later it would be taken for
- * the program's.
- */
-static bool own_event(const struct uffd_msg *msg)
-{
-	uint64_t next = atomic_load(&engine.dropping), end = atomic_load(&engine.dropping_end);
-
-	if (msg->event != UFFD_EVENT_REMOVE || next == 0 || msg->arg.remove.start != next || msg->arg.remove.end > end)
-		return false;
-	atomic_store(&engine.dropping, msg->arg.remove.end == end ? 0 : msg->arg.remove.end);
-	return true;
-}
-
-/* The pager found the page gone that it wanted to copy: it holds zeros by now. */
-static bool pager_fault(const struct uffd_msg *msg)
-{
-	if (msg->event != UFFD_EVENT_PAGEFAULT ||
-	    (int32_t)msg->arg.pagefault.feat.ptid != atomic_load(&engine.pager.tid) ||
-	    bell_contains(msg->arg.pagefault.address))
-		return false;
-	host_copy(engine.prog_fd, ALIGN_DOWN(msg->arg.pagefault.address, PAGE_SIZE), engine.zeros, PAGE_SIZE);
-	wake(msg->arg.pagefault.address);
-	return true;
-}
-
-static void keep_for_later(const struct uffd_msg *msg)
-{
-	if (backlog_count == BACKLOG)
-		engine_fatal("too many address space changes at once: more than 256 threads unmap memory");
-	backlog[(backlog_first + backlog_count++) % BACKLOG] = *msg;
-}
-
-void handler_pump(void)
-{
-	struct uffd_msg msg;
-
-	/* userfaultfd has no poll for a blocking descriptor, and blocking is what the main loop wants: one call a fault. */
-	sys_fcntl(engine.prog_fd, F_SETFL, O_NONBLOCK);
-	ssize_t n = sys_read(engine.prog_fd, &msg, sizeof(msg));
-
-	sys_fcntl(engine.prog_fd, F_SETFL, 0);
-	if (n != (ssize_t)sizeof(msg))
-		return;
-	if (own_event(&msg) || pager_fault(&msg))
-		return;
-	bool plain_fault = msg.event == UFFD_EVENT_PAGEFAULT && !bell_contains(msg.arg.pagefault.address);
-
-	if (plain_fault)
-		wake(msg.arg.pagefault.address);
-	else
-		keep_for_later(&msg);
 }
 
 /* Sleeps until the pager has brought free frames to mark, for a short while. Lock given up. */
@@ -105,7 +44,7 @@ static bool pager_frees(uint32_t mark)
 	engine_drop();
 	futex_wait(&e->frames_wanted, mark, &patience);
 	atomic_store(&e->frames_wanted, 0);
-	handler_pump();
+	inbox_receive();
 	engine_take();
 	return phys_free_frames(&e->m.phys, 0) >= mark;
 }
@@ -215,7 +154,10 @@ static void serve(vpn_t vpn)
 		case FAULT_NOMEM:
 			if (!make_room(round))
 				out_of_room();
-			break;
+			if (inbox_change() == NULL)
+				break;
+			wake(vpn_address(vpn));
+			return;
 		}
 	}
 }
@@ -230,15 +172,13 @@ static void fault(const struct uffd_msg *msg)
 		bell_serve(address);
 		return;
 	}
-	if (pager_fault(msg))
-		return;
 	uint64_t start = now_ns();
 
-	cpu_follow((int)msg->arg.pagefault.feat.ptid);
+	cpu_follow((int)msg->arg.pagefault.feat.ptid, start);
 	engine_take();
 	if (e->frozen) {
-		/* An event that is kept may have changed what this page holds: not before it is handled. */
-		if (backlog_count > 0)
+		/* A change that waits may have changed what this page holds: not before it is handled. */
+		if (inbox_change() != NULL)
 			wake(address);
 		else
 			fork_serve(vpn);
@@ -315,23 +255,14 @@ static void removed(uint64_t start, uint64_t end)
 	change_ends();
 }
 
-static void handle(const struct uffd_msg *msg)
+static void follow(const struct uffd_msg *msg)
 {
-	/* While a fork copies the manager it must not change. */
-	if (engine.frozen && msg->event != UFFD_EVENT_PAGEFAULT) {
-		keep_for_later(msg);
-		return;
-	}
 	switch (msg->event) {
-	case UFFD_EVENT_PAGEFAULT:
-		fault(msg);
-		break;
 	case UFFD_EVENT_UNMAP:
 		unmapped(msg->arg.remove.start, msg->arg.remove.end);
 		break;
 	case UFFD_EVENT_REMOVE:
-		if (!own_event(msg))
-			removed(msg->arg.remove.start, msg->arg.remove.end);
+		removed(msg->arg.remove.start, msg->arg.remove.end);
 		break;
 	case UFFD_EVENT_REMAP:
 		remapped(msg->arg.remap.from, msg->arg.remap.to, msg->arg.remap.len);
@@ -339,56 +270,34 @@ static void handle(const struct uffd_msg *msg)
 	}
 }
 
-static void drain_backlog(void)
+void handler_follow(void)
 {
-	while (backlog_count > 0 && !engine.frozen) {
-		struct uffd_msg msg = backlog[backlog_first];
+	const struct uffd_msg *msg;
 
-		backlog_first = (backlog_first + 1) % BACKLOG;
-		backlog_count--;
-		handle(&msg);
+	/* While a fork copies the manager it must not change. */
+	while (!engine.frozen && (msg = inbox_change()) != NULL) {
+		follow(msg);
+		inbox_change_done();
 	}
-}
-
-void handler_pump_events(void)
-{
-	handler_pump();
-	/* Bells wait their turn: one is being served. */
-	for (unsigned i = engine.frozen ? 0 : backlog_count; i > 0; i--) {
-		struct uffd_msg msg = backlog[backlog_first];
-
-		backlog_first = (backlog_first + 1) % BACKLOG;
-		backlog_count--;
-		if (msg.event == UFFD_EVENT_PAGEFAULT)
-			backlog[(backlog_first + backlog_count++) % BACKLOG] = msg;
-		else
-			handle(&msg);
-	}
-	sys_sched_yield();
 }
 
 void handler_run(void *arg)
 {
-	struct uffd_msg msg[MESSAGES];
+	struct uffd_msg msg;
 
 	(void)arg;
 	/* In a child: faults of the parent's threads are not ours; what happened to the address space is. */
-	for (unsigned i = backlog_count; i > 0; i--) {
-		struct uffd_msg old = backlog[backlog_first];
-
-		backlog_first = (backlog_first + 1) % BACKLOG;
-		backlog_count--;
-		if (old.event != UFFD_EVENT_PAGEFAULT)
-			handle(&old);
-	}
+	inbox_forget_faults();
+	handler_follow();
 	if (task_start(&engine.pager) != 0)
 		engine_fatal("cannot start a thread: the process is at its limit of threads");
 	for (;;) {
-		ssize_t n = sys_read(engine.prog_fd, msg, sizeof(msg));
-
-		for (unsigned i = 0; n > 0 && i < (size_t)n / sizeof(msg[0]); i++) {
-			handle(&msg[i]);
-			drain_backlog();
+		inbox_wait();
+		inbox_receive();
+		handler_follow();
+		while (inbox_fault(&msg)) {
+			fault(&msg);
+			handler_follow();
 		}
 	}
 }

@@ -4,22 +4,24 @@
 
 #include "base/sys.h"
 
+#define NEW_FLAGS (O_CLOEXEC | O_NONBLOCK)
+
 int host_uffd_new(int device)
 {
 	int fd = -EBADF;
 
 	if (device >= 0)
-		fd = (int)sys_ioctl(device, USERFAULTFD_IOC_NEW, (void *)(uintptr_t)O_CLOEXEC);
+		fd = (int)sys_ioctl(device, USERFAULTFD_IOC_NEW, (void *)(uintptr_t)NEW_FLAGS);
 	if (fd < 0) {
 		int own = sys_open("/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
 
 		if (own >= 0) {
-			fd = (int)sys_ioctl(own, USERFAULTFD_IOC_NEW, (void *)(uintptr_t)O_CLOEXEC);
+			fd = (int)sys_ioctl(own, USERFAULTFD_IOC_NEW, (void *)(uintptr_t)NEW_FLAGS);
 			sys_close(own);
 		}
 	}
 	if (fd < 0)
-		fd = (int)sys_call3(SYS_userfaultfd, O_CLOEXEC, 0, 0);
+		fd = (int)sys_call3(SYS_userfaultfd, NEW_FLAGS, 0, 0);
 	return fd;
 }
 

@@ -17,7 +17,7 @@
 
 /*
  * A new userfaultfd, through a descriptor of /dev/userfaultfd (≥ 0), by opening
- * the device, or by the system call, in this order. Close-on-exec, blocking.
+ * the device, or by the system call, in this order. Close-on-exec; read does not wait.
  */
 int host_uffd_new(int device);
 /* Handshake with the features asked for. 0, or -EINVAL if the kernel lacks one. */

@@ -87,6 +87,7 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 	for (unsigned i = 0; i < VM_COUNTER_NR; i++)
 		s->counter[i] = 0;
 	s->message[0] = '\0';
+	atomic_store(&s->pinned, 0);
 	/* Last: whoever claims the slot must find it empty. */
 	atomic_store(&s->pid, 0);
 }

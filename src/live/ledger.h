@@ -14,6 +14,7 @@
 #ifndef STW_LIVE_LEDGER_H
 #define STW_LIVE_LEDGER_H
 
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "base/hist.h"
@@ -53,6 +54,8 @@ struct ledger_slot {
 	_Atomic uint64_t granted;    /* pages of the budget it holds; process, supervisor after its death */
 	_Atomic uint64_t wanted;     /* pages it asked for in vain; process */
 	char comm[16];
+	_Atomic uint32_t pinned;     /* 1: affinity is what the process had before we pinned it; process */
+	cpu_set_t affinity;
 	struct ledger_usage now;
 	struct ledger_usage peak;    /* the sizes at the moment when managed + pool + own + unmanaged was largest */
 	uint64_t need_peak;          /* pages: largest resident + swapped + unmanaged: what it would have needed */

@@ -27,6 +27,11 @@ static inline void futex_wake(_Atomic uint32_t *word)
 	sys_futex((uint32_t *)word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
 }
 
+static inline void futex_wake_all(_Atomic uint32_t *word)
+{
+	sys_futex((uint32_t *)word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX, NULL, NULL, 0);
+}
+
 static inline void engine_lock_take(struct engine_lock *l)
 {
 	for (int i = 0; i < LOCK_SPINS; i++) {

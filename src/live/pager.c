@@ -20,7 +20,6 @@
 #define TICK_NS 20000000       /* 20 ms: longest sleep under pressure */
 #define MEASURE_NS 200000000   /* 0.2 s between two looks at the kernel's books */
 #define RESCAN_NS 500000000    /* 0.5 s between two searches for unknown areas */
-#define COPY_NS 2000000000     /* 2 s in which the copying path is allowed, once needed */
 #define OWN_FIXED 400          /* pages: code and data of the library, stacks, the launcher's share */
 #define POOL_SHARE_PERCENT 65  /* of online frames, at most */
 
@@ -35,7 +34,7 @@ void pager_pause(void)
 	atomic_store(&engine.pause, 1);
 	pager_wake();
 	while (atomic_load(&engine.paused) == 0) {
-		handler_pump();
+		inbox_receive();
 		sys_sched_yield();
 	}
 }
@@ -226,6 +225,7 @@ void pager_run(void *arg)
 		doze(&tick);
 		stand_still();
 		bell_rearm();
+		cpu_tick(now_ns());
 		if (atomic_load(&e->state) != LEDGER_ENGAGED)
 			continue;
 		uint64_t start = now_ns();
@@ -248,12 +248,8 @@ void pager_run(void *arg)
 		engine_take();
 		COUNT(&e->m, kswapd_wake);
 		int err = kswapd_balance(&e->m, 0, should_stop, NULL);
-		/* Nothing plain was left to evict: for a while the rest goes too, and only then it is hopeless. */
-		bool copying = atomic_load(&e->copy_until) > now_ns();
 
-		if (err != 0)
-			atomic_store(&e->copy_until, now_ns() + COPY_NS);
-		atomic_store(&e->hopeless, err != 0 && copying);
+		atomic_store(&e->hopeless, err != 0);
 		pager_publish();
 		e->m.counter[VM_kswapd_ns] += now_ns() - start;
 		engine_drop();

@@ -63,10 +63,28 @@ void preload_unmanage(const void *addr, size_t len)
 		bell_ring(BELL_UNMANAGE, start, ALIGN_UP((uint64_t)(uintptr_t)addr + len, PAGE_SIZE), 0);
 }
 
+/* Around calls that may put other memory where pages are managed (live/inbox.c). */
+static bool change_begins(void)
+{
+	bool announced = preload_attached && engine_state() == LEDGER_ENGAGED;
+
+	if (announced)
+		change_announce();
+	return announced;
+}
+
+static void change_ends(bool announced)
+{
+	if (announced)
+		change_over();
+}
+
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
+	bool announced = (flags & MAP_FIXED) && change_begins();
 	void *p = sys_mmap(addr, len, prot, flags, fd, (uint64_t)offset);
 
+	change_ends(announced);
 	if (sys_is_err((long)p))
 		return (void *)fail((long)p);
 	if ((flags & (MAP_ANONYMOUS | MAP_TYPE)) == (MAP_ANONYMOUS | MAP_PRIVATE) &&
@@ -89,8 +107,10 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		to = va_arg(ap, void *);
 		va_end(ap);
 	}
+	bool announced = change_begins();
 	void *p = sys_mremap(old, old_len, new_len, flags, to);
 
+	change_ends(announced);
 	if (sys_is_err((long)p))
 		return (void *)fail((long)p);
 	/* Managed ranges are reported by the kernel; what is native grows against the allowance. */
@@ -102,6 +122,15 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		errno = saved_errno;
 	}
 	return p;
+}
+
+EXPORT int munmap(void *addr, size_t len)
+{
+	bool announced = change_begins();
+	int err = sys_munmap(addr, len);
+
+	change_ends(announced);
+	return err < 0 ? (int)fail(err) : 0;
 }
 
 EXPORT int mprotect(void *addr, size_t len, int prot)
@@ -128,7 +157,10 @@ static uintptr_t kernel_brk(uintptr_t to)
 
 static int move_break(uintptr_t from, uintptr_t to)
 {
-	if (kernel_brk(to) != to)
+	bool announced = change_begins(), moved = kernel_brk(to) == to;
+
+	change_ends(announced);
+	if (!moved)
 		return (int)fail(-ENOMEM);
 	uintptr_t start = ALIGN_UP(from, PAGE_SIZE), end = ALIGN_UP(to, PAGE_SIZE);
 

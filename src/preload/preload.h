@@ -21,5 +21,8 @@ void preload_fork_init(void);
 /* Tells the engine where the calling thread's CPU number stands. */
 void preload_thread_starts(void);
 void preload_thread_ends(void);
+/* One thread more is about to be made. And: one has ended, or was not made. */
+void preload_thread_added(void);
+void preload_thread_removed(void);
 
 #endif

@@ -35,6 +35,7 @@ static void thread_ends(void *unused)
 {
 	(void)unused;
 	preload_thread_ends();
+	preload_thread_removed();
 }
 
 static void *thread_main(void *arg)
@@ -72,9 +73,12 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 		return real(thread, attr, run, arg);
 	keep_user_stack(attr);
 	*s = (struct start){ run, arg };
+	preload_thread_added();
 	int err = real(thread, attr, thread_main, s);
 
-	if (err != 0)
+	if (err != 0) {
+		preload_thread_removed();
 		free(s);
+	}
 	return err;
 }

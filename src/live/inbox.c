@@ -1,0 +1,199 @@
+/*
+ * Messages of userfaultfd, from the kernel's queue to the handler.
+ *
+ * A change of the address space (munmap, mremap, madvise by whatever means) is
+ * done when the kernel tells us of it, and its caller goes on the moment the
+ * message is read. Three parties must not act on what the manager believed before:
+ *
+ *   handler   changes are handled before faults, in the order in which they were
+ *             read. One that is not read yet makes the kernel refuse MOVE and COPY
+ *             with -EAGAIN.
+ *   pager     the same -EAGAIN protects it until the message is read. From then on
+ *             the gate does: messages are read with the gate held, and an eviction
+ *             takes the gate, looks for changes that wait here (inbox_changing),
+ *             and moves the page, one step to everybody else.
+ *   fork      a child goes on with the changes that wait here. They lie in one
+ *             page, so that its copy is a state that has been: a prefix of what
+ *             was written to it.
+ *
+ * The copying path cannot hold the gate while it drops pages, because the drop
+ * is itself a change that must be read. It is announced instead (copying), and
+ * program threads announce their changes (changers); who comes second gives
+ * way. A change made without libc is not announced: docs/limits.md.
+ */
+#include <errno.h>
+
+#include "live/engine.h"
+#include "live/host.h"
+
+#define READ_AT_ONCE 16
+#define FAULTS 256
+#define FAULTS_KEPT (FAULTS - 64 - READ_AT_ONCE) /* room for every bell */
+#define CHANGES 126
+
+static struct {
+	_Atomic uint32_t head, tail; /* [head, tail) wait or are being handled */
+	struct uffd_msg msg[CHANGES];
+} changes __attribute__((aligned(PAGE_SIZE)));
+
+_Static_assert(sizeof(changes) <= PAGE_SIZE, "one page: see fork above");
+
+static struct uffd_msg faults[FAULTS];
+static unsigned first_fault, nr_faults;
+
+/*
+ * The pager's own madvise of the copying path: one message for each of the
+ * kernel's areas in the range, in order. The pager waits until the last one is
+ * recognised here: later it would be taken for the program's.
+ */
+static bool own_change(const struct uffd_msg *msg)
+{
+	struct engine *e = &engine;
+	uint64_t next = atomic_load(&e->dropping), end = atomic_load(&e->dropping_end);
+
+	if (msg->event != UFFD_EVENT_REMOVE || next == 0 || msg->arg.remove.start != next || msg->arg.remove.end > end)
+		return false;
+	atomic_store(&e->dropping, msg->arg.remove.end == end ? 0 : msg->arg.remove.end);
+	return true;
+}
+
+/* The pager found the page gone that it wanted to copy: it holds zeros by now. */
+static bool pager_fault(const struct uffd_msg *msg)
+{
+	uint64_t address = msg->arg.pagefault.address;
+
+	if ((int32_t)msg->arg.pagefault.feat.ptid != atomic_load(&engine.pager.tid) || bell_contains(address))
+		return false;
+	host_copy(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), engine.zeros, PAGE_SIZE);
+	host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+	return true;
+}
+
+static void sort_in(const struct uffd_msg *msg)
+{
+	if (msg->event == UFFD_EVENT_PAGEFAULT) {
+		uint64_t address = msg->arg.pagefault.address;
+
+		if (pager_fault(msg))
+			return;
+		/* More than that is tried again later. */
+		if (nr_faults >= FAULTS_KEPT && !bell_contains(address))
+			host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+		else
+			faults[(first_fault + nr_faults++) % FAULTS] = *msg;
+		return;
+	}
+	if (own_change(msg))
+		return;
+	uint32_t tail = atomic_load_explicit(&changes.tail, memory_order_relaxed);
+
+	if (tail - atomic_load(&changes.head) == CHANGES)
+		engine_fatal("too many address space changes at once: more than 126 threads unmap memory");
+	changes.msg[tail % CHANGES] = *msg;
+	atomic_store_explicit(&changes.tail, tail + 1, memory_order_release);
+}
+
+void inbox_wait(void)
+{
+	struct pollfd p = { .fd = engine.prog_fd, .events = POLLIN };
+
+	sys_ppoll(&p, 1, NULL);
+}
+
+void inbox_receive(void)
+{
+	struct uffd_msg msg[READ_AT_ONCE];
+
+	engine_lock_take(&engine.gate);
+	ssize_t n = sys_read(engine.prog_fd, msg, sizeof(msg));
+
+	for (unsigned i = 0; n > 0 && i < (size_t)n / sizeof(msg[0]); i++)
+		sort_in(&msg[i]);
+	engine_lock_drop(&engine.gate);
+}
+
+const struct uffd_msg *inbox_change(void)
+{
+	uint32_t head = atomic_load(&changes.head);
+
+	return head != atomic_load(&changes.tail) ? &changes.msg[head % CHANGES] : NULL;
+}
+
+void inbox_change_done(void)
+{
+	atomic_fetch_add(&changes.head, 1);
+}
+
+bool inbox_fault(struct uffd_msg *msg)
+{
+	if (nr_faults == 0)
+		return false;
+	*msg = faults[first_fault];
+	first_fault = (first_fault + 1) % FAULTS;
+	nr_faults--;
+	return true;
+}
+
+void inbox_forget_faults(void)
+{
+	first_fault = nr_faults = 0;
+}
+
+static bool overlap(uint64_t a, uint64_t a_end, uint64_t b, uint64_t b_end)
+{
+	return a < b_end && b < a_end;
+}
+
+bool inbox_changing(uint64_t start, uint64_t end)
+{
+	uint32_t tail = atomic_load(&changes.tail);
+
+	for (uint32_t i = atomic_load(&changes.head); i != tail; i++) {
+		const struct uffd_msg *msg = &changes.msg[i % CHANGES];
+
+		if (msg->event != UFFD_EVENT_REMAP) {
+			if (overlap(start, end, msg->arg.remove.start, msg->arg.remove.end))
+				return true;
+			continue;
+		}
+		uint64_t from = msg->arg.remap.from, to = msg->arg.remap.to, len = msg->arg.remap.len;
+
+		if (overlap(start, end, from, from + len) || overlap(start, end, to, to + len))
+			return true;
+	}
+	return false;
+}
+
+void change_announce(void)
+{
+	struct engine *e = &engine;
+
+	atomic_fetch_add(&e->changers, 1);
+	while (atomic_load(&e->copying) != 0) {
+		atomic_fetch_sub(&e->changers, 1);
+		futex_wait(&e->copying, 1, NULL);
+		atomic_fetch_add(&e->changers, 1);
+	}
+}
+
+void change_over(void)
+{
+	atomic_fetch_sub(&engine.changers, 1);
+}
+
+bool copying_begin(void)
+{
+	struct engine *e = &engine;
+
+	atomic_store(&e->copying, 1);
+	if (atomic_load(&e->changers) == 0)
+		return true;
+	copying_end();
+	return false;
+}
+
+void copying_end(void)
+{
+	atomic_store(&engine.copying, 0);
+	futex_wake_all(&engine.copying);
+}
