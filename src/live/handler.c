@@ -61,7 +61,8 @@ static void throttle(void)
 	if (phys_free_frames(p, 0) >= min)
 		return;
 	COUNT(&engine.m, allocstall);
-	pager_frees(min + THROTTLE_BATCH);
+	/* kswapd stops at HIGH. */
+	pager_frees(MIN(min + THROTTLE_BATCH, phys_wmark(p, 0, WMARK_HIGH)));
 }
 
 /* No frame to be had: wait for the pager, or reclaim ourselves; false: there is nothing left to reclaim. Lock held. */

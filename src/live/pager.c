@@ -140,7 +140,7 @@ static void balloon(void)
 		arena_offline(online - target);
 	else if (online < target)
 		arena_online(target - online);
-	e->zpool.max_frames = target * POOL_SHARE_PERCENT / 100;
+	e->zpool.store.max_frames = target * POOL_SHARE_PERCENT / 100;
 	engine_drop();
 }
 
@@ -250,6 +250,9 @@ void pager_run(void *arg)
 		int err = kswapd_balance(&e->m, 0, should_stop, NULL);
 
 		atomic_store(&e->hopeless, err != 0);
+		/* More will not come: who waits for frames need not wait any longer. */
+		if (atomic_exchange(&e->frames_wanted, 0) != 0)
+			futex_wake(&e->frames_wanted);
 		pager_publish();
 		e->m.counter[VM_kswapd_ns] += now_ns() - start;
 		engine_drop();

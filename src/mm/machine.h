@@ -36,6 +36,7 @@ struct mm {
 	struct machine *machine;
 	struct pagetable pt;
 	struct vma_set vmas;
+	TAILQ_ENTRY(mm) link; /* in machine.mms */
 	uint64_t rss;      /* pages present or soft */
 	uint64_t swapents; /* pages in a store */
 };
@@ -83,7 +84,13 @@ struct machine {
 	struct lru lru;
 	struct swap swap;
 	uint64_t *counter; /* VM_COUNTER_NR words, the engine's */
-	bool reclaiming;   /* somebody is inside reclaim_batch: stores take one batch at a time */
+	bool reclaiming;   /* somebody is inside reclaim_batch or demote_batch: stores take one batch at a time */
+	TAILQ_HEAD(mm_list, mm) mms;
+	struct {
+		struct mm *mm;
+		vpn_t vpn;
+	} hand;            /* demote.c: where it stands */
+	uint64_t bounce;   /* demote.c: address of STORE_BATCH pages, 0: none yet */
 };
 
 #define COUNT(m, name) ((m)->counter[VM_##name]++)
@@ -96,6 +103,9 @@ struct machine {
  */
 int machine_init(struct machine *m, const struct machine_ops *ops, void *engine, uint64_t *counters,
 		 uint64_t vmalloc_start, uint64_t vmalloc_end);
+
+/* The end of a machine without address spaces: what it took of its memory goes back. Stores are the caller's to destroy. */
+void machine_destroy(struct machine *m);
 
 /* An empty address space of 48 bits (4 levels). 0 or -ENOMEM. */
 int mm_init(struct mm *mm, struct machine *m);

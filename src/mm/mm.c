@@ -18,6 +18,9 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->engine = engine;
 	m->counter = counters;
 	m->reclaiming = false;
+	TAILQ_INIT(&m->mms);
+	m->hand.mm = NULL;
+	m->bounce = 0;
 	m->phys.wake_kswapd = phys_low;
 	m->phys.ctx = m;
 	lru_init(&m->lru);
@@ -37,16 +40,36 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	return 0;
 }
 
+void machine_destroy(struct machine *m)
+{
+	ASSERT(TAILQ_EMPTY(&m->mms));
+	if (m->bounce != 0)
+		vfree(&m->vmalloc, m->bounce);
+	swap_destroy(&m->swap);
+	kmem_cache_destroy(&m->vma_cache);
+	vmalloc_destroy(&m->vmalloc);
+	kmalloc_destroy(&m->kmalloc);
+}
+
 int mm_init(struct mm *mm, struct machine *m)
 {
 	mm->machine = m;
 	mm->rss = mm->swapents = 0;
 	vma_set_init(&mm->vmas, &m->vma_cache);
-	return pt_init(&mm->pt, &m->phys, 4, NULL);
+	int err = pt_init(&mm->pt, &m->phys, 4, NULL);
+
+	if (err == 0)
+		TAILQ_INSERT_TAIL(&m->mms, mm, link);
+	return err;
 }
 
 void mm_destroy(struct mm *mm)
 {
+	struct machine *m = mm->machine;
+
+	TAILQ_REMOVE(&m->mms, mm, link);
+	if (m->hand.mm == mm)
+		m->hand.mm = NULL;
 	user_page_drop_range(mm, (vpn_t){ 0 }, (vpn_t){ (uint64_t)1 << 36 });
 	vma_set_destroy(&mm->vmas);
 	pt_destroy(&mm->pt);

@@ -201,7 +201,7 @@ static void block_frames_free(struct zpool *z, struct frame *head, unsigned n)
 static struct frame *block_new(struct zpool *z, struct zclass *c, int *err)
 {
 	*err = -ENOSPC;
-	if (z->store.stat.frames + c->chain > z->max_frames)
+	if (z->store.stat.frames + c->chain > z->store.max_frames)
 		return NULL;
 	*err = -ENOMEM;
 	struct frame *head = frame_alloc(z->phys, 0, 0, ALLOC_RESERVE);
@@ -298,7 +298,7 @@ static struct frame *find_room(struct zpool *z, size_t size, int *err)
 static unsigned zpool_reserve(struct store *s, struct store_io *io, unsigned n)
 {
 	struct zpool *z = to_zpool(s);
-	uint64_t frames = s->stat.frames < z->max_frames ? z->max_frames - s->stat.frames : 0;
+	uint64_t frames = s->stat.frames < s->max_frames ? s->max_frames - s->stat.frames : 0;
 	uint64_t average = s->stat.pages != 0 ? s->stat.bytes / s->stat.pages : PAGE_SIZE / 2;
 	uint64_t room = n;
 
@@ -526,7 +526,7 @@ int zpool_init(struct zpool *z, struct phys *p, enum zpool_codec codec, void *wo
 
 	if ((uintptr_t)work % WORK_ALIGN != 0 || work_bytes < zpool_work_bytes(codec))
 		return -EINVAL;
-	*z = (struct zpool){ .store.ops = &zpool_ops, .phys = p, .max_frames = UINT64_MAX };
+	*z = (struct zpool){ .store.ops = &zpool_ops, .store.max_frames = UINT64_MAX, .phys = p };
 	z->scratch = w;
 	z->bounce = w + STORE_BATCH * SCRATCH_BYTES;
 	w = z->bounce + SCRATCH_BYTES;

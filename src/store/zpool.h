@@ -34,7 +34,6 @@ struct zclass {
 struct zpool {
 	struct store store;   /* first */
 	struct phys *phys;
-	uint64_t max_frames;  /* [m] frames that commit may bring the pool to; may be changed at any time */
 	uint64_t free_bytes;  /* [m] in unused objects */
 	struct zcodec codec;  /* compressor: the writer's; decompressor: [m] */
 	uint8_t *scratch;     /* the writer's: STORE_BATCH compressed pages, between reserve and commit */

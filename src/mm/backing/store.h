@@ -66,6 +66,7 @@ struct store_stat {
 struct store {
 	const struct store_ops *ops;
 	struct store_stat stat; /* [m] */
+	uint64_t max_frames;    /* [m] of machine memory that the store may use; may be changed at any time */
 	/* Lock held. The page of owner now has another handle (compaction). Set by whoever attaches the store. */
 	void (*moved)(void *ctx, uint64_t owner, uint64_t handle);
 	void *moved_ctx;

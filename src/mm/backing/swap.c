@@ -35,6 +35,18 @@ void swap_init(struct swap *s, struct vmalloc *v)
 	s->nr_areas = 0;
 }
 
+void swap_destroy(struct swap *s)
+{
+	for (unsigned i = 0; i < s->nr_areas; i++) {
+		struct swap_area *a = &s->area[i];
+
+		ASSERT(a->nr_used == 0 && a->store->stat.pages == 0);
+		for (uint64_t c = 0; c < a->nr_slots / SLOTS_PER_CHUNK; c++)
+			vfree(s->vmalloc, (uint64_t)(uintptr_t)a->chunk[c]);
+	}
+	s->nr_areas = 0;
+}
+
 static struct swap_slot *area_slot(struct swap_area *a, uint64_t slot)
 {
 	DEBUG_ASSERT(slot > 0 && slot < a->nr_slots);
@@ -303,12 +315,48 @@ static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsig
 	}
 }
 
+/* By priority; areas with more frames than they may have come last, or what is new would keep them so. */
+static unsigned order_areas(struct swap *s, unsigned first, unsigned *order)
+{
+	unsigned n = 0;
+
+	for (unsigned crowded = 0; crowded < 2; crowded++)
+		for (unsigned i = first; i < s->nr_areas; i++) {
+			const struct store *store = s->area[i].store;
+
+			if ((store->stat.frames > store->max_frames) != crowded)
+				continue;
+			s->area[i].full |= crowded;
+			order[n++] = i;
+		}
+	return n;
+}
+
+void swap_write_below(struct swap *s, struct swap_io *io, unsigned n, unsigned first, void (*lock)(void *),
+		      void (*unlock)(void *), void *ctx)
+{
+	struct swap_io *todo[STORE_BATCH];
+	unsigned order[SWAP_AREAS], nr = order_areas(s, first, order);
+
+	ASSERT(n <= STORE_BATCH);
+	for (unsigned k = 0; k < nr; k++) {
+		unsigned left = 0;
+
+		for (unsigned i = 0; i < n; i++)
+			if (swp_none(io[i].entry))
+				todo[left++] = &io[i];
+		if (left == 0)
+			return;
+		write_area(s, order[k], todo, left, lock, unlock, ctx);
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (swp_none(io[i].entry))
+			io[i].err = -ENOSPC;
+}
+
 void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(void *), void (*unlock)(void *),
 		void *ctx)
 {
-	struct swap_io *todo[STORE_BATCH];
-
-	ASSERT(n <= STORE_BATCH);
 	for (unsigned i = 0; i < n; i++) {
 		if (io[i].clean) {
 			write_clean(s, &io[i]);
@@ -322,19 +370,7 @@ void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(voi
 		if (io[i].same)
 			write_same(s, &io[i]);
 	}
-	for (unsigned area = 0; area < s->nr_areas; area++) {
-		unsigned left = 0;
-
-		for (unsigned i = 0; i < n; i++)
-			if (swp_none(io[i].entry))
-				todo[left++] = &io[i];
-		if (left == 0)
-			return;
-		write_area(s, area, todo, left, lock, unlock, ctx);
-	}
-	for (unsigned i = 0; i < n; i++)
-		if (swp_none(io[i].entry))
-			io[i].err = -ENOSPC;
+	swap_write_below(s, io, n, 0, lock, unlock, ctx);
 }
 
 /* What came out must be what went in. */
@@ -398,8 +434,12 @@ void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(voi
 	       void *ctx)
 {
 	ASSERT(n <= STORE_BATCH);
+	for (unsigned i = 0; i < n; i++)
+		swap_slot_of(s, r[i].entry)->flags |= SLOT_READING;
 	for (unsigned area = 0; area < s->nr_areas; area++)
 		read_area(s, area, r, n, lock, unlock, ctx);
+	for (unsigned i = 0; i < n; i++)
+		swap_slot_of(s, r[i].entry)->flags &= (uint8_t)~SLOT_READING;
 }
 
 void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint64_t handle), void *ctx)

@@ -21,6 +21,7 @@ enum slot_flag {
 	SLOT_SAME = 1 << 0,   /* handle is the 64-bit word that the page repeats */
 	SLOT_CACHED = 1 << 1, /* a resident frame has the same content (frame->swap) */
 	SLOT_USED = 1 << 2,
+	SLOT_READING = 1 << 3, /* swap_read is at it, perhaps without the lock: its entry must stay */
 };
 
 /*
@@ -71,6 +72,8 @@ struct swap_io {
 };
 
 void swap_init(struct swap *s, struct vmalloc *v);
+/* The end: slot tables go back. Nothing may be in the areas any more. */
+void swap_destroy(struct swap *s);
 /* Adds an area; it stays. prio decides the order; slots_max 0: no limit but memory. Returns its number or -ENOSPC. */
 int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_max, bool keep);
 
@@ -84,6 +87,13 @@ void swap_examine(struct swap *s, struct swap_io *io, unsigned n);
 void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(void *), void (*unlock)(void *),
 		void *ctx);
 
+/*
+ * The same for pages that have been examined (sum is set, not same, not clean)
+ * and are in no frame: tries the areas from `first` on. Lock and end as above.
+ */
+void swap_write_below(struct swap *s, struct swap_io *io, unsigned n, unsigned first, void (*lock)(void *),
+		      void (*unlock)(void *), void *ctx);
+
 /* A page on its way in. */
 struct swap_read {
 	swp_t entry;
@@ -91,7 +101,7 @@ struct swap_read {
 	int err;       /* 0, -EIO, -EBADMSG */
 	uint32_t seal; /* of the content, for swap_to_cache */
 };
-/* Fills the pages and verifies them. Entries keep their uses. lock and unlock as for swap_write. */
+/* Fills the pages and verifies them. Entries keep their uses, and are SLOT_READING until it returns. lock and unlock as for swap_write. */
 void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(void *), void (*unlock)(void *),
 	       void *ctx);
 

@@ -32,6 +32,8 @@ int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), vo
 			m->ops->relax(m);
 			continue;
 		}
+		if (demote_wanted(m))
+			progress = demote_batch(m) > 0;
 		reclaim_batch(m, true, &progress);
 		if (progress || shrink_stores(m) > 0) {
 			failures = 0;

@@ -12,6 +12,11 @@
  */
 unsigned reclaim_batch(struct machine *m, bool kswapd, bool *progress);
 
+/* demote.c: the first area is short of room, and there is one below it. */
+bool demote_wanted(const struct machine *m);
+/* Passes a batch of old pages on from the first area to those below. Returns how many. Not while m->reclaiming. */
+unsigned demote_batch(struct machine *m);
+
 /*
  * kswapd's work: while free frames are below HIGH, reclaim_batch. Returns 0 when balanced,
  * -ENOMEM after KSWAPD_FAILURES steps without progress (Linux: MAX_RECLAIM_RETRIES).
@@ -21,6 +26,8 @@ int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), vo
 
 /* workingset.c (mm/workingset.c): what eviction leaves in the slot, and what refault makes of it. */
 uint8_t workingset_shadow(struct lru *l);
+/* How long ago that was, in units of a 64th of resident memory; wraps. */
+uint8_t workingset_age(const struct lru *l, uint8_t shadow);
 /* True: the page was evicted so recently that it would have stayed had the active list been as long as it is. */
 bool workingset_refault(struct lru *l, uint8_t shadow);
 

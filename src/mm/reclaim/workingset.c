@@ -29,10 +29,14 @@ uint8_t workingset_shadow(struct lru *l)
 	return (uint8_t)(++l->age / bucket(l));
 }
 
+uint8_t workingset_age(const struct lru *l, uint8_t shadow)
+{
+	return (uint8_t)((uint8_t)(l->age / bucket(l)) - shadow);
+}
+
 bool workingset_refault(struct lru *l, uint8_t shadow)
 {
-	uint64_t size = bucket(l);
-	uint64_t distance = (uint8_t)((uint8_t)(l->age / size) - shadow) * size;
+	uint64_t distance = workingset_age(l, shadow) * bucket(l);
 
 	if (distance > l->nr[LRU_ACTIVE])
 		return false;

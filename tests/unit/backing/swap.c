@@ -120,7 +120,7 @@ static void add_real(void)
 
 	w->work = aligned_alloc(64, ALIGN_UP(work, 64));
 	assert_int_equal(zpool_init(&w->zpool, &w->phys, ZPOOL_LZ4, w->work, work), 0);
-	w->zpool.max_frames = 24;
+	w->zpool.store.max_frames = 24;
 	w->bitmap = calloc(1, file_store_bitmap_bytes(cap));
 	int fd = file_store_open("/tmp");
 	assert_true(fd >= 0);
@@ -355,7 +355,7 @@ static void random_use_of_pool_and_file(void **state)
 		for (unsigned i = 0; i < 1500; i++) {
 			random_step();
 			check();
-			w->zpool.max_frames = below(24);
+			w->zpool.store.max_frames = below(24);
 		}
 		assert_true(w->clean > 20 && w->same > 100 && w->nospace > 50 && w->cached > 100);
 		world_drop();
@@ -407,6 +407,32 @@ static void what_one_area_refuses_goes_to_the_next(void **state)
 	w->fake[0]->commit_fails = 0;
 	out_page(&p[0], KIND_SMALL);
 	assert_int_equal(swp_area(p[0].entry), 0);
+	world_drop();
+}
+
+static void a_crowded_area_comes_after_all_others(void **state)
+{
+	struct page *p;
+
+	(void)state;
+	world_make(16);
+	add_fakes(4, 2, 0, false);
+	p = w->page;
+	out_page(&p[0], KIND_SMALL);
+	assert_int_equal(swp_area(p[0].entry), 0);
+	w->fake[0]->store.stat.frames = 1;
+	for (unsigned i = 1; i < 3; i++) {
+		out_page(&p[i], KIND_SMALL);
+		assert_int_equal(swp_area(p[i].entry), 1);
+		/* Reclaim writes in batches for a disk then. */
+		assert_true(w->swap.area[0].full);
+	}
+	/* The other one is full: better there than nowhere. */
+	out_page(&p[3], KIND_SMALL);
+	assert_int_equal(swp_area(p[3].entry), 0);
+	w->fake[0]->store.stat.frames = 0;
+	out_page(&p[4], KIND_SMALL);
+	assert_int_equal(swp_area(p[4].entry), 0);
 	world_drop();
 }
 
@@ -648,6 +674,7 @@ int main(void)
 		cmocka_unit_test(random_use_of_fake_stores),
 		cmocka_unit_test(random_use_of_pool_and_file),
 		cmocka_unit_test(what_one_area_refuses_goes_to_the_next),
+		cmocka_unit_test(a_crowded_area_comes_after_all_others),
 		cmocka_unit_test(the_slot_limit_of_an_area_sends_repeated_words_to_the_next),
 		cmocka_unit_test(other_bytes_from_the_store_are_an_error),
 		cmocka_unit_test(one_bad_page_of_a_batch_leaves_the_others),

@@ -212,7 +212,7 @@ static void a_full_store_makes_kswapd_give_up_and_nothing_is_lost(void **state)
 
 	(void)state;
 	sim_make(7, 600, true, 50);
-	sim->zpool.max_frames = 10;
+	sim->zpool.store.max_frames = 10;
 	map_pages(0, SIM_PAGES);
 	for (unsigned i = 0; i < SIM_PAGES && err == 0; i += sim->page[i].there) {
 		if (!sim->page[i].there)

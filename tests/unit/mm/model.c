@@ -321,7 +321,7 @@ static void refusals_step(void)
 	sim->unmap_again = on ? 1 + (unsigned)sim_below(60) : 0;
 	sim->disk->commit_fails = on ? 1 + (unsigned)sim_below(30) : 0;
 	sim->disk->write_fails = on ? 1 + (unsigned)sim_below(30) : 0;
-	sim->zpool.max_frames = sim_below(3) ? 100 + sim_below(300) : sim_below(40);
+	sim->zpool.store.max_frames = sim_below(3) ? 100 + sim_below(300) : sim_below(40);
 	p->fail_nth = sim_below(2) ? 1 + sim_below(40) : 0;
 	p->fail_forever = p->fail_nth != 0 && sim_below(8) == 0;
 }
@@ -661,7 +661,7 @@ static void drain(void)
 	w.draining = true;
 	sim->map_again = sim->map_nomem = sim->map_short = sim->unmap_busy = sim->unmap_again = 0;
 	sim->disk->commit_fails = sim->disk->write_fails = 0;
-	sim->zpool.max_frames = UINT64_MAX;
+	sim->zpool.store.max_frames = UINT64_MAX;
 	sim->disk->cells = FAKE_CELLS;
 	sim->m.phys.fail_nth = 0;
 	sim->m.phys.fail_forever = false;
@@ -696,7 +696,7 @@ static void end(void)
 
 /* What all runs together have met: a run that meets nothing proves nothing. */
 static struct {
-	uint64_t result[FAULT_LOST], major, soft, clean, discarded, moves, unmaps, drops, adopted, readopted;
+	uint64_t result[FAULT_LOST], major, soft, clean, discarded, moves, unmaps, drops, adopted, readopted, demoted;
 } met;
 
 static void count_met(void)
@@ -707,6 +707,7 @@ static void count_met(void)
 	met.soft += sim->counter[VM_pgsoft];
 	met.clean += sim->counter[VM_pgclean];
 	met.discarded += sim->counter[VM_pgdiscard];
+	met.demoted += sim->counter[VM_pgdemote];
 	met.moves += w.moves;
 	met.unmaps += w.unmaps;
 	met.drops += w.drops;
@@ -749,6 +750,7 @@ static void long_runs_of_many_seeds(void **state)
 		assert_true(met.result[i] > 50);
 	assert_true(met.major > 1000 && met.soft > 1000 && met.clean > 100 && met.discarded > 100);
 	assert_true(met.moves > 20 && met.unmaps > 20 && met.drops > 20 && met.adopted > 100 && met.readopted > 100);
+	assert_true(met.demoted > 1000);
 }
 
 int main(void)

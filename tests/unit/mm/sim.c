@@ -226,18 +226,6 @@ void sim_make(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells)
 	ASSERT(err == 0);
 }
 
-static void drop_slot_tables(void)
-{
-	struct swap *s = &sim->m.swap;
-
-	ASSERT(swap_used(s) == 0);
-	for (unsigned i = 0; i < s->nr_areas; i++) {
-		ASSERT(s->area[i].store->stat.pages == 0);
-		for (uint64_t c = 0; c < s->area[i].nr_slots / SLOTS_PER_CHUNK; c++)
-			vfree(&sim->m.vmalloc, (uint64_t)(uintptr_t)s->area[i].chunk[c]);
-	}
-}
-
 void sim_drop(void)
 {
 	mm_check(&sim->mm);
@@ -245,12 +233,11 @@ void sim_drop(void)
 	ASSERT(sim->mm.rss == 0 && sim->mm.swapents == 0);
 	for (unsigned i = 0; i < NR_LRU; i++)
 		ASSERT(sim->m.lru.nr[i] == 0);
-	drop_slot_tables();
-	if (sim->m.swap.nr_areas > 0 && sim->m.swap.area[0].store == &sim->zpool.store)
+	bool pool = sim->m.swap.nr_areas > 0 && sim->m.swap.area[0].store == &sim->zpool.store;
+
+	machine_destroy(&sim->m);
+	if (pool)
 		sim->zpool.store.ops->destroy(&sim->zpool.store);
-	kmem_cache_destroy(&sim->m.vma_cache);
-	vmalloc_destroy(&sim->m.vmalloc);
-	kmalloc_destroy(&sim->m.kmalloc);
 	phys_check(&sim->m.phys);
 	ASSERT(phys_free_frames(&sim->m.phys, 0) == sim->free_at_start);
 	free(sim->disk);

@@ -408,7 +408,7 @@ static void machine_make(void)
 	phys_online(&w.m.phys, (pfn_t){ 0 }, FRAMES);
 	assert_int_equal(machine_init(&w.m, &ops, NULL, w.counter, vm, vm + VM_BYTES), 0);
 	assert_int_equal(zpool_init(&w.zpool, &w.m.phys, ZPOOL_LZ4, memory(work), work), 0);
-	w.zpool.max_frames = 60;
+	w.zpool.store.max_frames = 60;
 	assert_true(fd >= 0);
 	assert_int_equal(file_store_init(&w.file, fd, cap, memory(file_store_bitmap_bytes(cap)), file_store_bitmap_bytes(cap)), 0);
 	swap_add_area(&w.m.swap, &w.zpool.store, 100, 0, false);

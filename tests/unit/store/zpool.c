@@ -196,7 +196,7 @@ static void random_step(struct world *w)
 		break;
 	}
 	default:
-		w->z.max_frames = rand_below(&w->r, 2) ? UINT64_MAX : rand_below(&w->r, 400);
+		w->z.store.max_frames = rand_below(&w->r, 2) ? UINT64_MAX : rand_below(&w->r, 400);
 	}
 }
 
@@ -329,7 +329,7 @@ static void commit_respects_max_frames(void **state)
 	struct store *s = &w->z.store;
 	unsigned stored = 0, failures = 0;
 
-	w->z.max_frames = 20;
+	w->z.store.max_frames = 20;
 	for (unsigned key = 0; key < KEYS; key++) {
 		page_make(&w->r, w->want[key], rand_below(&w->r, 2600));
 		stored += batch_write(w, &key, 1);
@@ -342,7 +342,7 @@ static void commit_respects_max_frames(void **state)
 	/* A pool above its limit keeps what it has and takes no frame more. */
 	uint64_t frames = s->stat.frames;
 
-	w->z.max_frames = 0;
+	w->z.store.max_frames = 0;
 	for (unsigned key = 0; key < KEYS; key++) {
 		if (!w->stored[key])
 			batch_write(w, &key, 1);
@@ -356,7 +356,7 @@ static void commit_respects_max_frames(void **state)
 
 	assert_int_equal(s->ops->reserve(s, &io, 1), 0);
 	assert_int_equal(io.err, -ENOSPC);
-	w->z.max_frames = UINT64_MAX;
+	w->z.store.max_frames = UINT64_MAX;
 	fill(w, 2600);
 	check(w);
 	world_drop(w);
@@ -413,9 +413,9 @@ static void the_last_frames_take_objects_of_smaller_classes(void **state)
 	page_make(&w->r, w->want[1], 300);
 	while (batch_write(w, &keys[0], 1) == 0)
 		;
-	w->z.max_frames = w->z.store.stat.frames;
+	w->z.store.max_frames = w->z.store.stat.frames;
 	while (batch_write(w, &keys[1], 1) == 0)
-		assert_true(w->z.store.stat.frames <= w->z.max_frames);
+		assert_true(w->z.store.stat.frames <= w->z.store.max_frames);
 	batch_read(w, keys, 2);
 	check(w);
 	world_drop(w);
