@@ -194,7 +194,7 @@ static unsigned contiguous(struct frame *const *frames, unsigned n)
 static int place_by_copy(uint64_t address, struct frame *f)
 {
 	uint64_t home = home_of(f);
-	int64_t done = host_copy(engine.prog_fd, address, (void *)(uintptr_t)home, PAGE_SIZE);
+	int64_t done = host_copy(engine.prog_fd, address, (void *)(uintptr_t)home, PAGE_SIZE, 0);
 
 	if (done < 0)
 		return (int)done;
@@ -239,7 +239,7 @@ static int place_zeros(uint64_t address, struct frame *const *frames, unsigned n
 
 	n = MIN(n, ZERO_PAGES);
 	if (!homes_populated(home, n)) {
-		int64_t done = host_copy(engine.prog_fd, address, engine.zeros, (uint64_t)n << PAGE_SHIFT);
+		int64_t done = host_copy(engine.prog_fd, address, engine.zeros, (uint64_t)n << PAGE_SHIFT, 0);
 
 		return done > 0 ? (int)(done >> PAGE_SHIFT) : (int)done;
 	}
@@ -299,12 +299,12 @@ static int drop_copied(uint64_t address, uint64_t len)
 static int copy_home(uint64_t address, struct frame *const *frames, unsigned n)
 {
 	uint64_t len = (uint64_t)n << PAGE_SHIFT;
-	struct iovec to[UNMAP_RUN], from = { (void *)(uintptr_t)address, len };
+	struct iovec to[UNMAP_RUN];
 
 	for (unsigned i = 0; i < n; i++)
 		to[i] = (struct iovec){ (void *)(uintptr_t)home_of(frames[i]), PAGE_SIZE };
-	/* Not memcpy: a range without access is refused, and stays. */
-	ssize_t got = sys_call6(SYS_process_vm_readv, sys_getpid(), (long)to, n, (long)&from, 1, 0);
+	/* Not memcpy: the range may be without access, or gone. */
+	ssize_t got = sys_preadv(engine.mem_fd, to, (int)n, address);
 
 	if (got == (ssize_t)len && drop_copied(address, len) == 0) {
 		__atomic_fetch_add(&engine.m.counter[VM_pgcopied], n, __ATOMIC_RELAXED);

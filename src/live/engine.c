@@ -111,9 +111,12 @@ static int open_descriptors(void)
 		return e->prog_fd;
 	if (e->trash_fd < 0)
 		return e->trash_fd;
-	e->pagemap_fd = sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+	e->pagemap_fd = proc_open("/proc/self/pagemap");
+	e->mem_fd = proc_open("/proc/self/mem");
 	if (e->pagemap_fd < 0)
 		return e->pagemap_fd;
+	if (e->mem_fd < 0)
+		return e->mem_fd;
 	e->can_move = !e->ledger->debug_base_path && (host_uffd_features(e->device) & UFFD_FEATURE_MOVE);
 	uint64_t move = e->can_move ? UFFD_FEATURE_MOVE : 0;
 	int err = host_uffd_api(e->prog_fd, PROG_FEATURES | move);
@@ -123,7 +126,7 @@ static int open_descriptors(void)
 
 static void close_descriptors(void)
 {
-	int *const fds[] = { &engine.prog_fd, &engine.trash_fd, &engine.pagemap_fd };
+	int *const fds[] = { &engine.prog_fd, &engine.trash_fd, &engine.pagemap_fd, &engine.mem_fd };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		if (*fds[i] >= 0)
@@ -212,11 +215,12 @@ static void sort_descriptors(int *fds, unsigned n)
 static int start_tasks(void)
 {
 	struct engine *e = &engine;
-	int keep[4 + FILES], n = 0;
+	int keep[5 + FILES], n = 0;
 
 	keep[n++] = e->prog_fd;
 	keep[n++] = e->trash_fd;
 	keep[n++] = e->pagemap_fd;
+	keep[n++] = e->mem_fd;
 	for (unsigned i = 0; i < e->nr_files; i++)
 		keep[n++] = e->file[i].fd;
 	sort_descriptors(keep, (unsigned)n);
@@ -236,7 +240,7 @@ static int start(void)
 {
 	struct engine *e = &engine;
 
-	e->prog_fd = e->trash_fd = e->pagemap_fd = -1;
+	e->prog_fd = e->trash_fd = e->pagemap_fd = e->mem_fd = -1;
 	int err = open_descriptors();
 	if (err == 0)
 		err = task_stacks();
@@ -262,7 +266,7 @@ static int start(void)
 
 int engine_reopen(void)
 {
-	engine.prog_fd = engine.trash_fd = engine.pagemap_fd = -1;
+	engine.prog_fd = engine.trash_fd = engine.pagemap_fd = engine.mem_fd = -1;
 	int err = open_descriptors();
 
 	cpu_init();

@@ -44,7 +44,7 @@ struct engine {
 	int device;      /* inherited descriptor of /dev/userfaultfd, or -1 */
 
 	/* Descriptors in the tasks' own table. */
-	int prog_fd, trash_fd, pagemap_fd;
+	int prog_fd, trash_fd, pagemap_fd, mem_fd; /* of /proc/self: pagemap, mem */
 	bool can_move;   /* UFFDIO_MOVE; otherwise the copying path */
 	struct task handler, pager;
 	int cpu;         /* that the handler is pinned to, -1: none */
@@ -84,6 +84,7 @@ struct engine {
 
 	/* fork.c */
 	bool frozen;                 /* faults are served without changing anything */
+	int dumpable;                /* before it */
 	unsigned nr_frozen;          /* pages in log; beyond FREEZE_LOG: look at all */
 	uint64_t log[FREEZE_LOG];
 };

@@ -45,6 +45,8 @@ int64_t fork_freeze(void)
 		pager_pause();
 	e->nr_frozen = 0;
 	e->frozen = true;
+	/* The child will open our swap files through /proc. */
+	e->dumpable = proc_set_dumpable(1);
 	if (engine_file() != NULL)
 		file_store_share(engine_file());
 	return 0;
@@ -126,6 +128,7 @@ int64_t fork_thaw(void)
 			readopt_all();
 	}
 	e->frozen = false;
+	proc_set_dumpable(e->dumpable);
 	engine_drop();
 	if (atomic_load(&e->state) == LEDGER_ENGAGED)
 		pager_resume();
@@ -140,10 +143,10 @@ void fork_serve(vpn_t vpn)
 
 	switch (got) {
 	case 0:
-		host_copy(e->prog_fd, address, e->zeros, PAGE_SIZE);
+		host_copy(e->prog_fd, address, e->zeros, PAGE_SIZE, 0);
 		break;
 	case 1:
-		host_copy(e->prog_fd, address, scratch, PAGE_SIZE);
+		host_copy(e->prog_fd, address, scratch, PAGE_SIZE, 0);
 		break;
 	case -EEXIST:
 		break;
@@ -227,6 +230,8 @@ void fork_child(void)
 	atomic_store(&e->lock.word, 0);
 	atomic_store(&e->gate.word, 0);
 	atomic_store(&e->changers, 0);
+	if (e->frozen)
+		proc_set_dumpable(e->dumpable);
 	e->frozen = false;
 	claim_slot();
 	if (atomic_load(&e->state) != LEDGER_ENGAGED) {

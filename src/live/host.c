@@ -72,9 +72,9 @@ int64_t host_move(int fd, uint64_t dst, uint64_t src, uint64_t len, uint64_t mod
 	return m.move < 0 ? m.move : err;
 }
 
-int64_t host_copy(int fd, uint64_t dst, const void *src, uint64_t len)
+int64_t host_copy(int fd, uint64_t dst, const void *src, uint64_t len, uint64_t mode)
 {
-	struct uffdio_copy c = { .dst = dst, .src = (uint64_t)(uintptr_t)src, .len = len };
+	struct uffdio_copy c = { .dst = dst, .src = (uint64_t)(uintptr_t)src, .len = len, .mode = mode };
 	long err = sys_ioctl(fd, UFFDIO_COPY, &c);
 
 	if (err == 0 || c.copy > 0)

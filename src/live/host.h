@@ -30,7 +30,8 @@ int host_register(int fd, uint64_t start, uint64_t len, bool missing);
 int host_unregister(int fd, uint64_t start, uint64_t len);
 /* Bytes moved (> 0), or -errno of the first page. */
 int64_t host_move(int fd, uint64_t dst, uint64_t src, uint64_t len, uint64_t mode);
-int64_t host_copy(int fd, uint64_t dst, const void *src, uint64_t len);
+/* Bytes copied (> 0), or -errno. mode: UFFDIO_COPY_MODE_* */
+int64_t host_copy(int fd, uint64_t dst, const void *src, uint64_t len, uint64_t mode);
 int host_wake(int fd, uint64_t start, uint64_t len);
 /* on: writes fault to us; off: they go on, and waiters are woken. */
 int host_protect(int fd, uint64_t start, uint64_t len, bool on);

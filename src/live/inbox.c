@@ -57,14 +57,18 @@ static bool own_change(const struct uffd_msg *msg)
 	return true;
 }
 
-/* The pager found the page gone that it wanted to copy: it holds zeros by now. */
+/*
+ * The pager found the page gone that it wanted to copy: another thread has dropped
+ * it, and it holds zeros by now. Write-protected as the page was: what that thread
+ * writes to it next must not go the way of the copy.
+ */
 static bool pager_fault(const struct uffd_msg *msg)
 {
 	uint64_t address = msg->arg.pagefault.address;
 
 	if ((int32_t)msg->arg.pagefault.feat.ptid != atomic_load(&engine.pager.tid) || bell_contains(address))
 		return false;
-	host_copy(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), engine.zeros, PAGE_SIZE);
+	host_copy(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), engine.zeros, PAGE_SIZE, UFFDIO_COPY_MODE_WP);
 	host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
 	return true;
 }

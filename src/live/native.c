@@ -189,7 +189,7 @@ bool native_look(void)
 	struct engine *e = &engine;
 	uint64_t room;
 
-	e->pagemap_fd = sys_open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+	e->pagemap_fd = proc_open("/proc/self/pagemap");
 	room = headroom();
 	sys_close(e->pagemap_fd);
 	e->pagemap_fd = -1;

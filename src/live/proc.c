@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "base/fmt.h"
 #include "base/sys.h"
@@ -60,12 +61,35 @@ static void parse_area(const char *p, struct proc_area *a)
 	a->name[n] = '\0';
 }
 
+int proc_set_dumpable(int dumpable)
+{
+	int was = (int)sys_call3(SYS_prctl, PR_GET_DUMPABLE, 0, 0);
+
+	/* 2 (the dump is root's) can only be had from the kernel; 0 is as safe. */
+	if (was != dumpable)
+		sys_call3(SYS_prctl, PR_SET_DUMPABLE, dumpable == 2 ? 0 : dumpable, 0);
+	return was;
+}
+
+int proc_open(const char *path)
+{
+	int fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd != -EACCES)
+		return fd;
+	int was = proc_set_dumpable(1);
+
+	fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+	proc_set_dumpable(was);
+	return fd;
+}
+
 int proc_maps(bool (*see)(void *ctx, const struct proc_area *area), void *ctx)
 {
 	/* Longest line: 73 columns and a path of PATH_MAX. */
 	char buf[8192];
 	size_t have = 0;
-	int fd = sys_open("/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+	int fd = proc_open("/proc/self/maps");
 
 	if (fd < 0)
 		return fd;
@@ -100,7 +124,7 @@ int proc_maps(bool (*see)(void *ctx, const struct proc_area *area), void *ctx)
 /* Reads a small file whole; returns its length (NUL added) or -errno. */
 static ssize_t read_small(const char *path, char *buf, size_t size)
 {
-	int fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+	int fd = proc_open(path);
 
 	if (fd < 0)
 		return fd;

@@ -16,6 +16,14 @@ struct proc_area {
 };
 
 /*
+ * A process that has changed its user is not dumpable, and its files in /proc
+ * are root's: it must be dumpable while somebody opens them. Returns what it was.
+ */
+int proc_set_dumpable(int dumpable);
+/* Opens a file of /proc/self for reading, close-on-exec; descriptor or -errno. */
+int proc_open(const char *path);
+
+/*
  * Calls see() for every area in address order until it returns false.
  * 0 or -errno. see() must not map or unmap.
  */
