@@ -21,7 +21,7 @@
 #define MEASURE_NS 200000000   /* 0.2 s between two looks at the kernel's books */
 #define RESCAN_NS 500000000    /* 0.5 s between two searches for unknown areas */
 #define OWN_FIXED 400          /* pages: code and data of the library, stacks, the launcher's share */
-#define POOL_SHARE_PERCENT 65  /* of online frames, at most */
+#define POOL_SHARE_PERCENT 65  /* of the frames that are not tables, at most */
 
 void pager_wake(void)
 {
@@ -117,8 +117,21 @@ static void too_small(uint64_t missing)
 	engine_fatal(text);
 }
 
-/* Frames that Steward cannot work without: reserve, page tables, slots. */
-#define ONLINE_MIN 512
+/* Frames that Steward cannot work without, beside its tables: the reserve, and pages of the program to work with. */
+#define WORKING_MIN 512
+
+/* Frames of page tables, slot tables, slabs. Lock held. */
+static uint64_t table_frames(void)
+{
+	const struct machine *m = &engine.m;
+	uint64_t others = phys_free_frames(&m->phys, 0) + engine.zpool.store.stat.frames;
+
+	for (unsigned i = 0; i < NR_LRU; i++)
+		others += m->lru.nr[i];
+	uint64_t online = phys_managed_frames(&m->phys, 0);
+
+	return online - MIN(online, others);
+}
 
 static void balloon(void)
 {
@@ -126,21 +139,22 @@ static void balloon(void)
 
 	engine_take();
 	uint64_t target = online_target(), online = phys_managed_frames(&e->m.phys, 0);
+	uint64_t tables = table_frames(), floor = WORKING_MIN + tables;
 
-	if (target < ONLINE_MIN) {
+	if (target < floor) {
 		/* Others of the run may have left something. */
-		ledger_grant(e->ledger, e->slot, ONLINE_MIN);
+		ledger_grant(e->ledger, e->slot, floor);
 		target = online_target();
 		/* Alone, it is hopeless. Beside others it gets its floor until they have given way. */
-		if (target < ONLINE_MIN && atomic_load(&e->slot->granted) > e->ledger->ram_pages / 4 * 3)
-			too_small(ONLINE_MIN - target);
-		target = MAX(target, ONLINE_MIN);
+		if (target < floor && atomic_load(&e->slot->granted) > e->ledger->ram_pages / 4 * 3)
+			too_small(floor - target);
+		target = MAX(target, floor);
 	}
 	if (online > target)
 		arena_offline(online - target);
 	else if (online < target)
 		arena_online(target - online);
-	e->zpool.store.max_frames = target * POOL_SHARE_PERCENT / 100;
+	e->zpool.store.max_frames = (target - tables) * POOL_SHARE_PERCENT / 100;
 	engine_drop();
 }
 

@@ -90,8 +90,10 @@ struct machine {
 		struct mm *mm;
 		vpn_t vpn;
 	} hand;            /* demote.c: where it stands */
-	uint64_t bounce;   /* demote.c: address of STORE_BATCH pages, 0: none yet */
+	uint64_t bounce;   /* demote.c: address of DEMOTE_BATCH pages */
 };
+
+#define DEMOTE_BATCH 16 /* pages passed on from one area to the next in one step */
 
 #define COUNT(m, name) ((m)->counter[VM_##name]++)
 #define COUNT_N(m, name, n) ((m)->counter[VM_##name] += (n))

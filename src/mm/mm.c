@@ -20,7 +20,6 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->reclaiming = false;
 	TAILQ_INIT(&m->mms);
 	m->hand.mm = NULL;
-	m->bounce = 0;
 	m->phys.wake_kswapd = phys_low;
 	m->phys.ctx = m;
 	lru_init(&m->lru);
@@ -32,6 +31,10 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	swap_init(&m->swap, &m->vmalloc);
 	if (err != 0)
 		return err;
+	/* Before memory is short: demotion is needed when there is none left. */
+	m->bounce = vmalloc(&m->vmalloc, DEMOTE_BATCH * PAGE_SIZE);
+	if (m->bounce == 0)
+		return -ENOMEM;
 	/* Areas and slot tables are needed to serve faults and to reclaim: they may dig into the reserve. */
 	m->vma_cache.depth = ALLOC_RESERVE;
 	m->vmalloc.depth = m->vmalloc.areas.depth = ALLOC_RESERVE;
@@ -43,8 +46,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 void machine_destroy(struct machine *m)
 {
 	ASSERT(TAILQ_EMPTY(&m->mms));
-	if (m->bounce != 0)
-		vfree(&m->vmalloc, m->bounce);
+	vfree(&m->vmalloc, m->bounce);
 	swap_destroy(&m->swap);
 	kmem_cache_destroy(&m->vma_cache);
 	vmalloc_destroy(&m->vmalloc);

@@ -6,8 +6,8 @@
  *
  * Which pages? Slots are not on a list: at 16 bytes a page there is no room for
  * links. A hand goes round the page tables; of every SAMPLE entries that it
- * passes the STORE_BATCH oldest go, by the age that eviction left in the slot.
- * Choosing the oldest eighth of a sample comes close to the order of age.
+ * passes the DEMOTE_BATCH oldest go, by the age that eviction left in the slot.
+ * Choosing the oldest 16th of a sample comes close to the order of age.
  *
  * A page is read into a bounce buffer, verified, written, and its entry changed
  * if it is still what it was; whoever faults on it meanwhile finds the old copy.
@@ -15,6 +15,8 @@
 #include "mm/reclaim/reclaim.h"
 
 #include "base/assert.h"
+
+_Static_assert(DEMOTE_BATCH <= STORE_BATCH, "one read, one write");
 
 #define SAMPLE 256
 #define STEPS 4096      /* entries of any kind that one search may pass */
@@ -57,9 +59,9 @@ static unsigned insert(struct victim *victims, unsigned n, struct victim v)
 {
 	unsigned i = n;
 
-	if (n == STORE_BATCH && victims[n - 1].age >= v.age)
+	if (n == DEMOTE_BATCH && victims[n - 1].age >= v.age)
 		return n;
-	if (n == STORE_BATCH)
+	if (n == DEMOTE_BATCH)
 		i = --n;
 	for (; i > 0 && victims[i - 1].age < v.age; i--)
 		victims[i] = victims[i - 1];
@@ -126,15 +128,11 @@ static bool commit(struct machine *m, const struct victim *v, const struct swap_
 
 static unsigned demote(struct machine *m)
 {
-	struct victim victims[STORE_BATCH];
-	struct swap_read read[STORE_BATCH];
-	struct swap_io io[STORE_BATCH];
-	unsigned n, ready = 0, done = 0;
+	struct victim victims[DEMOTE_BATCH];
+	struct swap_read read[DEMOTE_BATCH];
+	struct swap_io io[DEMOTE_BATCH];
+	unsigned n = choose(m, victims), ready = 0, done = 0;
 
-	if (m->bounce == 0)
-		m->bounce = vmalloc(&m->vmalloc, STORE_BATCH * PAGE_SIZE);
-	if (m->bounce == 0 || (n = choose(m, victims)) == 0)
-		return 0;
 	for (unsigned i = 0; i < n; i++)
 		read[i] = (struct swap_read){ .entry = victims[i].entry, .page = (void *)(uintptr_t)(m->bounce + i * PAGE_SIZE) };
 	swap_read(&m->swap, read, n, machine_lock, machine_unlock, m);
