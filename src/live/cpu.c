@@ -7,19 +7,22 @@
  * a virtual machine costs more than all the rest of a fault
  * (docs/performance.md). So:
  *
- *   one program thread    it, the handler and the pager share one CPU while pages
- *                         come and go. It waits for its faults anyway, and the
- *                         scheduler would carry it off to an idle CPU each time
- *                         the handler wakes it.
- *   several               the handler follows the one that faults, the pager
- *                         takes the other CPUs.
+ *   confined   the program's threads, the handler and the pager share one CPU
+ *   spread     threads run where they like; the handler follows the one that
+ *              faults, the pager takes the other CPUs
  *
- * The program must not notice. It is pinned only while it faults FAULTS_DENSE
- * times in DENSE_NS, is let go after IDLE_NS without a fault, and now and then
- * so that the scheduler can move it off a CPU that others want. What it asks
- * about its affinity is answered from what it was (preload/affinity.c), and
- * threads, children and images after exec start with that: cpu_release before
- * the first two, cpu_attach in the last.
+ * One thread is confined while it pages: it waits for its faults anyway, and the
+ * scheduler would carry it off to an idle CPU each time the handler wakes it.
+ * With several threads it depends on what they do between their faults, so both
+ * ways are tried in turn: the one with more faults a second is the one in which
+ * the program gets on faster, and is kept for HOLD_NS.
+ *
+ * The program must not notice. It is confined only while faults come FAULTS_DENSE
+ * in DENSE_NS, is let go after IDLE_NS without one, and now and then so that the
+ * scheduler can move it off a CPU that others want. What it asks about its
+ * affinity is answered from what it was (preload/affinity.c), and threads,
+ * children and images after exec start with that: cpu_release before the first
+ * two, cpu_attach in the last.
  *
  * Where does a thread run? The kernel keeps the CPU number of every thread in
  * its rseq area (restartable sequences, registered by glibc since 2.35); each
@@ -33,57 +36,88 @@
 #define FAULTS_DENSE 64
 #define DENSE_NS 50000000     /* 50 ms */
 #define IDLE_NS 200000000     /* 0.2 s */
-#define REPLACE_NS 2000000000 /* 2 s */
+#define WINDOW_NS 100000000   /* 0.1 s in which faults are counted for a decision */
+#define HOLD_NS 3000000000    /* 3 s */
 
 struct thread_cpu {
 	_Atomic int32_t tid;
 	const volatile uint32_t *_Atomic cpu_id;
+	_Atomic bool pinned;  /* by us; changed under pin_lock */
+	cpu_set_t affinity;   /* pinned: what it had before */
 };
 
 static struct thread_cpu threads[THREADS];
-static cpu_set_t allowed;  /* of the process when the engine started */
+static _Atomic uint32_t nr_slots; /* of the table, that may have been used: index of the last one, plus 1 */
+static cpu_set_t allowed;         /* of the process when the engine started */
 static int last_seen;
-static unsigned nr_faults; /* since dense_since */
+static unsigned nr_dense;         /* faults since dense_since */
 static uint64_t dense_since;
 
-/* The program thread that we have pinned; slot->affinity is what it had before. */
 static struct engine_lock pin_lock;
-static _Atomic int32_t pinned;
-static uint64_t pinned_at;
-static _Atomic uint64_t last_fault;
+static _Atomic bool confined;
+static _Atomic uint64_t nr_faults, last_fault; /* writer: handler */
+
+/* The trial of both ways, with several threads. Pager only. */
+static struct {
+	uint64_t since, faults; /* where the window began */
+	uint64_t hold_until;
+	uint64_t rate[2];       /* faults a second when spread, when confined */
+	bool fresh;             /* the window has begun under the present way */
+} trial;
 
 static unsigned first_slot(int tid)
 {
 	return ((unsigned)tid * 2654435761u) >> 22 & (THREADS - 1);
 }
 
-void cpu_thread(int tid, const volatile uint32_t *cpu_id)
+static struct thread_cpu *find(int tid)
 {
 	for (unsigned i = 0; i < 16; i++) {
 		struct thread_cpu *t = &threads[(first_slot(tid) + i) & (THREADS - 1)];
-		int32_t owner = atomic_load(&t->tid);
 
-		if (owner == tid || (owner == 0 && cpu_id != NULL &&
-				     atomic_compare_exchange_strong(&t->tid, &owner, tid))) {
-			atomic_store(&t->cpu_id, cpu_id);
-			if (cpu_id == NULL)
-				atomic_store(&t->tid, 0);
-			return;
-		}
+		if (atomic_load(&t->tid) == tid)
+			return t;
 	}
+	return NULL;
+}
+
+static struct thread_cpu *claim(int tid)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		struct thread_cpu *t = &threads[(first_slot(tid) + i) & (THREADS - 1)];
+		int32_t none = 0;
+
+		if (!atomic_compare_exchange_strong(&t->tid, &none, tid))
+			continue;
+		uint32_t index = (uint32_t)(t - threads), used = atomic_load(&nr_slots);
+
+		while (used <= index && !atomic_compare_exchange_weak(&nr_slots, &used, index + 1))
+			;
+		return t;
+	}
+	return NULL;
+}
+
+void cpu_thread(int tid, const volatile uint32_t *cpu_id)
+{
+	struct thread_cpu *t = find(tid);
+
+	if (t == NULL && cpu_id != NULL)
+		t = claim(tid);
+	if (t == NULL)
+		return;
+	atomic_store(&t->pinned, false);
+	atomic_store(&t->cpu_id, cpu_id);
+	if (cpu_id == NULL)
+		atomic_store(&t->tid, 0);
 }
 
 static int cpu_of(int tid)
 {
-	for (unsigned i = 0; i < 16; i++) {
-		struct thread_cpu *t = &threads[(first_slot(tid) + i) & (THREADS - 1)];
+	struct thread_cpu *t = find(tid);
+	const volatile uint32_t *cpu = t != NULL ? atomic_load(&t->cpu_id) : NULL;
 
-		if (atomic_load(&t->tid) != tid)
-			continue;
-		const volatile uint32_t *cpu = atomic_load(&t->cpu_id);
-		return cpu != NULL ? (int)*cpu : -1;
-	}
-	return -1;
+	return cpu != NULL ? (int)*cpu : -1;
 }
 
 void cpu_init(void)
@@ -91,11 +125,6 @@ void cpu_init(void)
 	CPU_ZERO(&allowed);
 	sys_sched_getaffinity(0, sizeof(allowed), &allowed);
 	engine.cpu = last_seen = -1;
-}
-
-static bool is_only(const cpu_set_t *set, int cpu)
-{
-	return CPU_COUNT(set) == 1 && CPU_ISSET(cpu, set);
 }
 
 static void set_cpu(int tid, int cpu)
@@ -107,49 +136,76 @@ static void set_cpu(int tid, int cpu)
 	sys_sched_setaffinity(tid, sizeof(here), &here);
 }
 
-/* Lock held. The affinity is given back, unless somebody else has changed it since. */
-static void unpin(void)
+/* Lock held. */
+static void pin(struct thread_cpu *t)
 {
-	struct ledger_slot *slot = engine.slot;
-	int32_t tid = atomic_exchange(&pinned, 0);
-	cpu_set_t now;
+	int tid = atomic_load(&t->tid);
 
-	if (tid == 0)
+	CPU_ZERO(&t->affinity);
+	if (sys_sched_getaffinity(tid, sizeof(t->affinity), &t->affinity) < 0)
 		return;
-	CPU_ZERO(&now);
-	if (sys_sched_getaffinity(tid, sizeof(now), &now) >= 0 && is_only(&now, engine.cpu))
-		sys_sched_setaffinity(tid, sizeof(slot->affinity), &slot->affinity);
-	atomic_store(&slot->pinned, 0);
+	engine.slot->affinity = t->affinity;
+	atomic_store(&engine.slot->pinned, 1);
+	atomic_store(&t->pinned, true);
+	set_cpu(tid, engine.cpu);
 }
 
-static void pin(int tid, int cpu, uint64_t now)
+/* Lock held. The affinity is given back, unless somebody else has changed it since. */
+static void unpin(struct thread_cpu *t)
 {
-	struct engine *e = &engine;
+	int tid = atomic_load(&t->tid);
+	cpu_set_t now;
+
+	atomic_store(&t->pinned, false);
+	CPU_ZERO(&now);
+	if (sys_sched_getaffinity(tid, sizeof(now), &now) >= 0 && CPU_COUNT(&now) == 1 && CPU_ISSET(engine.cpu, &now))
+		sys_sched_setaffinity(tid, sizeof(t->affinity), &t->affinity);
+}
+
+/* All that are there now; who comes later is met by the next call. */
+static void pin_threads(void)
+{
+	uint32_t n = atomic_load(&nr_slots);
 
 	engine_lock_take(&pin_lock);
-	unpin();
-	CPU_ZERO(&e->slot->affinity);
-	if (sys_sched_getaffinity(tid, sizeof(e->slot->affinity), &e->slot->affinity) >= 0) {
-		e->cpu = cpu;
-		pinned_at = now;
-		atomic_store(&e->slot->pinned, 1);
-		atomic_store(&pinned, tid);
-		set_cpu(tid, cpu);
-		set_cpu(atomic_load(&e->handler.tid), cpu);
-		set_cpu(atomic_load(&e->pager.tid), cpu);
-	}
+	for (uint32_t i = 0; i < n; i++)
+		if (atomic_load(&threads[i].tid) != 0 && !atomic_load(&threads[i].pinned))
+			pin(&threads[i]);
 	engine_lock_drop(&pin_lock);
+}
+
+static void confine(int cpu)
+{
+	engine.cpu = cpu;
+	set_cpu(atomic_load(&engine.handler.tid), cpu);
+	set_cpu(atomic_load(&engine.pager.tid), cpu);
+	pin_threads();
+	atomic_store(&confined, true);
+}
+
+static void spread(void)
+{
+	uint32_t n = atomic_load(&nr_slots);
+
+	engine_lock_take(&pin_lock);
+	for (uint32_t i = 0; i < n; i++)
+		if (atomic_load(&threads[i].tid) != 0 && atomic_load(&threads[i].pinned))
+			unpin(&threads[i]);
+	atomic_store(&engine.slot->pinned, 0);
+	engine_lock_drop(&pin_lock);
+	last_seen = -1;
+	atomic_store(&confined, false);
 }
 
 /* Faults come so fast that where we run matters. */
 static bool is_dense(uint64_t now)
 {
-	if (++nr_faults < FAULTS_DENSE)
+	if (++nr_dense < FAULTS_DENSE)
 		return false;
 	bool dense = now - dense_since < DENSE_NS;
 
 	dense_since = now;
-	nr_faults = 0;
+	nr_dense = 0;
 	return dense;
 }
 
@@ -172,52 +228,113 @@ static void follow_several(int cpu)
 		sys_sched_setaffinity(atomic_load(&e->pager.tid), sizeof(elsewhere), &elsewhere);
 }
 
+static bool is_single(void)
+{
+	return atomic_load(&engine.program_threads) == 1;
+}
+
 void cpu_follow(int tid, uint64_t now)
 {
+	atomic_store_explicit(&last_fault, now, memory_order_relaxed);
+	atomic_store_explicit(&nr_faults, nr_faults + 1, memory_order_relaxed);
+	if (atomic_load_explicit(&confined, memory_order_relaxed) || CPU_COUNT(&allowed) == 1)
+		return;
 	int cpu = cpu_of(tid);
 
-	atomic_store_explicit(&last_fault, now, memory_order_relaxed);
 	if (cpu < 0 || cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &allowed))
 		return;
-	if (atomic_load(&engine.program_threads) > 1)
+	if (!is_single())
 		follow_several(cpu);
-	else if (atomic_load(&pinned) != tid && is_dense(now))
-		pin(tid, cpu, now);
+	else if (is_dense(now))
+		confine(cpu);
+}
+
+static void change_way(uint64_t now)
+{
+	if (atomic_load(&confined))
+		spread();
+	else if (engine.cpu >= 0)
+		confine(engine.cpu);
+	trial.since = now;
+	trial.faults = atomic_load(&nr_faults);
+}
+
+/* The end of a window with several threads: stay, or try the other way. */
+static void judge(uint64_t now, uint64_t faults)
+{
+	bool way = atomic_load(&confined);
+	uint64_t rate = faults * 1000 / ((now - trial.since) / 1000000 + 1);
+	bool dense = rate > FAULTS_DENSE * (1000000000 / DENSE_NS);
+
+	trial.rate[way] = rate;
+	trial.since = now;
+	trial.faults += faults;
+	if (now < trial.hold_until && dense)
+		return;
+	if (!dense) {
+		trial.hold_until = 0;
+		return;
+	}
+	/* Both are known only after the trial of the other one. */
+	if (!trial.fresh) {
+		trial.fresh = true;
+		change_way(now);
+		return;
+	}
+	trial.fresh = false;
+	trial.hold_until = now + HOLD_NS;
+	if (trial.rate[!way] > rate)
+		change_way(now);
 }
 
 void cpu_tick(uint64_t now)
 {
-	if (atomic_load(&pinned) == 0)
-		return;
-	engine_lock_take(&pin_lock);
+	uint64_t faults = atomic_load(&nr_faults) - trial.faults;
 	bool idle = now - atomic_load_explicit(&last_fault, memory_order_relaxed) > IDLE_NS;
 
-	if (idle || now - pinned_at > REPLACE_NS)
-		unpin();
-	engine_lock_drop(&pin_lock);
+	if (atomic_load(&confined) && idle) {
+		spread();
+		trial.fresh = false;
+		trial.hold_until = 0;
+	}
+	if (now - trial.since < WINDOW_NS || CPU_COUNT(&allowed) == 1)
+		return;
+	if (!is_single()) {
+		judge(now, faults);
+		if (atomic_load(&confined))
+			pin_threads();
+		return;
+	}
+	if (atomic_load(&confined) && now - trial.since > HOLD_NS)
+		change_way(now);
 }
 
+/* The calling thread only: what it makes starts free, and it comes back with the next window. */
 void cpu_release(void)
 {
-	if (atomic_load(&pinned) == 0)
+	struct thread_cpu *t = atomic_load(&confined) ? find(sys_gettid()) : NULL;
+
+	if (t == NULL)
 		return;
 	engine_lock_take(&pin_lock);
-	unpin();
+	if (atomic_load(&t->pinned))
+		unpin(t);
 	engine_lock_drop(&pin_lock);
 }
 
 bool cpu_affinity(int tid, cpu_set_t *set)
 {
-	bool is_pinned = false;
+	struct thread_cpu *t = atomic_load(&confined) ? find(tid) : NULL;
+	bool pinned;
 
-	if (atomic_load(&pinned) == 0)
+	if (t == NULL)
 		return false;
 	engine_lock_take(&pin_lock);
-	is_pinned = atomic_load(&pinned) == tid;
-	if (is_pinned)
-		*set = engine.slot->affinity;
+	pinned = atomic_load(&t->pinned);
+	if (pinned)
+		*set = t->affinity;
 	engine_lock_drop(&pin_lock);
-	return is_pinned;
+	return pinned;
 }
 
 void cpu_attach(struct ledger_slot *slot)
@@ -228,8 +345,16 @@ void cpu_attach(struct ledger_slot *slot)
 
 void cpu_child(const struct ledger_slot *parent)
 {
+	uint32_t n = atomic_load(&nr_slots);
+
 	atomic_store(&pin_lock.word, 0);
-	if (atomic_exchange(&pinned, 0) != 0)
+	if (atomic_load(&confined) && atomic_load(&parent->pinned))
 		sys_sched_setaffinity(0, sizeof(parent->affinity), &parent->affinity);
+	/* The parent's threads are not here; ours says so anew. */
+	for (uint32_t i = 0; i < n; i++)
+		atomic_store(&threads[i].tid, 0);
+	atomic_store(&confined, false);
+	trial.hold_until = trial.since = 0;
+	trial.fresh = false;
 	atomic_store(&engine.program_threads, 1);
 }
