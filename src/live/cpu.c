@@ -14,11 +14,11 @@
  * One thread is confined while it pages: it waits for its faults anyway, and the
  * scheduler would carry it off to an idle CPU each time the handler wakes it.
  * With several threads it depends on what they do between their faults, so both
- * ways are tried in turn: the one with more faults a second is the one in which
+ * ways are tried in turn: the one with more pages a second is the one in which
  * the program gets on faster, and is kept for HOLD_NS.
  *
- * The program must not notice. It is confined only while faults come FAULTS_DENSE
- * in DENSE_NS, is let go after IDLE_NS without one, and now and then so that the
+ * The program must not notice. It is confined only while it spends more than one
+ * STALL_SHARE-th of its time waiting for faults, is let go after IDLE_NS without one, and now and then so that the
  * scheduler can move it off a CPU that others want. What it asks about its
  * affinity is answered from what it was (preload/affinity.c), and threads,
  * children and images after exec start with that: cpu_release before the first
@@ -33,8 +33,8 @@
 #include "live/engine.h"
 
 #define THREADS 1024 /* a power of two; more threads than this are not followed */
-#define FAULTS_DENSE 64
-#define DENSE_NS 50000000     /* 50 ms */
+#define STALL_SHARE 4
+#define STALL_WINDOW_NS 5000000 /* 5 ms */
 #define IDLE_NS 200000000     /* 0.2 s */
 #define WINDOW_NS 100000000   /* 0.1 s in which faults are counted for a decision */
 #define HOLD_NS 3000000000    /* 3 s */
@@ -50,18 +50,19 @@ static struct thread_cpu threads[THREADS];
 static _Atomic uint32_t nr_slots; /* of the table, that may have been used: index of the last one, plus 1 */
 static cpu_set_t allowed;         /* of the process when the engine started */
 static int last_seen;
-static unsigned nr_dense;         /* faults since dense_since */
-static uint64_t dense_since;
+static struct {
+	uint64_t since, stall; /* where the window of is_stalled began */
+} look;
 
 static struct engine_lock pin_lock;
 static _Atomic bool confined;
-static _Atomic uint64_t nr_faults, last_fault; /* writer: handler */
+static _Atomic uint64_t last_fault; /* writer: handler */
 
 /* The trial of both ways, with several threads. Pager only. */
 static struct {
-	uint64_t since, faults; /* where the window began */
+	uint64_t since, pages, stall; /* where the window began */
 	uint64_t hold_until;
-	uint64_t rate[2];       /* faults a second when spread, when confined */
+	uint64_t rate[2];       /* pages served a second when spread, when confined */
 	bool fresh;             /* the window has begun under the present way */
 } trial;
 
@@ -197,16 +198,28 @@ static void spread(void)
 	atomic_store(&confined, false);
 }
 
-/* Faults come so fast that where we run matters. */
-static bool is_dense(uint64_t now)
+static uint64_t stall_ns(void)
 {
-	if (++nr_dense < FAULTS_DENSE)
-		return false;
-	bool dense = now - dense_since < DENSE_NS;
+	return engine.m.counter[VM_stall_ns];
+}
 
-	dense_since = now;
-	nr_dense = 0;
-	return dense;
+static uint64_t pages_served(void)
+{
+	const uint64_t *c = engine.m.counter;
+
+	return c[VM_pgfault] + c[VM_pswpin];
+}
+
+/* The program waits for its faults so much that where we run matters. */
+static bool is_stalled(uint64_t now)
+{
+	if (now - look.since < STALL_WINDOW_NS)
+		return false;
+	bool stalled = (stall_ns() - look.stall) * STALL_SHARE > now - look.since;
+
+	look.since = now;
+	look.stall = stall_ns();
+	return stalled;
 }
 
 static void follow_several(int cpu)
@@ -236,7 +249,6 @@ static bool is_single(void)
 void cpu_follow(int tid, uint64_t now)
 {
 	atomic_store_explicit(&last_fault, now, memory_order_relaxed);
-	atomic_store_explicit(&nr_faults, nr_faults + 1, memory_order_relaxed);
 	if (atomic_load_explicit(&confined, memory_order_relaxed) || CPU_COUNT(&allowed) == 1)
 		return;
 	int cpu = cpu_of(tid);
@@ -245,7 +257,7 @@ void cpu_follow(int tid, uint64_t now)
 		return;
 	if (!is_single())
 		follow_several(cpu);
-	else if (is_dense(now))
+	else if (is_stalled(now))
 		confine(cpu);
 }
 
@@ -256,22 +268,24 @@ static void change_way(uint64_t now)
 	else if (engine.cpu >= 0)
 		confine(engine.cpu);
 	trial.since = now;
-	trial.faults = atomic_load(&nr_faults);
+	trial.pages = pages_served();
+	trial.stall = stall_ns();
 }
 
 /* The end of a window with several threads: stay, or try the other way. */
-static void judge(uint64_t now, uint64_t faults)
+static void judge(uint64_t now)
 {
 	bool way = atomic_load(&confined);
-	uint64_t rate = faults * 1000 / ((now - trial.since) / 1000000 + 1);
-	bool dense = rate > FAULTS_DENSE * (1000000000 / DENSE_NS);
+	uint64_t took = now - trial.since, rate = (pages_served() - trial.pages) * 1000000 / (took / 1000);
+	bool stalled = (stall_ns() - trial.stall) * STALL_SHARE > took;
 
 	trial.rate[way] = rate;
 	trial.since = now;
-	trial.faults += faults;
-	if (now < trial.hold_until && dense)
+	trial.pages = pages_served();
+	trial.stall = stall_ns();
+	if (now < trial.hold_until && stalled)
 		return;
-	if (!dense) {
+	if (!stalled) {
 		trial.hold_until = 0;
 		return;
 	}
@@ -289,7 +303,6 @@ static void judge(uint64_t now, uint64_t faults)
 
 void cpu_tick(uint64_t now)
 {
-	uint64_t faults = atomic_load(&nr_faults) - trial.faults;
 	bool idle = now - atomic_load_explicit(&last_fault, memory_order_relaxed) > IDLE_NS;
 
 	if (atomic_load(&confined) && idle) {
@@ -300,7 +313,7 @@ void cpu_tick(uint64_t now)
 	if (now - trial.since < WINDOW_NS || CPU_COUNT(&allowed) == 1)
 		return;
 	if (!is_single()) {
-		judge(now, faults);
+		judge(now);
 		if (atomic_load(&confined))
 			pin_threads();
 		return;

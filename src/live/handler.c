@@ -24,7 +24,7 @@
 
 #define PAGER_PATIENCE_NS 1000000
 #define PAGER_PATIENCE_COPY_NS 50000
-#define THROTTLE_BATCH 64        /* frames above MIN: two read-ahead windows */
+#define THROTTLE_BATCH 32        /* frames above MIN: a read-ahead window */
 #define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room */
 
 static void wake(uint64_t address)
