@@ -36,6 +36,7 @@ static int make_inherited(int fd)
 static int make_ledger(struct share *s)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	struct stat ns;
 	int fd = memfd_create("steward-ledger", flags | MFD_NOEXEC_SEAL);
 
 	if (fd < 0 && errno == EINVAL)
@@ -51,6 +52,9 @@ static int make_ledger(struct share *s)
 		return -errno;
 	s->ledger->magic = LEDGER_MAGIC;
 	s->ledger->size = sizeof(struct ledger);
+	if (stat("/proc/self/ns/pid", &ns) != 0)
+		return -errno;
+	s->ledger->pid_ns = ns.st_ino;
 	s->ledger_fd = make_inherited(fd);
 	return MIN(s->ledger_fd, 0);
 }

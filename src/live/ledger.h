@@ -77,6 +77,7 @@ struct ledger {
 	uint64_t magic;
 	uint32_t size;                 /* sizeof(struct ledger): both sides must agree */
 	uint32_t codec;                /* enum ledger_codec */
+	uint64_t pid_ns;               /* inode of /proc/self/ns/pid of the supervisor: slots hold pids of this namespace */
 	uint64_t ram_pages;            /* --ram */
 	uint64_t reserved_pages;       /* supervisor's own */
 	uint64_t file_bytes_max;       /* cap of a process's swap file; 0: none */
@@ -86,6 +87,7 @@ struct ledger {
 	uint32_t verbose;
 	_Atomic uint64_t free_pages;   /* granted to nobody */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
+	_Atomic uint32_t told_pid_ns;  /* the user has heard of processes outside of pid_ns; process, once */
 	_Atomic uint32_t over;         /* the launcher was killed; keeper, once */
 	_Atomic uint32_t slots_used;   /* slots from here on were never claimed: reading them would only allocate memory */
 	struct ledger_gone gone;

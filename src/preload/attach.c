@@ -4,7 +4,8 @@
  *
  * The environment names the ledger by descriptor and inode; when a parent closed
  * the descriptors, the launcher's socket hands them out again (cli/share.h). A
- * process that finds neither runs as it would without Steward, and says so.
+ * process that finds neither, or whose pid means another process to the
+ * supervisor, runs as it would without Steward, and says so.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,7 @@ struct run_env {
 	uint64_t inode;
 };
 
-static void complain(const char *why)
+static void complain(const char *why, const char *what_then)
 {
 	char text[200];
 	struct fmt f;
@@ -39,8 +40,28 @@ static void complain(const char *why)
 	fmt_init(&f, text, sizeof(text));
 	fmt_str(&f, "steward: cannot join the run: ");
 	fmt_str(&f, why);
-	fmt_str(&f, "; this process goes on outside of the budget\n");
+	fmt_str(&f, "; ");
+	fmt_str(&f, what_then);
+	fmt_char(&f, '\n');
 	sys_write(STDERR_FILENO, text, f.len);
+}
+
+static const char goes_on[] = "this process goes on outside of the budget";
+
+bool preload_outside(struct ledger *l)
+{
+	struct stat ns;
+
+	if (stat("/proc/self/ns/pid", &ns) != 0) {
+		complain("/proc is not mounted here", goes_on);
+		return true;
+	}
+	if (ns.st_ino == l->pid_ns)
+		return false;
+	/* Once a run: a container may start thousands of processes. */
+	if (atomic_exchange(&l->told_pid_ns, 1) == 0)
+		complain("this process is in another PID namespace", "it and all others there go on outside of the budget");
+	return true;
 }
 
 /* "SOCKET:LEDGERFD:INODE:UFFDFD" */
@@ -174,13 +195,13 @@ static void attach(const char *text)
 	int asked[2] = { -1, -1 };
 
 	if (!parse_env(text, &env)) {
-		complain(LEDGER_ENV " is not what the launcher set");
+		complain(LEDGER_ENV " is not what the launcher set", goes_on);
 		return;
 	}
 	bool inherited = is_ledger(env.ledger_fd, env.inode) && (env.device_fd < 0 || is_device(env.device_fd));
 
 	if (!inherited && !ask_launcher(env.socket, asked)) {
-		complain("its descriptors were closed and the launcher cannot be reached");
+		complain("its descriptors were closed and the launcher cannot be reached", goes_on);
 		return;
 	}
 	struct ledger *l = map_ledger(inherited ? env.ledger_fd : asked[0]);
@@ -188,12 +209,18 @@ static void attach(const char *text)
 	if (asked[0] >= 0)
 		close(asked[0]);
 	if (l == NULL) {
-		complain("launcher and library are of different versions");
+		complain("launcher and library are of different versions", goes_on);
+		return;
+	}
+	if (preload_outside(l)) {
+		sys_munmap(l, sizeof(*l));
+		if (asked[1] >= 0)
+			close(asked[1]);
 		return;
 	}
 	/* A descriptor from the socket stays open: it is close-on-exec, and the next image asks for itself. */
 	if (engine_attach(l, inherited ? env.device_fd : asked[1]) != 0) {
-		complain("it has too many processes");
+		complain("it has too many processes", goes_on);
 		return;
 	}
 	engine.main_tcb = (uint64_t)(uintptr_t)__builtin_thread_pointer();

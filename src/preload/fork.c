@@ -86,10 +86,15 @@ static void after_in_parent(void)
 
 static void after_in_child(void)
 {
-	fork_child();
-	close_ready(0);
-	close_ready(1);
-	preload_thread_starts();
+	/* Only a process that has all its memory can leave the run. */
+	if (preload_attached && atomic_load(&engine.state) == LEDGER_NATIVE)
+		preload_attached = !preload_outside(engine.ledger);
+	if (preload_attached) {
+		fork_child();
+		close_ready(0);
+		close_ready(1);
+		preload_thread_starts();
+	}
 	malloc_fork_child();
 	pthread_mutex_init(&one_fork, NULL);
 }

@@ -9,6 +9,8 @@
 /* This process belongs to a run. False: every wrapper does what libc does, and nothing else. */
 extern bool preload_attached;
 
+struct ledger;
+
 /*
  * [addr, addr + len) is new anonymous private memory of the program, or became writable:
  * lets the engine fence or manage it before anybody touches it. Keeps errno.
@@ -16,6 +18,11 @@ extern bool preload_attached;
 void preload_mapped(void *addr, size_t len, bool writable, bool populated);
 /* The host must keep this range present (mlock, stacks with a TCB). */
 void preload_unmanage(const void *addr, size_t len);
+/*
+ * The supervisor would take this process for another one, because its pid is of
+ * another namespace, and its slot for one to be retired. Says so.
+ */
+bool preload_outside(struct ledger *l);
 /* Registers the fork handlers. Once, as early as possible. */
 void preload_fork_init(void);
 /* Tells the engine where the calling thread's CPU number stands. */

@@ -121,15 +121,18 @@ static uint64_t start_time(void)
 
 static void play_pressure(struct ledger *l, struct ledger_slot *s)
 {
+	static const uint64_t counter[VM_COUNTER_NR] = {
+		[VM_pgfault] = 1234567, [VM_pgminor] = 1001, [VM_pgsoft] = 1002, [VM_pgmajfault] = 1003,
+		[VM_pswpin] = 1005, [VM_pswpout] = 1006, [VM_swap_ra] = 1007,
+		[VM_pgsame] = 1009, [VM_pgdiscard] = 1011, [VM_stall_ns] = 1500000000, [VM_kswapd_ns] = 1012,
+	};
+
 	s->peak = s->now = (struct ledger_usage){
 		.managed = 20000, .pool = 8000, .own = 1000, .unmanaged = 2000,
 		.swapped = 90000, .pooled = 24000, .pool_bytes = 24000 * PAGE_SIZE / 3, .filed = 66000,
 	};
 	s->need_peak = 112000;
-	for (unsigned i = 0; i < VM_COUNTER_NR; i++)
-		s->counter[i] = 1000 + i;
-	s->counter[VM_pgfault] = 1234567;
-	s->counter[VM_stall_ns] = 1500000000;
+	memcpy(s->counter, counter, sizeof(counter));
 	for (unsigned i = 0; i < 98; i++)
 		hist_add(&s->fault_ns, 8);
 	hist_add(&s->fault_ns, 1024);

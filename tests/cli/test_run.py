@@ -321,6 +321,31 @@ def test_killed_process_leaves_its_slot():
     eq(text["processes"], {"total": 3, "running": 0})
 
 
+def test_processes_in_another_pid_namespace_stay_outside():
+    """With the real library: a pid of theirs would name somebody else to the supervisor."""
+    def run(*command):
+        numbers, r = stats(*command, STEWARD_PRELOAD=os.environ["STEWARD_LIBRARY"])
+        return numbers["processes"]["total"], r
+
+    def enter(code):
+        return (sys.executable, "-c", "import ctypes, os, subprocess, sys\n"
+                "if ctypes.CDLL(None).unshare(0x20000000) != 0: sys.exit('no namespace')\n" + code)
+
+    if not is_root() or run(*enter(""))[1].returncode != 0:
+        raise Skip("cannot make a PID namespace")
+    told = ("steward: cannot join the run: this process is in another PID namespace; "
+            "it and all others there go on outside of the budget\n")
+    # One that forks, one that runs programs, and the first process of the namespace and its children.
+    for code, status in (("pid = os.fork() or os._exit(7)\nsys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))", 7),
+                         ("sys.exit(subprocess.run(['sh', '-c', 'true; env true; exit 8']).returncode)", 8)):
+        count, r = run(*enter(code))
+        eq((r.returncode, count), (status, 1))
+        assert r.stderr.startswith(told) and r.stderr.count("steward: ") == 2, r.stderr
+    count, r = run("sh", "-c", "true; env true; exit 9")
+    eq((r.returncode, count), (9, 2))
+    assert "namespace" not in r.stderr, r.stderr
+
+
 def test_zombies_count_as_ended():
     script = "import os, time; os.posix_spawn('/bin/true', ['true'], os.environ); time.sleep(0.3)"
     text, _ = stats(sys.executable, "-c", script, STUB="fit")
@@ -384,7 +409,7 @@ def test_debug_options_reach_the_ledger():
     def words(*options):
         script = ("import mmap, os, struct\n"
                   "m = mmap.mmap(int(os.environ['STEWARD_RUN'].split(':')[1]), 4096)\n"
-                  "print(*struct.unpack_from('=III', m, 40 + 256), struct.unpack_from('=I', m, 12)[0])\n")
+                  "print(*struct.unpack_from('=III', m, 48 + 256), struct.unpack_from('=I', m, 12)[0])\n")
         return steward("run", *options, sys.executable, "-c", script).stdout
 
     eq(words(), "0 0 0 0\n")
