@@ -54,7 +54,9 @@ uninstall: $(BUILD)/build.ninja ## remove what install puts there
 	@meson introspect $(BUILD) --installed | \
 		$(PYTHON) -c 'import json, sys; print("\n".join(json.load(sys.stdin).values()))' | \
 		while read -r file; do rm -fv "$(DESTDIR)$$file"; done
-	@-rmdir "$(DESTDIR)$$(meson introspect $(BUILD) --installed | sed -n 's|.*": "\(.*/steward\)/libsteward-preload.so".*|\1|p')"
+	@-meson introspect $(BUILD) --installed | \
+		$(PYTHON) -c 'import json, os, sys; print("\n".join({os.path.dirname(f) for f in json.load(sys.stdin).values()}))' | \
+		grep '/steward$$' | while read -r dir; do rmdir "$(DESTDIR)$$dir"; done
 
 clean: ## remove the build directories
 	rm -rf $(BUILD) $(TEST) $(TSAN)

@@ -1,6 +1,6 @@
 /*
- * Steward's allocator under its own names. libsteward-malloc.so exports the
- * same functions under libc's names; these are for programs that want both.
+ * Steward's allocator under its own names. libsteward-preload.so exports the
+ * same functions under libc's names.
  *
  * All are thread-safe and keep working after fork. Blocks are aligned to 16
  * bytes. A failure returns NULL and sets errno to ENOMEM, unless said

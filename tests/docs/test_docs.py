@@ -1,13 +1,14 @@
 """What the documents say exists: commands, options, make targets, files behind links. TAP on stdout.
 
-    test_docs.py SOURCE_ROOT STEWARD
+    test_docs.py SOURCE_ROOT STEWARD BUILD_ROOT
 """
+import json
 import os
 import re
 import subprocess
 import sys
 
-ROOT, STEWARD = sys.argv[1:3]
+ROOT, STEWARD, BUILD = sys.argv[1:4]
 SUBCOMMANDS = ("run", "doctor")
 
 
@@ -109,10 +110,24 @@ def every_man_page_named_exists():
                 yield "%s: %s(%s)" % (document, name, section)
 
 
+def what_man_pages_refer_to_and_headers_are_installed():
+    with open(os.path.join(BUILD, "meson-info", "intro-installed.json"), encoding="utf-8") as f:
+        installed = {os.path.relpath(source, ROOT): target for source, target in json.load(f).items()}
+    for page in documents(".scd"):
+        for name in re.findall(r"_(share/[\w./-]+)_", read(page)):
+            if not any(target.endswith("/" + name) for target in installed.values()):
+                yield "%s: %s" % (page, name)
+    for name in os.listdir(os.path.join(ROOT, "include", "steward")):
+        header = os.path.join("include", "steward", name)
+        if not installed.get(header, "").endswith("/" + header):
+            yield header
+
+
 def main():
     tests = [every_option_is_in_the_man_page, every_option_in_the_man_page_exists,
              every_steward_command_in_the_documents_exists, every_make_target_in_the_documents_exists,
-             links_between_documents_resolve, every_man_page_named_exists]
+             links_between_documents_resolve, every_man_page_named_exists,
+             what_man_pages_refer_to_and_headers_are_installed]
     print("1..%d" % len(tests))
     failed = False
     for number, test in enumerate(tests, 1):
