@@ -282,6 +282,18 @@ void handler_follow(void)
 	}
 }
 
+static void no_thread(int err)
+{
+	char text[200];
+	struct fmt f;
+
+	fmt_init(&f, text, sizeof(text));
+	fmt_str(&f, "cannot start a thread: error ");
+	fmt_i64(&f, -err);
+	fmt_str(&f, " of clone(2); raise the limits on processes and memory");
+	engine_fatal(text);
+}
+
 void handler_run(void *arg)
 {
 	struct uffd_msg msg;
@@ -290,8 +302,10 @@ void handler_run(void *arg)
 	/* In a child: faults of the parent's threads are not ours; what happened to the address space is. */
 	inbox_forget_faults();
 	handler_follow();
-	if (task_start(&engine.pager) != 0)
-		engine_fatal("cannot start a thread: the process is at its limit of threads");
+	int err = task_start(&engine.pager);
+
+	if (err != 0)
+		no_thread(err);
 	for (;;) {
 		inbox_wait();
 		inbox_receive();

@@ -19,6 +19,7 @@ struct tcb {
 	uint64_t guard;  /* at 0x30 */
 };
 
+#define EXEC_PATIENCE 100000 /* tries */
 #define TCB_ROOM (16 * KIB) /* below the TCB: thread-local variables; above it: struct pthread */
 
 _Static_assert(offsetof(struct tcb, canary) == 0x28, "psABI");
@@ -99,6 +100,12 @@ int task_start(struct task *t)
 
 	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, (long)&before, sizeof(blocked), 0, 0);
 	long tid = clone_run(flags, (uint8_t *)tcb - TCB_ROOM, task_main, t, tcb);
+
+	/* While another thread is inside exec, which will be the end of us or fail, the kernel refuses (kernel/fork.c copy_fs). */
+	for (unsigned i = 0; tid == -EAGAIN && i < EXEC_PATIENCE; i++) {
+		sys_sched_yield();
+		tid = clone_run(flags, (uint8_t *)tcb - TCB_ROOM, task_main, t, tcb);
+	}
 	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof(before), 0, 0);
 	if (tid < 0)
 		return (int)tid;

@@ -201,10 +201,18 @@ static enum fault_result fault_soft(struct mm *mm, vpn_t vpn, struct frame *f)
 		return map_failed(mapped);
 	lru_del(&m->lru, f);
 	f->flags |= FRAME_AWAY;
-	lru_add(&m->lru, f, LRU_ACTIVE);
-	m->lru.age++;
 	pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), PTE_USER | PTE_WRITE));
 	COUNT(m, pgsoft);
+	if (f->flags & FRAME_READAHEAD) {
+		/* Its first touch: worth having been read, but not hot yet. */
+		f->flags &= (uint16_t)~FRAME_READAHEAD;
+		lru_add(&m->lru, f, LRU_NEW);
+		m->cluster.hits++;
+		COUNT(m, swap_ra_hit);
+		return FAULT_DONE;
+	}
+	lru_add(&m->lru, f, LRU_ACTIVE);
+	m->lru.age++;
 	COUNT(m, pgactivate);
 	return FAULT_DONE;
 }
@@ -213,23 +221,38 @@ static enum fault_result fault_soft(struct mm *mm, vpn_t vpn, struct frame *f)
 struct swapin {
 	unsigned n;
 	vpn_t vpn[RA_MAX];
+	bool beside[RA_MAX]; /* of a cluster: not mapped */
 	struct frame *frame[RA_MAX];
 	struct swap_read read[RA_MAX];
 };
 
-/* Which pages to read: the plan less those that are not in a store. vpn[0] is the page touched. */
-static void swapin_choose(struct mm *mm, const struct ra_plan *plan, struct swapin *in)
+static void swapin_add(struct mm *mm, struct swapin *in, vpn_t vpn, bool beside)
 {
-	in->n = 0;
-	for (unsigned i = 0; i < plan->n; i++) {
-		pte_t pte = pt_get(&mm->pt, plan->vpn[i]);
+	pte_t pte = pt_get(&mm->pt, vpn);
 
-		if (!pte_is_swap(pte))
-			continue;
-		in->vpn[in->n] = plan->vpn[i];
-		in->read[in->n].entry = pte_swp(pte);
-		in->n++;
-	}
+	if (!pte_is_swap(pte))
+		return;
+	in->vpn[in->n] = vpn;
+	in->beside[in->n] = beside;
+	in->read[in->n].entry = pte_swp(pte);
+	in->n++;
+}
+
+/* Which pages to read: the plan less those that are not in a store; if there is no stream, a cluster. vpn[0] is the page touched. */
+static void swapin_choose(struct mm *mm, const struct vma *vma, const struct ra_plan *plan, struct swapin *in)
+{
+	struct machine *m = mm->machine;
+	vpn_t neighbours[CLUSTER_MAX];
+
+	in->n = 0;
+	for (unsigned i = 0; i < plan->n; i++)
+		swapin_add(mm, in, plan->vpn[i], false);
+	if (plan->n > 1)
+		return;
+	unsigned n = cluster_plan(&m->cluster, &m->swap, &mm->pt, plan->vpn[0], vma->start, vma->end, neighbours);
+
+	for (unsigned i = 0; i < n; i++)
+		swapin_add(mm, in, neighbours[i], true);
 }
 
 /* Insertion sort by address: contiguous pages then meet contiguous homes. */
@@ -238,36 +261,41 @@ static void swapin_sort(struct swapin *in)
 	for (unsigned i = 1; i < in->n; i++) {
 		vpn_t v = in->vpn[i];
 		struct swap_read r = in->read[i];
+		bool beside = in->beside[i];
 		unsigned j = i;
 
 		for (; j > 0 && in->vpn[j - 1].n > v.n; j--) {
 			in->vpn[j] = in->vpn[j - 1];
+			in->beside[j] = in->beside[j - 1];
 			in->read[j] = in->read[j - 1];
 		}
 		in->vpn[j] = v;
+		in->beside[j] = beside;
 		in->read[j] = r;
 	}
 }
 
-/* The page in frame f is mapped now: the slot gives way, or becomes the cached copy. */
-static void swapin_commit(struct mm *mm, vpn_t vpn, struct frame *f, const struct swap_read *read)
+/* The page in frame f is mapped now, or kept beside: the slot gives way, or becomes the cached copy. */
+static void swapin_commit(struct mm *mm, vpn_t vpn, struct frame *f, const struct swap_read *read, bool beside)
 {
 	struct machine *m = mm->machine;
 	swp_t entry = read->entry;
-	bool refault = workingset_refault(&m->lru, swap_slot_of(&m->swap, entry)->shadow);
+	bool refault = !beside && workingset_refault(&m->lru, swap_slot_of(&m->swap, entry)->shadow);
 	bool cached = swap_to_cache(&m->swap, entry, read->seal);
 
 	if (!cached)
 		swap_put(&m->swap, entry);
 	mm->swapents--;
 	/* Replaces an entry, so it cannot fail. */
-	user_page_add(mm, vpn, f, refault ? LRU_ACTIVE : LRU_NEW);
+	if (beside)
+		user_page_add_soft(mm, vpn, f);
+	else
+		user_page_add(mm, vpn, f, refault ? LRU_ACTIVE : LRU_NEW);
 	if (cached)
 		f->swap = entry;
 	COUNT(m, pswpin);
-	COUNT(m, workingset_refault);
-	if (refault)
-		COUNT(m, workingset_activate);
+	COUNT_N(m, workingset_refault, !beside);
+	COUNT_N(m, workingset_activate, refault);
 }
 
 /* Maps the run of contiguous pages that starts at index i; returns the index after it. Sets *result if the page touched is in it. */
@@ -276,13 +304,13 @@ static unsigned swapin_map_run(struct mm *mm, struct swapin *in, unsigned i, vpn
 	struct machine *m = mm->machine;
 	unsigned n = 1;
 
-	while (i + n < in->n && in->vpn[i + n].n == in->vpn[i].n + n && in->read[i + n].err == 0)
+	while (i + n < in->n && in->vpn[i + n].n == in->vpn[i].n + n && in->read[i + n].err == 0 && !in->beside[i + n])
 		n++;
 	int mapped = m->ops->map(m, mm, in->vpn[i], &in->frame[i], n, false);
 	unsigned done = mapped > 0 ? (unsigned)mapped : 0;
 
 	for (unsigned j = i; j < i + done; j++) {
-		swapin_commit(mm, in->vpn[j], in->frame[j], &in->read[j]);
+		swapin_commit(mm, in->vpn[j], in->frame[j], &in->read[j], false);
 		if (in->vpn[j].n == fault.n)
 			*result = FAULT_DONE;
 	}
@@ -310,7 +338,7 @@ static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, 
 
 	readahead_plan(vma, vpn, RA_MAX, &plan);
 	COUNT_N(m, swap_ra_hit, plan.hit);
-	swapin_choose(mm, &plan, &in);
+	swapin_choose(mm, vma, &plan, &in);
 	unsigned got = alloc_run(m, in.n, in.frame);
 	if (got == 0)
 		return FAULT_NOMEM;
@@ -323,6 +351,11 @@ static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	COUNT(m, pgmajfault);
 	COUNT_N(m, swap_ra, in.n - 1);
 	for (unsigned i = 0; i < in.n;) {
+		if (in.read[i].err == 0 && in.beside[i]) {
+			swapin_commit(mm, in.vpn[i], in.frame[i], &in.read[i], true);
+			i++;
+			continue;
+		}
 		if (in.read[i].err == 0) {
 			i = swapin_map_run(mm, &in, i, vpn, &result);
 			continue;

@@ -22,6 +22,7 @@
 #ifndef STW_MM_MACHINE_H
 #define STW_MM_MACHINE_H
 
+#include "mm/backing/cluster.h"
 #include "mm/backing/swap.h"
 #include "mm/phys/vmalloc.h"
 #include "mm/reclaim/lru.h"
@@ -90,6 +91,7 @@ struct machine {
 		struct mm *mm;
 		vpn_t vpn;
 	} hand;            /* demote.c: where it stands */
+	struct cluster cluster;
 	uint64_t bounce;   /* demote.c: address of DEMOTE_BATCH pages */
 };
 

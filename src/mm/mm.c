@@ -20,6 +20,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->reclaiming = false;
 	TAILQ_INIT(&m->mms);
 	m->hand.mm = NULL;
+	m->cluster = (struct cluster){ 0 };
 	m->phys.wake_kswapd = phys_low;
 	m->phys.ctx = m;
 	lru_init(&m->lru);

@@ -18,6 +18,20 @@ int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, enum lru_list list)
 	return 0;
 }
 
+void user_page_add_soft(struct mm *mm, vpn_t vpn, struct frame *f)
+{
+	struct machine *m = mm->machine;
+
+	/* Replaces an entry: cannot fail. */
+	pt_set(&mm->pt, vpn, pte_soft_make(frame_pfn(&m->phys, f)));
+	f->user.mm = mm;
+	f->user.vpn = vpn;
+	f->swap = (swp_t){ 0 };
+	f->flags = FRAME_READAHEAD;
+	lru_add(&m->lru, f, LRU_INACTIVE);
+	mm->rss++;
+}
+
 void user_page_free(struct machine *m, struct frame *f)
 {
 	ASSERT(!(f->flags & (FRAME_LRU | FRAME_LOCKED)));

@@ -39,21 +39,16 @@ MIB = 1 << 20
 SLACK = 8 * MIB
 SHARES = [50.0, 25.0, 12.5]
 JOB_SHARES = [50.0]  # the harder ones take minutes each: --shares 25,12.5
-# A region that is read-only as a whole, twice the budget: docs/limits.md, "Not yet as it should be".
-SOMETIMES_FAILING = {"mprotect"}
-SLOW_JOBS = {"gcc", "threads8"}
 # The accounting of forked processes is simple so far: pages that parent and child both change are not yet held within the
 # budget of the run, so these modes have room beside it. What they hold is the data of both. A deep stack is not managed.
 FORK_MODES = {"fork-read", "fork-write", "fork-nested", "fork-threads", "fork-orphan", "model", "recursion"}
 FORK_SLACK = 512 * MIB
-THREAD_MODES = {"threads", "atomic", "churn", "fork-threads"}
 VERIFIER_MIB = 64
 # At every share the plain accesses; the others differ in how they change memory, not in how much, and run at one share,
 # unless --shares asks for more.
 BALANCE_MODES = {"random-read", "random-write", "sequential"}
-# No mremap here: see docs/limits.md, "Not yet as it should be".
-# madvise runs into its timeout there, atomic was not seen to pass: to be mended, see the same place.
-BASE_PATH_MODES = ["random-write", "same-filled"]
+# Without UFFDIO_MOVE: what places, takes and drops pages, and everything that changes addresses under it.
+BASE_PATH_MODES = ["random-write", "same-filled", "mremap", "madvise", "mprotect", "munmap", "model", "atomic", "fork-write"]
 NOBODY = 65534
 
 
@@ -102,7 +97,6 @@ class Suite:
         self.tap = Tap()
         self.tools = os.path.join(args.build, "tests", "live")
         self.steward = args.steward or os.path.join(args.build, "src", "cli", "steward")
-        self.both_cpus = False
         self.no_cage = cage.why_not()
         if self.no_cage:
             self.tap.comment("the hard limit is not enforced: " + self.no_cage)
@@ -119,14 +113,7 @@ class Suite:
     def prefix(self, ram, options=()):
         if self.args.peer != "steward":
             return []
-        return self.one_cpu() + [self.steward, "run", "--ram", str(ram)] + list(options) + ["--"]
-
-    def one_cpu(self):
-        """Programs of one thread run on one CPU: a page that leaves must be flushed from the other CPUs' TLBs, which in a
-        virtual machine takes longer than all the rest (docs/performance.md), and these tests are about behaviour."""
-        if self.both_cpus or shutil.which("taskset") is None:
-            return []
-        return ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
+        return [self.steward, "run", "--ram", str(ram)] + list(options) + ["--"]
 
     def limited(self, argv, ram, slack, timeout, options=(), **more):
         """argv(prefix) inside the budget, and inside a cage where there are cages."""
@@ -170,10 +157,6 @@ class Suite:
 
     def verifier(self):
         for mode in self.listed("verifier"):
-            if mode in SOMETIMES_FAILING and self.args.only is None:
-                self.tap.comment("verifier %s sometimes fails: docs/limits.md; --only 'verifier %s'" % (mode, mode))
-                continue
-            self.both_cpus = mode in THREAD_MODES
             forks = mode in FORK_MODES
             shares = self.args.shares or (SHARES if mode in BALANCE_MODES else [50.0])
             self.compare(simple("verifier " + mode, [self.tool("verifier"), mode, str(VERIFIER_MIB)], shares,
@@ -181,11 +164,11 @@ class Suite:
 
     def base_path(self):
         for mode in BASE_PATH_MODES:
+            slack = FORK_SLACK if mode in FORK_MODES else SLACK
             self.compare(simple("base path, verifier " + mode, [self.tool("verifier"), mode, str(VERIFIER_MIB)], [25.0],
-                                options=["--debug-base-path"]))
+                                slack=slack, timeout=180, options=["--debug-base-path"]))
 
     def syscalls(self):
-        self.both_cpus = False
         self.compare(simple("syscalls", [self.tool("syscalls"), "all", str(VERIFIER_MIB)], self.args.shares or SHARES))
         # Alone each mode starts from a region that has never been touched by another.
         for mode in self.listed("syscalls"):
@@ -202,11 +185,7 @@ class Suite:
                 continue
             if not self.wanted("job " + job.name):
                 continue
-            if job.name in SLOW_JOBS and self.args.only is None:
-                self.tap.comment("job %s takes minutes: --only 'job %s'" % (job.name, job.name))
-                continue
             job.prepare(self.work)
-            self.both_cpus = job.name == "threads8"
             self.compare(Case("job " + job.name, lambda prefix, j=job: j.argv(self.work, self.tools, prefix),
                               self.args.shares or JOB_SHARES, timeout=240))
 
