@@ -2,12 +2,9 @@
  * mm/backing/swap.c against a plain array of pages: over a fake store, which
  * asserts the contract and refuses on demand, and over the real pool and file.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <cmocka.h>
 
+#include "../memory.h"
 #include "fakestore.h"
 #include "mm/backing/swap.h"
 #include "store/file.h"
@@ -31,11 +28,10 @@ struct page {
 
 struct world {
 	struct swap swap;
-	struct phys phys;
+	struct memory mem;
 	struct kmalloc kmalloc;
 	struct vmalloc vmalloc;
-	struct frame *frames;
-	uint8_t *map, *vm, *bytes, *work;
+	uint8_t *vm, *bytes, *work;
 	struct fake_store *fake[2];
 	struct zpool zpool;
 	struct file_store file;
@@ -80,21 +76,16 @@ static void page_fill(struct page *p, enum kind kind)
 
 static void world_make(uint64_t seed)
 {
-	static const struct phys_zone_config zone = { .name = "Normal", .spanned = FRAMES };
-
 	w = calloc(1, sizeof(*w));
 	assert_non_null(w);
 	rand_seed(&w->rand, seed);
 	w->locked = true;
-	w->frames = calloc(FRAMES, sizeof(*w->frames));
-	w->map = aligned_alloc(PAGE_SIZE, FRAMES * PAGE_SIZE);
+	memory_make(&w->mem, FRAMES);
 	w->vm = aligned_alloc(PAGE_SIZE, VM_BYTES);
 	w->bytes = aligned_alloc(PAGE_SIZE, 2 * PAGES * PAGE_SIZE);
-	assert_int_equal(phys_init(&w->phys, w->map, w->frames, FRAMES, &zone, 1, NULL), 0);
-	phys_online(&w->phys, (pfn_t){ 0 }, FRAMES);
-	assert_int_equal(kmalloc_init(&w->kmalloc, &w->phys, 1), 0);
+	assert_int_equal(kmalloc_init(&w->kmalloc, &w->mem.phys, 1), 0);
 	uint64_t vm = (uint64_t)(uintptr_t)w->vm;
-	assert_int_equal(vmalloc_init(&w->vmalloc, &w->phys, &w->kmalloc, vm, vm + VM_BYTES), 0);
+	assert_int_equal(vmalloc_init(&w->vmalloc, &w->mem.phys, &w->kmalloc, vm, vm + VM_BYTES), 0);
 	w->vmalloc.depth = ALLOC_RESERVE;
 	swap_init(&w->swap, &w->vmalloc);
 	for (unsigned i = 0; i < PAGES; i++) {
@@ -119,7 +110,7 @@ static void add_real(void)
 	size_t work = zpool_work_bytes(ZPOOL_LZ4), cap = PAGES / 4 * PAGE_SIZE;
 
 	w->work = aligned_alloc(64, ALIGN_UP(work, 64));
-	assert_int_equal(zpool_init(&w->zpool, &w->phys, ZPOOL_LZ4, w->work, work), 0);
+	assert_int_equal(zpool_init(&w->zpool, &w->mem.phys, ZPOOL_LZ4, w->work, work), 0);
 	w->zpool.store.max_frames = 24;
 	w->bitmap = calloc(1, file_store_bitmap_bytes(cap));
 	int fd = file_store_open("/tmp");
@@ -244,22 +235,20 @@ static void world_drop(void)
 	assert_int_equal(swap_used(&w->swap), 0);
 	for (unsigned i = 0; i < w->swap.nr_areas; i++)
 		assert_int_equal(w->swap.area[i].store->stat.pages, 0);
-	/* What is still taken is the slot tables, and nothing else. */
-	vmalloc_check(&w->vmalloc);
-	assert_int_equal(w->vmalloc.nr_pages % (SLOTS_PER_CHUNK * sizeof(struct swap_slot) / PAGE_SIZE), 0);
+	swap_destroy(&w->swap);
+	vmalloc_destroy(&w->vmalloc);
+	kmalloc_destroy(&w->kmalloc);
 	if (w->work != NULL) {
 		w->zpool.store.ops->destroy(&w->zpool.store);
 		w->file.store.ops->destroy(&w->file.store);
 	}
-	phys_check(&w->phys);
+	memory_end(&w->mem);
 	free(w->fake[0]);
 	free(w->fake[1]);
 	free(w->bitmap);
 	free(w->work);
 	free(w->bytes);
 	free(w->vm);
-	free(w->map);
-	free(w->frames);
 	free(w);
 }
 
@@ -582,11 +571,11 @@ static void without_memory_for_slots_nothing_changes(void **state)
 		for (uint64_t nth = 1; p->uses == 0; nth++) {
 			uint64_t pages = w->vmalloc.nr_pages;
 
-			w->phys.fail_nth = nth;
-			w->phys.fail_forever = forever;
+			w->mem.phys.fail_nth = nth;
+			w->mem.phys.fail_forever = forever;
 			write_out(&p, 1);
-			w->phys.fail_nth = 0;
-			w->phys.fail_forever = false;
+			w->mem.phys.fail_nth = 0;
+			w->mem.phys.fail_forever = false;
 			check();
 			vmalloc_check(&w->vmalloc);
 			assert_true(p->uses > 0 || w->vmalloc.nr_pages == pages);

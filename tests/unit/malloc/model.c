@@ -330,13 +330,6 @@ static void a_large_block_moves_without_a_copy_of_the_heap(void **state)
 	check_all();
 }
 
-static int use_testsrc(void **state)
-{
-	(void)state;
-	malloc_set_source(&testsrc);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,5 +344,5 @@ int main(void)
 		cmocka_unit_test(random_operations_keep_every_byte),
 		cmocka_unit_test(random_operations_in_heaps_when_brk_is_refused),
 	};
-	return cmocka_run_group_tests(tests, use_testsrc, NULL);
+	return cmocka_run_group_tests(tests, testsrc_use, NULL);
 }

@@ -77,18 +77,11 @@ static void every_source_call_may_fail_from_then_on(void **state)
 	assert_non_null(stw_malloc(100000));
 }
 
-static int use_testsrc(void **state)
-{
-	(void)state;
-	malloc_set_source(&testsrc);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_source_call_may_fail_once),
 		cmocka_unit_test(every_source_call_may_fail_from_then_on),
 	};
-	return cmocka_run_group_tests(tests, use_testsrc, NULL);
+	return cmocka_run_group_tests(tests, testsrc_use, NULL);
 }

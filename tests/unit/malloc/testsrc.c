@@ -199,6 +199,13 @@ const struct pagesrc testsrc = {
 	.purge = src_purge,
 };
 
+int testsrc_use(void **unused)
+{
+	(void)unused;
+	malloc_set_source(&testsrc);
+	return 0;
+}
+
 void testsrc_fail(uint64_t nth, bool forever)
 {
 	lock();

@@ -11,6 +11,9 @@
 
 extern const struct pagesrc testsrc;
 
+/* The set-up of a group of tests: from now on the allocator stands on it. */
+int testsrc_use(void **unused);
+
 /* The n-th map, remap or growing extend from now fails (1: the next), then all while `forever`. 0: none. */
 void testsrc_fail(uint64_t nth, bool forever);
 /* True if the armed failure came. */

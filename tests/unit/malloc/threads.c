@@ -318,13 +318,6 @@ static void fork_in_a_handler_that_interrupted_malloc_does_not_hang(void **state
 	malloc_check();
 }
 
-static int use_testsrc(void **state)
-{
-	(void)state;
-	malloc_set_source(&testsrc);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,5 +327,5 @@ int main(void)
 		cmocka_unit_test(a_child_abandons_an_arena_whose_holder_stayed_behind),
 		cmocka_unit_test(fork_in_a_handler_that_interrupted_malloc_does_not_hang),
 	};
-	return cmocka_run_group_tests(tests, use_testsrc, NULL);
+	return cmocka_run_group_tests(tests, testsrc_use, NULL);
 }

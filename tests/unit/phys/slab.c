@@ -1,25 +1,28 @@
 /* Slab caches and kmalloc against a list of what was handed out; SLUB's own sizes. */
 #include <errno.h>
 
+#include "../caught.h"
+#include "../memory.h"
+#include "base/rand.h"
 #include "mm/phys/slab.h"
-
-#include "machine.h"
 
 #define NR_FRAMES 4096u
 
-static struct machine m;
+static struct memory m;
 
 static int make(void **state)
 {
 	(void)state;
-	machine_make(&m, NR_FRAMES);
+	memory_make(&m, NR_FRAMES);
+	m.phys.min_free_kbytes = 4;
+	phys_setup_watermarks(&m.phys);
 	return 0;
 }
 
 static int drop(void **state)
 {
 	(void)state;
-	machine_drop(&m);
+	memory_end(&m);
 	return 0;
 }
 
@@ -67,9 +70,9 @@ static uint8_t taken[NR_FRAMES * PAGE_SIZE / 8]; /* which 8-byte words belong to
 
 static void claim(const uint8_t *at, size_t size, uint8_t from, uint8_t to)
 {
-	size_t first = (size_t)(at - m.map) / 8;
+	size_t first = (size_t)(at - m.bytes) / 8;
 
-	assert_true(at >= m.map && at + size <= m.map + sizeof(taken) * 8);
+	assert_true(at >= m.bytes && at + size <= m.bytes + sizeof(taken) * 8);
 	for (size_t i = first; i < first + DIV_ROUND_UP(size, 8); i++) {
 		if (taken[i] != from)
 			fail_msg("word %zu of the machine belongs to two objects", i);
@@ -119,7 +122,7 @@ static void objects_never_overlap_and_keep_their_contents(void **state)
 				uint8_t *at = kmem_cache_alloc(&c);
 
 				assert_non_null(at);
-				assert_int_equal((size_t)(at - m.map) % MAX(shape[s].align, 8), 0);
+				assert_int_equal((size_t)(at - m.bytes) % MAX(shape[s].align, 8), 0);
 				object_got(at, shape[s].size, &r);
 			} else if (nr_held > 0) {
 				kmem_cache_free(&c, object_lose((unsigned)rand_below(&r, nr_held)).at);
@@ -309,28 +312,6 @@ static void kmalloc_objects_of_all_sizes_never_overlap(void **state)
 	kmalloc_destroy(&k);
 }
 
-static jmp_buf failed;
-
-static void on_assert(const char *file, int line, const char *what)
-{
-	(void)file;
-	(void)line;
-	(void)what;
-	longjmp(failed, 1);
-}
-
-static bool free_aborts(struct kmalloc *k, void *object)
-{
-	assert_fail_hook = on_assert;
-	if (setjmp(failed) == 0) {
-		kfree(k, object);
-		assert_fail_hook = NULL;
-		return false;
-	}
-	assert_fail_hook = NULL;
-	return true;
-}
-
 static void a_wrong_free_is_caught(void **state)
 {
 	static struct kmalloc k;
@@ -340,15 +321,15 @@ static void a_wrong_free_is_caught(void **state)
 	assert_int_equal(kmalloc_init(&k, &m.phys, 2), 0);
 	a = kmalloc(&k, 64);
 	big = kmalloc(&k, 20000);
-	assert_true(free_aborts(&k, big + PAGE_SIZE));
-	assert_true(free_aborts(&k, big + 8));
+	assert_true(CAUGHT(kfree(&k, big + PAGE_SIZE)));
+	assert_true(CAUGHT(kfree(&k, big + 8)));
 	kfree(&k, big);
-	assert_true(free_aborts(&k, big));
+	assert_true(CAUGHT(kfree(&k, big)));
 #ifdef STW_DEBUG
-	assert_true(free_aborts(&k, a + 8));
+	assert_true(CAUGHT(kfree(&k, a + 8)));
 #endif
 	kfree(&k, a);
-	assert_true(free_aborts(&k, a));
+	assert_true(CAUGHT(kfree(&k, a)));
 	kmalloc_destroy(&k);
 }
 

@@ -1,16 +1,16 @@
 /* vmalloc against a map of pages, searched from the lowest address; and a page table that notices every wrong mapping. */
 #include <errno.h>
 
+#include "../memory.h"
+#include "base/rand.h"
 #include "mm/phys/vmalloc.h"
-
-#include "machine.h"
 
 #define NR_FRAMES 2048u
 #define START 0xffffc90000000000u
 #define NR_PAGES 700u /* of address space: fewer than frames, so that both run out */
 #define MAX_AREAS 400
 
-static struct machine m;
+static struct memory m;
 static struct kmalloc k;
 static struct vmalloc v;
 
@@ -46,7 +46,9 @@ static void unmap_pages(void *ctx, uint64_t address, struct frame *const *frames
 static int make(void **state)
 {
 	(void)state;
-	machine_make(&m, NR_FRAMES);
+	memory_make(&m, NR_FRAMES);
+	m.phys.min_free_kbytes = 4;
+	phys_setup_watermarks(&m.phys);
 	map_fails = false;
 	memset(table, 0, sizeof(table));
 	if (kmalloc_init(&k, &m.phys, 2) != 0)
@@ -64,7 +66,7 @@ static int drop(void **state)
 	(void)state;
 	vmalloc_destroy(&v);
 	kmalloc_destroy(&k);
-	machine_drop(&m);
+	memory_end(&m);
 	return 0;
 }
 

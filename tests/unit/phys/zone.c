@@ -1,7 +1,7 @@
 /* Zones, watermarks and zonelists: Linux's own figures, and what each depth may take. */
 #include <errno.h>
 
-#include "machine.h"
+#include "../memory.h"
 
 static struct phys p;
 static struct frame frames[8192];

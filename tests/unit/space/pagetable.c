@@ -8,7 +8,7 @@
 #include "base/rand.h"
 #include "mm/space/pagetable.h"
 
-#include "memory.h"
+#include "../memory.h"
 
 #define ORACLE_MAX 4096
 

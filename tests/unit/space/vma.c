@@ -8,7 +8,7 @@
 #include "base/rand.h"
 #include "mm/space/vma.h"
 
-#include "memory.h"
+#include "../memory.h"
 
 #define PAGES 400 /* of the modelled address space */
 

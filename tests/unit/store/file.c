@@ -12,19 +12,15 @@
 #include <cmocka.h>
 
 #include "base/sys.h"
-#include "pages.h"
+#include "keys.h"
 #include "store/file.h"
 
 #define KEYS 1000
 
 struct world {
 	struct file_store f;
-	struct rand r;
+	struct keys k;
 	uint64_t *bitmap;
-	uint8_t (*want)[PAGE_SIZE];
-	bool stored[KEYS];
-	uint64_t handle[KEYS];
-	uint8_t *buf; /* STORE_BATCH pages */
 };
 
 static struct world *world_make(int fd, uint64_t slots)
@@ -33,13 +29,11 @@ static struct world *world_make(int fd, uint64_t slots)
 	size_t bytes = file_store_bitmap_bytes(slots * PAGE_SIZE);
 
 	assert_true(fd >= 0);
-	rand_seed(&w->r, slots);
+	keys_make(&w->k, &w->f.store, KEYS, slots);
 	w->bitmap = calloc(1, bytes);
-	w->want = aligned_alloc(PAGE_SIZE, KEYS * PAGE_SIZE);
-	w->buf = aligned_alloc(PAGE_SIZE, STORE_BATCH * PAGE_SIZE);
 	assert_int_equal(file_store_init(&w->f, fd, slots * PAGE_SIZE + 17, w->bitmap, bytes), 0);
 	for (unsigned i = 0; i < KEYS; i++)
-		page_make(&w->r, w->want[i], 64);
+		page_make(&w->k.r, w->k.want[i], 64);
 	return w;
 }
 
@@ -62,32 +56,18 @@ static int open_in_mount(const char *type, const char *options)
 
 static void check(const struct world *w)
 {
-	unsigned stored = 0;
-
 	file_store_check(&w->f);
-	for (unsigned i = 0; i < KEYS; i++)
-		stored += w->stored[i];
-	assert_int_equal(w->f.store.stat.pages, stored);
-	assert_int_equal(w->f.used, stored);
-}
-
-static void key_free(struct world *w, unsigned key)
-{
-	w->f.store.ops->free(&w->f.store, w->handle[key]);
-	w->stored[key] = false;
+	assert_int_equal(w->f.store.stat.pages, keys_stored(&w->k));
+	assert_int_equal(w->f.used, w->f.store.stat.pages);
 }
 
 static void world_drop(struct world *w)
 {
-	for (unsigned i = 0; i < KEYS; i++) {
-		if (w->stored[i])
-			key_free(w, i);
-	}
+	keys_free_all(&w->k);
 	check(w);
 	w->f.store.ops->destroy(&w->f.store);
 	free(w->bitmap);
-	free(w->want);
-	free(w->buf);
+	keys_drop(&w->k);
 	free(w);
 }
 
@@ -98,7 +78,7 @@ static unsigned batch_write(struct world *w, const unsigned *keys, struct store_
 	unsigned stored = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		io[i] = (struct store_io){ .page = w->want[keys[i]], .owner = keys[i] };
+		io[i] = (struct store_io){ .page = w->k.want[keys[i]], .owner = keys[i] };
 	unsigned got = s->ops->reserve(s, io, n);
 
 	for (unsigned i = 0; i < n; i++)
@@ -112,35 +92,11 @@ static unsigned batch_write(struct world *w, const unsigned *keys, struct store_
 		assert_int_equal(io[i].bytes, PAGE_SIZE);
 		s->ops->commit(s, &io[i]);
 		assert_int_equal(io[i].err, 0);
-		w->handle[keys[i]] = io[i].handle;
-		w->stored[keys[i]] = true;
+		w->k.handle[keys[i]] = io[i].handle;
+		w->k.stored[keys[i]] = true;
 		stored++;
 	}
 	return stored;
-}
-
-static void batch_read(struct world *w, const unsigned *keys, unsigned n)
-{
-	struct store_io io[STORE_BATCH];
-
-	for (unsigned i = 0; i < n; i++)
-		io[i] = (struct store_io){ .page = w->buf + i * PAGE_SIZE, .handle = w->handle[keys[i]], .err = -1 };
-	w->f.store.ops->read(&w->f.store, io, n);
-	for (unsigned i = 0; i < n; i++) {
-		assert_int_equal(io[i].err, 0);
-		assert_memory_equal(io[i].page, w->want[keys[i]], PAGE_SIZE);
-	}
-}
-
-static unsigned pick(struct world *w, bool stored, unsigned n, unsigned *keys)
-{
-	unsigned start = (unsigned)rand_below(&w->r, KEYS), got = 0;
-
-	for (unsigned i = 0; i < KEYS && got < n; i++) {
-		if (w->stored[(start + i) % KEYS] == stored)
-			keys[got++] = (start + i) % KEYS;
-	}
-	return got;
 }
 
 /* Writes the keys from first on that are not stored, until one is refused. Returns how many were written. */
@@ -153,7 +109,7 @@ static unsigned fill(struct world *w, unsigned first)
 		struct store_io io[STORE_BATCH];
 
 		for (n = 0; n < STORE_BATCH && first < KEYS; first++) {
-			if (!w->stored[first])
+			if (!w->k.stored[first])
 				keys[n++] = first;
 		}
 		stored = batch_write(w, keys, io, n);
@@ -169,21 +125,21 @@ static void random_use(struct world *w, unsigned steps)
 		unsigned keys[STORE_BATCH], n;
 		struct store_io io[STORE_BATCH];
 
-		switch (rand_below(&w->r, 3)) {
+		switch (rand_below(&w->k.r, 3)) {
 		case 0:
-			n = pick(w, false, 1 + (unsigned)rand_below(&w->r, STORE_BATCH), keys);
+			n = keys_pick(&w->k, false, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys);
 			for (unsigned k = 0; k < n; k++)
-				page_make(&w->r, w->want[keys[k]], 64);
+				page_make(&w->k.r, w->k.want[keys[k]], 64);
 			batch_write(w, keys, io, n);
 			break;
 		case 1:
-			batch_read(w, keys, pick(w, true, 1 + (unsigned)rand_below(&w->r, STORE_BATCH), keys));
+			keys_read(&w->k, keys, keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys));
 			break;
 		default:
-			n = pick(w, true, 1 + (unsigned)rand_below(&w->r, STORE_BATCH), keys);
+			n = keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys);
 			for (unsigned k = 0; k < n; k++) {
-				if (rand_below(&w->r, 3) != 0)
-					key_free(w, keys[k]);
+				if (rand_below(&w->k.r, 3) != 0)
+					keys_free(&w->k, keys[k]);
 			}
 		}
 		check(w);
@@ -237,15 +193,15 @@ static void a_batch_gets_consecutive_slots(void **state)
 	assert_int_equal(fill(w, 0), KEYS);
 	/* Single holes, then one hole that takes a batch. */
 	for (unsigned i = 0; i < 20; i++)
-		key_free(w, 3 * i);
+		keys_free(&w->k, 3 * i);
 	for (unsigned i = 500; i < 500 + STORE_BATCH; i++)
-		key_free(w, i);
-	assert_int_equal(pick(w, false, STORE_BATCH, keys), STORE_BATCH);
+		keys_free(&w->k, i);
+	assert_int_equal(keys_pick(&w->k, false, STORE_BATCH, keys), STORE_BATCH);
 	assert_int_equal(batch_write(w, keys, io, STORE_BATCH), STORE_BATCH);
 	for (unsigned i = 0; i < STORE_BATCH; i++)
 		assert_int_equal(io[i].handle, 500 + i);
 	/* Now only the single ones are left. */
-	assert_int_equal(pick(w, false, STORE_BATCH, keys), 20);
+	assert_int_equal(keys_pick(&w->k, false, STORE_BATCH, keys), 20);
 	assert_int_equal(batch_write(w, keys, io, 20), 20);
 	world_drop(w);
 }
@@ -260,9 +216,9 @@ static void the_cap_is_kept(void **state)
 	assert_int_equal(w->f.store.stat.capacity, 100);
 	assert_int_equal(w->f.store.stat.errors, 0);
 	assert_false(w->f.full);
-	key_free(w, 40);
+	keys_free(&w->k, 40);
 	assert_int_equal(fill(w, 500), 1);
-	assert_int_equal(w->handle[500], 40);
+	assert_int_equal(w->k.handle[500], 40);
 	world_drop(w);
 }
 
@@ -282,22 +238,22 @@ static void a_full_disk_stops_the_store_until_slots_are_freed(void **state)
 
 	/* Freed slots are used again, and no others. */
 	for (unsigned i = 10; i < 60; i++)
-		key_free(w, i);
+		keys_free(&w->k, i);
 	assert_false(w->f.full);
 	uint64_t errors = w->f.store.stat.errors;
 
 	assert_int_equal(fill(w, n), 50);
 	assert_int_equal(w->f.store.stat.errors, errors);
 	for (unsigned i = 0; i < n + 50; i++) {
-		if (w->stored[i])
-			batch_read(w, &i, 1);
+		if (w->k.stored[i])
+			keys_read(&w->k, &i, 1);
 	}
 
 	/* After many frees it tries to grow, meets the same disk, and still loses nothing. */
 	for (unsigned round = 0; round < 10; round++) {
 		for (unsigned i = 60; i < 110; i++) {
-			if (w->stored[i])
-				key_free(w, i);
+			if (w->k.stored[i])
+				keys_free(&w->k, i);
 		}
 		fill(w, 60);
 		random_use(w, 20);
@@ -332,12 +288,12 @@ static void pages_before_the_failing_one_are_stored(void **state)
 		for (unsigned i = 11; i < STORE_BATCH; i++)
 			assert_int_equal(io[i].err, -ENOSPC);
 		assert_true(w->f.full);
-		batch_read(w, keys, 10);
+		keys_read(&w->k, keys, 10);
 		check(w);
 
 		/* The disk has room again: after enough frees the file grows past the old end. */
 		for (unsigned i = 0; i < FILE_RETRY_FREES; i++) {
-			key_free(w, 0);
+			keys_free(&w->k, 0);
 			assert_int_equal(batch_write(w, keys, io, 1), 1);
 		}
 		assert_int_equal(fill(w, 10), KEYS - 10);
@@ -370,7 +326,7 @@ static void a_dead_descriptor_is_eio_for_every_page(void **state)
 	assert_false(w->f.full);
 	dup2(keep, fd);
 	close(keep);
-	batch_read(w, keys, 4);
+	keys_read(&w->k, keys, 4);
 	world_drop(w);
 }
 
@@ -385,11 +341,11 @@ static void a_cut_file_is_eio_for_the_missing_pages(void **state)
 	assert_int_equal(batch_write(w, keys, io, 8), 8);
 	assert_int_equal(ftruncate(w->f.fd, 5 * (off_t)PAGE_SIZE), 0);
 	for (unsigned i = 0; i < 8; i++)
-		io[i].page = w->buf + i * PAGE_SIZE;
+		io[i].page = w->k.buf + i * PAGE_SIZE;
 	w->f.store.ops->read(&w->f.store, io, 8);
 	for (unsigned i = 0; i < 8; i++)
 		assert_int_equal(io[i].err, i < 5 ? 0 : -EIO);
-	assert_memory_equal(w->buf, w->want[0], 5 * PAGE_SIZE);
+	assert_memory_equal(w->k.buf, w->k.want[0], 5 * PAGE_SIZE);
 	world_drop(w);
 }
 

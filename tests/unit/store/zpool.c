@@ -1,31 +1,20 @@
 /* store/zpool against a plain array of pages, on a small machine. */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <cmocka.h>
 
+#include "../memory.h"
 #include "base/assert.h"
-#include "pages.h"
+#include "keys.h"
 #include "store/zpool.h"
 
 #define FRAMES 2048
 #define KEYS 1500
 
 struct world {
-	struct phys phys;
+	struct memory mem;
 	struct zpool z;
-	struct rand r;
-	struct frame *frames;
-	uint8_t *map;        /* the direct map */
+	struct keys k;
 	void *work;
-	uint32_t free_before;
-	uint8_t (*want)[PAGE_SIZE]; /* the oracle: contents by key */
-	bool stored[KEYS];
-	uint64_t handle[KEYS];
 	unsigned moves;
-	uint8_t *buf;        /* STORE_BATCH pages */
 };
 
 static void moved(void *ctx, uint64_t owner, uint64_t handle)
@@ -33,8 +22,8 @@ static void moved(void *ctx, uint64_t owner, uint64_t handle)
 	struct world *w = ctx;
 	uint64_t key = swp_slot((swp_t){ owner }) - 1;
 
-	ASSERT(key < KEYS && w->stored[key] && swp_area((swp_t){ owner }) == 22);
-	w->handle[key] = handle;
+	ASSERT(key < KEYS && w->k.stored[key] && swp_area((swp_t){ owner }) == 22);
+	w->k.handle[key] = handle;
 	w->moves++;
 }
 
@@ -45,21 +34,13 @@ static uint64_t owner_of(unsigned key)
 
 static struct world *world_make(enum zpool_codec codec, uint64_t seed)
 {
-	static const struct phys_zone_config zone = { .name = "Normal", .spanned = FRAMES };
 	struct world *w = calloc(1, sizeof(*w));
 	size_t n = zpool_work_bytes(codec);
 
-	rand_seed(&w->r, seed);
-	w->frames = calloc(FRAMES, sizeof(*w->frames));
-	w->map = aligned_alloc(PAGE_SIZE, FRAMES * PAGE_SIZE);
-	w->want = aligned_alloc(PAGE_SIZE, KEYS * PAGE_SIZE);
-	w->buf = aligned_alloc(PAGE_SIZE, STORE_BATCH * PAGE_SIZE);
+	keys_make(&w->k, &w->z.store, KEYS, seed);
+	memory_make(&w->mem, FRAMES);
 	w->work = aligned_alloc(64, ALIGN_UP(n, 64));
-	memset(w->map, 0xaa, FRAMES * PAGE_SIZE);
-	assert_int_equal(phys_init(&w->phys, w->map, w->frames, FRAMES, &zone, 1, NULL), 0);
-	phys_online(&w->phys, (pfn_t){ 0 }, FRAMES);
-	w->free_before = phys_free_frames(&w->phys, 0);
-	assert_int_equal(zpool_init(&w->z, &w->phys, codec, w->work, n), 0);
+	assert_int_equal(zpool_init(&w->z, &w->mem.phys, codec, w->work, n), 0);
 	w->z.store.moved = moved;
 	w->z.store.moved_ctx = w;
 	return w;
@@ -67,37 +48,21 @@ static struct world *world_make(enum zpool_codec codec, uint64_t seed)
 
 static void check(const struct world *w)
 {
-	unsigned stored = 0;
-
 	zpool_check(&w->z);
-	for (unsigned i = 0; i < KEYS; i++)
-		stored += w->stored[i];
-	assert_int_equal(w->z.store.stat.pages, stored);
-	assert_int_equal(w->free_before - phys_free_frames(&w->phys, 0), w->z.store.stat.frames);
-}
-
-static void key_free(struct world *w, unsigned key)
-{
-	w->z.store.ops->free(&w->z.store, w->handle[key]);
-	w->stored[key] = false;
+	assert_int_equal(w->z.store.stat.pages, keys_stored(&w->k));
+	assert_int_equal(w->mem.free_at_start - phys_free_frames(&w->mem.phys, 0), w->z.store.stat.frames);
 }
 
 static void world_drop(struct world *w)
 {
-	for (unsigned i = 0; i < KEYS; i++) {
-		if (w->stored[i])
-			key_free(w, i);
-	}
+	keys_free_all(&w->k);
 	check(w);
 	assert_int_equal(w->z.store.stat.frames, 0);
 	assert_int_equal(w->z.store.stat.bytes, 0);
 	w->z.store.ops->destroy(&w->z.store);
-	phys_check(&w->phys);
+	memory_end(&w->mem);
 	free(w->work);
-	free(w->buf);
-	free(w->want);
-	free(w->map);
-	free(w->frames);
+	keys_drop(&w->k);
 	free(w);
 }
 
@@ -109,14 +74,14 @@ static unsigned batch_write(struct world *w, const unsigned *keys, unsigned n)
 	unsigned stored = 0;
 
 	for (unsigned i = 0; i < n; i++)
-		io[i] = (struct store_io){ .page = w->want[keys[i]], .owner = owner_of(keys[i]) };
+		io[i] = (struct store_io){ .page = w->k.want[keys[i]], .owner = owner_of(keys[i]) };
 	unsigned got = s->ops->reserve(s, io, n);
 
 	for (unsigned i = 0; i < n; i++)
 		assert_int_equal(io[i].err, i < got ? 0 : -ENOSPC);
 	s->ops->write(s, io, got);
 	for (unsigned i = 0; i < got; i++) {
-		if (io[i].err != 0 || rand_below(&w->r, 16) == 0) {
+		if (io[i].err != 0 || rand_below(&w->k.r, 16) == 0) {
 			s->ops->abort(s, &io[i]);
 			continue;
 		}
@@ -128,44 +93,19 @@ static unsigned batch_write(struct world *w, const unsigned *keys, unsigned n)
 			continue;
 		}
 		assert_true(io[i].handle < (uint64_t)1 << 56);
-		w->handle[keys[i]] = io[i].handle;
-		w->stored[keys[i]] = true;
+		w->k.handle[keys[i]] = io[i].handle;
+		w->k.stored[keys[i]] = true;
 		stored++;
 	}
 	return stored;
-}
-
-static void batch_read(struct world *w, const unsigned *keys, unsigned n)
-{
-	struct store_io io[STORE_BATCH];
-
-	for (unsigned i = 0; i < n; i++)
-		io[i] = (struct store_io){ .page = w->buf + i * PAGE_SIZE, .handle = w->handle[keys[i]], .err = -1 };
-	w->z.store.ops->read(&w->z.store, io, n);
-	for (unsigned i = 0; i < n; i++) {
-		assert_int_equal(io[i].err, 0);
-		assert_memory_equal(io[i].page, w->want[keys[i]], PAGE_SIZE);
-	}
-}
-
-/* Up to n different keys that are (not) stored. */
-static unsigned pick(struct world *w, bool stored, unsigned n, unsigned *keys)
-{
-	unsigned start = (unsigned)rand_below(&w->r, KEYS), got = 0;
-
-	for (unsigned i = 0; i < KEYS && got < n; i++) {
-		if (w->stored[(start + i) % KEYS] == stored)
-			keys[got++] = (start + i) % KEYS;
-	}
-	return got;
 }
 
 /* Stores every key, with random parts of 0 to most - 1 bytes. */
 static void fill(struct world *w, unsigned most)
 {
 	for (unsigned key = 0; key < KEYS; key++) {
-		page_make(&w->r, w->want[key], rand_below(&w->r, most));
-		while (!w->stored[key] && batch_write(w, &key, 1) == 0)
+		page_make(&w->k.r, w->k.want[key], rand_below(&w->k.r, most));
+		while (!w->k.stored[key] && batch_write(w, &key, 1) == 0)
 			;
 	}
 }
@@ -174,20 +114,20 @@ static void random_step(struct world *w)
 {
 	unsigned keys[STORE_BATCH], n;
 
-	switch (rand_below(&w->r, 16)) {
+	switch (rand_below(&w->k.r, 16)) {
 	case 0 ... 4:
-		n = pick(w, false, 1 + (unsigned)rand_below(&w->r, STORE_BATCH), keys);
+		n = keys_pick(&w->k, false, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys);
 		for (unsigned i = 0; i < n; i++)
-			page_make(&w->r, w->want[keys[i]], rand_below(&w->r, PAGE_SIZE));
+			page_make(&w->k.r, w->k.want[keys[i]], rand_below(&w->k.r, PAGE_SIZE));
 		batch_write(w, keys, n);
 		break;
 	case 5 ... 9:
-		batch_read(w, keys, pick(w, true, STORE_BATCH, keys));
+		keys_read(&w->k, keys, keys_pick(&w->k, true, STORE_BATCH, keys));
 		break;
 	case 10 ... 13:
-		n = pick(w, true, 1 + (unsigned)rand_below(&w->r, 40) % STORE_BATCH, keys);
+		n = keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, 40) % STORE_BATCH, keys);
 		for (unsigned i = 0; i < n; i++)
-			key_free(w, keys[i]);
+			keys_free(&w->k, keys[i]);
 		break;
 	case 14: {
 		uint64_t before = w->z.store.stat.frames, back = w->z.store.ops->shrink(&w->z.store);
@@ -196,7 +136,7 @@ static void random_step(struct world *w)
 		break;
 	}
 	default:
-		w->z.store.max_frames = rand_below(&w->r, 2) ? UINT64_MAX : rand_below(&w->r, 400);
+		w->z.store.max_frames = rand_below(&w->k.r, 2) ? UINT64_MAX : rand_below(&w->k.r, 400);
 	}
 }
 
@@ -210,7 +150,7 @@ static void random_use_returns_what_was_written(void **state)
 			random_step(w);
 			check(w);
 			if (i % 100 == 0)
-				phys_check(&w->phys);
+				phys_check(&w->mem.phys);
 		}
 		assert_true(w->moves > 0 && w->z.store.stat.rejected > 0);
 		world_drop(w);
@@ -226,8 +166,8 @@ static void shrink_packs_objects_and_tells_their_owners(void **state)
 	uint64_t full = w->z.store.stat.frames;
 
 	for (unsigned i = 0; i < KEYS; i++) {
-		if (rand_below(&w->r, 4) != 0)
-			key_free(w, i);
+		if (rand_below(&w->k.r, 4) != 0)
+			keys_free(&w->k, i);
 	}
 	uint64_t sparse = w->z.store.stat.frames, back = 0, n;
 
@@ -240,8 +180,8 @@ static void shrink_packs_objects_and_tells_their_owners(void **state)
 	/* A quarter of the objects is left: they fit in a third of the frames and a block a class. */
 	assert_true(w->z.store.stat.frames < full / 3 + w->z.nr_classes);
 	for (unsigned i = 0; i < KEYS; i++) {
-		if (w->stored[i])
-			batch_read(w, &i, 1);
+		if (w->k.stored[i])
+			keys_read(&w->k, &i, 1);
 	}
 	world_drop(w);
 }
@@ -253,7 +193,7 @@ static void shrink_does_nothing_when_nobody_would_hear_of_it(void **state)
 
 	fill(w, 2600);
 	for (unsigned i = 0; i < KEYS; i += 2)
-		key_free(w, i);
+		keys_free(&w->k, i);
 	w->z.store.moved = NULL;
 	assert_int_equal(w->z.store.ops->shrink(&w->z.store), 0);
 	world_drop(w);
@@ -281,7 +221,7 @@ static void incompressible_pages_are_refused(void **state)
 		struct world *w = world_make(codec, 6);
 		unsigned key = 0;
 
-		page_make(&w->r, w->want[key], PAGE_SIZE);
+		page_make(&w->k.r, w->k.want[key], PAGE_SIZE);
 		assert_int_equal(batch_write(w, &key, 1), 0);
 		assert_int_equal(w->z.store.stat.rejected, 1);
 		check(w);
@@ -298,12 +238,12 @@ static void corrupt_objects_give_eio(void **state)
 
 		fill(w, 2600);
 		for (unsigned i = 0; i < KEYS; i++) {
-			unsigned index = w->handle[i] & 0xff;
-			struct frame *head = pfn_frame(&w->phys, (pfn_t){ (uint32_t)(w->handle[i] >> 8) });
+			unsigned index = w->k.handle[i] & 0xff;
+			struct frame *head = pfn_frame(&w->mem.phys, (pfn_t){ (uint32_t)(w->k.handle[i] >> 8) });
 			struct zclass *c = &w->z.classes[((uint8_t *)head->private)[12]];
 			size_t offset = (size_t)index * c->size;
-			struct store_io io = { .page = w->buf, .handle = w->handle[i] };
-			uint64_t *header = (uint64_t *)((uint8_t *)frame_home(&w->phys, head) + offset), good;
+			struct store_io io = { .page = w->k.buf, .handle = w->k.handle[i] };
+			uint64_t *header = (uint64_t *)((uint8_t *)frame_home(&w->mem.phys, head) + offset), good;
 
 			/* The test reaches only objects that begin in the first frame. */
 			if (offset + 64 > PAGE_SIZE)
@@ -331,9 +271,9 @@ static void commit_respects_max_frames(void **state)
 
 	w->z.store.max_frames = 20;
 	for (unsigned key = 0; key < KEYS; key++) {
-		page_make(&w->r, w->want[key], rand_below(&w->r, 2600));
+		page_make(&w->k.r, w->k.want[key], rand_below(&w->k.r, 2600));
 		stored += batch_write(w, &key, 1);
-		failures += !w->stored[key];
+		failures += !w->k.stored[key];
 		assert_true(s->stat.frames <= 20);
 	}
 	assert_true(stored > 30 && failures > 1000);
@@ -344,15 +284,15 @@ static void commit_respects_max_frames(void **state)
 
 	w->z.store.max_frames = 0;
 	for (unsigned key = 0; key < KEYS; key++) {
-		if (!w->stored[key])
+		if (!w->k.stored[key])
 			batch_write(w, &key, 1);
 	}
 	assert_int_equal(s->stat.frames, frames);
 	for (unsigned key = 0; key < KEYS; key++) {
-		if (w->stored[key])
-			key_free(w, key);
+		if (w->k.stored[key])
+			keys_free(&w->k, key);
 	}
-	struct store_io io = { .page = w->want[0] };
+	struct store_io io = { .page = w->k.want[0] };
 
 	assert_int_equal(s->ops->reserve(s, &io, 1), 0);
 	assert_int_equal(io.err, -ENOSPC);
@@ -370,33 +310,33 @@ static void a_failed_allocation_changes_nothing(void **state)
 	unsigned failures = 0;
 
 	for (unsigned key = 0; key < KEYS; key++) {
-		struct store_io io = { .page = w->want[key], .owner = owner_of(key) };
+		struct store_io io = { .page = w->k.want[key], .owner = owner_of(key) };
 
-		page_make(&w->r, w->want[key], rand_below(&w->r, 2600));
+		page_make(&w->k.r, w->k.want[key], rand_below(&w->k.r, 2600));
 		assert_int_equal(s->ops->reserve(s, &io, 1), 1);
 		s->ops->write(s, &io, 1);
 		assert_int_equal(io.err, 0);
 		for (unsigned nth = 1;; nth++) {
 			struct store_stat before = s->stat;
-			uint32_t free_frames = phys_free_frames(&w->phys, 0);
+			uint32_t free_frames = phys_free_frames(&w->mem.phys, 0);
 
-			w->phys.fail_nth = nth;
-			w->phys.fail_forever = rand_below(&w->r, 2) != 0;
+			w->mem.phys.fail_nth = nth;
+			w->mem.phys.fail_forever = rand_below(&w->k.r, 2) != 0;
 			s->ops->commit(s, &io);
-			w->phys.fail_nth = 0;
-			w->phys.fail_forever = false;
+			w->mem.phys.fail_nth = 0;
+			w->mem.phys.fail_forever = false;
 			if (io.err == 0)
 				break;
 			assert_int_equal(io.err, -ENOMEM);
 			assert_memory_equal(&before, &s->stat, sizeof(before));
-			assert_int_equal(free_frames, phys_free_frames(&w->phys, 0));
+			assert_int_equal(free_frames, phys_free_frames(&w->mem.phys, 0));
 			failures++;
 			io.err = 0;
 			check(w);
 		}
-		w->handle[key] = io.handle;
-		w->stored[key] = true;
-		batch_read(w, &key, 1);
+		w->k.handle[key] = io.handle;
+		w->k.stored[key] = true;
+		keys_read(&w->k, &key, 1);
 	}
 	check(w);
 	assert_true(failures > 20);
@@ -409,14 +349,14 @@ static void the_last_frames_take_objects_of_smaller_classes(void **state)
 	struct world *w = world_make(ZPOOL_LZ4, 10);
 	unsigned keys[2] = { 0, 1 };
 
-	page_make(&w->r, w->want[0], 1900);
-	page_make(&w->r, w->want[1], 300);
+	page_make(&w->k.r, w->k.want[0], 1900);
+	page_make(&w->k.r, w->k.want[1], 300);
 	while (batch_write(w, &keys[0], 1) == 0)
 		;
 	w->z.store.max_frames = w->z.store.stat.frames;
 	while (batch_write(w, &keys[1], 1) == 0)
 		assert_true(w->z.store.stat.frames <= w->z.store.max_frames);
-	batch_read(w, keys, 2);
+	keys_read(&w->k, keys, 2);
 	check(w);
 	world_drop(w);
 }
@@ -428,7 +368,7 @@ static void an_empty_block_is_freed_at_once(void **state)
 
 	fill(w, 2600);
 	for (unsigned i = 0; i < KEYS; i++) {
-		key_free(w, i);
+		keys_free(&w->k, i);
 		check(w);
 	}
 	assert_int_equal(w->z.store.stat.frames, 0);
