@@ -226,7 +226,7 @@ void sim_make(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells)
 	ASSERT(err == 0);
 }
 
-void sim_drop(void)
+void sim_end(void)
 {
 	mm_check(&sim->mm);
 	mm_destroy(&sim->mm);
@@ -238,8 +238,10 @@ void sim_drop(void)
 	machine_destroy(&sim->m);
 	if (pool)
 		sim->zpool.store.ops->destroy(&sim->zpool.store);
-	phys_check(&sim->m.phys);
-	ASSERT(phys_free_frames(&sim->m.phys, 0) == sim->free_at_start);
+}
+
+void sim_free(void)
+{
 	free(sim->disk);
 	munmap(sim->want, SIM_PAGES * PAGE_SIZE);
 	munmap(sim->bytes, SIM_PAGES * PAGE_SIZE);
@@ -249,6 +251,14 @@ void sim_drop(void)
 	free(sim->frames);
 	munmap(sim, sizeof(*sim));
 	sim = NULL;
+}
+
+void sim_drop(void)
+{
+	sim_end();
+	phys_check(&sim->m.phys);
+	ASSERT(phys_free_frames(&sim->m.phys, 0) == sim->free_at_start);
+	sim_free();
 }
 
 /* The laws. */

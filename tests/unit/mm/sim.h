@@ -57,8 +57,10 @@ extern struct sim *sim;
 
 /* frames online; pool: with a compressed pool; disk_cells: of a store below it, 0 for none. */
 void sim_make(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells);
-/* Everything is given up; every frame and every slot must come back. */
+/* Everything is given up; every frame and every slot must come back. The two steps of it: the manager ends, then the host. */
 void sim_drop(void);
+void sim_end(void);
+void sim_free(void);
 
 static inline uint64_t sim_below(uint64_t n) { return rand_below(&sim->rand, n); }
 static inline bool sim_chance(unsigned one_in) { return one_in != 0 && sim_below(one_in) == 0; }
