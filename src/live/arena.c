@@ -29,14 +29,12 @@
 #include <sys/mman.h>
 
 #include "base/assert.h"
-#include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
 
 #define ZERO_PAGES 16
 #define UNMAP_RUN 32
 #define TRASH_PAGES 64u
-#define DROP_PATIENCE_NS 1000000000 /* for word of our own madvise to come round */
 
 static uint64_t home_of(const struct frame *f)
 {
@@ -279,7 +277,7 @@ static void unprotect(uint64_t address, uint64_t len)
 		sys_sched_yield();
 }
 
-/* Drops what was copied, and waits until the handler has met the word of it. Pages are write-protected. 0 or -errno. */
+/* Drops what was copied; the handler has met the word of it then. Pages are write-protected. 0 or -errno. */
 static int drop_copied(uint64_t address, uint64_t len)
 {
 	struct engine *e = &engine;
@@ -287,11 +285,11 @@ static int drop_copied(uint64_t address, uint64_t len)
 	atomic_store(&e->dropping_end, address + len);
 	atomic_store(&e->dropping, address);
 	int err = sys_madvise((void *)(uintptr_t)address, len, MADV_DONTNEED);
-	/* A part that is not registered any more sends no word: then nobody else's can be mistaken for it either. */
-	for (uint64_t start = now_ns(); err == 0 && atomic_load(&e->dropping) != 0; sys_sched_yield())
-		if (now_ns() - start > DROP_PATIENCE_NS)
-			break;
+
+	/* It has returned, so its word was read; after the gate it is also recognised. */
+	engine_lock_take(&e->gate);
 	atomic_store(&e->dropping, 0);
+	engine_lock_drop(&e->gate);
 	return err;
 }
 
@@ -374,7 +372,7 @@ static int live_unmap(struct machine *m, struct mm *mm, vpn_t vpn, struct frame 
 			got = evict_by_move(address, frames + done, len);
 		if (got < 0 && len > 1 && engine.can_move)
 			got = evict_by_move(address, frames + done, len = 1);
-		if (got == -EBUSY && sys_madvise((void *)(uintptr_t)address, len << PAGE_SHIFT, MADV_POPULATE_WRITE) == 0)
+		if (got == -EBUSY && task_is_current(&engine.pager) && sys_madvise((void *)(uintptr_t)address, len << PAGE_SHIFT, MADV_POPULATE_WRITE) == 0)
 			got = evict_by_move(address, frames + done, len);
 		if (got == -EINVAL)
 			got = evict_by_copy(address, frames + done, left);

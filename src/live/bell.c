@@ -7,22 +7,28 @@
  * no descriptor and no lock in the program's hands. The handler executes the
  * request, stores the result and lets the write go on.
  *
- *   FREE ──thread: claim──► TAKEN ──handler: served──► thread: read result──► RUNG ──re-protected──► FREE
+ *   FREE ─thread: claim─► TAKEN ─handler─► SERVED ─thread: read result─► RUNG ─re-protected─► FREE
  *
- * A thread that finds no free bell yields until the pager has made the rung ones ready.
+ * A thread that finds no free bell yields until the rung ones have been made
+ * ready, by the pager in its rounds or by the handler now and then. Two bells are
+ * kept for fork: all others may be taken by threads that wait for its end.
  */
 #include <errno.h>
-#include <signal.h>
 #include <sys/mman.h>
 
+#include "base/assert.h"
 #include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
 
 #define BELLS 64
+#define BELL_OF_FREEZE 0
+#define BELL_OF_THAW 1
+#define BELLS_KEPT 2
+#define REARM_EVERY 16 /* requests */
 #define OVERLAP_PATIENCE_NS 20000000 /* 20 ms to wait for the word that an old range is gone */
 
-enum bell_state { BELL_FREE, BELL_TAKEN, BELL_RUNG };
+enum bell_state { BELL_FREE, BELL_TAKEN, BELL_SERVED, BELL_RUNG, BELL_ARMING };
 
 struct bell {
 	_Atomic uint32_t state;
@@ -62,21 +68,34 @@ bool bell_contains(uint64_t address)
 	return address - pages < BELLS * PAGE_SIZE;
 }
 
-static int64_t ring_once(enum bell_op op, uint64_t a, uint64_t b, uint64_t c)
+static bool claim(struct bell *bell)
 {
-	uint64_t blocked = ~(uint64_t)0, before;
-	struct bell *bell = NULL;
+	uint32_t free = BELL_FREE;
+
+	return atomic_compare_exchange_strong(&bell->state, &free, BELL_TAKEN);
+}
+
+static struct bell *claim_one(enum bell_op op)
+{
+	unsigned first = op == BELL_FREEZE ? BELL_OF_FREEZE : op == BELL_THAW ? BELL_OF_THAW : BELLS_KEPT;
+	unsigned end = first < BELLS_KEPT ? first + 1 : BELLS;
+
+	for (;;) {
+		for (unsigned i = first; i < end; i++)
+			if (claim(&bells[i]))
+				return &bells[i];
+		sys_sched_yield();
+	}
+}
+
+int64_t bell_ring(enum bell_op op, uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t before;
 
 	/* A signal handler that leaves by longjmp would keep the bell for ever. */
-	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, (long)&before, sizeof(blocked), 0, 0);
-	for (unsigned i = 0; bell == NULL; i = (i + 1) % BELLS) {
-		uint32_t free = BELL_FREE;
+	signals_block(&before);
+	struct bell *bell = claim_one(op);
 
-		if (atomic_compare_exchange_strong(&bells[i].state, &free, BELL_TAKEN))
-			bell = &bells[i];
-		else if (i == BELLS - 1)
-			sys_sched_yield();
-	}
 	bell->op = op;
 	bell->arg[0] = a;
 	bell->arg[1] = b;
@@ -86,18 +105,10 @@ static int64_t ring_once(enum bell_op op, uint64_t a, uint64_t b, uint64_t c)
 	atomic_thread_fence(memory_order_seq_cst);
 	int64_t result = bell->result;
 
+	/* A request that was not heard would go unnoticed, a fork without its freeze for one. */
+	ASSERT(atomic_load(&bell->state) == BELL_SERVED);
 	atomic_store(&bell->state, BELL_RUNG);
-	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof(before), 0, 0);
-	return result;
-}
-
-int64_t bell_ring(enum bell_op op, uint64_t a, uint64_t b, uint64_t c)
-{
-	int64_t result;
-
-	/* -EAGAIN: a fork is going on. */
-	while ((result = ring_once(op, a, b, c)) == -EAGAIN)
-		sys_sched_yield();
+	signals_restore(&before);
 	return result;
 }
 
@@ -114,6 +125,12 @@ static int64_t mapped(uint64_t start, uint64_t len, uint64_t flags)
 	uint64_t start_ns = now_ns();
 
 	engine_take();
+	if (flags & BELL_GROWN) {
+		int err = native_grown(start, start + len);
+
+		engine_drop();
+		return err;
+	}
 	while (vma_overlap(&e->mm.vmas, from, to) != NULL && now_ns() - start_ns < OVERLAP_PATIENCE_NS) {
 		engine_drop();
 		inbox_receive();
@@ -145,8 +162,6 @@ static int64_t unmanage(uint64_t start, uint64_t end)
 
 static int64_t execute(const struct bell *bell)
 {
-	if (engine.frozen && bell->op != BELL_THAW)
-		return -EAGAIN;
 	switch (bell->op) {
 	case BELL_MAPPED:
 		return mapped(bell->arg[0], bell->arg[1], bell->arg[2]);
@@ -163,21 +178,49 @@ static int64_t execute(const struct bell *bell)
 void bell_serve(uint64_t address)
 {
 	struct bell *bell = &bells[(address - pages) >> PAGE_SHIFT];
+	static unsigned served;
 
-	/* A second word of the same write: the first one was served. */
-	if (atomic_load(&bell->state) == BELL_TAKEN)
-		bell->result = execute(bell);
+	/* While a fork copies the manager it must not change: bell_wake, at the end of it, brings the request again. */
+	if (engine.frozen && bell->op != BELL_THAW)
+		return;
+	/* A second word of a write that was served: the bell may be free again by now, and must stay protected. */
+	if (atomic_load(&bell->state) != BELL_TAKEN) {
+		host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+		return;
+	}
+	bell->result = execute(bell);
+	atomic_store(&bell->state, BELL_SERVED);
 	/* -EAGAIN: an event waits to be read, and the write would never go on. */
 	while (host_protect(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false) == -EAGAIN)
 		inbox_receive();
+	if (++served % REARM_EVERY == 0)
+		bell_rearm();
+}
+
+void bell_arm_thaw(void)
+{
+	/* It has been rung by the last fork, and the pager that arms bells stands. */
+	while (atomic_load(&bells[BELL_OF_THAW].state) != BELL_FREE) {
+		bell_rearm();
+		inbox_receive();
+		handler_follow();
+	}
+}
+
+void bell_wake(void)
+{
+	host_wake(engine.prog_fd, pages, BELLS * PAGE_SIZE);
 }
 
 void bell_rearm(void)
 {
 	for (unsigned i = 0; i < BELLS; i++) {
-		if (atomic_load(&bells[i].state) != BELL_RUNG)
+		uint32_t rung = BELL_RUNG;
+
+		if (!atomic_compare_exchange_strong(&bells[i].state, &rung, BELL_ARMING))
 			continue;
-		if (host_protect(engine.prog_fd, pages + i * PAGE_SIZE, PAGE_SIZE, true) == 0)
-			atomic_store(&bells[i].state, BELL_FREE);
+		bool armed = host_protect(engine.prog_fd, pages + i * PAGE_SIZE, PAGE_SIZE, true) == 0;
+
+		atomic_store(&bells[i].state, armed ? BELL_FREE : BELL_RUNG);
 	}
 }

@@ -38,12 +38,24 @@
 #define IDLE_NS 200000000     /* 0.2 s */
 #define WINDOW_NS 100000000   /* 0.1 s in which faults are counted for a decision */
 #define HOLD_NS 3000000000    /* 3 s */
+#define URGENT_SLICE_NS 100000 /* 0.1 ms, the kernel's minimum */
+
+/* sched_setattr(2); libc 2.36 declares neither. */
+struct sched_attr {
+	uint32_t size, sched_policy;
+	uint64_t sched_flags;
+	int32_t sched_nice;
+	uint32_t sched_priority;
+	uint64_t sched_runtime, sched_deadline, sched_period;
+	uint32_t sched_util_min, sched_util_max;
+};
 
 struct thread_cpu {
 	_Atomic int32_t tid;
 	const volatile uint32_t *_Atomic cpu_id;
-	_Atomic bool pinned;  /* by us; changed under pin_lock */
-	cpu_set_t affinity;   /* pinned: what it had before */
+	_Atomic bool pinned;  /* by us; changed under pin_lock, as the next two */
+	int cpu;              /* where to */
+	cpu_set_t affinity;   /* what it had before */
 };
 
 static struct thread_cpu threads[THREADS];
@@ -56,6 +68,7 @@ static struct {
 
 static struct engine_lock pin_lock;
 static _Atomic bool confined;
+static _Atomic uint32_t loose; /* threads that must not be pinned now: they make others */
 static _Atomic uint64_t last_fault; /* writer: handler */
 
 /* The trial of both ways, with several threads. Pager only. */
@@ -138,7 +151,7 @@ static void set_cpu(int tid, int cpu)
 }
 
 /* Lock held. */
-static void pin(struct thread_cpu *t)
+static void pin(struct thread_cpu *t, int cpu)
 {
 	int tid = atomic_load(&t->tid);
 
@@ -147,8 +160,9 @@ static void pin(struct thread_cpu *t)
 		return;
 	engine.slot->affinity = t->affinity;
 	atomic_store(&engine.slot->pinned, 1);
+	t->cpu = cpu;
 	atomic_store(&t->pinned, true);
-	set_cpu(tid, engine.cpu);
+	set_cpu(tid, cpu);
 }
 
 /* Lock held. The affinity is given back, unless somebody else has changed it since. */
@@ -159,8 +173,23 @@ static void unpin(struct thread_cpu *t)
 
 	atomic_store(&t->pinned, false);
 	CPU_ZERO(&now);
-	if (sys_sched_getaffinity(tid, sizeof(now), &now) >= 0 && CPU_COUNT(&now) == 1 && CPU_ISSET(engine.cpu, &now))
+	if (sys_sched_getaffinity(tid, sizeof(now), &now) >= 0 && CPU_COUNT(&now) == 1 && CPU_ISSET(t->cpu, &now))
 		sys_sched_setaffinity(tid, sizeof(t->affinity), &t->affinity);
+}
+
+/*
+ * The handler has little to do and should do it at once: a short slice lets a
+ * thread that wakes up take the CPU from one that has a longer one
+ * (kernel/sched/fair.c, PREEMPT_SHORT; Linux 6.12). Before that it changes nothing.
+ */
+void cpu_urgent(void)
+{
+	struct sched_attr attr = { .size = sizeof(attr) };
+
+	if (sys_call6(SYS_sched_getattr, 0, (long)&attr, sizeof(attr), 0, 0, 0) < 0 || attr.sched_policy != SCHED_OTHER)
+		return;
+	attr.sched_runtime = URGENT_SLICE_NS;
+	sys_call3(SYS_sched_setattr, 0, (long)&attr, 0);
 }
 
 /* All that are there now; who comes later is met by the next call. */
@@ -169,19 +198,20 @@ static void pin_threads(void)
 	uint32_t n = atomic_load(&nr_slots);
 
 	engine_lock_take(&pin_lock);
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < n && atomic_load(&loose) == 0; i++)
 		if (atomic_load(&threads[i].tid) != 0 && !atomic_load(&threads[i].pinned))
-			pin(&threads[i]);
+			pin(&threads[i], engine.cpu);
 	engine_lock_drop(&pin_lock);
 }
 
 static void confine(int cpu)
 {
+	/* First, so that the handler does not follow anybody any more. */
+	atomic_store(&confined, true);
 	engine.cpu = cpu;
 	set_cpu(atomic_load(&engine.handler.tid), cpu);
 	set_cpu(atomic_load(&engine.pager.tid), cpu);
 	pin_threads();
-	atomic_store(&confined, true);
 }
 
 static void spread(void)
@@ -322,32 +352,58 @@ void cpu_tick(uint64_t now)
 		change_way(now);
 }
 
-/* The calling thread only: what it makes starts free, and it comes back with the next window. */
 void cpu_release(void)
 {
-	struct thread_cpu *t = atomic_load(&confined) ? find(sys_gettid()) : NULL;
+	struct thread_cpu *t;
+	uint64_t signals;
 
+	atomic_fetch_add(&loose, 1);
+	t = atomic_load(&confined) ? find(sys_gettid()) : NULL;
 	if (t == NULL)
 		return;
+	signals_block(&signals);
 	engine_lock_take(&pin_lock);
 	if (atomic_load(&t->pinned))
 		unpin(t);
 	engine_lock_drop(&pin_lock);
+	signals_restore(&signals);
+}
+
+void cpu_released(void)
+{
+	atomic_fetch_sub(&loose, 1);
 }
 
 bool cpu_affinity(int tid, cpu_set_t *set)
 {
 	struct thread_cpu *t = atomic_load(&confined) ? find(tid) : NULL;
-	bool pinned;
+	uint64_t signals;
 
 	if (t == NULL)
 		return false;
+	signals_block(&signals);
 	engine_lock_take(&pin_lock);
-	pinned = atomic_load(&t->pinned);
-	if (pinned)
-		*set = t->affinity;
+	bool pinned = atomic_load(&t->pinned);
+	cpu_set_t affinity = t->affinity;
+
 	engine_lock_drop(&pin_lock);
+	signals_restore(&signals);
+	if (pinned)
+		*set = affinity;
 	return pinned;
+}
+
+bool cpu_tcb_within(uint64_t start, uint64_t end)
+{
+	uint32_t n = atomic_load(&nr_slots);
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t tcb = (uint64_t)(uintptr_t)atomic_load(&threads[i].cpu_id);
+
+		if (atomic_load(&threads[i].tid) != 0 && start <= tcb && tcb < end)
+			return true;
+	}
+	return false;
 }
 
 void cpu_attach(struct ledger_slot *slot)
@@ -367,6 +423,7 @@ void cpu_child(const struct ledger_slot *parent)
 	for (uint32_t i = 0; i < n; i++)
 		atomic_store(&threads[i].tid, 0);
 	atomic_store(&confined, false);
+	atomic_store(&loose, 0);
 	trial.hold_until = trial.since = 0;
 	trial.fresh = false;
 	atomic_store(&engine.program_threads, 1);

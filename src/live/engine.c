@@ -284,16 +284,26 @@ int engine_restart(void)
 /* Under the start lock. The second thread that comes here finds the work done. */
 static int with_start_lock(int (*run)(void))
 {
-	uint64_t blocked = ~(uint64_t)0, before;
+	uint64_t before;
 	int result = 0;
 
-	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, (long)&before, sizeof(blocked), 0, 0);
+	signals_block(&before);
 	engine_lock_take(&start_lock);
 	if (atomic_load(&engine.state) == LEDGER_NATIVE)
 		result = run();
 	engine_lock_drop(&start_lock);
-	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof(before), 0, 0);
+	signals_restore(&before);
 	return result;
+}
+
+void engine_hold_start(void)
+{
+	engine_lock_take(&start_lock);
+}
+
+void engine_release_start(void)
+{
+	engine_lock_drop(&start_lock);
 }
 
 static int start_or_die(void)

@@ -98,6 +98,9 @@ extern struct engine engine;
 int engine_attach(struct ledger *ledger, int device);
 /* Starts the threads: NATIVE → ARMED. Any thread; the second caller waits for the first. 0 or -errno. */
 int engine_start(void);
+/* Around fork: nobody starts the engine. */
+void engine_hold_start(void);
+void engine_release_start(void);
 /* NATIVE and the allowance is used up: looks at the books, and starts the engine if the budget does not cover them. 0: covered. */
 int engine_cover(void);
 /* The swap file that takes pages, or NULL. */
@@ -147,10 +150,13 @@ void inbox_forget_faults(void);
 bool inbox_changing(uint64_t start, uint64_t end);
 /*
  * Program threads, around a system call that takes memory away from an address
- * or puts other memory there. Waits while the pager copies pages (microseconds).
+ * or puts other memory there. Waits while the pager copies pages (microseconds)
+ * or a fork goes on. Signals are blocked in between; their mask is kept in *signals.
  */
-void change_announce(void);
-void change_over(void);
+void change_announce(uint64_t *signals);
+void change_over(const uint64_t *signals);
+/* Handler, pager standing: announced changes wait from now on, and those before are followed. Ends with copying_end. */
+void changes_settle(void);
 /* Pager: no announced change is under way, and none begins before the end. False: one is. */
 bool copying_begin(void);
 void copying_end(void);
@@ -168,6 +174,8 @@ void native_trip(vpn_t vpn);
 void native_engage(void);
 /* A new range of the program: fence it, leave it native, or manage it. Lock held. */
 int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated);
+/* [start, end) became usable (mprotect, mremap in place): the parts that are not known are treated as new. Lock held. */
+int native_grown(uint64_t start, uint64_t end);
 /* Counts what is present in [start, end) and not counted yet. Lock held. 0 or -errno. */
 int native_adopt(vpn_t start, vpn_t end);
 /* Gives [start, end) back to the host, with everything in it present. Lock held, given up inside. 0 or -ENOMEM. */
@@ -189,7 +197,7 @@ enum bell_op {
 	BELL_THAW,
 	BELL_UNMANAGE, /* a: start, b: end */
 };
-enum bell_mapped { BELL_WRITABLE = 1, BELL_POPULATED = 2 };
+enum bell_mapped { BELL_WRITABLE = 1, BELL_POPULATED = 2, BELL_GROWN = 4 /* parts of it may be known */ };
 int bell_init(void);
 int bell_register(void);
 /* A request of a program thread to the handler; returns its result. The engine must be ARMED or ENGAGED. */
@@ -199,6 +207,10 @@ bool bell_contains(uint64_t address);
 void bell_serve(uint64_t address);
 /* Makes bells that have been rung ready again. Any task. */
 void bell_rearm(void);
+/* Before a fork: its end can be rung. */
+void bell_arm_thaw(void);
+/* Requests that came during a fork come again. */
+void bell_wake(void);
 
 /* fork.c */
 int64_t fork_freeze(void);
@@ -213,12 +225,20 @@ void fork_child(void);
 /* cpu.c */
 /* Handler: thread tid has faulted at now (ns, monotonic); moves itself and others to where they serve it best. */
 void cpu_follow(int tid, uint64_t now);
+/* The calling thread is to run as soon as it wakes up. */
+void cpu_urgent(void);
 /* Pager, every now and then: lets the program go that does not fault any more. */
 void cpu_tick(uint64_t now);
-/* Program thread: its affinity is what it was, until it faults again. */
+/*
+ * Program thread, around calls that make a thread or a process, or ask for an affinity: its own is what it was,
+ * and stays so until cpu_released.
+ */
 void cpu_release(void);
+void cpu_released(void);
 /* True: thread tid is pinned, and set is what it had before. */
 bool cpu_affinity(int tid, cpu_set_t *set);
+/* A program thread's TCB lies in [start, end). */
+bool cpu_tcb_within(uint64_t start, uint64_t end);
 /* A new image: what its predecessor in this process had before it was pinned. */
 void cpu_attach(struct ledger_slot *slot);
 /* A child after fork: the same. */

@@ -5,7 +5,8 @@
  * the compressed pool. It needs a userfaultfd and threads of its own, and a
  * manager that was not in the middle of something when it was copied:
  *
- *   parent, before   FREEZE: the pager stands between two batches; from now on
+ *   parent, before   FREEZE: the pager stands between two batches, and changes of
+ *                    the address space wait; from now on
  *                    the handler answers faults without changing the manager:
  *                    it reads the content and lets the kernel place a copy
  *                    (fork_serve), and it keeps the events for later
@@ -43,6 +44,8 @@ int64_t fork_freeze(void)
 
 	if (atomic_load(&e->state) == LEDGER_ENGAGED)
 		pager_pause();
+	bell_arm_thaw();
+	changes_settle();
 	e->nr_frozen = 0;
 	e->frozen = true;
 	/* The child will open our swap files through /proc. */
@@ -130,6 +133,8 @@ int64_t fork_thaw(void)
 	e->frozen = false;
 	proc_set_dumpable(e->dumpable);
 	engine_drop();
+	copying_end();
+	bell_wake();
 	if (atomic_load(&e->state) == LEDGER_ENGAGED)
 		pager_resume();
 	return 0;
@@ -203,19 +208,63 @@ static void forget_engine(void)
 	atomic_store(&e->slot->state, LEDGER_NATIVE);
 }
 
+/* The first part of [at, end) that is not mapped. */
+struct hole {
+	uint64_t at, end;
+	uint64_t start; /* of the hole; its end is at */
+	bool found;
+};
+
+static bool find_hole(void *ctx, const struct proc_area *a)
+{
+	struct hole *h = ctx;
+
+	if (a->end <= h->at)
+		return true;
+	h->found = a->start > h->at;
+	if (!h->found) {
+		h->at = a->end;
+		return h->at < h->end;
+	}
+	h->start = h->at;
+	h->at = MIN(a->start, h->end);
+	return false;
+}
+
+/*
+ * An area of which another thread of the parent had unmapped a part, and nobody
+ * had followed yet when it was copied: forgets that part. 0, or why not.
+ */
+static int forget_hole(const struct vma *v)
+{
+	struct hole h = { .at = vpn_address(v->start), .end = vpn_address(v->end) };
+	int err = proc_maps(find_hole, &h);
+
+	if (err == 0 && !h.found && h.at < h.end) {
+		h.found = true;
+		h.start = h.at;
+		h.at = h.end;
+	}
+	if (err == 0 && !h.found)
+		err = -EINVAL;
+	return err != 0 ? err : mm_unmap(&engine.mm, vpn_of(h.start), vpn_of(h.at));
+}
+
 static int register_areas(void)
 {
 	struct engine *e = &engine;
-	struct vma *v;
 	int err = arena_register();
 
 	if (err == 0)
 		err = bell_register();
-	TAILQ_FOREACH(v, &e->mm.vmas.list, link) {
-		if (err != 0)
-			return err;
-		if (!(v->flags & VMA_LOCKED))
-			err = host_register(e->prog_fd, vpn_address(v->start), (v->end.n - v->start.n) << PAGE_SHIFT, true);
+	for (struct vma *v = TAILQ_FIRST(&e->mm.vmas.list); err == 0 && v != NULL;) {
+		uint64_t len = (v->end.n - v->start.n) << PAGE_SHIFT;
+		bool done = host_register(e->prog_fd, vpn_address(v->start), len, !(v->flags & VMA_LOCKED)) == 0;
+
+		if (!done)
+			err = forget_hole(v);
+		/* What was registered is registered again, which changes nothing. */
+		v = done ? TAILQ_NEXT(v, link) : TAILQ_FIRST(&e->mm.vmas.list);
 	}
 	return err;
 }
@@ -230,6 +279,9 @@ void fork_child(void)
 	atomic_store(&e->lock.word, 0);
 	atomic_store(&e->gate.word, 0);
 	atomic_store(&e->changers, 0);
+	atomic_store(&e->copying, 0);
+	/* It may have been copied between its two words. */
+	pt_forget_leaf(&e->mm.pt);
 	if (e->frozen)
 		proc_set_dumpable(e->dumpable);
 	e->frozen = false;
@@ -242,6 +294,9 @@ void fork_child(void)
 
 	if (err == 0)
 		err = inherit_files(parent_pid, parent_handler);
+	/* Of those that were not announced. */
+	if (err == 0)
+		handler_follow();
 	if (err == 0)
 		err = register_areas();
 	if (err == 0)

@@ -7,9 +7,10 @@
  * changing gets -EAGAIN from the kernel and is retried by its thread, too.
  *
  * A moved range ([from, to, len] of mremap) is followed by a munmap event of
- * `from`. Until that arrives, the manager keeps an empty area there, so that a
- * new mapping of another thread at the same address waits for it (bell.c)
- * and is not taken for the old one.
+ * `from`. Until that arrives, the manager keeps an empty area there, a ghost, so
+ * that a new mapping of another thread at the same address waits for it (bell.c)
+ * and is not taken for the old one. What another mremap brings there meanwhile
+ * is not the event's to drop.
  *
  * While the handler waits for the pager it keeps receiving, because the pager may
  * itself wait until an event of its own is read.
@@ -24,8 +25,58 @@
 
 #define PAGER_PATIENCE_NS 1000000
 #define PAGER_PATIENCE_COPY_NS 50000
-#define THROTTLE_BATCH 32        /* frames above MIN: a read-ahead window */
+#define THROTTLE_BATCH 16   /* frames above MIN: a read-ahead window */
 #define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room */
+
+#define GHOSTS 32
+#define GHOST_NS 1000000000 /* 1 s: with MREMAP_DONTUNMAP the event never comes */
+
+struct ghost {
+	uint64_t start, end;
+	uint64_t over_start, over_end; /* what has been moved there since; equal: nothing */
+	uint64_t since;
+};
+
+static struct ghost ghosts[GHOSTS];
+
+static void ghost_appears(uint64_t start, uint64_t end)
+{
+	struct ghost *oldest = &ghosts[0];
+
+	for (unsigned i = 1; i < GHOSTS; i++)
+		if (ghosts[i].since < oldest->since)
+			oldest = &ghosts[i];
+	*oldest = (struct ghost){ .start = start, .end = end, .since = now_ns() };
+}
+
+/* Other memory has come to [start, end). */
+static void ghost_overwrite(uint64_t start, uint64_t end)
+{
+	for (unsigned i = 0; i < GHOSTS; i++) {
+		struct ghost *g = &ghosts[i];
+		uint64_t from = MAX(start, g->start), to = MIN(end, g->end);
+
+		if (from >= to)
+			continue;
+		bool first = g->over_start == g->over_end;
+
+		g->over_start = first ? from : MIN(g->over_start, from);
+		g->over_end = first ? to : MAX(g->over_end, to);
+	}
+}
+
+/* The event that ends a ghost; true: *g is what it was. */
+static bool ghost_ends(uint64_t start, uint64_t end, struct ghost *g)
+{
+	for (unsigned i = 0; i < GHOSTS; i++) {
+		if (ghosts[i].start != start || ghosts[i].end != end || now_ns() - ghosts[i].since > GHOST_NS)
+			continue;
+		*g = ghosts[i];
+		ghosts[i] = (struct ghost){ 0 };
+		return true;
+	}
+	return false;
+}
 
 static void wake(uint64_t address)
 {
@@ -178,8 +229,8 @@ static void fault(const struct uffd_msg *msg)
 	cpu_follow((int)msg->arg.pagefault.feat.ptid, start);
 	engine_take();
 	if (e->frozen) {
-		/* A change that waits may have changed what this page holds: not before it is handled. */
-		if (inbox_change() != NULL)
+		/* A change that waits may have changed what this page holds: not before it is followed. */
+		if (inbox_changing(ALIGN_DOWN(address, PAGE_SIZE), ALIGN_DOWN(address, PAGE_SIZE) + PAGE_SIZE))
 			wake(address);
 		else
 			fork_serve(vpn);
@@ -219,7 +270,7 @@ static void change_ends(void)
 	engine_drop();
 }
 
-static void unmapped(uint64_t start, uint64_t end)
+static void forget(uint64_t start, uint64_t end)
 {
 	struct engine *e = &engine;
 
@@ -228,6 +279,20 @@ static void unmapped(uint64_t start, uint64_t end)
 		if (!make_room(round))
 			out_of_room();
 	change_ends();
+}
+
+static void unmapped(uint64_t start, uint64_t end)
+{
+	struct ghost g;
+
+	if (!ghost_ends(start, end, &g) || g.over_start == g.over_end) {
+		forget(start, end);
+		return;
+	}
+	if (start < g.over_start)
+		forget(start, g.over_start);
+	if (g.over_end < end)
+		forget(g.over_end, end);
 }
 
 static void remapped(uint64_t from, uint64_t to, uint64_t len)
@@ -246,6 +311,8 @@ static void remapped(uint64_t from, uint64_t to, uint64_t len)
 			out_of_room();
 	if (old != NULL)
 		mm_map(&e->mm, a, (vpn_t){ a.n + n }, flags);
+	ghost_overwrite(to, to + len);
+	ghost_appears(from, from + len);
 	change_ends();
 }
 
@@ -304,6 +371,7 @@ void handler_run(void *arg)
 	handler_follow();
 	int err = task_start(&engine.pager);
 
+	cpu_urgent();
 	if (err != 0)
 		no_thread(err);
 	for (;;) {

@@ -19,7 +19,8 @@
  * The copying path cannot hold the gate while it drops pages, because the drop
  * is itself a change that must be read. It is announced instead (copying), and
  * program threads announce their changes (changers); who comes second gives
- * way. A change made without libc is not announced: docs/limits.md.
+ * way. fork does the same, so that no change is half followed in its copy. A
+ * change made without libc is not announced: docs/limits.md.
  */
 #include <errno.h>
 
@@ -68,6 +69,12 @@ static bool pager_fault(const struct uffd_msg *msg)
 
 	if ((int32_t)msg->arg.pagefault.feat.ptid != atomic_load(&engine.pager.tid) || bell_contains(address))
 		return false;
+	/* Its own protection is in its way (MADV_POPULATE_WRITE). */
+	if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
+		host_protect(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false);
+		host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+		return true;
+	}
 	host_copy(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), engine.zeros, PAGE_SIZE, UFFDIO_COPY_MODE_WP);
 	host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
 	return true;
@@ -107,7 +114,11 @@ void inbox_wait(void)
 void inbox_receive(void)
 {
 	struct uffd_msg msg[READ_AT_ONCE];
+	uint32_t waiting = atomic_load(&changes.tail) - atomic_load(&changes.head);
 
+	/* Who makes more changes than we can follow waits in the kernel. But the pager's own word must be heard, and the end of a fork. */
+	if (CHANGES - waiting < READ_AT_ONCE && atomic_load(&engine.dropping) == 0 && !engine.frozen)
+		return;
 	engine_lock_take(&engine.gate);
 	ssize_t n = sys_read(engine.prog_fd, msg, sizeof(msg));
 
@@ -168,10 +179,11 @@ bool inbox_changing(uint64_t start, uint64_t end)
 	return false;
 }
 
-void change_announce(void)
+void change_announce(uint64_t *signals)
 {
 	struct engine *e = &engine;
 
+	signals_block(signals);
 	atomic_fetch_add(&e->changers, 1);
 	while (atomic_load(&e->copying) != 0) {
 		atomic_fetch_sub(&e->changers, 1);
@@ -180,9 +192,24 @@ void change_announce(void)
 	}
 }
 
-void change_over(void)
+void change_over(const uint64_t *signals)
 {
 	atomic_fetch_sub(&engine.changers, 1);
+	signals_restore(signals);
+}
+
+void changes_settle(void)
+{
+	struct engine *e = &engine;
+
+	atomic_store(&e->copying, 1);
+	do {
+		inbox_receive();
+		handler_follow();
+		if (atomic_load(&e->changers) == 0 && inbox_change() == NULL)
+			break;
+		sys_sched_yield();
+	} while (true);
 }
 
 bool copying_begin(void)

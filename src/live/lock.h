@@ -7,11 +7,28 @@
 #define STW_LIVE_LOCK_H
 
 #include <linux/futex.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "base/sys.h"
 
 #define LOCK_SPINS 20
+
+/*
+ * What program threads do with the engine's locks and counts must not be
+ * interrupted by a signal handler that does the same, or never returns.
+ */
+static inline void signals_block(uint64_t *before)
+{
+	uint64_t all = ~(uint64_t)0;
+
+	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)before, sizeof(all), 0, 0);
+}
+
+static inline void signals_restore(const uint64_t *before)
+{
+	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)before, 0, sizeof(*before), 0, 0);
+}
 
 struct engine_lock {
 	_Atomic uint32_t word; /* 0 free, 1 held, 2 held and somebody sleeps */

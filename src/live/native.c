@@ -37,6 +37,7 @@
 #define GUARD_MAX (64 * KIB)    /* a PROT_NONE range up to this size below an area makes it a stack … */
 #define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
+#define BLIND_PAGES 256         /* allowed when the books cannot be read */
 #define FIXED_PAGES 768         /* code, stacks and tables of Steward itself, and slack between two looks */
 
 /* One walk over /proc/self/maps: remembers what the rules need of the area before. */
@@ -57,7 +58,7 @@ static bool candidate(struct walk *w, const struct proc_area *a)
 		return false;
 	if (a->name[0] != '\0' && strcmp(a->name, "[heap]") != 0 && strncmp(a->name, "[anon:", 6) != 0)
 		return false;
-	if (a->start <= engine.main_tcb && engine.main_tcb < a->end)
+	if ((a->start <= engine.main_tcb && engine.main_tcb < a->end) || cpu_tcb_within(a->start, a->end))
 		return false;
 	/* The bss of a library follows its data; the program's own is worth managing. */
 	if (adjacent && w->prev_file && !w->prev_exe)
@@ -190,6 +191,11 @@ bool native_look(void)
 	uint64_t room;
 
 	e->pagemap_fd = proc_open("/proc/self/pagemap");
+	/* The program is at its limit of descriptors: a little, until it can be looked at. */
+	if (e->pagemap_fd < 0) {
+		allow(BLIND_PAGES);
+		return true;
+	}
 	room = headroom();
 	sys_close(e->pagemap_fd);
 	e->pagemap_fd = -1;
@@ -215,6 +221,32 @@ int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated)
 	int err = host_register(e->prog_fd, start, len, true);
 
 	return err != 0 ? err : mm_map(&e->mm, from, to, VMA_READ | VMA_WRITE);
+}
+
+int native_grown(uint64_t start, uint64_t end)
+{
+	struct engine *e = &engine;
+	vpn_t at = vpn_of(start), to = vpn_of(end);
+
+	if (atomic_load(&e->state) == LEDGER_ENGAGED) {
+		manage_unknown(at, to);
+		return 0;
+	}
+	uint64_t room = headroom();
+
+	allow(room);
+	if (room > (WINDOW_MIN >> PAGE_SHIFT))
+		return 0;
+	while (at.n < to.n) {
+		struct vma *next = vma_overlap(&e->mm.vmas, at, to);
+		vpn_t stop = next != NULL ? next->start : to, resume = next != NULL ? next->end : to;
+
+		/* What the host will not register (a hole, a file) stays native. */
+		if (stop.n > at.n && host_register(e->prog_fd, vpn_address(at), (stop.n - at.n) << PAGE_SHIFT, true) == 0)
+			mm_map(&e->mm, at, stop, VMA_READ | VMA_WRITE);
+		at = resume;
+	}
+	return 0;
 }
 
 void native_trip(vpn_t vpn)
@@ -289,7 +321,8 @@ static int release_page(vpn_t vpn)
 	struct engine *e = &engine;
 
 	for (unsigned round = 0; round < 10000; round++) {
-		pte_t pte = pt_get(&e->mm.pt, vpn);
+		/* Not while the pager has the page in its hands: it may be about to take it home. */
+		pte_t pte = user_page_settled(&e->mm, vpn);
 
 		if (pte_is_none(pte))
 			return 0;

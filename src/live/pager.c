@@ -47,11 +47,14 @@ void pager_resume(void)
 
 static void stand_still(void)
 {
-	while (atomic_load(&engine.pause) != 0) {
-		atomic_store(&engine.paused, 1);
-		futex_wait(&engine.pause, 1, NULL);
-	}
-	atomic_store(&engine.paused, 0);
+	/* A second pause may begin before the word of the first one is taken back. */
+	do {
+		while (atomic_load(&engine.pause) != 0) {
+			atomic_store(&engine.paused, 1);
+			futex_wait(&engine.pause, 1, NULL);
+		}
+		atomic_store(&engine.paused, 0);
+	} while (atomic_load(&engine.pause) != 0);
 }
 
 static bool should_stop(void *ctx)

@@ -86,8 +86,8 @@ int proc_open(const char *path)
 
 int proc_maps(bool (*see)(void *ctx, const struct proc_area *area), void *ctx)
 {
-	/* Longest line: 73 columns and a path of PATH_MAX. */
-	char buf[8192];
+	/* Longest line: 73 columns and a path of PATH_MAX. Not more: program threads come here on stacks of their own making. */
+	char buf[4608];
 	size_t have = 0;
 	int fd = proc_open("/proc/self/maps");
 
@@ -169,7 +169,7 @@ int proc_memory(struct proc_memory *out, bool want_tables)
 
 int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t address), void *ctx)
 {
-	uint64_t entry[1024];
+	uint64_t entry[128];
 
 	for (uint64_t at = start; at < end;) {
 		size_t want = MIN((end - at) >> PAGE_SHIFT, ARRAY_SIZE(entry));

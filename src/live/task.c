@@ -84,7 +84,7 @@ static uint64_t read_fs(unsigned offset)
 
 int task_start(struct task *t)
 {
-	uint64_t blocked = ~(uint64_t)0, before;
+	uint64_t before;
 	unsigned long flags = CLONE_VM | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS;
 
 	if (t->keep == NULL)
@@ -98,7 +98,7 @@ int task_start(struct task *t)
 	tcb->reserved[1] = (uint64_t)(uintptr_t)tcb;
 	atomic_store(&t->ready, 0);
 
-	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&blocked, (long)&before, sizeof(blocked), 0, 0);
+	signals_block(&before);
 	long tid = clone_run(flags, (uint8_t *)tcb - TCB_ROOM, task_main, t, tcb);
 
 	/* While another thread is inside exec, which will be the end of us or fail, the kernel refuses (kernel/fork.c copy_fs). */
@@ -106,7 +106,7 @@ int task_start(struct task *t)
 		sys_sched_yield();
 		tid = clone_run(flags, (uint8_t *)tcb - TCB_ROOM, task_main, t, tcb);
 	}
-	sys_call6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, sizeof(before), 0, 0);
+	signals_restore(&before);
 	if (tid < 0)
 		return (int)tid;
 	while (atomic_load(&t->ready) == 0)

@@ -27,6 +27,7 @@
 #include "mm/user_page.h"
 
 #define ZERO_RUN_MAX 16
+#define RA_MAX_MEMORY 16 /* from stores at the speed of memory: more would only make the one fault longer */
 
 _Static_assert(RA_MAX <= STORE_BATCH, "one read takes a whole plan");
 
@@ -329,6 +330,13 @@ static unsigned swapin_map_run(struct mm *mm, struct swapin *in, unsigned i, vpn
 	return i + done + 1;
 }
 
+static unsigned read_ahead_max(const struct machine *m, pte_t pte)
+{
+	const struct store *store = m->swap.area[swp_area(pte_swp(pte))].store;
+
+	return store->ops->read_locked ? RA_MAX_MEMORY : RA_MAX;
+}
+
 static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, struct fault_report *report)
 {
 	struct machine *m = mm->machine;
@@ -336,7 +344,7 @@ static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	struct swapin in;
 	struct ra_plan plan;
 
-	readahead_plan(vma, vpn, RA_MAX, &plan);
+	readahead_plan(vma, vpn, read_ahead_max(m, pt_get(&mm->pt, vpn)), &plan);
 	COUNT_N(m, swap_ra_hit, plan.hit);
 	swapin_choose(mm, vma, &plan, &in);
 	unsigned got = alloc_run(m, in.n, in.frame);

@@ -53,7 +53,10 @@ EXPORT int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set)
 {
 	REAL(sched_setaffinity)
 	cpu_release();
-	return real(pid, size, set);
+	int err = real(pid, size, set);
+
+	cpu_released();
+	return err;
 }
 
 /* Who is pinned is the only thread, so the one that is asked about. */
@@ -71,7 +74,10 @@ EXPORT int pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t
 {
 	REAL(pthread_setaffinity_np)
 	cpu_release();
-	return real(thread, size, set);
+	int err = real(thread, size, set);
+
+	cpu_released();
+	return err;
 }
 
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
@@ -79,7 +85,10 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
 {
 	REAL(posix_spawn)
 	cpu_release();
-	return real(pid, path, actions, attr, argv, envp);
+	int err = real(pid, path, actions, attr, argv, envp);
+
+	cpu_released();
+	return err;
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
@@ -87,21 +96,30 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 {
 	REAL(posix_spawnp)
 	cpu_release();
-	return real(pid, file, actions, attr, argv, envp);
+	int err = real(pid, file, actions, attr, argv, envp);
+
+	cpu_released();
+	return err;
 }
 
 EXPORT int system(const char *command)
 {
 	REAL(system)
 	cpu_release();
-	return real(command);
+	int status = real(command);
+
+	cpu_released();
+	return status;
 }
 
 EXPORT FILE *popen(const char *command, const char *type)
 {
 	REAL(popen)
 	cpu_release();
-	return real(command, type);
+	FILE *f = real(command, type);
+
+	cpu_released();
+	return f;
 }
 
 /* Called from the code below only. */
@@ -112,6 +130,7 @@ __attribute__((used)) static void *before_vfork(void)
 	if (real == NULL)
 		real = dlsym(RTLD_NEXT, "vfork");
 	cpu_release();
+	cpu_released();
 	return real;
 }
 
@@ -126,7 +145,6 @@ EXPORT __attribute__((naked)) pid_t vfork(void)
 
 void preload_thread_added(void)
 {
-	cpu_release();
 	atomic_fetch_add(&engine.program_threads, 1);
 }
 
@@ -140,5 +158,9 @@ EXPORT int thrd_create(thrd_t *thread, thrd_start_t run, void *arg)
 {
 	REAL(thrd_create)
 	preload_thread_added();
-	return real(thread, run, arg);
+	cpu_release();
+	int err = real(thread, run, arg);
+
+	cpu_released();
+	return err;
 }

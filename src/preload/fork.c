@@ -44,6 +44,7 @@ static void before(void)
 {
 	pthread_mutex_lock(&one_fork);
 	malloc_fork_prepare();
+	engine_hold_start();
 	frozen = atomic_load(&engine.state) != LEDGER_NATIVE;
 	if (!frozen)
 		return;
@@ -60,7 +61,7 @@ static void close_ready(int end)
 	ready[end] = -1;
 }
 
-/* The child opens our swap file through us. End of file: it has, or is dead, or there is none. */
+/* The child opens our swap file through us. A byte: it has. End of file: it is dead, or there is none. */
 static void wait_for_child(void)
 {
 	char c;
@@ -79,6 +80,7 @@ static void after_in_parent(void)
 		wait_for_child();
 		bell_ring(BELL_THAW, 0, 0, 0);
 	}
+	engine_release_start();
 	malloc_fork_parent();
 	pthread_mutex_unlock(&one_fork);
 	errno = saved_errno;
@@ -86,11 +88,15 @@ static void after_in_parent(void)
 
 static void after_in_child(void)
 {
+	engine_release_start();
 	/* Only a process that has all its memory can leave the run. */
 	if (preload_attached && atomic_load(&engine.state) == LEDGER_NATIVE)
 		preload_attached = !preload_outside(engine.ledger);
 	if (preload_attached) {
 		fork_child();
+		/* Not only the end of file: another child may hold the pipe open. */
+		if (ready[1] >= 0)
+			(void)!write(ready[1], "", 1);
 		close_ready(0);
 		close_ready(1);
 		preload_thread_starts();

@@ -63,28 +63,33 @@ void preload_unmanage(const void *addr, size_t len)
 		bell_ring(BELL_UNMANAGE, start, ALIGN_UP((uint64_t)(uintptr_t)addr + len, PAGE_SIZE), 0);
 }
 
-/* Around calls that may put other memory where pages are managed (live/inbox.c). */
-static bool change_begins(void)
-{
-	bool announced = preload_attached && engine_state() == LEDGER_ENGAGED;
+/* Around calls that take memory away, or put other memory where pages are managed (live/inbox.c). */
+struct change {
+	bool announced;
+	uint64_t signals;
+};
 
-	if (announced)
-		change_announce();
-	return announced;
+static struct change change_begins(bool matters)
+{
+	struct change c = { .announced = matters && preload_attached && engine_state() == LEDGER_ENGAGED };
+
+	if (c.announced)
+		change_announce(&c.signals);
+	return c;
 }
 
-static void change_ends(bool announced)
+static void change_ends(const struct change *c)
 {
-	if (announced)
-		change_over();
+	if (c->announced)
+		change_over(&c->signals);
 }
 
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
-	bool announced = (flags & MAP_FIXED) && change_begins();
+	struct change change = change_begins(flags & MAP_FIXED);
 	void *p = sys_mmap(addr, len, prot, flags, fd, (uint64_t)offset);
 
-	change_ends(announced);
+	change_ends(&change);
 	if (sys_is_err((long)p))
 		return (void *)fail((long)p);
 	if ((flags & (MAP_ANONYMOUS | MAP_TYPE)) == (MAP_ANONYMOUS | MAP_PRIVATE) &&
@@ -95,6 +100,25 @@ EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 
 EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 	__attribute__((alias("mmap")));
+
+/*
+ * Memory that was only reserved becomes usable, or an area has grown: it counts
+ * against the allowance. Once engaged, both are registered or found by their faults.
+ */
+static void grown(void *addr, size_t len)
+{
+	if (!preload_attached || engine_state() == LEDGER_ENGAGED || native_account(len))
+		return;
+	int saved_errno = errno;
+
+	if (engine_state() != LEDGER_NATIVE || engine_cover() != 0) {
+		uint64_t start = ALIGN_DOWN((uint64_t)(uintptr_t)addr, PAGE_SIZE);
+		uint64_t end = ALIGN_UP((uint64_t)(uintptr_t)addr + len, PAGE_SIZE);
+
+		bell_ring(BELL_MAPPED, start, end - start, BELL_WRITABLE | BELL_GROWN);
+	}
+	errno = saved_errno;
+}
 
 EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 {
@@ -107,29 +131,32 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		to = va_arg(ap, void *);
 		va_end(ap);
 	}
-	bool announced = change_begins();
+	struct change change = change_begins(true);
 	void *p = sys_mremap(old, old_len, new_len, flags, to);
 
-	change_ends(announced);
+	change_ends(&change);
 	if (sys_is_err((long)p))
 		return (void *)fail((long)p);
-	/* Managed ranges are reported by the kernel; what is native grows against the allowance. */
-	if (preload_attached && new_len > old_len && engine_state() != LEDGER_ENGAGED &&
-	    !native_account(new_len - old_len) && engine_state() == LEDGER_NATIVE) {
-		int saved_errno = errno;
-
-		engine_cover();
-		errno = saved_errno;
-	}
+	if (new_len > old_len)
+		grown((char *)p + old_len, new_len - old_len);
 	return p;
 }
 
 EXPORT int munmap(void *addr, size_t len)
 {
-	bool announced = change_begins();
+	struct change change = change_begins(true);
 	int err = sys_munmap(addr, len);
 
-	change_ends(announced);
+	change_ends(&change);
+	return err < 0 ? (int)fail(err) : 0;
+}
+
+EXPORT int madvise(void *addr, size_t len, int advice)
+{
+	struct change change = change_begins(advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_REMOVE);
+	int err = sys_madvise(addr, len, advice);
+
+	change_ends(&change);
 	return err < 0 ? (int)fail(err) : 0;
 }
 
@@ -139,13 +166,8 @@ EXPORT int mprotect(void *addr, size_t len, int prot)
 
 	if (err < 0)
 		return (int)fail(err);
-	/* Memory that was reserved becomes usable. Once engaged, reserved ranges are registered already. */
-	if ((prot & PROT_WRITE) && preload_attached && engine_state() == LEDGER_NATIVE && !native_account(len)) {
-		int saved_errno = errno;
-
-		engine_cover();
-		errno = saved_errno;
-	}
+	if (prot & PROT_WRITE)
+		grown(addr, len);
 	return 0;
 }
 
@@ -157,9 +179,10 @@ static uintptr_t kernel_brk(uintptr_t to)
 
 static int move_break(uintptr_t from, uintptr_t to)
 {
-	bool announced = change_begins(), moved = kernel_brk(to) == to;
+	struct change change = change_begins(to < from);
+	bool moved = kernel_brk(to) == to;
 
-	change_ends(announced);
+	change_ends(&change);
 	if (!moved)
 		return (int)fail(-ENOMEM);
 	uintptr_t start = ALIGN_UP(from, PAGE_SIZE), end = ALIGN_UP(to, PAGE_SIZE);

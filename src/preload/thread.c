@@ -19,6 +19,8 @@ void preload_thread_starts(void)
 	const struct rseq *area = (const struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
 
 	cpu_thread(sys_gettid(), &area->cpu_id);
+	/* The page with the TCB must never be out; a stack may have been taken for a plain area before it was one. */
+	preload_unmanage(__builtin_thread_pointer(), PAGE_SIZE);
 }
 
 void preload_thread_ends(void)
@@ -74,8 +76,10 @@ EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
 	keep_user_stack(attr);
 	*s = (struct start){ run, arg };
 	preload_thread_added();
+	cpu_release();
 	int err = real(thread, attr, thread_main, s);
 
+	cpu_released();
 	if (err != 0) {
 		preload_thread_removed();
 		free(s);

@@ -216,6 +216,11 @@ static inline pte_t *leaf_find(struct pagetable *pt, vpn_t vpn)
 	return pt->leaf;
 }
 
+void pt_forget_leaf(struct pagetable *pt)
+{
+	pt->leaf_key = NO_LEAF;
+}
+
 pte_t pt_get(struct pagetable *pt, vpn_t vpn)
 {
 	pte_t *leaf = leaf_find(pt, vpn);

@@ -44,6 +44,8 @@ int pt_init(struct pagetable *pt, struct phys *p, unsigned levels, const uint8_t
 /* Frees every node; entries are forgotten. */
 void pt_destroy(struct pagetable *pt);
 
+/* The cached leaf is looked up again: for a table that was copied while somebody read it. */
+void pt_forget_leaf(struct pagetable *pt);
 /* The entry of vpn; none when it, or its node, is absent. Any vpn may be asked for. */
 pte_t pt_get(struct pagetable *pt, vpn_t vpn);
 /*
