@@ -75,7 +75,8 @@ struct engine {
 	_Atomic uint32_t frames_wanted; /* futex: the handler sleeps until so many frames are free; 0: it does not */
 	struct engine_lock gate;     /* inbox.c; nothing else is taken or waited for inside */
 	_Atomic uint32_t copying;    /* futex: program threads wait with changes */
-	_Atomic uint32_t changers;   /* program threads that change the address space */
+	_Atomic uint32_t changers;   /* program threads that change the address space: 0 or 1 */
+	struct engine_lock change_lock; /* theirs */
 	_Atomic uint64_t dropping;   /* start of what the pager itself drops and has not been heard of yet, 0: none */
 	_Atomic uint64_t dropping_end;
 	uint64_t unmanaged;          /* pages, last measured */

@@ -279,6 +279,7 @@ void fork_child(void)
 	atomic_store(&e->lock.word, 0);
 	atomic_store(&e->gate.word, 0);
 	atomic_store(&e->changers, 0);
+	atomic_store(&e->change_lock.word, 0);
 	atomic_store(&e->copying, 0);
 	/* It may have been copied between its two words. */
 	pt_forget_leaf(&e->mm.pt);

@@ -184,6 +184,8 @@ void change_announce(uint64_t *signals)
 	struct engine *e = &engine;
 
 	signals_block(signals);
+	/* One at a time: the words of two that meet at an address could come in another order than they were done. */
+	engine_lock_take(&e->change_lock);
 	atomic_fetch_add(&e->changers, 1);
 	while (atomic_load(&e->copying) != 0) {
 		atomic_fetch_sub(&e->changers, 1);
@@ -195,6 +197,7 @@ void change_announce(uint64_t *signals)
 void change_over(const uint64_t *signals)
 {
 	atomic_fetch_sub(&engine.changers, 1);
+	engine_lock_drop(&engine.change_lock);
 	signals_restore(signals);
 }
 
