@@ -22,7 +22,7 @@
 #include "cli/supervise.h"
 #include "cli/watch.h"
 
-enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP_FILE_MAX, OPT_CODEC, OPT_VERBOSE, OPT_BASE_PATH, OPT_ENGAGE };
+enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP_FILE_MAX, OPT_CODEC, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE };
 
 struct run {
 	uint64_t ram_bytes;        /* 0: auto */
@@ -36,6 +36,7 @@ struct run {
 	bool verbose;
 	bool base_path;
 	bool engage;
+	bool move_again;
 	struct swap_dir swap;
 	struct program program;
 	struct share share;
@@ -51,6 +52,7 @@ static const struct option_row rows[] = {
 	[OPT_CODEC] = { "codec", '\0', "lz4|zstd", "how pages are compressed (lz4)" },
 	[OPT_VERBOSE] = { "verbose", 'v', NULL, "say what was decided, print all counters" },
 	[OPT_BASE_PATH] = { "debug-base-path", '\0', NULL, "as if the kernel could not move pages" },
+	[OPT_MOVE_AGAIN] = { "debug-move-again", '\0', NULL, "as if the kernel had moved pages at a second try" },
 	[OPT_ENGAGE] = { "debug-engage", '\0', NULL, "manage the memory from the start" },
 };
 
@@ -112,6 +114,9 @@ static int set_option(void *ctx, unsigned row, const char *value)
 		return 0;
 	case OPT_BASE_PATH:
 		r->base_path = true;
+		return 0;
+	case OPT_MOVE_AGAIN:
+		r->move_again = true;
 		return 0;
 	case OPT_ENGAGE:
 		r->engage = true;
@@ -212,6 +217,7 @@ static int fill_ledger(struct run *r)
 	snprintf(l->tmpdir, sizeof(l->tmpdir), "%s", r->swap.path);
 	l->debug_base_path = r->base_path;
 	l->debug_engage = r->engage;
+	l->debug_move_again = r->move_again;
 	l->verbose = r->verbose;
 	l->reserved_pages = own_pages(&r->share);
 	if (l->reserved_pages > l->ram_pages / 2)

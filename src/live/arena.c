@@ -19,6 +19,13 @@
  * with zeros, which is what the page holds by then. Only the pager may copy:
  * the handler would wait for itself.
  *
+ * -EEXIST from MOVE may be a lie. Linux 6.18 moves pages in batches
+ * (mm/userfaultfd.c move_pages); when it has to try a batch again, because
+ * another CPU touched a page just then, it keeps the error of the first try:
+ * what the second one has moved is tried a third time and reported as a target
+ * that is occupied, by itself. So where a page is, is asked before anything at
+ * its home is given up.
+ *
  * A home is emptied without an event that we would have to answer ourselves: its
  * page moves to the trash, a range of another descriptor, and is dropped there.
  *
@@ -31,6 +38,7 @@
 #include "base/assert.h"
 #include "live/engine.h"
 #include "live/host.h"
+#include "live/proc.h"
 
 #define ZERO_PAGES 16
 #define UNMAP_RUN 32
@@ -50,6 +58,17 @@ static void *reserve(uint64_t bytes)
 	sys_madvise(p, bytes, MADV_NOHUGEPAGE);
 	engine_own((uint64_t)(uintptr_t)p, bytes);
 	return p;
+}
+
+/* UFFDIO_MOVE; with --debug-move-again each eighth one reports what Linux 6.18 does after a second try. */
+static int64_t move(uint64_t to, uint64_t from, uint64_t len, uint64_t mode)
+{
+	static _Atomic uint32_t tries;
+	int64_t moved = host_move(engine.prog_fd, to, from, len, mode);
+
+	if (unlikely(engine.ledger->debug_move_again) && moved > 0 && atomic_fetch_add(&tries, 1) % 8 == 0)
+		return moved > (int64_t)PAGE_SIZE ? (int64_t)PAGE_SIZE : -EEXIST;
+	return moved;
 }
 
 /* The host gets the memory of n homes back. */
@@ -207,9 +226,14 @@ static int place(uint64_t address, struct frame *const *frames, unsigned n)
 
 	if (!engine.can_move)
 		return place_by_copy(address, frames[0]);
-	moved = host_move(engine.prog_fd, address, home_of(frames[0]), (uint64_t)n << PAGE_SHIFT, 0);
+	moved = move(address, home_of(frames[0]), (uint64_t)n << PAGE_SHIFT, 0);
 	if (moved > 0)
 		return (int)(moved >> PAGE_SHIFT);
+	if (moved == -EEXIST && proc_absent(engine.pagemap_fd, home_of(frames[0]))) {
+		/* It is this page that is there; nobody has been woken for it. */
+		host_wake(engine.prog_fd, address, PAGE_SIZE);
+		return 1;
+	}
 	if (moved == -EBUSY || moved == -EINVAL) {
 		__atomic_fetch_add(&engine.m.counter[VM_pgcopied], 1, __ATOMIC_RELAXED);
 		return place_by_copy(address, frames[0]);
@@ -332,14 +356,16 @@ static int evict_by_copy(uint64_t address, struct frame *const *frames, unsigned
 	return got < 0 && got != -EAGAIN ? -EBUSY : got;
 }
 
-/* MOVE, unless the address is about to mean something else. Bytes moved or -errno. */
+/* MOVE, unless the address is about to mean something else. Bytes moved or -errno; -EEXIST: home holds something else. */
 static int64_t move_home(uint64_t home, uint64_t address, uint64_t len)
 {
 	int64_t moved = -EAGAIN;
 
 	engine_lock_take(&engine.gate);
 	if (!inbox_changing(address, address + len))
-		moved = host_move(engine.prog_fd, home, address, len, UFFDIO_MOVE_MODE_DONTWAKE);
+		moved = move(home, address, len, UFFDIO_MOVE_MODE_DONTWAKE);
+	if (moved == -EEXIST && proc_absent(engine.pagemap_fd, address))
+		moved = (int64_t)PAGE_SIZE;
 	engine_lock_drop(&engine.gate);
 	return moved;
 }

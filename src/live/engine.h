@@ -139,8 +139,8 @@ void handler_follow(void);
 /* inbox.c: all for the handler, if nothing else is said. */
 /* Sleeps until the kernel has a message. */
 void inbox_wait(void);
-/* Takes the messages that wait, without sleeping. Any lock but the gate may be held. */
-void inbox_receive(void);
+/* Takes the messages that wait, without sleeping; false: none. Any lock but the gate may be held. */
+bool inbox_receive(void);
 /* The oldest change that was read and is not followed yet, or NULL; and: it is followed now. */
 const struct uffd_msg *inbox_change(void);
 void inbox_change_done(void);

@@ -375,8 +375,12 @@ void handler_run(void *arg)
 	if (err != 0)
 		no_thread(err);
 	for (;;) {
-		inbox_wait();
-		inbox_receive();
+		/*
+		 * On one CPU the thread that was served runs before we come back here, and its next fault waits already:
+		 * looking first spares a poll.
+		 */
+		if (!inbox_receive())
+			inbox_wait();
 		handler_follow();
 		while (inbox_fault(&msg)) {
 			fault(&msg);

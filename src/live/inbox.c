@@ -111,20 +111,21 @@ void inbox_wait(void)
 	sys_ppoll(&p, 1, NULL);
 }
 
-void inbox_receive(void)
+bool inbox_receive(void)
 {
 	struct uffd_msg msg[READ_AT_ONCE];
 	uint32_t waiting = atomic_load(&changes.tail) - atomic_load(&changes.head);
 
 	/* Who makes more changes than we can follow waits in the kernel. But the pager's own word must be heard, and the end of a fork. */
 	if (CHANGES - waiting < READ_AT_ONCE && atomic_load(&engine.dropping) == 0 && !engine.frozen)
-		return;
+		return false;
 	engine_lock_take(&engine.gate);
 	ssize_t n = sys_read(engine.prog_fd, msg, sizeof(msg));
 
 	for (unsigned i = 0; n > 0 && i < (size_t)n / sizeof(msg[0]); i++)
 		sort_in(&msg[i]);
 	engine_lock_drop(&engine.gate);
+	return n > 0;
 }
 
 const struct uffd_msg *inbox_change(void)

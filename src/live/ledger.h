@@ -84,6 +84,7 @@ struct ledger {
 	char tmpdir[256];              /* where the swap file goes; empty: no swap file */
 	uint32_t debug_base_path;      /* 1: pretend that UFFDIO_MOVE does not exist */
 	uint32_t debug_engage;         /* 1: engage at start, whatever the size */
+	uint32_t debug_move_again;     /* 1: UFFDIO_MOVE reports as Linux 6.18 does when it had to try twice */
 	uint32_t verbose;
 	_Atomic uint64_t free_pages;   /* granted to nobody */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */

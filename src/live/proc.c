@@ -166,6 +166,15 @@ int proc_memory(struct proc_memory *out, bool want_tables)
 }
 
 #define PAGEMAP_PRESENT ((uint64_t)1 << 63)
+#define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
+
+bool proc_absent(int fd, uint64_t address)
+{
+	uint64_t entry;
+	ssize_t n = sys_pread(fd, &entry, sizeof(entry), (address >> PAGE_SHIFT) * sizeof(entry));
+
+	return n == (ssize_t)sizeof(entry) && (entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) == 0;
+}
 
 int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t address), void *ctx)
 {

@@ -41,6 +41,8 @@ int proc_memory(struct proc_memory *out, bool want_tables);
 
 /* Calls see() for every present page in [start, end), ascending. fd: /proc/self/pagemap. 0 or -errno. */
 int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t address), void *ctx);
+/* True: no page is at address, neither in memory nor in the host's swap. False also on error. */
+bool proc_absent(int fd, uint64_t address);
 /* Present pages in [start, end); 0 on error. */
 uint64_t proc_count_present(int fd, uint64_t start, uint64_t end);
 

@@ -409,13 +409,14 @@ def test_debug_options_reach_the_ledger():
     def words(*options):
         script = ("import mmap, os, struct\n"
                   "m = mmap.mmap(int(os.environ['STEWARD_RUN'].split(':')[1]), 4096)\n"
-                  "print(*struct.unpack_from('=III', m, 48 + 256), struct.unpack_from('=I', m, 12)[0])\n")
+                  "print(*struct.unpack_from('=IIII', m, 48 + 256), struct.unpack_from('=I', m, 12)[0])\n")
         return steward("run", *options, sys.executable, "-c", script).stdout
 
-    eq(words(), "0 0 0 0\n")
-    eq(words("--debug-base-path"), "1 0 0 0\n")
-    eq(words("--debug-engage"), "0 1 0 0\n")
-    eq(words("-v", "--codec=zstd"), "0 0 1 1\n")
+    eq(words(), "0 0 0 0 0\n")
+    eq(words("--debug-base-path"), "1 0 0 0 0\n")
+    eq(words("--debug-engage"), "0 1 0 0 0\n")
+    eq(words("--debug-move-again"), "0 0 1 0 0\n")
+    eq(words("-v", "--codec=zstd"), "0 0 0 1 1\n")
 
 
 def test_tmpdir_on_a_disk_is_taken():
