@@ -167,7 +167,7 @@ uint64_t arena_offline(uint64_t n)
 	uint64_t done = 0;
 
 	for (; done < n; done++) {
-		struct frame *f = frame_alloc(&e->m.phys, 0, 0, ALLOC_MIN);
+		struct frame *f = frame_alloc(&e->m.phys, 0, 0, MIGRATE_MOVABLE, ALLOC_MIN);
 
 		if (f == NULL)
 			break;

@@ -44,11 +44,11 @@ static void machine_unlock(void *m)
 /* The frame that must be had; NULL: not without the half of the reserve that is reclaim's. */
 static struct frame *alloc_needed(struct machine *m)
 {
-	struct frame *f = frame_alloc(&m->phys, 0, 0, ALLOC_LOW);
+	struct frame *f = frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_LOW);
 
 	if (f != NULL || phys_free_frames(&m->phys, 0) <= phys_wmark(&m->phys, 0, WMARK_MIN) / 2)
 		return f;
-	return frame_alloc(&m->phys, 0, 0, ALLOC_RESERVE);
+	return frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
 }
 
 /*
@@ -64,7 +64,7 @@ static unsigned alloc_run(struct machine *m, unsigned n, struct frame **frames)
 		struct frame *f = NULL;
 
 		for (; order > 0 && f == NULL; order -= f == NULL)
-			f = frame_alloc(&m->phys, 0, order, ALLOC_LOW);
+			f = frame_alloc(&m->phys, 0, order, MIGRATE_MOVABLE, ALLOC_LOW);
 		if (f == NULL)
 			break;
 		frame_split(&m->phys, f, order);
@@ -76,7 +76,7 @@ static unsigned alloc_run(struct machine *m, unsigned n, struct frame **frames)
 		got = frames[0] != NULL;
 	}
 	for (; got > 0 && got < n; got++) {
-		frames[got] = frame_alloc(&m->phys, 0, 0, ALLOC_MIN);
+		frames[got] = frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_MIN);
 		if (frames[got] == NULL)
 			break;
 	}

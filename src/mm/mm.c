@@ -83,7 +83,7 @@ int mm_adopt(struct mm *mm, vpn_t vpn)
 	struct machine *m = mm->machine;
 
 	ASSERT(pte_is_none(pt_get(&mm->pt, vpn)));
-	struct frame *f = frame_alloc(&m->phys, 0, 0, ALLOC_RESERVE);
+	struct frame *f = frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
 	if (f == NULL)
 		return -ENOMEM;
 	int err = user_page_add(mm, vpn, f, LRU_NEW);

@@ -301,7 +301,7 @@ static void hog_step(void)
 	while (w.nr_hog > want)
 		frame_free(p, w.hog[--w.nr_hog], 0);
 	while (w.nr_hog < want) {
-		struct frame *f = frame_alloc(p, 0, 0, ALLOC_MIN);
+		struct frame *f = frame_alloc(p, 0, 0, MIGRATE_MOVABLE, ALLOC_MIN);
 
 		if (f == NULL)
 			break;
