@@ -136,6 +136,7 @@ int arena_register(void)
 	struct engine *e = &engine;
 	int err = 0;
 
+	e->m.gather = e->can_move;
 	if (e->can_move)
 		err = host_register(e->prog_fd, e->arena, e->arena_pages << PAGE_SHIFT, false);
 	if (e->can_move && err == 0)

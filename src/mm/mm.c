@@ -20,6 +20,8 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->reclaiming = false;
 	TAILQ_INIT(&m->mms);
 	m->hand.mm = NULL;
+	m->gather = false;
+	m->gather_hand = 0;
 	m->cluster = (struct cluster){ 0 };
 	m->phys.wake_kswapd = phys_low;
 	m->phys.ctx = m;
