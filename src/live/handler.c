@@ -109,11 +109,13 @@ static void throttle(void)
 	struct phys *p = &engine.m.phys;
 	/* kswapd stops at HIGH. */
 	uint32_t min = phys_wmark(p, 0, WMARK_MIN), high = phys_wmark(p, 0, WMARK_HIGH);
+	/* Pages that are copied one by one gain nothing by a window that is whole. */
+	uint32_t enough = MIN(min + (engine.can_move ? THROTTLE_BATCH : 0), high);
 
-	if (phys_free_frames(p, 0) >= MIN(min + THROTTLE_BATCH, high))
+	if (phys_free_frames(p, 0) >= enough)
 		return;
 	COUNT(&engine.m, allocstall);
-	pager_frees(MIN(min + 2 * THROTTLE_BATCH, high));
+	pager_frees(MIN(enough + THROTTLE_BATCH, high));
 }
 
 /* No frame to be had: wait for the pager, or reclaim ourselves; false: there is nothing left to reclaim. Lock held. */
