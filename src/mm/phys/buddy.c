@@ -47,7 +47,7 @@
  * one frame of the pool spoils it for as long as that lives, so let the next
  * ones spoil the same; the user's pages in it will leave. It becomes MOVABLE
  * when half of it is free. (With half for both, as in Linux, 16 000 frames of
- * the pool lay among 27 000 of the user after a minute.) Requests of the user
+ * the pool lay in pageblocks of the user.) Requests of the user
  * for more than one frame ask for contiguity and can do without: they never get
  * to case 3.
  *

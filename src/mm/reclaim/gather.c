@@ -33,14 +33,14 @@
  * locked pages that are away, all are of the batch (reclaim.c). The page that
  * gives its frame keeps its place on the LRU.
  *
- * Cost: an exchange is two page table entries and a list, about 0.3 µs; a batch
- * of random pages pays one pass over it. An engine that moves every page alone
+ * Cost: an exchange is two page table entries and a list, a batch has 32 at
+ * most, under the lock. A batch of random pages pays one pass over it. An engine that moves every page alone
  * leaves m->gather false.
  *
  * Not here: exchanging with pages at home, which would have to be copied
  * (Linux: mm/compaction.c), or with free frames, whose homes are full of memory
- * that the host would have to take back first. Tried and no better: blocks of 8;
- * only blocks that are away as a whole, of which there are too few.
+ * that the host would have to take back first. Tried and not clearly better:
+ * blocks of 8; only blocks that are away as a whole, of which there are too few.
  */
 #include "mm/reclaim/gather.h"
 
