@@ -155,6 +155,7 @@ int arena_register(void)
 	struct engine *e = &engine;
 	int err = 0;
 
+	e->m.gather = e->can_move;
 	if (e->can_move)
 		err = host_register(e->prog_fd, e->arena, e->arena_pages << PAGE_SHIFT, false);
 	if (e->can_move && err == 0)
@@ -186,7 +187,7 @@ uint64_t arena_offline(uint64_t n)
 	uint64_t done = 0;
 
 	for (; done < n; done++) {
-		struct frame *f = frame_alloc(&e->m.phys, 0, 0, ALLOC_MIN);
+		struct frame *f = frame_alloc(&e->m.phys, 0, 0, MIGRATE_MOVABLE, ALLOC_MIN);
 
 		if (f == NULL)
 			break;

@@ -25,7 +25,7 @@
 
 #define PAGER_PATIENCE_NS 1000000
 #define PAGER_PATIENCE_COPY_NS 50000
-#define THROTTLE_BATCH 16   /* frames above MIN: a read-ahead window */
+#define THROTTLE_BATCH 16   /* a read-ahead window */
 #define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room */
 
 #define GHOSTS 32
@@ -101,19 +101,21 @@ static bool pager_frees(uint32_t mark)
 }
 
 /*
- * Below MIN every fault would get one frame at a time and no read-ahead. The
- * program is faster if it waits until a batch can be had.
+ * Near MIN a fault would get one frame and no read-ahead, or a part of it. The
+ * program is faster if it waits until a window can be had, and another one.
  */
 static void throttle(void)
 {
 	struct phys *p = &engine.m.phys;
-	uint32_t min = phys_wmark(p, 0, WMARK_MIN);
+	/* kswapd stops at HIGH. */
+	uint32_t min = phys_wmark(p, 0, WMARK_MIN), high = phys_wmark(p, 0, WMARK_HIGH);
+	/* Pages that are copied one by one gain nothing by a window that is whole. */
+	uint32_t enough = MIN(min + (engine.can_move ? THROTTLE_BATCH : 0), high);
 
-	if (phys_free_frames(p, 0) >= min)
+	if (phys_free_frames(p, 0) >= enough)
 		return;
 	COUNT(&engine.m, allocstall);
-	/* kswapd stops at HIGH. */
-	pager_frees(MIN(min + THROTTLE_BATCH, phys_wmark(p, 0, WMARK_HIGH)));
+	pager_frees(MIN(enough + THROTTLE_BATCH, high));
 }
 
 /* No frame to be had: wait for the pager, or reclaim ourselves; false: there is nothing left to reclaim. Lock held. */

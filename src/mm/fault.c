@@ -27,6 +27,7 @@
 #include "mm/user_page.h"
 
 #define ZERO_RUN_MAX 16
+#define HALF_WINDOW_ORDER 3 /* 8 frames: moved in one call they cost little more than 16 do */
 #define RA_MAX_MEMORY 16 /* from stores at the speed of memory: more would only make the one fault longer */
 
 _Static_assert(RA_MAX <= STORE_BATCH, "one read takes a whole plan");
@@ -44,39 +45,54 @@ static void machine_unlock(void *m)
 /* The frame that must be had; NULL: not without the half of the reserve that is reclaim's. */
 static struct frame *alloc_needed(struct machine *m)
 {
-	struct frame *f = frame_alloc(&m->phys, 0, 0, ALLOC_LOW);
+	struct frame *f = frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_LOW);
 
 	if (f != NULL || phys_free_frames(&m->phys, 0) <= phys_wmark(&m->phys, 0, WMARK_MIN) / 2)
 		return f;
-	return frame_alloc(&m->phys, 0, 0, ALLOC_RESERVE);
+	return frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
+}
+
+/* A block of 1 << *order frames for a run, or half a window if there is none; *order says which. */
+static struct frame *alloc_block(struct machine *m, unsigned *order)
+{
+	struct frame *f = frame_alloc(&m->phys, 0, *order, MIGRATE_MOVABLE, ALLOC_LOW);
+
+	if (f != NULL || *order <= HALF_WINDOW_ORDER)
+		return f;
+	*order = HALF_WINDOW_ORDER;
+	return frame_alloc(&m->phys, 0, *order, MIGRATE_MOVABLE, ALLOC_LOW);
 }
 
 /*
  * Up to n frames, at least 1 or none at all; contiguous if it can be, because
- * the engine moves contiguous homes in one call.
+ * the engine moves contiguous homes in one call. If neither a window nor half
+ * of one is free, frames come one by one, from the smallest blocks: so these
+ * are used up, and larger ones get the time to merge.
  */
 static unsigned alloc_run(struct machine *m, unsigned n, struct frame **frames)
 {
 	unsigned got = 0;
 
 	while (n - got > 1) {
-		unsigned order = 31 - (unsigned)__builtin_clz(n - got);
-		struct frame *f = NULL;
+		unsigned order = 32 - (unsigned)__builtin_clz(n - got - 1);
+		struct frame *f = alloc_block(m, &order);
 
-		for (; order > 0 && f == NULL; order -= f == NULL)
-			f = frame_alloc(&m->phys, 0, order, ALLOC_LOW);
 		if (f == NULL)
 			break;
 		frame_split(&m->phys, f, order);
-		for (unsigned i = 0; i < 1u << order; i++)
-			frames[got++] = f + i;
+		for (unsigned i = 0; i < 1u << order; i++) {
+			if (got < n)
+				frames[got++] = f + i;
+			else
+				frame_free(&m->phys, f + i, 0);
+		}
 	}
 	if (got == 0) {
 		frames[0] = alloc_needed(m);
 		got = frames[0] != NULL;
 	}
 	for (; got > 0 && got < n; got++) {
-		frames[got] = frame_alloc(&m->phys, 0, 0, ALLOC_MIN);
+		frames[got] = frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_MIN);
 		if (frames[got] == NULL)
 			break;
 	}

@@ -91,6 +91,8 @@ struct machine {
 		struct mm *mm;
 		vpn_t vpn;
 	} hand;            /* demote.c: where it stands */
+	bool gather;       /* the engine's: contiguous homes move in one call, so that gather.c is worth its work */
+	uint32_t gather_hand; /* gather.c: frame number where its search goes on */
 	struct cluster cluster;
 	uint64_t bounce;   /* demote.c: address of DEMOTE_BATCH pages */
 };

@@ -20,6 +20,8 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->reclaiming = false;
 	TAILQ_INIT(&m->mms);
 	m->hand.mm = NULL;
+	m->gather = false;
+	m->gather_hand = 0;
 	m->cluster = (struct cluster){ 0 };
 	m->phys.wake_kswapd = phys_low;
 	m->phys.ctx = m;
@@ -83,7 +85,7 @@ int mm_adopt(struct mm *mm, vpn_t vpn)
 	struct machine *m = mm->machine;
 
 	ASSERT(pte_is_none(pt_get(&mm->pt, vpn)));
-	struct frame *f = frame_alloc(&m->phys, 0, 0, ALLOC_RESERVE);
+	struct frame *f = frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
 	if (f == NULL)
 		return -ENOMEM;
 	int err = user_page_add(mm, vpn, f, LRU_NEW);

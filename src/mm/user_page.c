@@ -41,6 +41,29 @@ void user_page_free(struct machine *m, struct frame *f)
 	frame_free(&m->phys, f, 0);
 }
 
+/* What the frame holds, but for its place on a list. */
+static void settle_in(struct machine *m, struct frame *f, const struct frame *page)
+{
+	f->flags = page->flags;
+	f->user = page->user;
+	f->swap = page->swap;
+	/* Replaces an entry: cannot fail. */
+	pt_set(&f->user.mm->pt, f->user.vpn, pte_present_make(frame_pfn(&m->phys, f), PTE_USER | PTE_WRITE));
+}
+
+void user_page_exchange(struct machine *m, struct frame *a, struct frame *b)
+{
+	const struct frame page_a = *a, page_b = *b;
+
+	DEBUG_ASSERT((a->flags & b->flags & FRAME_AWAY) && a->refs == 1 && b->refs == 1);
+	DEBUG_ASSERT((a->flags & (FRAME_LOCKED | FRAME_LRU)) == FRAME_LOCKED);
+	DEBUG_ASSERT(!(b->flags & FRAME_LOCKED) == !!(b->flags & FRAME_LRU));
+	if (b->flags & FRAME_LRU)
+		lru_replace(&m->lru, b, a);
+	settle_in(m, a, &page_b);
+	settle_in(m, b, &page_a);
+}
+
 void user_page_unlock(struct machine *m, struct frame *f)
 {
 	bool waited = f->flags & FRAME_WAITED;

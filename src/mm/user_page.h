@@ -15,6 +15,11 @@ void user_page_add_soft(struct mm *mm, vpn_t vpn, struct frame *f);
 void user_page_free(struct machine *m, struct frame *f);
 /* Everything in [start, end) is forgotten; waits for locked frames. Areas are not touched. */
 void user_page_drop_range(struct mm *mm, vpn_t start, vpn_t end);
+/*
+ * Two pages that are away exchange frames: a's is locked and off the LRU, b's locked as well or on the LRU, where its
+ * page keeps its place. No byte moves, because both homes are empty.
+ */
+void user_page_exchange(struct machine *m, struct frame *a, struct frame *b);
 /* The entry at vpn once nobody works on its frame. Gives the lock up while it waits. */
 pte_t user_page_settled(struct mm *mm, vpn_t vpn);
 

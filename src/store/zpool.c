@@ -204,7 +204,7 @@ static struct frame *block_new(struct zpool *z, struct zclass *c, int *err)
 	if (z->store.stat.frames + c->chain > z->store.max_frames)
 		return NULL;
 	*err = -ENOMEM;
-	struct frame *head = frame_alloc(z->phys, 0, 0, ALLOC_RESERVE);
+	struct frame *head = frame_alloc(z->phys, 0, 0, MIGRATE_UNMOVABLE, ALLOC_RESERVE);
 
 	if (head == NULL)
 		return NULL;
@@ -212,7 +212,7 @@ static struct frame *block_new(struct zpool *z, struct zclass *c, int *err)
 
 	*b = (struct zblock){ .class = (uint8_t)(c - z->classes), .free = NO_INDEX, .tag = BLOCK_TAG };
 	for (unsigned i = 1; i < c->chain; i++) {
-		struct frame *f = frame_alloc(z->phys, 0, 0, ALLOC_RESERVE);
+		struct frame *f = frame_alloc(z->phys, 0, 0, MIGRATE_UNMOVABLE, ALLOC_RESERVE);
 
 		if (f == NULL) {
 			block_frames_free(z, head, i);

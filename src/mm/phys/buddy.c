@@ -34,9 +34,32 @@
  * fragmentation of the rest, because a block that exists may be taken: nobody
  * compacts memory here.
  *
- * Not here: migrate types (without compaction nothing would use them) and
- * per-CPU lists (the machine's lock is taken for more than one frame's work,
- * so they would save nothing).
+ * Migrate types. reclaim/gather.c needs blocks of frames whose pages are all
+ * the user's, and there would be none if tables and the compressed pool, which
+ * may be more than half of all frames, lay among them. So each pageblock of 32
+ * frames has a type, and an allocation takes, in this order,
+ *
+ *   1. the smallest block that is free in a pageblock of its own type
+ *   2. a part of a pageblock that is wholly free, which thereby gets the type
+ *   3. the largest block that is free in a pageblock of the other type
+ *
+ * In case 3 a pageblock becomes UNMOVABLE with the first frame that is taken so:
+ * one frame of the pool spoils it for as long as that lives, so let the next
+ * ones spoil the same; the user's pages in it will leave. It becomes MOVABLE
+ * when half of it is free. (With half for both, as in Linux, 16 000 frames of
+ * the pool lay in pageblocks of the user.) Requests of the user
+ * for more than one frame ask for contiguity and can do without: they never get
+ * to case 3.
+ *
+ * A pageblock that becomes free as a whole loses its type. So memory changes
+ * hands by pageblocks as long as there are such, and by single frames rather
+ * than not at all. The type stands in the pageblock's first frame, where zero
+ * is MOVABLE, so that law 4 holds. A pageblock across the border of a zone
+ * stays MOVABLE. (Linux: __rmqueue_fallback, steal_suitable_fallback.
+ * Pageblocks there have the size of a huge page; here a budget may be 16 MiB.)
+ *
+ * Not here: per-CPU lists (the machine's lock is taken for more than one
+ * frame's work, so they would save nothing).
  */
 #include "base/assert.h"
 #include "mm/phys/buddy.h"
@@ -52,24 +75,25 @@ static bool block_is_free(const struct phys *p, const struct zone *z, uint32_t p
 	return in_zone(z, pfn, order) && (p->frames[pfn].flags & FRAME_BUDDY) && p->frames[pfn].order == order;
 }
 
-static void block_insert(struct zone *z, struct frame *f, unsigned order, bool tail)
+static void block_insert(const struct phys *p, struct zone *z, struct frame *f, unsigned order, bool tail)
 {
 	struct free_area *area = &z->area[order];
+	struct frame_list *list = &area->list[buddy_type(p, frame_pfn(p, f).n, order)];
 
 	f->flags = FRAME_BUDDY;
 	f->order = (uint8_t)order;
 	if (tail)
-		TAILQ_INSERT_TAIL(&area->list, f, link);
+		TAILQ_INSERT_TAIL(list, f, link);
 	else
-		TAILQ_INSERT_HEAD(&area->list, f, link);
+		TAILQ_INSERT_HEAD(list, f, link);
 	area->nr_free++;
 }
 
-static void block_remove(struct zone *z, struct frame *f, unsigned order)
+static void block_remove(const struct phys *p, struct zone *z, struct frame *f, unsigned order)
 {
 	struct free_area *area = &z->area[order];
 
-	TAILQ_REMOVE(&area->list, f, link);
+	TAILQ_REMOVE(&area->list[buddy_type(p, frame_pfn(p, f).n, order)], f, link);
 	area->nr_free--;
 	f->flags = 0;
 }
@@ -85,22 +109,92 @@ static void frame_hand_out(struct frame *f, unsigned zone, unsigned order)
 	f->swap.v = 0;
 }
 
+/* All pageblocks of a block of at least that size get the type. */
+static void set_type(struct phys *p, uint32_t pfn, unsigned order, enum migrate_type type)
+{
+	for (uint32_t i = 0; i < 1u << order; i += PAGEBLOCK_FRAMES)
+		p->frames[pfn + i].type = type & 1;
+}
+
+/* The smallest block that is large enough and is the type's or nobody's. */
+static struct frame *find_own(const struct zone *z, unsigned order, enum migrate_type type)
+{
+	struct frame *f = NULL;
+
+	for (; order < PAGEBLOCK_ORDER && f == NULL; order++)
+		f = TAILQ_FIRST(&z->area[order].list[type]);
+	for (; order < NR_ORDERS && f == NULL; order++)
+		f = TAILQ_FIRST(&z->area[order].list[0]);
+	return f;
+}
+
+/* The free blocks of a pageblock, of which it is known that it is in the zone, change lists with it. */
+static void convert(struct phys *p, struct zone *z, uint32_t start, enum migrate_type type)
+{
+	struct frame *const first = &p->frames[start];
+	struct frame_list *from, *to;
+
+	for (struct frame *f = first; f < first + PAGEBLOCK_FRAMES; f += f->flags & FRAME_BUDDY ? 1u << f->order : 1) {
+		if (!(f->flags & FRAME_BUDDY))
+			continue;
+		from = &z->area[f->order].list[first->type];
+		to = &z->area[f->order].list[type];
+		TAILQ_REMOVE(from, f, link);
+		TAILQ_INSERT_TAIL(to, f, link);
+	}
+	set_type(p, start, PAGEBLOCK_ORDER, type);
+}
+
+static unsigned nr_free_in(const struct phys *p, uint32_t start)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < PAGEBLOCK_FRAMES;) {
+		const struct frame *f = &p->frames[start + i];
+		unsigned step = f->flags & FRAME_BUDDY ? 1u << f->order : 1;
+
+		n += f->flags & FRAME_BUDDY ? step : 0;
+		i += step;
+	}
+	return n;
+}
+
+/* The largest block that is free in a pageblock of the other type, which may change sides as a whole. */
+static struct frame *find_foreign(struct phys *p, struct zone *z, unsigned order, enum migrate_type type)
+{
+	const enum migrate_type other = type == MIGRATE_MOVABLE ? MIGRATE_UNMOVABLE : MIGRATE_MOVABLE;
+	struct frame *f = NULL;
+
+	for (unsigned have = PAGEBLOCK_ORDER; have-- > order && f == NULL;)
+		f = TAILQ_FIRST(&z->area[have].list[other]);
+	if (f == NULL)
+		return NULL;
+	uint32_t start = ALIGN_DOWN(frame_pfn(p, f).n, PAGEBLOCK_FRAMES);
+
+	if (in_zone(z, start, PAGEBLOCK_ORDER) &&
+	    (type == MIGRATE_UNMOVABLE || nr_free_in(p, start) >= PAGEBLOCK_FRAMES / 2))
+		convert(p, z, start, type);
+	return f;
+}
+
 /* Takes a block out of a zone, whatever its watermarks; NULL if it has none that is large enough. */
-static struct frame *zone_take(struct phys *p, unsigned zone, unsigned order)
+static struct frame *zone_take(struct phys *p, unsigned zone, unsigned order, enum migrate_type type)
 {
 	struct zone *z = &p->zones[zone];
-	unsigned have = order;
-	struct frame *f;
+	struct frame *f = find_own(z, order, type);
 
-	while (have <= MAX_PAGE_ORDER && TAILQ_EMPTY(&z->area[have].list))
-		have++;
-	if (have > MAX_PAGE_ORDER)
+	if (f == NULL && (order == 0 || type == MIGRATE_UNMOVABLE))
+		f = find_foreign(p, z, order, type);
+	if (f == NULL)
 		return NULL;
-	f = TAILQ_FIRST(&z->area[have].list);
-	block_remove(z, f, have);
+	unsigned have = f->order;
+
+	block_remove(p, z, f, have);
+	if (have >= PAGEBLOCK_ORDER)
+		set_type(p, frame_pfn(p, f).n, MAX(order, (unsigned)PAGEBLOCK_ORDER), type);
 	while (have > order) {
 		have--;
-		block_insert(z, f + (1u << have), have, false);
+		block_insert(p, z, f + (1u << have), have, false);
 	}
 	z->free -= 1u << order;
 	frame_hand_out(f, zone, order);
@@ -119,7 +213,8 @@ static uint64_t floor_of(const struct zone *z, unsigned asked, enum alloc_depth 
 }
 
 /* One pass over the zonelist, no waking. *above: some zone would have stayed above its floor. */
-static struct frame *take_near(struct phys *p, unsigned node, unsigned order, enum alloc_depth depth, bool *above)
+static struct frame *take_near(struct phys *p, unsigned node, unsigned order, enum migrate_type type,
+			       enum alloc_depth depth, bool *above)
 {
 	const uint8_t *list = p->zonelist[node];
 
@@ -130,7 +225,7 @@ static struct frame *take_near(struct phys *p, unsigned node, unsigned order, en
 		if (z->free < floor_of(z, list[0], depth) + (1u << order))
 			continue;
 		*above = true;
-		f = zone_take(p, list[i], order);
+		f = zone_take(p, list[i], order, type);
 		if (likely(f != NULL))
 			return f;
 	}
@@ -164,7 +259,8 @@ static bool must_fail(struct phys *p)
 	return true;
 }
 
-struct frame *frame_alloc(struct phys *p, unsigned node, unsigned order, enum alloc_depth depth)
+struct frame *frame_alloc(struct phys *p, unsigned node, unsigned order, enum migrate_type type,
+			  enum alloc_depth depth)
 {
 	bool above = false;
 	struct frame *f;
@@ -172,13 +268,13 @@ struct frame *frame_alloc(struct phys *p, unsigned node, unsigned order, enum al
 	DEBUG_ASSERT(node < p->nr_nodes && order <= MAX_PAGE_ORDER);
 	if (unlikely(p->fail_nth != 0) && must_fail(p))
 		return NULL;
-	f = take_near(p, node, order, depth, &above);
+	f = take_near(p, node, order, type, depth, &above);
 	if (likely(f != NULL) || depth != ALLOC_LOW)
 		return f;
 	/* With a zone above LOW only fragmentation stands in the way, and kswapd does not cure that. */
 	if (!above)
 		wake_nodes(p, node);
-	return take_near(p, node, order, ALLOC_MIN, &above);
+	return take_near(p, node, order, type, ALLOC_MIN, &above);
 }
 
 /* Is the frame part of a free block? Then freeing it is a double free. */
@@ -218,16 +314,19 @@ static inline void block_free(struct phys *p, struct frame *f, unsigned order, b
 	DEBUG_ASSERT(!frame_is_free(p, f));
 	f->refs = 0;
 	z->free += 1u << order;
+	if (order >= PAGEBLOCK_ORDER && !last)
+		set_type(p, pfn, order, MIGRATE_MOVABLE);
 	while (order < MAX_PAGE_ORDER) {
 		uint32_t buddy = pfn ^ (1u << order);
 
 		if (!block_is_free(p, z, buddy, order))
 			break;
-		block_remove(z, &p->frames[buddy], order);
+		block_remove(p, z, &p->frames[buddy], order);
 		pfn &= buddy;
-		order++;
+		if (++order == PAGEBLOCK_ORDER)
+			set_type(p, pfn, order, MIGRATE_MOVABLE);
 	}
-	block_insert(z, &p->frames[pfn], order, last || merge_likely(p, z, pfn, order));
+	block_insert(p, z, &p->frames[pfn], order, last || merge_likely(p, z, pfn, order));
 }
 
 void frame_free(struct phys *p, struct frame *f, unsigned order)

@@ -19,9 +19,16 @@ static inline struct zone *zone_of(struct phys *p, uint32_t pfn)
 	return NULL;
 }
 
+/* The type of the pageblock around a block; a block of that size or larger has none, and counts as the first. */
+static inline enum migrate_type buddy_type(const struct phys *p, uint32_t pfn, unsigned order)
+{
+	return order >= PAGEBLOCK_ORDER ? MIGRATE_MOVABLE : (enum migrate_type)p->frames[ALIGN_DOWN(pfn, PAGEBLOCK_FRAMES)].type;
+}
+
 /*
  * As frame_free, but the block is put where it is taken last: memory that has
  * just come online is used in address order, and after what was there before.
+ * Its whole pageblocks have no type.
  */
 void buddy_free_last(struct phys *p, struct frame *f, unsigned order);
 

@@ -4,7 +4,7 @@
  * the moment before a crash report; it reads frames that were never online.
  */
 #include "base/assert.h"
-#include "mm/phys/phys.h"
+#include "mm/phys/buddy.h"
 
 /* One free block: described by its head, inside its zone, aligned, not mergeable. */
 static void check_block(const struct phys *p, const struct zone *z, const struct frame *f, unsigned order)
@@ -17,6 +17,8 @@ static void check_block(const struct phys *p, const struct zone *z, const struct
 	ASSERT(pfn >= z->start.n && (uint64_t)pfn + (1u << order) <= end);
 	for (uint32_t i = 1; i < 1u << order; i++)
 		ASSERT(f[i].flags == 0 && f[i].refs == 0);
+	for (uint32_t i = 0; order >= PAGEBLOCK_ORDER && i < 1u << order; i += PAGEBLOCK_FRAMES)
+		ASSERT(f[i].type == 0);
 	if (order < MAX_PAGE_ORDER && buddy >= z->start.n && (uint64_t)buddy + (1u << order) <= end)
 		ASSERT(!(p->frames[buddy].flags & FRAME_BUDDY) || p->frames[buddy].order != order);
 }
@@ -39,9 +41,12 @@ static void check_zone(const struct phys *p, const struct zone *z)
 		const struct frame *f;
 		uint64_t n = 0;
 
-		TAILQ_FOREACH(f, &z->area[order].list, link) {
-			check_block(p, z, f, order);
-			n++;
+		for (unsigned type = 0; type < NR_MIGRATE_TYPES; type++) {
+			TAILQ_FOREACH(f, &z->area[order].list[type], link) {
+				check_block(p, z, f, order);
+				ASSERT(buddy_type(p, frame_pfn(p, f).n, order) == type);
+				n++;
+			}
 		}
 		ASSERT(n == z->area[order].nr_free);
 		blocks += n;

@@ -36,7 +36,8 @@ enum frame_flag {
 struct frame {
 	uint16_t flags;              /* [m] enum frame_flag */
 	uint8_t order;               /* [o] of the block that this frame heads */
-	uint8_t zone;                /* index into phys->zones; set in a frame that is handed out, by itself or as a block's head */
+	uint8_t zone : 4;            /* index into phys->zones; set in a frame that is handed out, by itself or as a block's head */
+	uint8_t type : 4;            /* [m] first frame of a pageblock: enum migrate_type of the block (buddy.c) */
 	uint32_t refs;               /* [m] users of the content; 0 when free */
 	TAILQ_ENTRY(frame) link;     /* [o] free list, slab list, LRU list */
 	union {

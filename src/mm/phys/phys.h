@@ -14,7 +14,9 @@
 #define MAX_PAGE_ORDER 10 /* inclusive: 4 MiB blocks, as in Linux since 6.8 */
 #define NR_ORDERS (MAX_PAGE_ORDER + 1)
 #define PHYS_NODES_MAX 8
-#define PHYS_ZONES_MAX 16 /* over all nodes */
+#define PHYS_ZONES_MAX 16 /* over all nodes; frame->zone has 4 bits */
+#define PAGEBLOCK_ORDER 5 /* frames of one migrate type lie together in blocks of this size */
+#define PAGEBLOCK_FRAMES (1u << PAGEBLOCK_ORDER)
 
 enum wmark { WMARK_MIN, WMARK_LOW, WMARK_HIGH, NR_WMARK };
 
@@ -25,9 +27,21 @@ enum alloc_depth {
 	ALLOC_RESERVE, /* down to the last frame: for reclaim itself and for a fault that must be answered */
 };
 
+/* What a frame is wanted for decides which frames it lies among: see buddy.c. */
+enum migrate_type {
+	MIGRATE_MOVABLE,   /* pages of the user: while such a page is away its frame can be exchanged */
+	MIGRATE_UNMOVABLE, /* what is used at its home until it is freed: tables, slabs, the compressed pool */
+	NR_MIGRATE_TYPES,
+};
+
+/*
+ * Law: a free block smaller than a pageblock is on the list of its pageblock's
+ * type. One of that size or larger has no type: it is on the first list, and so
+ * is what its pageblocks say.
+ */
 struct free_area {
-	struct frame_list list; /* head frames of free blocks */
-	uint64_t nr_free;       /* blocks on the list */
+	struct frame_list list[NR_MIGRATE_TYPES]; /* head frames of free blocks */
+	uint64_t nr_free;                         /* blocks on the lists */
 };
 
 /* Law: free == Σ area[o].nr_free << o, and free ≤ managed ≤ spanned. */
@@ -36,6 +50,7 @@ struct zone {
 	uint8_t node;
 	pfn_t start;
 	uint32_t spanned; /* frames of the zone's range */
+	uint32_t reached; /* of them, up to the last that has ever been online: beyond, the frame table is untouched */
 	uint32_t managed; /* of them online: memory that the manager may use */
 	uint32_t free;
 	uint32_t offline; /* frames marked FRAME_OFFLINE: online once, taken out since */
@@ -92,8 +107,13 @@ void phys_offline(struct phys *p, struct frame **frames, uint32_t n);
 /* min, low, high of every zone, and lowmem_reserve: mm/page_alloc.c __setup_per_zone_wmarks, setup_per_zone_lowmem_reserve. */
 void phys_setup_watermarks(struct phys *p);
 
-/* Allocates a block of 1 << order frames near node, refs 1, flags 0. NULL: not without going below what depth allows. */
-struct frame *frame_alloc(struct phys *p, unsigned node, unsigned order, enum alloc_depth depth);
+/*
+ * Allocates a block of 1 << order frames near node, refs 1, flags 0. NULL: not without going below what depth allows.
+ * The type is a preference, not a reason to fail; only MOVABLE blocks of more than one frame never spoil a pageblock
+ * that is UNMOVABLE.
+ */
+struct frame *frame_alloc(struct phys *p, unsigned node, unsigned order, enum migrate_type type,
+			  enum alloc_depth depth);
 
 /* Frees a block that frame_alloc returned, or any aligned part of it; merges with free buddies. flags must be 0. */
 void frame_free(struct phys *p, struct frame *f, unsigned order);

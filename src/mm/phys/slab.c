@@ -150,10 +150,10 @@ static struct frame *head_of(const struct kmem_cache *c, const void *object)
 static struct frame *slab_create(struct kmem_cache *c)
 {
 	unsigned least = order_of(c->size);
-	struct frame *slab = frame_alloc(c->phys, 0, c->order, c->depth);
+	struct frame *slab = frame_alloc(c->phys, 0, c->order, MIGRATE_UNMOVABLE, c->depth);
 
 	if (slab == NULL && least < c->order)
-		slab = frame_alloc(c->phys, 0, least, c->depth);
+		slab = frame_alloc(c->phys, 0, least, MIGRATE_UNMOVABLE, c->depth);
 	if (slab == NULL)
 		return NULL;
 	slab->flags = FRAME_SLAB;
@@ -339,7 +339,7 @@ void *kmalloc(struct kmalloc *k, size_t size)
 	if (size > SIZE_MAX_BYTES)
 		return NULL;
 
-	struct frame *f = frame_alloc(k->phys, 0, order_of(size), ALLOC_LOW);
+	struct frame *f = frame_alloc(k->phys, 0, order_of(size), MIGRATE_UNMOVABLE, ALLOC_LOW);
 
 	return f != NULL ? frame_home(k->phys, f) : NULL;
 }

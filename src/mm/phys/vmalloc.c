@@ -168,7 +168,7 @@ static void put_frames(struct vmalloc *v, struct frame **frames, uint32_t n)
 static bool get_frames(struct vmalloc *v, struct frame **frames, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		frames[i] = frame_alloc(v->phys, 0, 0, v->depth);
+		frames[i] = frame_alloc(v->phys, 0, 0, MIGRATE_UNMOVABLE, v->depth);
 		if (frames[i] == NULL) {
 			put_frames(v, frames, i);
 			return false;

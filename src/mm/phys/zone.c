@@ -231,7 +231,8 @@ int phys_init(struct phys *p, void *direct_map, struct frame *frames, uint32_t n
 		z->spanned = zones[i].spanned;
 		z->reserve_ratio = zones[i].reserve_ratio;
 		for (unsigned order = 0; order < NR_ORDERS; order++)
-			TAILQ_INIT(&z->area[order].list);
+			for (unsigned type = 0; type < NR_MIGRATE_TYPES; type++)
+				TAILQ_INIT(&z->area[order].list[type]);
 		p->nr_nodes = MAX(p->nr_nodes, (uint8_t)(z->node + 1));
 	}
 	build_zonelists(p, distance);
@@ -264,6 +265,8 @@ static void clear_offline(struct phys *p, struct zone *z, uint32_t pfn, uint32_t
 			p->frames[pfn].flags = 0;
 			z->offline--;
 		}
+		if (pfn % PAGEBLOCK_FRAMES == 0 && n >= PAGEBLOCK_FRAMES)
+			p->frames[pfn].type = MIGRATE_MOVABLE;
 	}
 }
 
@@ -278,6 +281,7 @@ void phys_online(struct phys *p, pfn_t start, uint32_t n)
 	DEBUG_ASSERT(range_is_offline(p, start.n, n));
 	clear_offline(p, z, start.n, n);
 	z->managed += n;
+	z->reached = MAX(z->reached, start.n + n - z->start.n);
 	for (uint32_t pfn = start.n; n > 0;) {
 		unsigned order = order_at(pfn, n);
 

@@ -49,6 +49,12 @@ void lru_del(struct lru *l, struct frame *f)
 	f->flags &= (uint16_t)~(FRAME_LRU | FRAME_ACTIVE);
 }
 
+void lru_replace(struct lru *l, struct frame *listed, struct frame *f)
+{
+	TAILQ_INSERT_BEFORE(listed, f, link);
+	TAILQ_REMOVE(&l->list[lru_list_of(listed)], listed, link);
+}
+
 void lru_check(const struct lru *l, const struct phys *p)
 {
 	for (unsigned i = 0; i < NR_LRU; i++) {

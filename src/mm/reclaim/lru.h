@@ -34,6 +34,8 @@ void lru_add(struct lru *l, struct frame *f, enum lru_list list);
 void lru_add_tail(struct lru *l, struct frame *f, enum lru_list list);
 /* Takes the frame off its list. */
 void lru_del(struct lru *l, struct frame *f);
+/* The unlisted frame gets the place of the listed one, whose flags do not change yet. */
+void lru_replace(struct lru *l, struct frame *listed, struct frame *f);
 enum lru_list lru_list_of(const struct frame *f);
 void lru_check(const struct lru *l, const struct phys *p);
 

@@ -4,7 +4,8 @@
  * One step has two halves, each in three phases so that faults are served
  * while pages move and stores work:
  *
- *   sample   lock: take pages off the old end of NEW or ACTIVE, lock them
+ *   sample   lock: take pages off the old end of NEW or ACTIVE, lock them,
+ *            give neighbours contiguous frames (gather.c)
  *            no lock: engine unmaps them, contents go home
  *            lock: entries become soft, pages go on INACTIVE
  *   evict    lock: take pages off the old end of INACTIVE, lock them
@@ -30,6 +31,7 @@
 #include <errno.h>
 
 #include "base/assert.h"
+#include "mm/reclaim/gather.h"
 #include "mm/user_page.h"
 
 #define SAMPLE_BATCH 32
@@ -125,8 +127,9 @@ static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 	if (n == 0)
 		return 0;
 	count_scan(m, kswapd, n);
-	m->ops->unlock(m);
 	sort_by_address(frames, n);
+	gather(m, frames, n);
+	m->ops->unlock(m);
 	unmap_all(m, frames, n, unmapped);
 	m->ops->lock(m);
 	for (unsigned i = 0; i < n; i++) {

@@ -124,10 +124,10 @@ int pt_init(struct pagetable *pt, struct phys *p, unsigned levels, const uint8_t
 static struct frame *node_alloc(struct pagetable *pt, unsigned level)
 {
 	unsigned order = node_order(pt, level);
-	struct frame *node = frame_alloc(pt->phys, 0, order, ALLOC_MIN);
+	struct frame *node = frame_alloc(pt->phys, 0, order, MIGRATE_UNMOVABLE, ALLOC_MIN);
 
 	if (node == NULL)
-		node = frame_alloc(pt->phys, 0, order, ALLOC_RESERVE);
+		node = frame_alloc(pt->phys, 0, order, MIGRATE_UNMOVABLE, ALLOC_RESERVE);
 	if (node == NULL)
 		return NULL;
 	memset(node_entries(pt, node), 0, slots(pt, level) * sizeof(pte_t));

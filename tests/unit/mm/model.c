@@ -301,7 +301,7 @@ static void hog_step(void)
 	while (w.nr_hog > want)
 		frame_free(p, w.hog[--w.nr_hog], 0);
 	while (w.nr_hog < want) {
-		struct frame *f = frame_alloc(p, 0, 0, ALLOC_MIN);
+		struct frame *f = frame_alloc(p, 0, 0, MIGRATE_MOVABLE, ALLOC_MIN);
 
 		if (f == NULL)
 			break;
@@ -622,6 +622,7 @@ static void begin(uint64_t seed)
 	memset(&w, 0, sizeof(w));
 	w.seed = seed;
 	sim_make(seed, 500 + 50 * (uint32_t)(seed % 4), true, 300);
+	sim->m.gather = seed % 2 == 0;
 	w.serving = SIM_PAGES;
 	for (unsigned i = 0; i < THREADS; i++)
 		w.thread[i] = (struct thread){ .page = SIM_PAGES, .step = 1 };
@@ -696,7 +697,7 @@ static void end(void)
 
 /* What all runs together have met: a run that meets nothing proves nothing. */
 static struct {
-	uint64_t result[FAULT_LOST], major, soft, clean, discarded, moves, unmaps, drops, adopted, readopted, demoted;
+	uint64_t result[FAULT_LOST], major, soft, clean, discarded, moves, unmaps, drops, adopted, readopted, demoted, exchanged;
 } met;
 
 static void count_met(void)
@@ -708,6 +709,7 @@ static void count_met(void)
 	met.clean += sim->counter[VM_pgclean];
 	met.discarded += sim->counter[VM_pgdiscard];
 	met.demoted += sim->counter[VM_pgdemote];
+	met.exchanged += sim->exchanged;
 	met.moves += w.moves;
 	met.unmaps += w.unmaps;
 	met.drops += w.drops;
@@ -750,7 +752,7 @@ static void long_runs_of_many_seeds(void **state)
 		assert_true(met.result[i] > 50);
 	assert_true(met.major > 1000 && met.soft > 1000 && met.clean > 100 && met.discarded > 100);
 	assert_true(met.moves > 20 && met.unmaps > 20 && met.drops > 20 && met.adopted > 100 && met.readopted > 100);
-	assert_true(met.demoted > 1000);
+	assert_true(met.demoted > 1000 && met.exchanged > 1000);
 }
 
 int main(void)

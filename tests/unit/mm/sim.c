@@ -51,6 +51,7 @@ void sim_place(unsigned page, const uint8_t *bytes)
 {
 	ASSERT(!sim->page[page].there && sim->page[page].mapped);
 	sim->page[page].there = true;
+	sim->page[page].home = 0;
 	memcpy(sim->bytes[page], bytes, PAGE_SIZE);
 	ASSERT(!promised(&sim->page[page]) || memcmp(bytes, sim->want[page], PAGE_SIZE) == 0);
 }
@@ -87,6 +88,7 @@ static int sim_map(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *co
 		ASSERT(!promised(&sim->page[page]) || memcmp(home, sim->want[page], PAGE_SIZE) == 0);
 		memcpy(sim->bytes[page], home, PAGE_SIZE);
 		memset(home, POISON, PAGE_SIZE);
+		sim->page[page].home = frame_pfn(&m->phys, frames[i]).n + 1;
 		sim->page[page].there = true;
 		sim->woken(page);
 	}
@@ -116,6 +118,7 @@ static int sim_unmap(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *
 			return i > 0 ? (int)i : err;
 		ASSERT(!promised(p) || memcmp(sim->bytes[page], sim->want[page], PAGE_SIZE) == 0);
 		memcpy(frame_home(&m->phys, frames[i]), sim->bytes[page], PAGE_SIZE);
+		sim->exchanged += p->home != 0 && p->home != frame_pfn(&m->phys, frames[i]).n + 1;
 		memset(sim->bytes[page], POISON, PAGE_SIZE);
 		p->there = false;
 	}

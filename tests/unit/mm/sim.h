@@ -29,6 +29,7 @@ struct sim_page {
 	bool pinned;    /* cannot be taken away */
 	bool dead;      /* freed by the heap */
 	bool undefined; /* was dead: written before it is read */
+	uint32_t home;  /* 1 + number of the frame whose home it left; 0: it came from elsewhere */
 };
 
 struct sim {
@@ -51,6 +52,7 @@ struct sim {
 	void (*unlocked)(void);  /* somebody else may run now; may be NULL */
 	void (*woken)(unsigned page);
 	bool kswapd_woken;
+	uint64_t exchanged;      /* pages that came to another home than they had left */
 };
 
 extern struct sim *sim;

@@ -407,6 +407,7 @@ static void machine_make(void)
 	w.m.phys.min_free_kbytes = 256;
 	phys_online(&w.m.phys, (pfn_t){ 0 }, FRAMES);
 	assert_int_equal(machine_init(&w.m, &ops, NULL, w.counter, vm, vm + VM_BYTES), 0);
+	w.m.gather = true;
 	assert_int_equal(zpool_init(&w.zpool, &w.m.phys, ZPOOL_LZ4, memory(work), work), 0);
 	w.zpool.store.max_frames = 60;
 	assert_true(fd >= 0);

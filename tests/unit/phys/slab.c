@@ -174,7 +174,7 @@ static void a_fragmented_machine_still_gives_small_slabs(void **state)
 	for (unsigned i = 0; i < 20; i++)
 		object[i] = kmem_cache_alloc(&c); /* one large slab full, one partial */
 	for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
-		all[i] = frame_alloc(&m.phys, 0, MAX_PAGE_ORDER, ALLOC_RESERVE);
+		all[i] = frame_alloc(&m.phys, 0, MAX_PAGE_ORDER, MIGRATE_MOVABLE, ALLOC_RESERVE);
 		if (all[i] == NULL)
 			continue;
 		frame_split(&m.phys, all[i], MAX_PAGE_ORDER);
@@ -185,7 +185,7 @@ static void a_fragmented_machine_still_gives_small_slabs(void **state)
 	struct frame *rest[1024];
 	unsigned nr_rest = 0;
 
-	while (nr_rest < 1024 && (rest[nr_rest] = frame_alloc(&m.phys, 0, 1, ALLOC_RESERVE)) != NULL)
+	while (nr_rest < 1024 && (rest[nr_rest] = frame_alloc(&m.phys, 0, 1, MIGRATE_MOVABLE, ALLOC_RESERVE)) != NULL)
 		nr_rest++;
 	for (unsigned i = 20; i < 64; i++) {
 		object[i] = kmem_cache_alloc(&c);

@@ -144,7 +144,7 @@ static void a_node_without_memory_borrows_from_the_nearest(void **state)
 	check_list(1, "ca");
 	phys_online(&p, (pfn_t){ 0 }, 16);
 	phys_online(&p, (pfn_t){ 16 }, 16);
-	struct frame *f = frame_alloc(&p, 1, 0, ALLOC_RESERVE);
+	struct frame *f = frame_alloc(&p, 1, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
 
 	assert_non_null(f);
 	assert_int_equal(f->zone, 1);
@@ -162,7 +162,7 @@ static void wake(void *ctx, unsigned node)
 /* Allocates until nothing is left at this depth; returns the free frames then. */
 static uint32_t drain(unsigned node, enum alloc_depth depth)
 {
-	while (frame_alloc(&p, node, 0, depth) != NULL)
+	while (frame_alloc(&p, node, 0, MIGRATE_MOVABLE, depth) != NULL)
 		;
 	uint32_t sum = 0;
 
@@ -186,14 +186,14 @@ static void each_depth_digs_exactly_to_its_mark(void **state)
 	assert_int_equal(p.zones[0].wmark[WMARK_MIN], 181); /* sqrt(32768 × 16) = 724 kB */
 
 	while (woken == 0 && ++taken < 8192)
-		assert_non_null(frame_alloc(&p, 0, 0, ALLOC_LOW));
+		assert_non_null(frame_alloc(&p, 0, 0, MIGRATE_MOVABLE, ALLOC_LOW));
 	/* The allocation that woke kswapd was the first to go below LOW. */
 	assert_int_equal(p.zones[0].free + 1, p.zones[0].wmark[WMARK_LOW]);
 
 	woken = 0;
 	assert_int_equal(drain(0, ALLOC_MIN), p.zones[0].wmark[WMARK_MIN]);
 	assert_int_equal(woken, 0);
-	assert_null(frame_alloc(&p, 0, 0, ALLOC_LOW));
+	assert_null(frame_alloc(&p, 0, 0, MIGRATE_MOVABLE, ALLOC_LOW));
 	assert_int_equal(woken, 1);
 	assert_int_equal(drain(0, ALLOC_RESERVE), 0);
 	assert_int_equal(woken, 1);
@@ -211,12 +211,12 @@ static void fragmentation_above_low_wakes_nobody(void **state)
 	p.ctx = &p;
 	woken = 0;
 	phys_online(&p, (pfn_t){ 0 }, 1024);
-	struct frame *f = frame_alloc(&p, 0, 10, ALLOC_RESERVE);
+	struct frame *f = frame_alloc(&p, 0, 10, MIGRATE_MOVABLE, ALLOC_RESERVE);
 
 	frame_split(&p, f, 10);
 	for (unsigned i = 0; i < 1024; i += 2)
 		frame_free(&p, &f[i], 0);
-	assert_null(frame_alloc(&p, 0, 1, ALLOC_LOW));
+	assert_null(frame_alloc(&p, 0, 1, MIGRATE_MOVABLE, ALLOC_LOW));
 	assert_int_equal(woken, 0);
 }
 
@@ -238,7 +238,7 @@ static void a_low_zone_keeps_its_reserve_from_those_content_with_a_higher_one(vo
 	for (unsigned i = 0; i < 3; i++)
 		phys_online(&p, zones[i].start, zones[i].spanned);
 	while (woken == 0)
-		assert_non_null(frame_alloc(&p, 1, 0, ALLOC_LOW));
+		assert_non_null(frame_alloc(&p, 1, 0, MIGRATE_MOVABLE, ALLOC_LOW));
 	assert_int_equal(woken, 2); /* every node once */
 	assert_int_equal(woken_nodes, 3);
 	low = drain(1, ALLOC_MIN);
@@ -258,7 +258,7 @@ static void memory_comes_and_goes_and_the_watermarks_follow(void **state)
 	(void)state;
 	memset(frames, 0, sizeof(frames));
 	assert_int_equal(phys_init(&p, NULL, frames, 8192, &zone, 1, NULL), 0);
-	assert_null(frame_alloc(&p, 0, 0, ALLOC_RESERVE));
+	assert_null(frame_alloc(&p, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE));
 	phys_online(&p, (pfn_t){ 5 }, 3001);
 	phys_check(&p);
 	min = phys_wmark(&p, 0, WMARK_MIN);
@@ -267,7 +267,7 @@ static void memory_comes_and_goes_and_the_watermarks_follow(void **state)
 	assert_true(phys_wmark(&p, 0, WMARK_MIN) > min);
 	assert_int_equal(phys_managed_frames(&p, 0), 8000);
 	for (unsigned i = 0; i < 1000; i++)
-		held[i] = frame_alloc(&p, 0, 0, ALLOC_RESERVE);
+		held[i] = frame_alloc(&p, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
 	min = phys_wmark(&p, 0, WMARK_MIN);
 	phys_offline(&p, held, 1000);
 	phys_check(&p);
@@ -291,7 +291,7 @@ static void frames_never_online_are_not_written_to(void **state)
 	memset(frames, 0, sizeof(frames));
 	assert_int_equal(phys_init(&p, NULL, frames, 2048, &zone, 1, NULL), 0);
 	phys_online(&p, (pfn_t){ 512 }, 256);
-	while (frame_alloc(&p, 0, 0, ALLOC_RESERVE) != NULL)
+	while (frame_alloc(&p, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE) != NULL)
 		;
 	for (unsigned i = 512; i < 768; i++)
 		frame_free(&p, &frames[i], 0);

@@ -394,7 +394,7 @@ static void a_fault_is_answered_out_of_the_reserve(void **state)
 
 	(void)state;
 	world_make(&geometries[0], 4096, 6);
-	while ((f = frame_alloc(&w.mem.phys, 0, 0, ALLOC_MIN)) != NULL)
+	while ((f = frame_alloc(&w.mem.phys, 0, 0, MIGRATE_MOVABLE, ALLOC_MIN)) != NULL)
 		TAILQ_INSERT_TAIL(&taken, f, link);
 	assert_true(phys_free_frames(&w.mem.phys, 0) >= 4);
 	assert_int_equal(pt_set(&w.pt, (vpn_t){ 1 }, pte_soft_make((pfn_t){ 1 })), 0);
