@@ -20,7 +20,9 @@
 #define TICK_NS 20000000       /* 20 ms: longest sleep under pressure */
 #define MEASURE_NS 200000000   /* 0.2 s between two looks at the kernel's books */
 #define RESCAN_NS 500000000    /* 0.5 s between two searches for unknown areas */
-#define OWN_FIXED 400          /* pages: code and data of the library, stacks, the launcher's share */
+#define OWN_FIXED 128          /* pages: what the engine may take between two looks; what it has is seen by measure() */
+#define EXACT_NS 10000000000   /* 10 s between two exact looks while nothing seems to have changed */
+#define DRIFT_MAX 64           /* pages by which the sum may change before an exact look */
 #define POOL_SHARE_PERCENT 65  /* of the frames that are not tables, at most */
 
 void pager_wake(void)
@@ -74,21 +76,39 @@ static uint64_t own_outside(void)
 	return OWN_FIXED + table + (f != NULL ? f->written / 8 >> PAGE_SHIFT : 0);
 }
 
+/*
+ * Anonymous pages of the process that are neither in the arena nor managed. Counting the homes that are populated takes
+ * milliseconds; while frames only change hands the sum of all stays what it was, and so does the rest.
+ */
+static uint64_t outside_anon(uint64_t anon, uint64_t now)
+{
+	static uint64_t anon_then, rest, since;
+	struct engine *e = &engine;
+
+	if (anon + DRIFT_MAX > anon_then && anon < anon_then + DRIFT_MAX && now - since < EXACT_NS)
+		return rest;
+	uint64_t homes = proc_count_present(e->pagemap_fd, e->arena, e->arena + (e->online_to << PAGE_SHIFT));
+
+	engine_take();
+	uint64_t ours = homes + e->m.lru.nr[LRU_ACTIVE] + e->m.lru.nr[LRU_NEW] + own_outside() - OWN_FIXED;
+
+	engine_drop();
+	anon_then = anon;
+	since = now;
+	return rest = anon > ours ? anon - ours : 0;
+}
+
 /* What the process has resident that is neither arena nor managed. */
-static void measure(void)
+static void measure(uint64_t now)
 {
 	struct engine *e = &engine;
 	struct proc_memory mem;
 
 	if (proc_memory(&mem, true) != 0)
 		return;
-	uint64_t homes = proc_count_present(e->pagemap_fd, e->arena, e->arena + (e->online_to << PAGE_SHIFT));
+	uint64_t rest = outside_anon(mem.resident > mem.shared ? mem.resident - mem.shared : 0, now);
 
 	engine_take();
-	uint64_t away = e->m.lru.nr[LRU_ACTIVE] + e->m.lru.nr[LRU_NEW];
-	uint64_t ours = homes + away + own_outside() - OWN_FIXED;
-	uint64_t anon = mem.resident > mem.shared ? mem.resident - mem.shared : 0;
-	uint64_t rest = anon > ours ? anon - ours : 0;
 	/* File pages are the kernel's to drop; beyond a quarter of the budget they do not count against it. */
 	uint64_t file = MIN(mem.shared, atomic_load(&e->slot->granted) / 4);
 
@@ -249,7 +269,7 @@ void pager_run(void *arg)
 
 		if (start - measured > MEASURE_NS) {
 			share();
-			measure();
+			measure(start);
 			measured = now_ns();
 		}
 		if (start - scanned > RESCAN_NS) {

@@ -37,7 +37,7 @@
 #define SAMPLE_BATCH 32
 #define EVICT_BATCH 8
 #define EVICT_BATCH_DISK 32
-#define SAMPLE_SHARE 8    /* INACTIVE: one page in 8 */
+#define SAMPLE_SHARE 16   /* INACTIVE: one page in 16 */
 #define PROBATION_SHARE 8 /* NEW: one page in 8 */
 #define SAMPLE_MIN 32
 
