@@ -90,7 +90,7 @@ int engine_attach(struct ledger *ledger, int device)
 	if (e->slot == NULL)
 		return -EAGAIN;
 	/* After exec the slot still has the grant of the old image. */
-	ledger_return(ledger, e->slot, atomic_load(&e->slot->granted));
+	ledger_return_all(ledger, e->slot);
 	atomic_store(&e->slot->state, LEDGER_NATIVE);
 	atomic_store(&e->program_threads, 1);
 	cpu_attach(e->slot);

@@ -39,7 +39,6 @@ struct engine {
 	struct engine_lock lock;
 	struct ledger *ledger;
 	struct ledger_slot *slot;
-	_Atomic int64_t allowed; /* bytes that program threads may map until the next look */
 	int pid;
 	int device;      /* inherited descriptor of /dev/userfaultfd, or -1 */
 

@@ -30,6 +30,50 @@ void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n)
 	atomic_fetch_add(&l->free_pages, n);
 }
 
+void ledger_return_all(struct ledger *l, struct ledger_slot *s)
+{
+	atomic_store(&s->allowed, 0);
+	/* In one step: somebody who squeezes us may be between his two. */
+	atomic_fetch_add(&l->free_pages, atomic_exchange(&s->granted, 0));
+}
+
+/*
+ * First the grant, then what is allowed: an owner that looks meanwhile sees a
+ * grant that is too small, which is safe, and its store to allowed makes the
+ * second step fail.
+ */
+static uint64_t squeeze_one(struct ledger_slot *o, uint64_t want)
+{
+	int64_t allowed = atomic_load(&o->allowed);
+	uint64_t granted = atomic_load(&o->granted), take;
+
+	if (allowed <= (int64_t)LEDGER_KEEP)
+		return 0;
+	take = MIN(want, (uint64_t)(allowed - (int64_t)LEDGER_KEEP) >> PAGE_SHIFT);
+	do {
+		if (granted < take)
+			return 0;
+	} while (!atomic_compare_exchange_weak(&o->granted, &granted, granted - take));
+	if (atomic_compare_exchange_strong(&o->allowed, &allowed, allowed - (int64_t)(take << PAGE_SHIFT)))
+		return take;
+	atomic_fetch_add(&o->granted, take);
+	return 0;
+}
+
+uint64_t ledger_squeeze(struct ledger *l, struct ledger_slot *s, uint64_t want)
+{
+	uint64_t got = 0;
+
+	for (uint32_t i = 0, used = atomic_load(&l->slots_used); i < used && got < want; i++) {
+		struct ledger_slot *o = &l->slot[i];
+
+		if (o != s && atomic_load(&o->pid) != 0 && atomic_load(&o->state) == LEDGER_NATIVE)
+			got += squeeze_one(o, want - got);
+	}
+	atomic_fetch_add(&s->granted, got);
+	return got;
+}
+
 static struct ledger_slot *claim(struct ledger *l, int32_t pid, uint64_t start_time)
 {
 	uint32_t used = atomic_load(&l->slots_used);
@@ -77,7 +121,7 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 		g->counter[i] += s->counter[i];
 	hist_merge(&g->fault_ns, &s->fault_ns);
 
-	ledger_return(l, s, atomic_load(&s->granted));
+	ledger_return_all(l, s);
 	atomic_store(&s->wanted, 0);
 	atomic_store(&s->state, LEDGER_FREE);
 	s->start_time = 0;

@@ -23,6 +23,7 @@
 
 #define LEDGER_MAGIC 0x5354574c44475231u /* STWLDGR1 */
 #define LEDGER_SLOTS 1024
+#define LEDGER_KEEP (MIB) /* bytes */
 #define LEDGER_ENV "STEWARD_RUN" /* "SOCKET:LEDGERFD:INODE:UFFDFD", see cli/run.c */
 
 enum ledger_state {
@@ -53,6 +54,7 @@ struct ledger_slot {
 	uint64_t start_time;         /* field 22 of /proc/PID/stat: tells a reused pid */
 	_Atomic uint64_t granted;    /* pages of the budget it holds; process, supervisor after its death */
 	_Atomic uint64_t wanted;     /* pages it asked for in vain; process */
+	_Atomic int64_t allowed;     /* bytes that the process may map before its next look, part of granted; process, and who squeezes it */
 	char comm[16];
 	_Atomic uint32_t pinned;     /* 1: affinity is what the process had before we pinned it; process */
 	cpu_set_t affinity;
@@ -102,6 +104,13 @@ struct ledger {
 uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want);
 /* Gives n pages of the slot's grant back. */
 void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n);
+/* Gives all of it back, and what was allowed. */
+void ledger_return_all(struct ledger *l, struct ledger_slot *s);
+/*
+ * Takes up to want pages for the slot from what NATIVE processes are allowed and have not used, but LEDGER_KEEP each.
+ * Returns the pages taken. Lock-free. A process that looks must set allowed to 0 before it reads granted.
+ */
+uint64_t ledger_squeeze(struct ledger *l, struct ledger_slot *s, uint64_t want);
 
 /*
  * Claims a free slot for the calling process (or finds the one that it already owns: exec). NULL: all taken.

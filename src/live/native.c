@@ -38,7 +38,7 @@
 #define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
 #define BLIND_PAGES 256         /* allowed when the books cannot be read */
-#define FIXED_PAGES 768         /* code, stacks and tables of Steward itself, and slack between two looks */
+#define FIXED_PAGES 512         /* code, stacks and tables of Steward itself, and slack between two looks */
 
 /* One walk over /proc/self/maps: remembers what the rules need of the area before. */
 struct walk {
@@ -164,11 +164,19 @@ static uint64_t potential(void)
 static uint64_t headroom(void)
 {
 	struct engine *e = &engine;
+
+	/* Nobody squeezes us while we count. */
+	atomic_store(&e->slot->allowed, 0);
 	uint64_t used = potential(), limit = native_limit();
 
 	/* A 32nd of the run at a time, so that a small process does not take what another one needs soon. */
 	if (used + HEADROOM_LOW > limit) {
 		ledger_grant(e->ledger, e->slot, used + HEADROOM_LOW - limit + e->ledger->ram_pages / 32);
+		limit = native_limit();
+	}
+	/* Before the engine has to start: what others were allowed and do not use. */
+	if (used + HEADROOM_LOW / 4 > limit) {
+		ledger_squeeze(e->ledger, e->slot, used + HEADROOM_LOW / 4 - limit);
 		limit = native_limit();
 	}
 	return limit > used ? limit - used : 0;
@@ -177,12 +185,12 @@ static uint64_t headroom(void)
 static void allow(uint64_t pages)
 {
 	/* Some is kept back for what nobody announces: stacks, mappings of libraries. */
-	atomic_store(&engine.allowed, (int64_t)((pages - pages / 8) << PAGE_SHIFT));
+	atomic_store(&engine.slot->allowed, (int64_t)((pages - pages / 8) << PAGE_SHIFT));
 }
 
 bool native_account(uint64_t bytes)
 {
-	return atomic_fetch_sub(&engine.allowed, (int64_t)bytes) >= (int64_t)bytes;
+	return atomic_fetch_sub(&engine.slot->allowed, (int64_t)bytes) >= (int64_t)bytes;
 }
 
 bool native_look(void)
@@ -269,7 +277,7 @@ void native_trip(vpn_t vpn)
 	}
 	host_unregister(e->prog_fd, vpn_address(from), (to.n - from.n) << PAGE_SHIFT);
 	/* The window has been given what was allowed. */
-	atomic_store(&e->allowed, 0);
+	atomic_store(&e->slot->allowed, 0);
 }
 
 static void adopt_page(void *ctx, uint64_t address)
@@ -298,6 +306,7 @@ void native_engage(void)
 	uint64_t at = 0;
 
 	ledger_grant(e->ledger, e->slot, e->ledger->ram_pages);
+	ledger_squeeze(e->ledger, e->slot, e->ledger->ram_pages);
 	uint64_t limit = native_limit();
 
 	if (limit > e->online_to)

@@ -165,8 +165,9 @@ static void balloon(void)
 	uint64_t tables = table_frames(), floor = WORKING_MIN + tables;
 
 	if (target < floor) {
-		/* Others of the run may have left something. */
+		/* Others of the run may have left something, or have no use for it. */
 		ledger_grant(e->ledger, e->slot, floor);
+		ledger_squeeze(e->ledger, e->slot, floor);
 		target = online_target();
 		/* Alone, it is hopeless. Beside others it gets its floor until they have given way. */
 		if (target < floor && atomic_load(&e->slot->granted) > e->ledger->ram_pages / 4 * 3)
@@ -207,6 +208,7 @@ static void share(void)
 			ledger_return(e->ledger, e->slot, MIN(give, MAX(target / 16, 64)));
 	} else {
 		ledger_grant(e->ledger, e->slot, e->ledger->ram_pages);
+		ledger_squeeze(e->ledger, e->slot, e->ledger->ram_pages);
 	}
 	granted = atomic_load(&e->slot->granted);
 	atomic_store(&e->slot->wanted, granted < fair && atomic_load(&e->ledger->free_pages) == 0 ? fair - granted : 0);

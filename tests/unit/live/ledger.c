@@ -1,0 +1,192 @@
+/* live/ledger.c: the budget is never handed out twice, whoever takes, gives back, looks and squeezes at the same time. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "base/rand.h"
+#include "live/ledger.h"
+
+#define RAM 100000 /* pages */
+#define KEEP_PAGES ((int64_t)(LEDGER_KEEP >> PAGE_SHIFT))
+#define OWNERS 4
+#define THIEVES 2
+#define ROUNDS 20000
+
+static struct ledger *new_ledger(unsigned slots)
+{
+	struct ledger *l = calloc(1, sizeof(*l));
+
+	assert_non_null(l);
+	l->ram_pages = RAM;
+	atomic_store(&l->free_pages, RAM);
+	for (unsigned i = 0; i < slots; i++)
+		assert_ptr_equal(ledger_claim(l, (int32_t)(i + 1), i + 1), &l->slot[i]);
+	return l;
+}
+
+static uint64_t handed_out(struct ledger *l)
+{
+	uint64_t n = atomic_load(&l->free_pages);
+
+	for (uint32_t i = 0; i < atomic_load(&l->slots_used); i++)
+		n += atomic_load(&l->slot[i].granted);
+	return n;
+}
+
+static void allow(struct ledger_slot *s, int64_t pages)
+{
+	atomic_store(&s->allowed, pages << PAGE_SHIFT);
+}
+
+static int64_t allowed(struct ledger_slot *s)
+{
+	return atomic_load(&s->allowed) >> PAGE_SHIFT;
+}
+
+static void squeeze_takes_what_is_allowed_and_unused(void **state)
+{
+	struct ledger *l = new_ledger(3);
+	struct ledger_slot *idle = &l->slot[0], *busy = &l->slot[1], *other = &l->slot[2];
+
+	(void)state;
+	ledger_grant(l, idle, 5000);
+	ledger_grant(l, other, 3000);
+	allow(idle, 4000);
+	allow(other, 1000);
+	atomic_store(&busy->state, LEDGER_ENGAGED);
+
+	/* As much as is wanted, from the first that has it. */
+	assert_int_equal(ledger_squeeze(l, busy, 100), 100);
+	assert_int_equal(atomic_load(&busy->granted), 100);
+	assert_int_equal(atomic_load(&idle->granted), 4900);
+	assert_int_equal(allowed(idle), 3900);
+	/* And not more than there is beside what each one keeps. */
+	assert_int_equal(ledger_squeeze(l, busy, RAM), 3900 + 1000 - 2 * KEEP_PAGES);
+	assert_int_equal(allowed(idle), KEEP_PAGES);
+	assert_int_equal(allowed(other), KEEP_PAGES);
+	assert_int_equal(ledger_squeeze(l, busy, RAM), 0);
+	assert_int_equal(handed_out(l), RAM);
+	free(l);
+}
+
+static void squeeze_leaves_those_alone_that_count_every_page(void **state)
+{
+	struct ledger *l = new_ledger(3);
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		ledger_grant(l, &l->slot[i], 5000);
+		allow(&l->slot[i], 4000);
+	}
+	atomic_store(&l->slot[0].state, LEDGER_ARMED);
+	atomic_store(&l->slot[1].state, LEDGER_ENGAGED);
+	assert_int_equal(ledger_squeeze(l, &l->slot[2], 1000), 0);
+	/* Nor itself. */
+	atomic_store(&l->slot[1].state, LEDGER_NATIVE);
+	assert_int_equal(ledger_squeeze(l, &l->slot[1], 1000), 0);
+	assert_int_equal(atomic_load(&l->slot[1].granted), 5000);
+	free(l);
+}
+
+static void a_process_that_ends_leaves_everything(void **state)
+{
+	struct ledger *l = new_ledger(2);
+
+	(void)state;
+	ledger_grant(l, &l->slot[0], 700);
+	allow(&l->slot[0], 600);
+	ledger_retire(l, &l->slot[0]);
+	assert_int_equal(atomic_load(&l->free_pages), RAM);
+	assert_int_equal(allowed(&l->slot[0]), 0);
+	free(l);
+}
+
+struct actor {
+	struct ledger *l;
+	struct ledger_slot *slot;
+	uint64_t used; /* pages, owners: what it really has */
+	pthread_t thread;
+};
+
+/*
+ * A NATIVE process: maps memory as far as it is allowed; when that is used up it looks, asks for more, and now and then
+ * begins anew, as after an exec. Its law: what it has and may still have is within its grant.
+ */
+static void *owner(void *arg)
+{
+	struct actor *a = arg;
+	struct rand r;
+
+	rand_seed(&r, (uint64_t)(a->slot - a->l->slot));
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		uint64_t bytes = (1 + rand_below(&r, 64)) << PAGE_SHIFT;
+
+		if (rand_below(&r, 500) == 0) {
+			a->used = 0;
+			ledger_return_all(a->l, a->slot);
+		}
+		if (atomic_fetch_sub(&a->slot->allowed, (int64_t)bytes) >= (int64_t)bytes) {
+			a->used += bytes >> PAGE_SHIFT;
+			continue;
+		}
+		atomic_store(&a->slot->allowed, 0);
+		ledger_grant(a->l, a->slot, rand_below(&r, 3000));
+		uint64_t granted = atomic_load(&a->slot->granted);
+
+		allow(a->slot, granted > a->used ? (int64_t)(granted - a->used) : 0);
+	}
+	return NULL;
+}
+
+static void *thief(void *arg)
+{
+	struct actor *a = arg;
+	struct rand r;
+
+	rand_seed(&r, 99);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		ledger_squeeze(a->l, a->slot, rand_below(&r, 2000));
+		if (i % 3 == 0)
+			ledger_return(a->l, a->slot, atomic_load(&a->slot->granted));
+	}
+	return NULL;
+}
+
+static void the_budget_holds_while_all_act_at_once(void **state)
+{
+	struct ledger *l = new_ledger(OWNERS + THIEVES);
+	struct actor actors[OWNERS + THIEVES];
+
+	(void)state;
+	for (unsigned i = 0; i < OWNERS + THIEVES; i++) {
+		actors[i] = (struct actor){ .l = l, .slot = &l->slot[i] };
+		if (i >= OWNERS)
+			atomic_store(&l->slot[i].state, LEDGER_ENGAGED);
+	}
+	for (unsigned i = 0; i < OWNERS + THIEVES; i++)
+		assert_int_equal(pthread_create(&actors[i].thread, NULL, i < OWNERS ? owner : thief, &actors[i]), 0);
+	for (unsigned i = 0; i < OWNERS + THIEVES; i++)
+		pthread_join(actors[i].thread, NULL);
+	assert_int_equal(handed_out(l), RAM);
+	for (unsigned i = 0; i < OWNERS; i++) {
+		int64_t may = MAX(allowed(actors[i].slot), 0);
+
+		assert_true(actors[i].used + (uint64_t)may <= atomic_load(&actors[i].slot->granted));
+	}
+	free(l);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(squeeze_takes_what_is_allowed_and_unused),
+		cmocka_unit_test(squeeze_leaves_those_alone_that_count_every_page),
+		cmocka_unit_test(a_process_that_ends_leaves_everything),
+		cmocka_unit_test(the_budget_holds_while_all_act_at_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
