@@ -15,7 +15,9 @@
  * scheduler would carry it off to an idle CPU each time the handler wakes it.
  * With several threads it depends on what they do between their faults, so both
  * ways are tried in turn: the one with more pages a second is the one in which
- * the program gets on faster, and is kept for HOLD_NS.
+ * the program gets on faster, and is kept for HOLD_NS, twice as long each time
+ * that it wins again. A program that is confined when it makes its second thread
+ * stays so for that time: most of what threads do under pressure is to wait.
  *
  * The program must not notice. It is confined only while it spends more than one
  * STALL_SHARE-th of its time waiting for faults, is let go after IDLE_NS without one, and now and then so that the
@@ -37,7 +39,9 @@
 #define STALL_WINDOW_NS 5000000 /* 5 ms */
 #define IDLE_NS 200000000     /* 0.2 s */
 #define WINDOW_NS 100000000   /* 0.1 s in which faults are counted for a decision */
+#define TRIAL_NS 30000000     /* 30 ms: the same for the way that is only tried */
 #define HOLD_NS 3000000000    /* 3 s */
+#define HOLD_MAX_NS 24000000000 /* 24 s */
 #define URGENT_SLICE_NS 100000 /* 0.1 ms, the kernel's minimum */
 
 /* sched_setattr(2); libc 2.36 declares neither. */
@@ -74,9 +78,10 @@ static _Atomic uint64_t last_fault; /* writer: handler */
 /* The trial of both ways, with several threads. Pager only. */
 static struct {
 	uint64_t since, pages, stall; /* where the window began */
-	uint64_t hold_until;
+	uint64_t hold_until, hold_ns;
 	uint64_t rate[2];       /* pages served a second when spread, when confined */
 	bool fresh;             /* the window has begun under the present way */
+	bool several;           /* there were several threads at the last look */
 } trial;
 
 static unsigned first_slot(int tid)
@@ -291,15 +296,27 @@ void cpu_follow(int tid, uint64_t now)
 		confine(cpu);
 }
 
+static void begin_window(uint64_t now)
+{
+	trial.since = now;
+	trial.pages = pages_served();
+	trial.stall = stall_ns();
+}
+
 static void change_way(uint64_t now)
 {
 	if (atomic_load(&confined))
 		spread();
 	else if (engine.cpu >= 0)
 		confine(engine.cpu);
-	trial.since = now;
-	trial.pages = pages_served();
-	trial.stall = stall_ns();
+	begin_window(now);
+}
+
+static void hold(uint64_t now, uint64_t ns)
+{
+	trial.fresh = false;
+	trial.hold_ns = MIN(ns, (uint64_t)HOLD_MAX_NS);
+	trial.hold_until = now + trial.hold_ns;
 }
 
 /* The end of a window with several threads: stay, or try the other way. */
@@ -310,13 +327,14 @@ static void judge(uint64_t now)
 	bool stalled = (stall_ns() - trial.stall) * STALL_SHARE > took;
 
 	trial.rate[way] = rate;
-	trial.since = now;
-	trial.pages = pages_served();
-	trial.stall = stall_ns();
+	begin_window(now);
 	if (now < trial.hold_until && stalled)
 		return;
+	/* They compute more than they wait: all CPUs are theirs. */
 	if (!stalled) {
-		trial.hold_until = 0;
+		if (way)
+			change_way(now);
+		hold(now, 0);
 		return;
 	}
 	/* Both are known only after the trial of the other one. */
@@ -325,10 +343,13 @@ static void judge(uint64_t now)
 		change_way(now);
 		return;
 	}
-	trial.fresh = false;
-	trial.hold_until = now + HOLD_NS;
-	if (trial.rate[!way] > rate)
+	/* The way before the trial has won again, or the new one has. */
+	if (trial.rate[!way] > rate) {
+		hold(now, MAX(2 * trial.hold_ns, (uint64_t)HOLD_NS));
 		change_way(now);
+	} else {
+		hold(now, HOLD_NS);
+	}
 }
 
 void cpu_tick(uint64_t now)
@@ -337,12 +358,19 @@ void cpu_tick(uint64_t now)
 
 	if (atomic_load(&confined) && idle) {
 		spread();
-		trial.fresh = false;
-		trial.hold_until = 0;
+		hold(now, 0);
 	}
-	if (now - trial.since < WINDOW_NS || CPU_COUNT(&allowed) == 1)
+	bool had_several = trial.several;
+
+	trial.several = !is_single();
+	if (trial.several && !had_several && atomic_load(&confined)) {
+		begin_window(now);
+		hold(now, HOLD_NS);
+		pin_threads();
+	}
+	if (now - trial.since < (trial.fresh ? TRIAL_NS : WINDOW_NS) || CPU_COUNT(&allowed) == 1)
 		return;
-	if (!is_single()) {
+	if (trial.several) {
 		judge(now);
 		if (atomic_load(&confined))
 			pin_threads();
@@ -424,7 +452,7 @@ void cpu_child(const struct ledger_slot *parent)
 		atomic_store(&threads[i].tid, 0);
 	atomic_store(&confined, false);
 	atomic_store(&loose, 0);
-	trial.hold_until = trial.since = 0;
-	trial.fresh = false;
+	trial.since = 0;
+	hold(0, 0);
 	atomic_store(&engine.program_threads, 1);
 }
