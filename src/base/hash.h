@@ -4,14 +4,8 @@
 
 #include "base/types.h"
 
-#define XXH_INLINE_ALL
-#define XXH_NO_STREAM
-#include <xxhash.h>
-
-static inline uint64_t hash_page(const void *page)
-{
-	return XXH3_64bits(page, PAGE_SIZE);
-}
+/* The same value whatever the processor can do; with AVX2 in half the time. */
+uint64_t hash_page(const void *page);
 
 static inline uint32_t hash_fold(uint64_t h)
 {

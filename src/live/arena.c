@@ -74,8 +74,8 @@ static void *reserve_table(uint64_t bytes)
 	return p;
 }
 
-/* UFFDIO_MOVE; with --debug-move-again each eighth one reports what Linux 6.18 does after a second try. */
-static int64_t move(uint64_t to, uint64_t from, uint64_t len, uint64_t mode)
+/* UFFDIO_MOVE as the kernel reports it; with --debug-move-again each eighth one as Linux 6.18 does after a second try. */
+static int64_t move_reported(uint64_t to, uint64_t from, uint64_t len, uint64_t mode)
 {
 	static _Atomic uint32_t tries;
 	int64_t moved = host_move(engine.prog_fd, to, from, len, mode);
@@ -83,6 +83,22 @@ static int64_t move(uint64_t to, uint64_t from, uint64_t len, uint64_t mode)
 	if (unlikely(engine.ledger->debug_move_again) && moved > 0 && atomic_fetch_add(&tries, 1) % 8 == 0)
 		return moved > (int64_t)PAGE_SIZE ? (int64_t)PAGE_SIZE : -EEXIST;
 	return moved;
+}
+
+/* UFFDIO_MOVE: bytes that are there now, or -errno of the first page. -EEXIST: something else is there. */
+static int64_t move(uint64_t to, uint64_t from, uint64_t len, uint64_t mode)
+{
+	int64_t reported = move_reported(to, from, len, mode);
+	uint64_t moved = reported > 0 ? (uint64_t)reported : 0;
+
+	if (moved == len || (moved == 0 && reported != -EEXIST))
+		return reported;
+	while (moved < len && proc_absent(engine.pagemap_fd, from + moved) && !proc_absent(engine.pagemap_fd, to + moved))
+		moved += PAGE_SIZE;
+	/* Nobody has been woken for what was not reported. */
+	if (moved > 0 && !(mode & UFFDIO_MOVE_MODE_DONTWAKE))
+		host_wake(engine.prog_fd, to, moved);
+	return moved > 0 ? (int64_t)moved : reported;
 }
 
 /* The host gets the memory of n homes back. */
@@ -244,11 +260,6 @@ static int place(uint64_t address, struct frame *const *frames, unsigned n)
 	moved = move(address, home_of(frames[0]), (uint64_t)n << PAGE_SHIFT, 0);
 	if (moved > 0)
 		return (int)(moved >> PAGE_SHIFT);
-	if (moved == -EEXIST && proc_absent(engine.pagemap_fd, home_of(frames[0]))) {
-		/* It is this page that is there; nobody has been woken for it. */
-		host_wake(engine.prog_fd, address, PAGE_SIZE);
-		return 1;
-	}
 	if (moved == -EBUSY || moved == -EINVAL) {
 		__atomic_fetch_add(&engine.m.counter[VM_pgcopied], 1, __ATOMIC_RELAXED);
 		return place_by_copy(address, frames[0]);
@@ -379,8 +390,6 @@ static int64_t move_home(uint64_t home, uint64_t address, uint64_t len)
 	engine_lock_take(&engine.gate);
 	if (!inbox_changing(address, address + len))
 		moved = move(home, address, len, UFFDIO_MOVE_MODE_DONTWAKE);
-	if (moved == -EEXIST && proc_absent(engine.pagemap_fd, address))
-		moved = (int64_t)PAGE_SIZE;
 	engine_lock_drop(&engine.gate);
 	return moved;
 }

@@ -4,8 +4,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <xxhash.h>
 
 #include "base/fmt.h"
+#include "base/hash.h"
+#include "base/hash_avx2.h"
 #include "base/hist.h"
 #include "base/rand.h"
 #include "base/size.h"
@@ -100,9 +103,29 @@ static void hist_buckets_are_contiguous(void **state)
 	}
 }
 
+/* The reference is xxhash's own library. */
+static void hash_is_xxh3_whatever_the_processor_can_do(void **state)
+{
+	static uint64_t page[PAGE_SIZE / sizeof(uint64_t)];
+	struct rand r;
+
+	(void)state;
+	rand_seed(&r, 1);
+	for (unsigned round = 0; round < 100; round++) {
+		for (size_t i = 0; i < ARRAY_SIZE(page); i++)
+			page[i] = round == 0 ? 0 : rand_u64(&r);
+		uint64_t reference = XXH3_64bits(page, sizeof(page));
+
+		assert_int_equal(hash_page(page), reference);
+		if (__builtin_cpu_supports("avx2"))
+			assert_int_equal(hash_page_avx2(page), reference);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hash_is_xxh3_whatever_the_processor_can_do),
 		cmocka_unit_test(size_parses_what_people_write),
 		cmocka_unit_test(size_refuses_garbage_and_overflow),
 		cmocka_unit_test(size_prints_with_a_binary_unit),
