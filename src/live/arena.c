@@ -168,8 +168,8 @@ int arena_init(void)
 	int err = phys_init(&e->m.phys, arena, frames, (uint32_t)pages, &zone, 1, NULL);
 	if (err != 0)
 		return err;
-	/* A quarter of a per cent between the marks: what is free is lost to the program, and the pager wakes in microseconds. */
-	e->m.phys.watermark_scale_factor = 25;
+	/* Half a per cent between the marks: what is free is lost to the program, but a stream must not run dry (docs/performance.md). */
+	e->m.phys.watermark_scale_factor = 50;
 	/* Enough for areas, tables and caches until engagement brings the rest. */
 	arena_online(MIN(pages / 4, 512));
 	err = machine_init(&e->m, &live_ops, e, e->slot->counter, e->vm_start, e->vm_end);
