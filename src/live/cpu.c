@@ -328,8 +328,6 @@ static void judge(uint64_t now)
 
 	trial.rate[way] = rate;
 	begin_window(now);
-	if (now < trial.hold_until && stalled)
-		return;
 	/* They compute more than they wait: all CPUs are theirs. */
 	if (!stalled) {
 		if (way)
@@ -337,6 +335,8 @@ static void judge(uint64_t now)
 		hold(now, 0);
 		return;
 	}
+	if (now < trial.hold_until)
+		return;
 	/* Both are known only after the trial of the other one. */
 	if (!trial.fresh) {
 		trial.fresh = true;

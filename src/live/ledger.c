@@ -74,6 +74,13 @@ uint64_t ledger_squeeze(struct ledger *l, struct ledger_slot *s, uint64_t want)
 	return got;
 }
 
+uint64_t ledger_demand(struct ledger *l, struct ledger_slot *s, uint64_t want)
+{
+	uint64_t got = ledger_grant(l, s, want);
+
+	return got + ledger_squeeze(l, s, want - got);
+}
+
 static struct ledger_slot *claim(struct ledger *l, int32_t pid, uint64_t start_time)
 {
 	uint32_t used = atomic_load(&l->slots_used);

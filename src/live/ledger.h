@@ -102,6 +102,8 @@ struct ledger {
  * what is there. Returns the pages granted. Lock-free.
  */
 uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want);
+/* The same, and what is missing then is squeezed out of others. */
+uint64_t ledger_demand(struct ledger *l, struct ledger_slot *s, uint64_t want);
 /* Gives n pages of the slot's grant back. */
 void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n);
 /* Gives all of it back, and what was allowed. */

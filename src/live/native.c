@@ -305,8 +305,7 @@ void native_engage(void)
 	struct engine *e = &engine;
 	uint64_t at = 0;
 
-	ledger_grant(e->ledger, e->slot, e->ledger->ram_pages);
-	ledger_squeeze(e->ledger, e->slot, e->ledger->ram_pages);
+	ledger_demand(e->ledger, e->slot, e->ledger->ram_pages);
 	uint64_t limit = native_limit();
 
 	if (limit > e->online_to)

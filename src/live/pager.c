@@ -166,8 +166,7 @@ static void balloon(void)
 
 	if (target < floor) {
 		/* Others of the run may have left something, or have no use for it. */
-		ledger_grant(e->ledger, e->slot, floor);
-		ledger_squeeze(e->ledger, e->slot, floor);
+		ledger_demand(e->ledger, e->slot, floor);
 		target = online_target();
 		/* Alone, it is hopeless. Beside others it gets its floor until they have given way. */
 		if (target < floor && atomic_load(&e->slot->granted) > e->ledger->ram_pages / 4 * 3)
@@ -207,8 +206,7 @@ static void share(void)
 		if (online <= target)
 			ledger_return(e->ledger, e->slot, MIN(give, MAX(target / 16, 64)));
 	} else {
-		ledger_grant(e->ledger, e->slot, e->ledger->ram_pages);
-		ledger_squeeze(e->ledger, e->slot, e->ledger->ram_pages);
+		ledger_demand(e->ledger, e->slot, e->ledger->ram_pages);
 	}
 	granted = atomic_load(&e->slot->granted);
 	atomic_store(&e->slot->wanted, granted < fair && atomic_load(&e->ledger->free_pages) == 0 ? fair - granted : 0);

@@ -34,8 +34,8 @@
  * gives its frame keeps its place on the LRU.
  *
  * Cost: an exchange is two page table entries and a list, a batch has 32 at
- * most, under the lock. A batch of random pages pays one pass over it. An engine that moves every page alone
- * leaves m->gather false.
+ * most, under the lock. A batch of random pages pays one pass over it. An engine
+ * that moves every page alone leaves m->gather false.
  *
  * Not here: exchanging with pages at home, which would have to be copied
  * (Linux: mm/compaction.c), or with free frames, whose homes are full of memory

@@ -69,6 +69,11 @@ static void squeeze_takes_what_is_allowed_and_unused(void **state)
 	assert_int_equal(allowed(idle), KEEP_PAGES);
 	assert_int_equal(allowed(other), KEEP_PAGES);
 	assert_int_equal(ledger_squeeze(l, busy, RAM), 0);
+	/* What is free comes first. */
+	allow(idle, KEEP_PAGES + 50);
+	assert_int_equal(ledger_demand(l, busy, RAM - 8000 + 30), RAM - 8000 + 30);
+	assert_int_equal(allowed(idle), KEEP_PAGES + 20);
+	assert_int_equal(atomic_load(&l->free_pages), 0);
 	assert_int_equal(handed_out(l), RAM);
 	free(l);
 }

@@ -360,14 +360,20 @@ static void an_unmovable_frame_spoils_one_pageblock_and_not_the_next(void **stat
 	assert_null(frame_alloc(&p, 0, 0, MIGRATE_UNMOVABLE, ALLOC_RESERVE));
 }
 
+/* Everything is UNMOVABLE, and one frame less than half of the first pageblock is free. */
+static void take_all_but_almost_half_of_one(struct frame **all)
+{
+	take_all(all, MIGRATE_UNMOVABLE);
+	for (unsigned i = 0; i < PAGEBLOCK_FRAMES / 2 - 1; i++)
+		frame_free(&p, all[2 * i], 0);
+}
+
 static void an_unmovable_pageblock_changes_sides_when_half_of_it_is_free(void **state)
 {
 	struct frame *all[4 * PAGEBLOCK_FRAMES];
 
 	(void)state;
-	take_all(all, MIGRATE_UNMOVABLE);
-	for (unsigned i = 0; i < PAGEBLOCK_FRAMES / 2 - 1; i++)
-		frame_free(&p, all[2 * i], 0);
+	take_all_but_almost_half_of_one(all);
 	/* A run is not worth it; a frame that must be had leaves the type as it is. */
 	frame_free(&p, all[1], 0);
 	assert_null(frame_alloc(&p, 0, 1, MIGRATE_MOVABLE, ALLOC_RESERVE));
@@ -385,9 +391,7 @@ static void a_pageblock_below_half_is_lent_frame_by_frame(void **state)
 	struct frame *all[4 * PAGEBLOCK_FRAMES];
 
 	(void)state;
-	take_all(all, MIGRATE_UNMOVABLE);
-	for (unsigned i = 0; i < PAGEBLOCK_FRAMES / 2 - 1; i++)
-		frame_free(&p, all[2 * i], 0);
+	take_all_but_almost_half_of_one(all);
 	for (unsigned i = 0; i < PAGEBLOCK_FRAMES / 2 - 1; i++)
 		assert_int_equal(pageblock(take(MIGRATE_MOVABLE)), pageblock(all[0]));
 	assert_int_equal(all[0]->type, MIGRATE_UNMOVABLE);
