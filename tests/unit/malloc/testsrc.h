@@ -24,7 +24,7 @@ void testsrc_steal_break(size_t bytes);
 /* From now on extend gives nothing. */
 void testsrc_refuse_break(void);
 
-/* The discarded pages are exactly those that the allocator believes discarded. */
+/* The discarded pages are exactly those that the allocator believes discarded, and those of arenas that it abandoned in a fork. */
 void testsrc_check_discarded(void);
 
 /* Around fork: the child finds this source's own lock free. */
