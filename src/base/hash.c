@@ -40,3 +40,18 @@ uint64_t hash_page(const void *page)
 		__atomic_store_n(&kind, k = detect(), __ATOMIC_RELAXED);
 	return k == AVX2 ? hash_page_avx2(page) : XXH3_64bits(page, PAGE_SIZE);
 }
+
+bool page_same(const void *page, uint64_t *word)
+{
+	const uint64_t *w = page;
+	const size_t n = PAGE_SIZE / sizeof(*w);
+
+	/* The last word first: most pages that differ, differ there. */
+	if (w[0] != w[n - 1])
+		return false;
+	for (size_t i = 1; i < n; i++)
+		if (w[i] != w[0])
+			return false;
+	*word = w[0];
+	return true;
+}

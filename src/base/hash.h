@@ -1,4 +1,4 @@
-/* XXH3 over one page, and its fold to 32 bits: the checksum of law L5. */
+/* What one page holds, in few bits: XXH3, its fold to 32 bits (the checksum of law L5), and the word that it repeats. */
 #ifndef STW_BASE_HASH_H
 #define STW_BASE_HASH_H
 
@@ -11,5 +11,8 @@ static inline uint32_t hash_fold(uint64_t h)
 {
 	return (uint32_t)(h ^ (h >> 32));
 }
+
+/* The page is one 64-bit word over and over. */
+bool page_same(const void *page, uint64_t *word);
 
 #endif

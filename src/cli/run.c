@@ -14,6 +14,7 @@
 #include "base/size.h"
 #include "cli/budget.h"
 #include "cli/commands.h"
+#include "cli/compressor.h"
 #include "cli/msg.h"
 #include "cli/probe.h"
 #include "cli/program.h"
@@ -219,7 +220,7 @@ static int fill_ledger(struct run *r)
 	l->debug_engage = r->engage;
 	l->debug_move_again = r->move_again;
 	l->verbose = r->verbose;
-	l->reserved_pages = own_pages(&r->share);
+	l->reserved_pages = own_pages(&r->share) + COMPRESSOR_PAGES;
 	if (l->reserved_pages > l->ram_pages / 2)
 		return msg_fail(EXIT_STEWARD, "--ram", "%s is too small; the smallest that works is %s",
 				size_text(r->ram_bytes, given, sizeof(given)),

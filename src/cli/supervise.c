@@ -35,6 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/compressor.h"
 #include "cli/keeper.h"
 #include "cli/msg.h"
 
@@ -250,10 +251,13 @@ int supervise(const struct program *p, char **argv, char **envp, struct share *s
 	keeper = keeper_start(s->ledger);
 	if (keeper < 0)
 		return no_process(argv[0], -keeper);
+	/* Before the command: a program that looks for it finds it running. */
+	compressor_start(s->ledger);
 	started = now_ns();
 	err = start(p, argv, envp, &before, &c);
 	if (err == 0)
 		serve(signal_fd, &c, s, w);
+	compressor_stop(s->ledger);
 	keeper_stop(keeper);
 	close(signal_fd);
 	if (err != 0)

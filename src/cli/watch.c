@@ -134,6 +134,8 @@ void watch_scan(struct watch *w)
 			/* Its memory is free: it counts no more with the others, only for itself. */
 			take_stores(w, &usage);
 			w->told[i] = false;
+			if (i < KCOMPRESSD_RINGS)
+				kcompressd_forget(&w->ledger->kcompressd, i);
 			ledger_retire(w->ledger, s);
 			continue;
 		}

@@ -169,6 +169,7 @@ static int open_stores(void)
 	swap_add_area(&e->m.swap, &e->zpool.store, 100, 0, false);
 
 	engine_add_file();
+	ahead_init();
 	return 0;
 }
 

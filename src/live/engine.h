@@ -222,6 +222,9 @@ void fork_serve(vpn_t vpn);
 /* In the child, before anything of the program runs. */
 void fork_child(void);
 
+/* ahead.c: pages are compressed by the launcher, on another CPU, if it is ready to. */
+void ahead_init(void);
+
 /* cpu.c */
 /* Handler: thread tid has faulted at now (ns, monotonic); moves itself and others to where they serve it best. */
 void cpu_follow(int tid, uint64_t now);

@@ -291,6 +291,7 @@ void fork_child(void)
 		forget_engine();
 		return;
 	}
+	ahead_init();
 	int err = engine_reopen();
 
 	if (err == 0)

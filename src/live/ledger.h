@@ -20,6 +20,7 @@
 #include "base/hist.h"
 #include "base/types.h"
 #include "mm/stat.h"
+#include "store/kcompressd.h"
 
 #define LEDGER_MAGIC 0x5354574c44475231u /* STWLDGR1 */
 #define LEDGER_SLOTS 1024
@@ -95,6 +96,7 @@ struct ledger {
 	_Atomic uint32_t slots_used;   /* slots from here on were never claimed: reading them would only allocate memory */
 	struct ledger_gone gone;
 	struct ledger_slot slot[LEDGER_SLOTS];
+	struct kcompressd kcompressd;  /* its rings belong to the first slots */
 };
 
 /*

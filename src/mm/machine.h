@@ -86,6 +86,11 @@ struct machine {
 	struct swap swap;
 	uint64_t *counter; /* VM_COUNTER_NR words, the engine's */
 	bool reclaiming;   /* somebody is inside reclaim_batch or demote_batch: stores take one batch at a time */
+	struct {
+		struct swap_io io[SWAP_AHEAD_BATCHES][SWAP_AHEAD];
+		unsigned n[SWAP_AHEAD_BATCHES];
+		unsigned first, nr; /* batches */
+	} leaving;         /* reclaim.c: locked pages that the helper of swap has */
 	TAILQ_HEAD(mm_list, mm) mms;
 	struct {
 		struct mm *mm;

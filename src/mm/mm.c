@@ -18,6 +18,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->engine = engine;
 	m->counter = counters;
 	m->reclaiming = false;
+	m->leaving.first = m->leaving.nr = 0;
 	TAILQ_INIT(&m->mms);
 	m->hand.mm = NULL;
 	m->gather = false;

@@ -319,8 +319,10 @@ static void zpool_write(struct store *s, struct store_io *io, unsigned n)
 	struct zpool *z = to_zpool(s);
 
 	for (unsigned i = 0; i < n; i++) {
-		int len = zcodec_compress(&z->codec, io[i].scratch, io[i].page);
+		int len = io[i].packed_bytes;
 
+		if (io[i].packed == NULL)
+			len = zcodec_compress(&z->codec, io[i].scratch, io[i].page);
 		io[i].err = len < 0 ? len : 0;
 		io[i].bytes = len < 0 ? 0 : (uint32_t)len + (uint32_t)HEADER_BYTES;
 	}
@@ -342,7 +344,7 @@ static void zpool_commit(struct store *s, struct store_io *io)
 	unsigned index = object_take(z, c, head);
 
 	*object_header(z, head, index) = io->owner << LENGTH_BITS | len;
-	block_write(z, head, (size_t)index * c->size + HEADER_BYTES, io->scratch, len);
+	block_write(z, head, (size_t)index * c->size + HEADER_BYTES, io->packed != NULL ? io->packed : io->scratch, len);
 	io->handle = handle_make(z, head, index);
 	io->scratch = NULL;
 	s->stat.pages++;

@@ -288,6 +288,43 @@ def kill_launcher(suite):
     return killed_at_random(suite, "launcher")
 
 
+def state_of(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        return f.read().rsplit(")", 1)[1].split()[0]
+
+
+def launcher_stopped(suite):
+    """A program whose launcher is stopped goes on without its help, to the right end."""
+    argv = suite.prefix(16 * MIB) + [suite.tool("verifier"), "random-write", "96"]
+    native = subprocess.run(argv[-3:], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    time.sleep(0.3)
+    program = [pid for pid in children(process.pid) if os.readlink("/proc/%d/exe" % pid) == os.path.realpath(argv[-3])]
+    process.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 120
+    while program and state_of(program[0]) != "Z" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ended = bool(program) and state_of(program[0]) == "Z"
+    process.send_signal(signal.SIGCONT)
+    output, _ = process.communicate(timeout=120)
+    problems = [] if ended else ["it did not end while the launcher was stopped"]
+    if process.returncode != 0 or output != native:
+        problems.append("status %d, output %r instead of %r" % (process.returncode, output[:200], native[:200]))
+    return problems
+
+
+def one_cpu(suite):
+    """On one CPU, where nobody compresses for the program, the output is the same."""
+    command = [suite.tool("verifier"), "random-write", "96"]
+    native = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+    cpu = str(min(os.sched_getaffinity(0)))
+    got = subprocess.run(["taskset", "-c", cpu] + suite.prefix(16 * MIB) + command, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, timeout=120, check=False)
+    if got.returncode != 0 or got.stdout != native:
+        return ["status %d, output %r instead of %r; %s" % (got.returncode, got.stdout[:200], native[:200], got.stderr[-300:])]
+    return []
+
+
 def one_line(text, *words):
     """One line of stderr, and only one, must be of the form `steward: WHAT: WHY; WHAT TO DO`, and name the words."""
     lines = [line for line in text.splitlines() if re.match(r"steward: [^:]+: .+; .+", line)]
@@ -398,7 +435,7 @@ def signals_pass_through(suite):
 
 
 SCENARIOS = [status_and_signal, signals_pass_through, budget_too_small, pool_and_file_full, kill_program, kill_launcher,
-             user_with_descriptor, user_without]
+             launcher_stopped, one_cpu, user_with_descriptor, user_without]
 
 
 def parse():

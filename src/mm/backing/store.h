@@ -28,6 +28,8 @@ struct store_io {
 	uint64_t owner;  /* swp_t.v of the slot: given back through store_moved */
 	int err;         /* 0 or -errno of this page */
 	uint32_t bytes;  /* after write: bytes that the page takes in the store */
+	const void *packed; /* somebody has compressed the page already, with the first area's codec; NULL: nobody */
+	int packed_bytes;   /* to so many bytes, or -E2BIG */
 	void *scratch;   /* the store's own, from reserve to commit or abort */
 };
 

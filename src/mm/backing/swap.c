@@ -32,6 +32,7 @@
 void swap_init(struct swap *s, struct vmalloc *v)
 {
 	s->vmalloc = v;
+	s->ahead = NULL;
 	s->nr_areas = 0;
 }
 
@@ -209,37 +210,24 @@ void swap_uncache(struct swap *s, swp_t entry)
 	slot_free(s, entry);
 }
 
-/* One 64-bit word over and over? Looks at the last word first: most pages that differ, differ there. */
-static bool page_same(const void *page, uint64_t *word)
-{
-	const uint64_t *w = page;
-	const size_t n = PAGE_SIZE / sizeof(*w);
-
-	if (w[0] != w[n - 1])
-		return false;
-	for (size_t i = 1; i < n; i++)
-		if (w[i] != w[0])
-			return false;
-	*word = w[0];
-	return true;
-}
-
 void swap_examine(struct swap *s, struct swap_io *io, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		io[i].entry = (swp_t){ 0 };
 		io[i].err = 0;
 		io[i].clean = false;
-		io[i].same = page_same(io[i].page, &io[i].word);
-		uint64_t hash = hash_page(io[i].page);
-
-		io[i].sum = hash_fold(hash);
+		if (!io[i].looked) {
+			io[i].same = page_same(io[i].page, &io[i].word);
+			io[i].hash = hash_page(io[i].page);
+			io[i].packed = NULL;
+		}
+		io[i].sum = hash_fold(io[i].hash);
 		if (swp_none(io[i].frame->swap))
 			continue;
 		/* The cached slot cannot go while its frame is locked, so looking without the lock is safe. */
 		const struct swap_slot *slot = swap_slot_of(s, io[i].frame->swap);
 
-		io[i].clean = slot->sum == io[i].sum && slot_seal(slot) == seal_of_hash(hash);
+		io[i].clean = slot->sum == io[i].sum && slot_seal(slot) == seal_of_hash(io[i].hash);
 	}
 }
 
@@ -285,7 +273,8 @@ static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsig
 		err = slot_alloc(s, area, &io[have]->entry);
 		if (err != 0)
 			break;
-		batch[have] = (struct store_io){ .page = io[have]->page, .owner = io[have]->entry.v };
+		batch[have] = (struct store_io){ .page = io[have]->page, .owner = io[have]->entry.v,
+						 .packed = io[have]->packed, .packed_bytes = io[have]->packed_bytes };
 	}
 	room = have == 0 ? 0 : store->ops->reserve(store, batch, have);
 	/* A passing -ENOMEM is not a full area: the next page may find a frame. */

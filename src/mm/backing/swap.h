@@ -53,12 +53,6 @@ struct swap_area {
 	struct swap_slot *chunk[SWAP_CHUNKS_MAX];
 };
 
-struct swap {
-	struct vmalloc *vmalloc;
-	unsigned nr_areas;
-	struct swap_area area[SWAP_AREAS]; /* in order of priority */
-};
-
 /* A page on its way out. */
 struct swap_io {
 	struct frame *frame;
@@ -68,7 +62,33 @@ struct swap_io {
 	bool same, clean;
 	uint64_t word;       /* same: the repeated word */
 	int err;             /* 0 or why no area took it */
-	struct store_io io;
+	/* Out of swap_ahead.end. */
+	bool looked;         /* hash, same, word and packed are known */
+	uint8_t ticket;      /* the helper's own */
+	uint64_t hash;
+	const void *packed;  /* as in store_io; NULL if same */
+	int packed_bytes;
+};
+
+#define SWAP_AHEAD 8         /* pages of one batch for a helper, at most */
+#define SWAP_AHEAD_BATCHES 3 /* batches that it may have */
+
+/*
+ * [unlocked] A helper that looks at pages on another CPU before swap_examine needs to know, and compresses them. Batches end in
+ * the order in which they began; what one has brought is valid until SWAP_AHEAD_BATCHES more have begun.
+ */
+struct swap_ahead {
+	void (*begin)(void *ctx, struct swap_io *io, unsigned n);
+	/* Sets `looked` of those that it is through with, or that can be done here as well. */
+	void (*end)(void *ctx, struct swap_io *io, unsigned n);
+	void *ctx;
+};
+
+struct swap {
+	struct vmalloc *vmalloc;
+	const struct swap_ahead *ahead; /* NULL: none */
+	unsigned nr_areas;
+	struct swap_area area[SWAP_AREAS]; /* in order of priority */
 };
 
 void swap_init(struct swap *s, struct vmalloc *v);
@@ -77,7 +97,7 @@ void swap_destroy(struct swap *s);
 /* Adds an area; it stays. prio decides the order; slots_max 0: no limit but memory. Returns its number or -ENOSPC. */
 int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_max, bool keep);
 
-/* [unlocked] Checksum; is it one repeated word; is the cached copy still the content? */
+/* [unlocked] What is not known yet: checksum; is it one repeated word; is the cached copy still the content? */
 void swap_examine(struct swap *s, struct swap_io *io, unsigned n);
 /*
  * Writes n ≤ STORE_BATCH examined pages; called with the lock held, gives it up

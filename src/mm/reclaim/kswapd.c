@@ -19,15 +19,22 @@ static uint32_t shrink_stores(struct machine *m)
 	return freed;
 }
 
-int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx)
+#define STOPPED 1
+
+static bool balanced(const struct machine *m, unsigned node)
+{
+	return phys_free_frames(&m->phys, node) >= phys_wmark(&m->phys, node, WMARK_HIGH);
+}
+
+static int balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx)
 {
 	unsigned failures = 0;
 
-	while (phys_free_frames(&m->phys, node) < phys_wmark(&m->phys, node, WMARK_HIGH)) {
+	while (!balanced(m, node)) {
 		bool progress = false;
 
 		if (stop != NULL && stop(ctx))
-			return 0;
+			return STOPPED;
 		if (m->reclaiming) {
 			m->ops->relax(m);
 			continue;
@@ -35,15 +42,24 @@ int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), vo
 		if (demote_wanted(m))
 			progress = demote_batch(m) > 0;
 		reclaim_batch(m, true, &progress);
-		if (progress || shrink_stores(m) > 0) {
+		if (progress || shrink_stores(m) > 0)
 			failures = 0;
-			/* Between batches the faults that queued up come first. */
-			m->ops->relax(m);
-			continue;
-		}
-		if (++failures >= KSWAPD_FAILURES)
+		else if (++failures >= KSWAPD_FAILURES)
 			return -ENOMEM;
+		/* Between batches the faults that queued up come first. */
 		m->ops->relax(m);
 	}
 	return 0;
+}
+
+int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx)
+{
+	int err;
+
+	do {
+		err = balance(m, node, stop, ctx);
+		/* Others take frames while this gives up the lock. */
+		reclaim_finish(m);
+	} while (err == 0 && !balanced(m, node));
+	return MIN(err, 0);
 }

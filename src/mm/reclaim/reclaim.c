@@ -12,6 +12,10 @@
  *            no lock: examine; the store compresses or writes
  *            lock: entries become swap entries, frames are free
  *
+ * Where the swap layer has a helper on another CPU, kswapd leaves the pages with
+ * it between the first and the second phase of evict, SWAP_AHEAD_BATCHES at once,
+ * and goes on with the next; reclaim_finish is the end of that.
+ *
  * A fault on a locked page marks it FRAME_WAITED and is woken when the page is
  * unlocked. A page that was waited for while it was being evicted has proved
  * hot: the stored copy is given up again and the page stays.
@@ -29,13 +33,14 @@
 #include "mm/reclaim/reclaim.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "mm/reclaim/gather.h"
 #include "mm/user_page.h"
 
 #define SAMPLE_BATCH 32
-#define EVICT_BATCH 8
+#define EVICT_BATCH SWAP_AHEAD
 #define EVICT_BATCH_DISK 32
 #define SAMPLE_SHARE 16   /* INACTIVE: one page in 16 */
 #define PROBATION_SHARE 8 /* NEW: one page in 8 */
@@ -204,34 +209,101 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 	return true;
 }
 
-static unsigned evict(struct machine *m, bool kswapd, bool *progress)
+/* Takes up to n pages off the old end, locked; drops those that nobody needs. Returns how many are left to write. */
+static unsigned evict_begin(struct machine *m, struct swap_io *io, unsigned n, bool kswapd, unsigned *freed)
 {
 	struct frame *frames[EVICT_BATCH_DISK];
-	struct swap_io io[EVICT_BATCH_DISK];
-	unsigned freed = 0;
-	unsigned batch = m->swap.nr_areas > 1 && m->swap.area[0].full ? EVICT_BATCH_DISK : EVICT_BATCH;
 
-	unsigned n = isolate(m, LRU_INACTIVE, frames, batch);
+	n = isolate(m, LRU_INACTIVE, frames, n);
 	count_scan(m, kswapd, n);
-	n = discard(m, frames, n, &freed);
-	if (n > 0) {
-		m->ops->unlock(m);
-		for (unsigned i = 0; i < n; i++) {
-			io[i].frame = frames[i];
-			io[i].page = frame_home(&m->phys, frames[i]);
-		}
-		swap_examine(&m->swap, io, n);
-		m->ops->lock(m);
-		swap_write(&m->swap, io, n, machine_lock, machine_unlock, m);
-		for (unsigned i = 0; i < n; i++)
-			freed += evict_commit(m, &io[i]);
+	n = discard(m, frames, n, freed);
+	for (unsigned i = 0; i < n; i++)
+		io[i] = (struct swap_io){ .frame = frames[i], .page = frame_home(&m->phys, frames[i]) };
+	return n;
+}
+
+/* Writes them. Lock given up inside. */
+static unsigned evict_end(struct machine *m, struct swap_io *io, unsigned n, const struct swap_ahead *ahead)
+{
+	unsigned freed = 0;
+
+	if (n == 0)
+		return 0;
+	m->ops->unlock(m);
+	if (ahead != NULL)
+		ahead->end(ahead->ctx, io, n);
+	swap_examine(&m->swap, io, n);
+	m->ops->lock(m);
+	swap_write(&m->swap, io, n, machine_lock, machine_unlock, m);
+	for (unsigned i = 0; i < n; i++)
+		freed += evict_commit(m, &io[i]);
+	return freed;
+}
+
+/* The oldest batch that the helper has is written; there is one. Lock given up inside. */
+static unsigned evict_leaving(struct machine *m)
+{
+	unsigned first = m->leaving.first;
+	unsigned written = evict_end(m, m->leaving.io[first], m->leaving.n[first], m->swap.ahead);
+
+	m->leaving.first = (first + 1) % SWAP_AHEAD_BATCHES;
+	m->leaving.nr--;
+	return written;
+}
+
+static unsigned evict_all_leaving(struct machine *m)
+{
+	unsigned written = 0;
+
+	while (m->leaving.nr > 0)
+		written += evict_leaving(m);
+	return written;
+}
+
+/* Gives the helper the next batch; if it has enough, or nothing more comes, the oldest is written. Lock given up inside. */
+static unsigned evict_ahead(struct machine *m, unsigned *freed, bool *progress)
+{
+	bool full = m->leaving.nr == SWAP_AHEAD_BATCHES;
+	unsigned written = full ? evict_leaving(m) : 0;
+	unsigned batch = (m->leaving.first + m->leaving.nr) % SWAP_AHEAD_BATCHES;
+	unsigned n = evict_begin(m, m->leaving.io[batch], SWAP_AHEAD, true, freed);
+
+	if (n == 0)
+		return m->leaving.nr > 0 ? written + evict_leaving(m) : written;
+	m->leaving.n[batch] = n;
+	m->leaving.nr++;
+	m->ops->unlock(m);
+	m->swap.ahead->begin(m->swap.ahead->ctx, m->leaving.io[batch], n);
+	m->ops->lock(m);
+	/* They free nothing yet, but they will, unless those before could not be written. */
+	*progress |= !full || written > 0;
+	return written;
+}
+
+static void count_steal(struct machine *m, bool kswapd, unsigned n)
+{
+	if (kswapd)
+		COUNT_N(m, pgsteal_kswapd, n);
+	else
+		COUNT_N(m, pgsteal_direct, n);
+}
+
+static unsigned evict(struct machine *m, bool kswapd, bool *progress)
+{
+	struct swap_io io[EVICT_BATCH_DISK];
+	bool disk = m->swap.nr_areas > 1 && m->swap.area[0].full;
+	unsigned freed = 0, written;
+
+	if (m->swap.ahead != NULL && !disk && kswapd) {
+		written = evict_ahead(m, &freed, progress);
+	} else {
+		written = evict_all_leaving(m);
+		written += evict_end(m, io, evict_begin(m, io, disk ? EVICT_BATCH_DISK : EVICT_BATCH, kswapd, &freed), NULL);
 	}
+	freed += written;
 	if (freed > 0)
 		*progress = true;
-	if (kswapd)
-		COUNT_N(m, pgsteal_kswapd, freed);
-	else
-		COUNT_N(m, pgsteal_direct, freed);
+	count_steal(m, kswapd, freed);
 	return freed;
 }
 
@@ -243,4 +315,13 @@ unsigned reclaim_batch(struct machine *m, bool kswapd, bool *progress)
 	unsigned freed = evict(m, kswapd, progress);
 	m->reclaiming = false;
 	return freed;
+}
+
+void reclaim_finish(struct machine *m)
+{
+	while (m->reclaiming)
+		m->ops->relax(m);
+	m->reclaiming = true;
+	count_steal(m, true, evict_all_leaving(m));
+	m->reclaiming = false;
 }

@@ -12,6 +12,9 @@
  */
 unsigned reclaim_batch(struct machine *m, bool kswapd, bool *progress);
 
+/* Pages that reclaim_batch has left with the helper of swap are written. Gives the lock up inside. */
+void reclaim_finish(struct machine *m);
+
 /* demote.c: the first area is short of room, and there is one below it. */
 bool demote_wanted(const struct machine *m);
 /* Passes a batch of old pages on from the first area to those below. Returns how many. Not while m->reclaiming. */

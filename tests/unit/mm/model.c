@@ -623,6 +623,9 @@ static void begin(uint64_t seed)
 	w.seed = seed;
 	sim_make(seed, 500 + 50 * (uint32_t)(seed % 4), true, 300);
 	sim->m.gather = seed % 2 == 0;
+	if (seed % 3 != 0)
+		sim_add_helper();
+	sim->helper.fails = 4;
 	w.serving = SIM_PAGES;
 	for (unsigned i = 0; i < THREADS; i++)
 		w.thread[i] = (struct thread){ .page = SIM_PAGES, .step = 1 };
@@ -697,7 +700,7 @@ static void end(void)
 
 /* What all runs together have met: a run that meets nothing proves nothing. */
 static struct {
-	uint64_t result[FAULT_LOST], major, soft, clean, discarded, moves, unmaps, drops, adopted, readopted, demoted, exchanged;
+	uint64_t result[FAULT_LOST], major, soft, clean, discarded, moves, unmaps, drops, adopted, readopted, demoted, exchanged, helped;
 } met;
 
 static void count_met(void)
@@ -710,6 +713,7 @@ static void count_met(void)
 	met.discarded += sim->counter[VM_pgdiscard];
 	met.demoted += sim->counter[VM_pgdemote];
 	met.exchanged += sim->exchanged;
+	met.helped += sim->helper.done;
 	met.moves += w.moves;
 	met.unmaps += w.unmaps;
 	met.drops += w.drops;
@@ -752,7 +756,7 @@ static void long_runs_of_many_seeds(void **state)
 		assert_true(met.result[i] > 50);
 	assert_true(met.major > 1000 && met.soft > 1000 && met.clean > 100 && met.discarded > 100);
 	assert_true(met.moves > 20 && met.unmaps > 20 && met.drops > 20 && met.adopted > 100 && met.readopted > 100);
-	assert_true(met.demoted > 1000 && met.exchanged > 1000);
+	assert_true(met.demoted > 1000 && met.exchanged > 1000 && met.helped > 1000);
 }
 
 int main(void)

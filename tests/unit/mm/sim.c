@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include "base/hash.h"
+
 #define VM_BYTES (4 * MIB)
 #define POISON 0xa7
 
@@ -173,6 +175,53 @@ static const struct machine_ops sim_ops = {
 	.unlock = sim_unlock,
 	.relax = sim_relax,
 };
+
+/* The helper: what the real one does elsewhere is done as soon as it begins. */
+
+static void helper_begin(void *ctx, struct swap_io *io, unsigned n)
+{
+	ASSERT(ctx == sim && !sim->locked && n >= 1 && n <= SWAP_AHEAD);
+	ASSERT(sim->helper.begun - sim->helper.ended < SWAP_AHEAD_BATCHES);
+	sim->helper.begun++;
+	/* What was here has been used by now. */
+	memset(sim->helper.packed[sim->helper.next], POISON, sizeof(sim->helper.packed[0]));
+	for (unsigned i = 0; i < n; i++) {
+		uint8_t *packed = sim->helper.packed[sim->helper.next][i];
+
+		ASSERT((io[i].frame->flags & FRAME_LOCKED) && !(io[i].frame->flags & (FRAME_AWAY | FRAME_LRU)) && !io[i].looked);
+		io[i].ticket = (uint8_t)(sim->helper.next * SWAP_AHEAD + i);
+		io[i].same = page_same(io[i].page, &io[i].word);
+		io[i].hash = hash_page(io[i].page);
+		io[i].packed_bytes = zcodec_compress(&sim->zpool.codec, packed, io[i].page);
+		io[i].packed = io[i].same ? NULL : packed;
+	}
+	sim->helper.next = (sim->helper.next + 1) % SWAP_AHEAD_BATCHES;
+}
+
+static void helper_end(void *ctx, struct swap_io *io, unsigned n)
+{
+	unsigned batch = sim->helper.ended % SWAP_AHEAD_BATCHES;
+
+	ASSERT(ctx == sim && !sim->locked && sim->helper.ended < sim->helper.begun);
+	sim->helper.ended++;
+	for (unsigned i = 0; i < n; i++) {
+		/* In order, and unchanged since. */
+		ASSERT(io[i].ticket == batch * SWAP_AHEAD + i && io[i].hash == hash_page(io[i].page));
+		ASSERT(io[i].frame->flags & FRAME_LOCKED);
+		io[i].looked = !sim_chance(sim->helper.fails);
+		sim->helper.done += io[i].looked;
+		if (!io[i].looked)
+			io[i].hash = io[i].word = rand_u64(&sim->rand);
+	}
+}
+
+void sim_add_helper(void)
+{
+	static struct swap_ahead ahead = { .begin = helper_begin, .end = helper_end };
+
+	ahead.ctx = sim;
+	sim->m.swap.ahead = &ahead;
+}
 
 static void nobody_waits(unsigned page)
 {

@@ -53,12 +53,21 @@ struct sim {
 	void (*woken)(unsigned page);
 	bool kswapd_woken;
 	uint64_t exchanged;      /* pages that came to another home than they had left */
+	struct {
+		unsigned fails;  /* one page in so many is left to others; 0: none */
+		unsigned next;   /* batch that begins next */
+		unsigned begun, ended;
+		uint64_t done;   /* pages */
+		uint8_t packed[SWAP_AHEAD_BATCHES][SWAP_AHEAD][ZCODEC_MAX];
+	} helper;
 };
 
 extern struct sim *sim;
 
 /* frames online; pool: with a compressed pool; disk_cells: of a store below it, 0 for none. */
 void sim_make(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells);
+/* From now on the swap layer has a helper. There is a pool. */
+void sim_add_helper(void);
 /* Everything is given up; every frame and every slot must come back. The two steps of it: the manager ends, then the host. */
 void sim_drop(void);
 void sim_end(void);
