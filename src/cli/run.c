@@ -351,7 +351,7 @@ static int finish(struct run *r, char **argv)
 		.watch = &r->watch,
 		.total = &r->total,
 		.outcome = &r->outcome,
-		.launcher_bytes = own_pages(&r->share) * PAGE_SIZE,
+		.launcher_bytes = MAX(own_pages(&r->share), r->share.ledger->reserved_pages) * PAGE_SIZE,
 	};
 
 	watch_total(&r->watch, &r->total);
