@@ -486,6 +486,8 @@ static void live_relax(struct machine *m)
 		/* Taking the lock again at once would only send the other one back to sleep. */
 		if (wanted)
 			sys_sched_yield();
+		else
+			pager_give_way();
 	}
 	engine_take();
 }

@@ -187,6 +187,8 @@ void pager_wake(void);
 /* Stops the pager between batches; returns when it stands. Handler only. */
 void pager_pause(void);
 void pager_resume(void);
+/* Pager, between two batches, lock not held: it may be the program's turn. */
+void pager_give_way(void);
 /* Writes the sizes to the ledger. Lock held. */
 void pager_publish(void);
 

@@ -19,6 +19,8 @@
 
 #define TICK_NS 20000000       /* 20 ms: longest sleep under pressure */
 #define MEASURE_NS 200000000   /* 0.2 s between two looks at the kernel's books */
+#define TURN_NS 100000         /* 0.1 ms: of one turn, where runs are cut */
+#define TURN_FAULTS 128        /* runs are cut if there were less faults since the last one */
 #define RESCAN_NS 500000000    /* 0.5 s between two searches for unknown areas */
 #define OWN_FIXED 128          /* pages: what the engine may take between two looks; what it has is seen by measure() */
 #define EXACT_NS 10000000000   /* 10 s between two exact looks while nothing seems to have changed */
@@ -212,6 +214,38 @@ static void share(void)
 	atomic_store(&e->slot->wanted, granted < fair && atomic_load(&e->ledger->free_pages) == 0 ? fair - granted : 0);
 }
 
+/*
+ * A run of kswapd takes up to a millisecond, and the program may have to wait for its end: the scheduler takes the
+ * pager for one that has had less than its share. One fault in hundreds does not matter; but in a stream, where each fault
+ * brings many pages, it is one in twenty. There the run is cut into turns. The pager sleeps between them, because who
+ * yields forfeits a whole slice (kernel/sched/fair.c yield_task_fair).
+ */
+static struct {
+	bool cut;
+	uint64_t since;  /* ns */
+	uint64_t faults; /* counted when the run began */
+} turn;
+
+static void turn_begin(uint64_t now)
+{
+	uint64_t faults = engine.m.counter[VM_pgfault];
+
+	turn.cut = faults - turn.faults < TURN_FAULTS;
+	turn.faults = faults;
+	turn.since = now;
+}
+
+void pager_give_way(void)
+{
+	const struct timespec moment = { .tv_nsec = 1 };
+	const struct phys *p = &engine.m.phys;
+
+	if (!turn.cut || now_ns() - turn.since < TURN_NS || phys_free_frames(p, 0) < phys_wmark(p, 0, WMARK_LOW))
+		return;
+	sys_nanosleep(&moment, NULL);
+	turn.since = now_ns();
+}
+
 void pager_publish(void)
 {
 	struct engine *e = &engine;
@@ -284,6 +318,7 @@ void pager_run(void *arg)
 		balloon();
 		engine_take();
 		COUNT(&e->m, kswapd_wake);
+		turn_begin(start);
 		int err = kswapd_balance(&e->m, 0, should_stop, NULL);
 
 		atomic_store(&e->hopeless, err != 0);

@@ -10,7 +10,7 @@
 #include "base/sys.h"
 
 #define GRAB 4              /* entries that the helper takes at once: one system call, and what end waits for at most */
-#define PATIENCE_SPINS 2000 /* of end, for a page that the helper is at: tens of microseconds */
+#define PATIENCE_SPINS 300  /* of one end, for pages that the helper is at: some 20 µs, which it needs for GRAB of them */
 #define IDLE_SPINS 50     /* of the helper before it sleeps: what waking it costs is more */
 
 static void look(struct kcompressd_entry *e, struct zcodec *codec, const void *page)
@@ -65,22 +65,25 @@ void kcompressd_begin(struct kcompressd_user *u, void *const *page, uint8_t *tic
 	wake(u->shared);
 }
 
-static const struct kcompressd_entry *entry_end(struct kcompressd_user *u, struct kcompressd_entry *e)
+static const struct kcompressd_entry *entry_end(struct kcompressd_user *u, struct kcompressd_entry *e, unsigned *patience)
 {
 	if (entry_move(e, KCOMPRESSD_QUEUED, KCOMPRESSD_IDLE)) {
 		look(e, u->codec, (const void *)(uintptr_t)e->address);
 		return e;
 	}
-	for (unsigned i = 0; i < PATIENCE_SPINS && atomic_load(&e->state) == KCOMPRESSD_BUSY; i++)
+	for (; *patience > 0 && atomic_load(&e->state) == KCOMPRESSD_BUSY; --*patience)
 		__builtin_ia32_pause();
 	return entry_move(e, KCOMPRESSD_DONE, KCOMPRESSD_IDLE) ? e : NULL;
 }
 
 void kcompressd_end(struct kcompressd_user *u, const uint8_t *ticket, const struct kcompressd_entry **result, unsigned n)
 {
+	struct kcompressd_ring *ring = &u->shared->ring[u->ring];
+	unsigned patience = PATIENCE_SPINS;
+
 	/* From the end that the helper comes to last. */
 	for (unsigned i = n; i-- > 0;)
-		result[i] = ticket[i] != KCOMPRESSD_NONE ? entry_end(u, &u->shared->ring[u->ring].entry[ticket[i]]) : NULL;
+		result[i] = ticket[i] != KCOMPRESSD_NONE ? entry_end(u, &ring->entry[ticket[i]], &patience) : NULL;
 }
 
 /* The helper's side. */
