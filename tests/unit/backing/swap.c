@@ -154,8 +154,7 @@ static void write_out(struct page **pages, unsigned n)
 	bool cached[STORE_BATCH];
 
 	for (unsigned i = 0; i < n; i++) {
-		io[i].frame = &pages[i]->frame;
-		io[i].page = pages[i]->want;
+		io[i] = (struct swap_io){ .frame = &pages[i]->frame, .page = pages[i]->want };
 		cached[i] = !swp_none(pages[i]->frame.swap);
 	}
 	unlock(w);
