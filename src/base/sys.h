@@ -235,6 +235,13 @@ static inline int sys_tgkill(pid_t tgid, pid_t tid, int sig)
 	return (int)sys_call3(SYS_tgkill, tgid, tid, sig);
 }
 
+/* From the memory of another process; bytes read, which may be fewer, or -errno. */
+static inline ssize_t sys_process_vm_readv(pid_t pid, const struct iovec *to, unsigned nr_to, const struct iovec *from,
+					   unsigned nr_from)
+{
+	return sys_call6(SYS_process_vm_readv, pid, (long)to, nr_to, (long)from, nr_from, 0);
+}
+
 /* len bytes of mask; tid 0 is the calling thread. */
 /* Bytes written, or -errno. */
 static inline int sys_sched_getaffinity(pid_t tid, size_t len, void *mask)

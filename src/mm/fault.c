@@ -27,6 +27,7 @@
 #include "mm/user_page.h"
 
 #define ZERO_RUN_MAX 16
+#define BLOCKS_WANTED_MAX 16 /* a stream that ends leaves no more behind than 16 blocks put together for nothing */
 #define HALF_WINDOW_ORDER 3 /* 8 frames: moved in one call they cost little more than 16 do */
 #define RA_MAX_MEMORY 16 /* from stores at the speed of memory: more would only make the one fault longer */
 
@@ -52,13 +53,14 @@ static struct frame *alloc_needed(struct machine *m)
 	return frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
 }
 
-/* A block of 1 << *order frames for a run, or half a window if there is none; *order says which. */
+/* A block of 1 << *order frames for a run, or half a window if there is none (gather.c hears of it); *order says which. */
 static struct frame *alloc_block(struct machine *m, unsigned *order)
 {
 	struct frame *f = frame_alloc(&m->phys, 0, *order, MIGRATE_MOVABLE, ALLOC_LOW);
 
 	if (f != NULL || *order <= HALF_WINDOW_ORDER)
 		return f;
+	m->blocks_wanted = MIN(m->blocks_wanted + 1, BLOCKS_WANTED_MAX);
 	*order = HALF_WINDOW_ORDER;
 	return frame_alloc(&m->phys, 0, *order, MIGRATE_MOVABLE, ALLOC_LOW);
 }

@@ -22,6 +22,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	TAILQ_INIT(&m->mms);
 	m->hand.mm = NULL;
 	m->gather = false;
+	m->blocks_wanted = 0;
 	m->gather_hand = 0;
 	m->cluster = (struct cluster){ 0 };
 	m->phys.wake_kswapd = phys_low;

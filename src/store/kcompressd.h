@@ -77,10 +77,7 @@ void kcompressd_begin(struct kcompressd_user *u, void *const *page, uint8_t *tic
 /* The results, valid until KCOMPRESSD_BATCHES more have begun; NULL: it has to be done without. */
 void kcompressd_end(struct kcompressd_user *u, const uint8_t *ticket, const struct kcompressd_entry **result, unsigned n);
 
-/*
- * The helper: works until shared->stop is set and awake changed and woken. pid(ctx, ring) is the process whose ring it is,
- * work is memory for zcodec_init.
- */
+/* The helper: works until kcompressd_stop. pid(ctx, ring) is the process whose ring it is; work is memory for zcodec_init. */
 void kcompressd_run(struct kcompressd *k, enum zpool_codec codec, void *work, size_t work_bytes,
 		    int (*pid)(void *ctx, unsigned ring), void *ctx);
 void kcompressd_stop(struct kcompressd *k);

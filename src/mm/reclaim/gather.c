@@ -21,6 +21,11 @@
  * pass the sample and leave, their frames merge to a free block, and read-ahead
  * takes that for its next window and maps it in one call.
  *
+ * Pages that are no neighbours save no call of their own. But when a stream
+ * begins after random access they are all that leaves, and its windows find no
+ * block; so for each window that found none (m->blocks_wanted) 16 of them are
+ * put into one.
+ *
  * Which block? A hand goes round the zone and looks at LOOK frames for a batch.
  * Frames that cannot be had are passed over: pages at home leave soon. A block
  * whose pages are in order already is left alone, because to break it up for
@@ -148,8 +153,11 @@ void gather(struct machine *m, struct frame **frames, unsigned n)
 	if (!m->gather)
 		return;
 	for (unsigned i = 0; i + BLOCK <= n; i += BLOCK) {
-		if (gain(frames + i) < GAIN_MIN)
-			continue;
+		if (gain(frames + i) < GAIN_MIN) {
+			if (m->blocks_wanted == 0)
+				continue;
+			m->blocks_wanted--;
+		}
 		for (unsigned done = 0; done < BLOCK;) {
 			struct frame *f = find_block(m, frames + i + done, BLOCK - done, &look);
 

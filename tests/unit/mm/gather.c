@@ -162,6 +162,59 @@ static void pages_without_neighbours_keep_their_frames(void **state)
 	sim_drop();
 }
 
+static void strangers_are_put_into_a_block_for_each_window_that_found_none(void **state)
+{
+	uint32_t before[SCATTERED], after[SCATTERED];
+	unsigned moved = 0;
+
+	(void)state;
+	sim_make(37, 600, false, 0);
+	scatter();
+	sim->m.gather = true;
+	sim->m.blocks_wanted = 1;
+	snapshot(before);
+	/* Of the 32 one half becomes a block, the other stays as it is. */
+	unsigned next = sample_of_32(3);
+
+	snapshot(after);
+	/* A block may lack a frame, which is then the next one's. */
+	assert_true(next >= 13 && next < 20);
+	assert_int_equal(sim->m.blocks_wanted, 0);
+	for (unsigned i = 40 + 16 * 3; i < 40 + 32 * 3; i += 3)
+		moved += before[i] != after[i];
+	assert_true(moved <= 2); /* those that had to make room */
+	sim_drop();
+}
+
+static void a_window_without_a_block_is_remembered(void **state)
+{
+	struct frame *held[600];
+	unsigned n = 0;
+
+	(void)state;
+	sim_make(38, 600, false, 0);
+	scatter();
+	map_pages(300, 200);
+	for (unsigned i = 300; i < 340; i++)
+		touch(i);
+	assert_int_equal(sim->m.blocks_wanted, 0);
+	while ((held[n] = frame_alloc(phys(), 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE)) != NULL)
+		n++;
+	/* Enough is free again, but no two frames side by side. */
+	for (unsigned i = 0; i < SCATTERED; i++) {
+		if (frame_pfn(phys(), frame_at(i)).n % 2 == 0)
+			continue;
+		sim->page[i].mapped = sim->page[i].there = false;
+		assert_int_equal(mm_unmap(&sim->mm, sim_vpn(i), sim_vpn(i + 1)), 0);
+	}
+	for (unsigned i = 340; i < 400; i++)
+		touch(i);
+	assert_true(sim->m.blocks_wanted > 0);
+	while (n > 0)
+		frame_free(phys(), held[--n], 0);
+	sim_drop();
+}
+
 static void pages_in_order_keep_their_frames(void **state)
 {
 	uint32_t before[SCATTERED], after[SCATTERED];
@@ -217,6 +270,8 @@ int main(void)
 		cmocka_unit_test(a_copy_in_a_store_goes_with_the_page_that_it_is_of),
 		cmocka_unit_test(neighbours_have_neighbouring_frames_when_they_come_home),
 		cmocka_unit_test(pages_without_neighbours_keep_their_frames),
+		cmocka_unit_test(strangers_are_put_into_a_block_for_each_window_that_found_none),
+		cmocka_unit_test(a_window_without_a_block_is_remembered),
 		cmocka_unit_test(pages_in_order_keep_their_frames),
 		cmocka_unit_test(nothing_is_exchanged_where_no_block_can_become_whole),
 	};
