@@ -118,12 +118,33 @@ static void throttle(void)
 	pager_frees(MIN(enough + THROTTLE_BATCH, high));
 }
 
+/*
+ * Announced changes wait until the one that is being followed is over. Otherwise a program that makes one after the other
+ * fills the inbox, the last one stays unread, and until it is read the kernel moves no page out (-EAGAIN).
+ */
+static bool holding;
+
+static void hold_changes(void)
+{
+	if (!holding)
+		holding = atomic_exchange(&engine.copying, 1) == 0;
+}
+
+static void let_changes_go(void)
+{
+	if (holding)
+		copying_end();
+	holding = false;
+}
+
 /* No frame to be had: wait for the pager, or reclaim ourselves; false: there is nothing left to reclaim. Lock held. */
 static bool make_room(unsigned round)
 {
 	struct engine *e = &engine;
 	bool progress = false;
 
+	if (e->changing)
+		hold_changes();
 	if (pager_frees(phys_wmark(&e->m.phys, 0, WMARK_MIN) / 2 + 1))
 		return true;
 	if (!e->m.reclaiming && atomic_load(&e->pause) == 0) {
@@ -269,6 +290,7 @@ static void change_begins(void)
 static void change_ends(void)
 {
 	engine.changing = false;
+	let_changes_go();
 	engine_drop();
 }
 
