@@ -20,9 +20,8 @@ static void *run(void *arg)
 	/* Untouched beyond what the codec needs. */
 	static uint8_t work[WORK_BYTES] __attribute__((aligned(64)));
 	struct ledger *l = arg;
-	enum zpool_codec codec = l->codec == LEDGER_ZSTD ? ZPOOL_ZSTD : ZPOOL_LZ4;
 
-	kcompressd_run(&l->kcompressd, codec, work, sizeof(work), process_of, l);
+	kcompressd_run(&l->kcompressd, ledger_zpool_codec(l), work, sizeof(work), process_of, l);
 	return NULL;
 }
 

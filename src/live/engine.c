@@ -157,7 +157,7 @@ static int task_stacks(void)
 static int open_stores(void)
 {
 	struct engine *e = &engine;
-	enum zpool_codec codec = e->ledger->codec == LEDGER_ZSTD ? ZPOOL_ZSTD : ZPOOL_LZ4;
+	enum zpool_codec codec = ledger_zpool_codec(e->ledger);
 	size_t work_bytes = zpool_work_bytes(codec);
 	void *work = own_memory(work_bytes);
 

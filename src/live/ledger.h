@@ -124,6 +124,11 @@ struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_t
 /* The process of the slot is gone: adds its counters to l->gone, returns its grant, frees the slot. Supervisor only. */
 void ledger_retire(struct ledger *l, struct ledger_slot *s);
 
+static inline enum zpool_codec ledger_zpool_codec(const struct ledger *l)
+{
+	return l->codec == LEDGER_ZSTD ? ZPOOL_ZSTD : ZPOOL_LZ4;
+}
+
 static inline uint64_t ledger_usage_total(const struct ledger_usage *u)
 {
 	return u->managed + u->pool + u->own + u->unmanaged;

@@ -33,7 +33,6 @@
 #include "mm/reclaim/reclaim.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "base/assert.h"
 #include "mm/reclaim/gather.h"

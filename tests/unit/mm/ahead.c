@@ -125,14 +125,6 @@ static void the_last_pages_do_not_wait_for_others(void **state)
 	sim_drop();
 }
 
-static unsigned woken_page, woken_times;
-
-static void count_wake(unsigned page)
-{
-	woken_page = page;
-	woken_times++;
-}
-
 static void a_page_waited_for_while_the_helper_has_it_stays(void **state)
 {
 	(void)state;
@@ -144,11 +136,11 @@ static void a_page_waited_for_while_the_helper_has_it_stays(void **state)
 	while (!(frame_at(page)->flags & FRAME_LOCKED))
 		page++;
 	assert_int_equal(fault(page), FAULT_WAIT);
-	sim->woken = count_wake;
-	woken_times = 0;
+	sim->woken = sim_count_wake;
+	sim->woken_times = 0;
 	reclaim_finish(&sim->m);
-	assert_int_equal(woken_times, 1);
-	assert_int_equal(woken_page, page);
+	assert_int_equal(sim->woken_times, 1);
+	assert_int_equal(sim->woken_page, page);
 	assert_true(pte_is_soft(sim_pte(page)));
 	assert_int_equal(fault(page), FAULT_DONE);
 	sim_read(page);

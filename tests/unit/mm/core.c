@@ -7,14 +7,6 @@
 #include "mm/user_page.h"
 #include "steps.h"
 
-static unsigned woken_page, woken_times;
-
-static void count_wake(unsigned page)
-{
-	woken_page = page;
-	woken_times++;
-}
-
 static void a_touch_outside_every_area_is_invalid(void **state)
 {
 	(void)state;
@@ -223,15 +215,15 @@ static void a_page_waited_for_while_it_is_evicted_stays_and_its_waiter_is_woken(
 		for (unsigned i = 0; i < 64; i++)
 			touch(i);
 		contended = 5;
-		waits = woken_times = 0;
-		sim->woken = count_wake;
+		waits = sim->woken_times = 0;
+		sim->woken = sim_count_wake;
 		sim->unlocked = fault_on_contended;
 		for (unsigned i = 0; i < 64 && waits == 0; i++)
 			reclaim();
 		sim->unlocked = NULL;
 		assert_true(waits > 0);
-		assert_int_equal(woken_times, 1);
-		assert_int_equal(woken_page, contended);
+		assert_int_equal(sim->woken_times, 1);
+		assert_int_equal(sim->woken_page, contended);
 		assert_true(pte_is_soft(sim_pte(contended)));
 		assert_int_equal(frame_at(contended)->flags & (FRAME_LOCKED | FRAME_WAITED), 0);
 		check_all();
@@ -262,14 +254,14 @@ static void a_page_waited_for_while_it_is_unmapped_wakes_its_waiter(void **state
 	for (unsigned i = 0; i < 64; i++)
 		touch(i);
 	contended = 9;
-	waits = woken_times = 0;
-	sim->woken = count_wake;
+	waits = sim->woken_times = 0;
+	sim->woken = sim_count_wake;
 	sim->unlocked = fault_on_present;
 	while (waits == 0)
 		reclaim();
 	sim->unlocked = NULL;
-	assert_int_equal(woken_times, 1);
-	assert_int_equal(woken_page, contended);
+	assert_int_equal(sim->woken_times, 1);
+	assert_int_equal(sim->woken_page, contended);
 	check_all();
 	sim_drop();
 }

@@ -182,28 +182,27 @@ static void helper_begin(void *ctx, struct swap_io *io, unsigned n)
 {
 	ASSERT(ctx == sim && !sim->locked && n >= 1 && n <= SWAP_AHEAD);
 	ASSERT(sim->helper.begun - sim->helper.ended < SWAP_AHEAD_BATCHES);
-	sim->helper.begun++;
+	unsigned batch = sim->helper.begun++ % SWAP_AHEAD_BATCHES;
+
 	/* What was here has been used by now. */
-	memset(sim->helper.packed[sim->helper.next], POISON, sizeof(sim->helper.packed[0]));
+	memset(sim->helper.packed[batch], POISON, sizeof(sim->helper.packed[0]));
 	for (unsigned i = 0; i < n; i++) {
-		uint8_t *packed = sim->helper.packed[sim->helper.next][i];
+		uint8_t *packed = sim->helper.packed[batch][i];
 
 		ASSERT((io[i].frame->flags & FRAME_LOCKED) && !(io[i].frame->flags & (FRAME_AWAY | FRAME_LRU)) && !io[i].looked);
-		io[i].ticket = (uint8_t)(sim->helper.next * SWAP_AHEAD + i);
+		io[i].ticket = (uint8_t)(batch * SWAP_AHEAD + i);
 		io[i].same = page_same(io[i].page, &io[i].word);
 		io[i].hash = hash_page(io[i].page);
 		io[i].packed_bytes = zcodec_compress(&sim->zpool.codec, packed, io[i].page);
 		io[i].packed = io[i].same ? NULL : packed;
 	}
-	sim->helper.next = (sim->helper.next + 1) % SWAP_AHEAD_BATCHES;
 }
 
 static void helper_end(void *ctx, struct swap_io *io, unsigned n)
 {
-	unsigned batch = sim->helper.ended % SWAP_AHEAD_BATCHES;
-
 	ASSERT(ctx == sim && !sim->locked && sim->helper.ended < sim->helper.begun);
-	sim->helper.ended++;
+	unsigned batch = sim->helper.ended++ % SWAP_AHEAD_BATCHES;
+
 	for (unsigned i = 0; i < n; i++) {
 		/* In order, and unchanged since. */
 		ASSERT(io[i].ticket == batch * SWAP_AHEAD + i && io[i].hash == hash_page(io[i].page));
@@ -221,6 +220,12 @@ void sim_add_helper(void)
 
 	ahead.ctx = sim;
 	sim->m.swap.ahead = &ahead;
+}
+
+void sim_count_wake(unsigned page)
+{
+	sim->woken_page = page;
+	sim->woken_times++;
 }
 
 static void nobody_waits(unsigned page)

@@ -51,12 +51,12 @@ struct sim {
 	unsigned map_again, map_nomem, map_short, unmap_busy, unmap_again;
 	void (*unlocked)(void);  /* somebody else may run now; may be NULL */
 	void (*woken)(unsigned page);
+	unsigned woken_page, woken_times; /* sim_count_wake */
 	bool kswapd_woken;
 	uint64_t exchanged;      /* pages that came to another home than they had left */
 	struct {
 		unsigned fails;  /* one page in so many is left to others; 0: none */
-		unsigned next;   /* batch that begins next */
-		unsigned begun, ended;
+		unsigned begun, ended; /* batches */
 		uint64_t done;   /* pages */
 		uint8_t packed[SWAP_AHEAD_BATCHES][SWAP_AHEAD][ZCODEC_MAX];
 	} helper;
@@ -66,6 +66,8 @@ extern struct sim *sim;
 
 /* frames online; pool: with a compressed pool; disk_cells: of a store below it, 0 for none. */
 void sim_make(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells);
+/* For sim->woken: remembers the page, and how often. */
+void sim_count_wake(unsigned page);
 /* From now on the swap layer has a helper. There is a pool. */
 void sim_add_helper(void);
 /* Everything is given up; every frame and every slot must come back. The two steps of it: the manager ends, then the host. */
