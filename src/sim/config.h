@@ -1,0 +1,128 @@
+/*
+ * What a modelled machine is made of. Machine files (YAML) fill it in: docs/machine-files.md has the keys, their units
+ * and defaults; config.c the one table of them.
+ */
+#ifndef STW_SIM_CONFIG_H
+#define STW_SIM_CONFIG_H
+
+#include "base/types.h"
+#include "mm/phys/phys.h"
+#include "mm/space/pagetable.h"
+
+#define SIM_CPUS_MAX 64
+#define SIM_TLBS_MAX 8  /* of one CPU */
+#define SIM_PWCS_MAX 4
+#define SIM_SWAPS_MAX 8
+#define SIM_NAME_MAX 64
+
+enum sim_replacement { SIM_LRU, SIM_PLRU, SIM_RANDOM, SIM_NR_REPLACEMENT };
+
+/* What a TLB holds: bits. */
+enum sim_tlb_holds {
+	SIM_TLB_4K = 1 << 0,
+	SIM_TLB_2M = 1 << 1,
+	SIM_TLB_DATA = 1 << 2,
+	SIM_TLB_CODE = 1 << 3,
+};
+
+struct sim_tlb_config {
+	char name[SIM_NAME_MAX];
+	uint8_t level;            /* 1 or 2 */
+	uint8_t holds;            /* enum sim_tlb_holds */
+	uint8_t replacement;
+	uint32_t entries;         /* power of two times ways */
+	uint32_t ways;            /* 0 or entries: fully associative */
+	double hit_ns;            /* of a hit here, on top of the level before */
+};
+
+struct sim_pwc_config {
+	uint8_t level;            /* 1: entries that point to a leaf table (PDE cache), 2: PDPTE, 3: PML4E */
+	uint32_t entries, ways;
+};
+
+enum sim_swap_kind { SIM_SWAP_COMPRESSED, SIM_SWAP_DISK, SIM_SWAP_REMOTE, SIM_NR_SWAP_KINDS };
+
+struct sim_swap_config {
+	uint8_t kind;
+	uint64_t size_bytes;      /* capacity; 0: as much as fits (compressed) */
+	int prio;
+	double ratio;             /* compressed: 4096 / mean packed size; 0: none */
+	bool in_memory;           /* compressed: what is packed takes frames of the machine (and counts in a limit); false: as zram in a cgroup */
+	uint64_t read_ns, write_ns;   /* latency of one request, or compression and decompression of one page */
+	uint64_t bandwidth_bytes;     /* per second; 0: unlimited */
+	uint32_t queue_depth;         /* requests that the device serves at once */
+};
+
+struct sim_zone_config {
+	char name[SIM_NAME_MAX];
+	uint8_t node;
+	uint64_t start_bytes, size_bytes;
+	uint16_t reserve_ratio;
+};
+
+struct sim_config {
+	char name[SIM_NAME_MAX];
+	/* CPUs */
+	uint32_t cpus;
+	uint8_t cpu_node[SIM_CPUS_MAX];
+	double access_ns;         /* the program's own time of one touch, in traces without TRACE_TIME */
+	bool asid;                /* TLB entries carry an address-space number; false: flushed on a switch of tasks */
+	uint32_t nr_tlbs, nr_pwcs;
+	struct sim_tlb_config tlb[SIM_TLBS_MAX];
+	struct sim_pwc_config pwc[SIM_PWCS_MAX];
+	double walk_step_ns;      /* one load of the hardware walker */
+	/* Paging */
+	uint8_t levels;           /* 1 to 5 */
+	uint8_t bits[PT_LEVELS_MAX]; /* leaf first */
+	bool thp;                 /* anonymous memory in 2 MiB pages where aligned ranges allow */
+	/* Memory */
+	uint32_t nr_nodes, nr_zones;
+	struct sim_zone_config zone[PHYS_ZONES_MAX]; /* 16: pfns ascending */
+	bool has_distance;
+	uint8_t distance[PHYS_NODES_MAX * PHYS_NODES_MAX];
+	uint64_t limit_bytes;     /* of a cgroup that all tasks are in; 0: none */
+	uint64_t limit_flush_ns;  /* statistics of the cgroup are so old at most; 0: exact (Linux: 2 s) */
+	/* Swap */
+	uint32_t nr_swaps;
+	struct sim_swap_config swap[SIM_SWAPS_MAX];
+	/* Files: the one disk that they are on */
+	uint64_t disk_read_ns, disk_write_ns, disk_bandwidth_bytes;
+	uint32_t disk_queue_depth;
+	/* vm: names as in /proc/sys/vm */
+	char policy[SIM_NAME_MAX];
+	bool accessed_bits;       /* false: reclaim samples by unmapping, as the live engine must */
+	uint32_t swappiness;      /* 0 to 200 */
+	uint32_t min_free_kbytes; /* 0: as Linux computes it */
+	uint32_t watermark_scale_factor;
+	uint32_t page_cluster;    /* swap read-ahead of 2^n pages */
+	uint32_t readahead_kb;    /* of files */
+	uint32_t dirty_background_ratio, dirty_ratio; /* per cent */
+	uint64_t dirty_expire_ns, dirty_writeback_ns;
+	uint32_t overcommit_memory; /* 0, 1, 2 */
+	/* Costs of the kernel's work, ns */
+	uint64_t minor_ns, major_ns, soft_ns, cow_ns; /* a fault, less devices */
+	uint64_t scan_ns, unmap_ns;                   /* reclaim: a page looked at, a page unmapped */
+	uint64_t shootdown_ns;                        /* one interrupt of another CPU */
+	/* Other */
+	uint64_t seed;
+	bool content;             /* frames carry bytes: for tests */
+};
+
+/* An 8 GiB laptop: every key's default. */
+void sim_config_default(struct sim_config *c);
+
+struct sim_config_error {
+	unsigned line;            /* 1 up; 0: not of a line */
+	char text[200];           /* "zones[1].size: not a size; write 512M, 1.5G, …" */
+};
+
+/* Reads a machine file. 0, -EINVAL (see *error) or -errno of reading. *c is what it was if it fails. */
+int sim_config_read(struct sim_config *c, int fd, struct sim_config_error *error);
+/* One "key=value", keys joined by dots as in "vm.swappiness=10", "swap[0].size=2G". 0 or -EINVAL. */
+int sim_config_set(struct sim_config *c, const char *assignment, struct sim_config_error *error);
+/* Rules between keys (zones that overlap, no memory, ways that do not divide entries). 0 or -EINVAL. */
+int sim_config_check(const struct sim_config *c, struct sim_config_error *error);
+/* Writes all keys as a machine file that reads back to the same. 0 or -errno. */
+int sim_config_write(const struct sim_config *c, int fd);
+
+#endif
