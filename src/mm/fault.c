@@ -184,7 +184,7 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn)
 		return map_failed(mapped);
 	}
 	for (int i = 0; i < mapped; i++)
-		user_page_add(mm, (vpn_t){ start.n + (uint64_t)i }, frames[i], LRU_NEW);
+		user_page_add(mm, (vpn_t){ start.n + (uint64_t)i }, frames[i], ARRIVE_NEW);
 	free_frames(m, frames + mapped, n - (unsigned)mapped);
 	if ((unsigned)mapped < nr_reserved)
 		unreserve(mm, reserved, nr_reserved);
@@ -210,6 +210,7 @@ static enum fault_result fault_present(struct mm *mm, vpn_t vpn, struct frame *f
 static enum fault_result fault_soft(struct mm *mm, vpn_t vpn, struct frame *f)
 {
 	struct machine *m = mm->machine;
+	struct lruvec *v = lruvec_of(m, f);
 	int mapped = m->ops->map(m, mm, vpn, &f, 1, false);
 
 	if (mapped == -EEXIST) {
@@ -218,20 +219,20 @@ static enum fault_result fault_soft(struct mm *mm, vpn_t vpn, struct frame *f)
 	}
 	if (mapped != 1)
 		return map_failed(mapped);
-	lru_del(&m->lru, f);
+	lru_del(v, f);
 	f->flags |= FRAME_AWAY;
 	pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), PTE_USER | PTE_WRITE));
 	COUNT(m, pgsoft);
 	if (f->flags & FRAME_READAHEAD) {
 		/* Its first touch: worth having been read, but not hot yet. */
 		f->flags &= (uint16_t)~FRAME_READAHEAD;
-		lru_add(&m->lru, f, LRU_NEW);
+		m->policy->arrive(m, v, f, ARRIVE_NEW);
 		m->cluster.hits++;
 		COUNT(m, swap_ra_hit);
 		return FAULT_DONE;
 	}
-	lru_add(&m->lru, f, LRU_ACTIVE);
-	m->lru.age++;
+	m->policy->arrive(m, v, f, ARRIVE_SOFT);
+	v->age++;
 	COUNT(m, pgactivate);
 	return FAULT_DONE;
 }
@@ -299,7 +300,9 @@ static void swapin_commit(struct mm *mm, vpn_t vpn, struct frame *f, const struc
 {
 	struct machine *m = mm->machine;
 	swp_t entry = read->entry;
-	bool refault = !beside && workingset_refault(&m->lru, swap_slot_of(&m->swap, entry)->shadow);
+	struct lruvec *v = lruvec_of(m, f);
+	uint64_t distance = workingset_distance(v, swap_slot_of(&m->swap, entry)->shadow);
+	bool refault = !beside && workingset_hot(m, v, distance, false);
 	bool cached = swap_to_cache(&m->swap, entry, read->seal);
 
 	if (!cached)
@@ -309,7 +312,7 @@ static void swapin_commit(struct mm *mm, vpn_t vpn, struct frame *f, const struc
 	if (beside)
 		user_page_add_soft(mm, vpn, f);
 	else
-		user_page_add(mm, vpn, f, refault ? LRU_ACTIVE : LRU_NEW);
+		user_page_add(mm, vpn, f, refault ? ARRIVE_REFAULT : ARRIVE_NEW);
 	if (cached)
 		f->swap = entry;
 	COUNT(m, pswpin);

@@ -25,7 +25,7 @@
 #include "mm/backing/cluster.h"
 #include "mm/backing/swap.h"
 #include "mm/phys/vmalloc.h"
-#include "mm/reclaim/lru.h"
+#include "mm/reclaim/policy.h"
 #include "mm/space/pagetable.h"
 #include "mm/space/vma.h"
 #include "mm/stat.h"
@@ -63,6 +63,8 @@ struct machine_ops {
 	 *   -ENOENT  nothing is there (dropped; word of it is on its way)
 	 */
 	int (*unmap)(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n);
+	/* Has the page been used since this was asked last? NULL: this engine cannot know. */
+	bool (*test_and_clear_accessed)(struct machine *m, struct mm *mm, vpn_t vpn);
 	/* Accesses that wait for vpn are tried again. */
 	void (*wake)(struct machine *m, struct mm *mm, vpn_t vpn);
 	/* True: the content of this page is dead (the heap freed it). Asked again after unmap. May be NULL. */
@@ -82,7 +84,8 @@ struct machine {
 	struct kmalloc kmalloc;
 	struct kmem_cache vma_cache;
 	struct vmalloc vmalloc;
-	struct lru lru;
+	const struct policy *policy;
+	struct lruvec lruvec[PHYS_NODES_MAX];
 	struct swap swap;
 	uint64_t *counter; /* VM_COUNTER_NR words, the engine's */
 	bool reclaiming;   /* somebody is inside reclaim_batch or demote_batch: stores take one batch at a time */
@@ -104,6 +107,12 @@ struct machine {
 };
 
 #define DEMOTE_BATCH 16 /* pages passed on from one area to the next in one step */
+
+/* The lists of the frame's node. */
+static inline struct lruvec *lruvec_of(struct machine *m, const struct frame *f)
+{
+	return &m->lruvec[m->phys.zones[f->zone].node];
+}
 
 #define COUNT(m, name) ((m)->counter[VM_##name]++)
 #define COUNT_N(m, name, n) ((m)->counter[VM_##name] += (n))

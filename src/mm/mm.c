@@ -27,7 +27,9 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->cluster = (struct cluster){ 0 };
 	m->phys.wake_kswapd = phys_low;
 	m->phys.ctx = m;
-	lru_init(&m->lru);
+	m->policy = &policy_second_chance;
+	for (unsigned i = 0; i < PHYS_NODES_MAX; i++)
+		lru_init(&m->lruvec[i]);
 	int err = kmalloc_init(&m->kmalloc, &m->phys, 1);
 	if (err == 0)
 		err = kmem_cache_init(&m->vma_cache, &m->phys, "vma", sizeof(struct vma), 0, 1);
@@ -90,7 +92,7 @@ int mm_adopt(struct mm *mm, vpn_t vpn)
 	struct frame *f = frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
 	if (f == NULL)
 		return -ENOMEM;
-	int err = user_page_add(mm, vpn, f, LRU_NEW);
+	int err = user_page_add(mm, vpn, f, ARRIVE_NEW);
 	if (err != 0)
 		frame_free(&m->phys, f, 0);
 	return err;
@@ -115,7 +117,8 @@ void mm_check(struct mm *mm)
 
 	vma_check(&mm->vmas);
 	pt_check(&mm->pt);
-	lru_check(&m->lru, &m->phys);
+	for (unsigned i = 0; i < m->phys.nr_nodes; i++)
+		lru_check(&m->lruvec[i], &m->phys);
 	swap_check(&m->swap);
 	for (; pt_next(&mm->pt, at, end, &at, &pte); at.n++) {
 		ASSERT(vma_find(&mm->vmas, at) != NULL);

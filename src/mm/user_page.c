@@ -1,8 +1,9 @@
 #include "mm/user_page.h"
 
 #include "base/assert.h"
+#include "mm/reclaim/reclaim.h"
 
-int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, enum lru_list list)
+int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, enum lru_arrival how)
 {
 	struct machine *m = mm->machine;
 	int err = pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), PTE_USER | PTE_WRITE));
@@ -13,7 +14,7 @@ int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, enum lru_list list)
 	f->user.vpn = vpn;
 	f->swap = (swp_t){ 0 };
 	f->flags = FRAME_AWAY;
-	lru_add(&m->lru, f, list);
+	m->policy->arrive(m, lruvec_of(m, f), f, how);
 	mm->rss++;
 	return 0;
 }
@@ -28,7 +29,7 @@ void user_page_add_soft(struct mm *mm, vpn_t vpn, struct frame *f)
 	f->user.vpn = vpn;
 	f->swap = (swp_t){ 0 };
 	f->flags = FRAME_READAHEAD;
-	lru_add(&m->lru, f, LRU_INACTIVE);
+	lru_add(lruvec_of(m, f), f, LRU_SAMPLE);
 	mm->rss++;
 }
 
@@ -41,10 +42,19 @@ void user_page_free(struct machine *m, struct frame *f)
 	frame_free(&m->phys, f, 0);
 }
 
+unsigned frame_referenced(struct machine *m, struct frame *f)
+{
+	if (m->ops->test_and_clear_accessed == NULL)
+		return 0;
+	return m->ops->test_and_clear_accessed(m, f->user.mm, f->user.vpn);
+}
+
 /* What the frame holds, but for its place on a list. */
 static void settle_in(struct machine *m, struct frame *f, const struct frame *page)
 {
 	f->flags = page->flags;
+	f->list = page->list;
+	f->score = page->score;
 	f->user = page->user;
 	f->swap = page->swap;
 	/* Replaces an entry: cannot fail. */
@@ -59,7 +69,7 @@ void user_page_exchange(struct machine *m, struct frame *a, struct frame *b)
 	DEBUG_ASSERT((a->flags & (FRAME_LOCKED | FRAME_LRU)) == FRAME_LOCKED);
 	DEBUG_ASSERT(!(b->flags & FRAME_LOCKED) == !!(b->flags & FRAME_LRU));
 	if (b->flags & FRAME_LRU)
-		lru_replace(&m->lru, b, a);
+		lru_replace(lruvec_of(m, b), b, a);
 	settle_in(m, a, &page_b);
 	settle_in(m, b, &page_a);
 }
@@ -103,7 +113,7 @@ static void drop_one(struct mm *mm, vpn_t vpn)
 	}
 	struct frame *f = pfn_frame(&m->phys, pte_pfn(pte));
 
-	lru_del(&m->lru, f);
+	lru_del(lruvec_of(m, f), f);
 	user_page_free(m, f);
 	mm->rss--;
 }

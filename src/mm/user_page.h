@@ -8,7 +8,7 @@
 #include "mm/machine.h"
 
 /* The page at vpn is present in frame f, fresh from frame_alloc: entry, list, counts. 0 or -ENOMEM (the frame stays the caller's). */
-int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, enum lru_list list);
+int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, enum lru_arrival how);
 /* The page at vpn, which has an entry, is in frame f but not mapped: the same, at the young end of the sample. */
 void user_page_add_soft(struct mm *mm, vpn_t vpn, struct frame *f);
 /* The frame of a page (off the LRU) goes back to the free ones; a cached copy in a store goes too. */

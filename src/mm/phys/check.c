@@ -26,7 +26,7 @@ static void check_block(const struct phys *p, const struct zone *z, const struct
 /* Flags that describe what a frame is exclude each other and everything that only a user page has. */
 static void check_flags(const struct frame *f)
 {
-	const unsigned user = FRAME_LRU | FRAME_ACTIVE | FRAME_AWAY | FRAME_READAHEAD | FRAME_WORKINGSET;
+	const unsigned user = FRAME_LRU | FRAME_REFERENCED | FRAME_AWAY | FRAME_READAHEAD | FRAME_WORKINGSET;
 	const unsigned kind = f->flags & (FRAME_BUDDY | FRAME_SLAB | FRAME_OFFLINE);
 
 	ASSERT((kind & (kind - 1)) == 0);

@@ -19,7 +19,7 @@ enum frame_flag {
 	FRAME_BUDDY = 1 << 0,      /* head of a free block of 1 << order frames */
 	FRAME_SLAB = 1 << 1,       /* head of a slab */
 	FRAME_LRU = 1 << 2,        /* user page, on a list of the LRU */
-	FRAME_ACTIVE = 1 << 3,     /* … on an active list */
+	FRAME_REFERENCED = 1 << 3, /* seen touched once: Linux's PG_referenced, the policy's to use */
 	FRAME_AWAY = 1 << 4,       /* its page is mapped at a user address; its home is empty */
 	FRAME_LOCKED = 1 << 5,     /* isolated: somebody works on it without the lock */
 	FRAME_WAITED = 1 << 6,     /* a fault waits for FRAME_LOCKED to clear */
@@ -31,14 +31,16 @@ enum frame_flag {
 /*
  * Law: exactly one of BUDDY, SLAB, LRU or none (kernel use) describes a frame;
  * frames inside a block or slab, other than its head, have flags 0 or OFFLINE.
- * ACTIVE, READAHEAD, WORKINGSET and AWAY imply a user page.
+ * REFERENCED, READAHEAD, WORKINGSET and AWAY imply a user page.
  */
 struct frame {
 	uint16_t flags;              /* [m] enum frame_flag */
 	uint8_t order;               /* [o] of the block that this frame heads */
 	uint8_t zone : 4;            /* index into phys->zones; set in a frame that is handed out, by itself or as a block's head */
 	uint8_t type : 4;            /* [m] first frame of a pageblock: enum migrate_type of the block (buddy.c) */
-	uint32_t refs;               /* [m] users of the content; 0 when free */
+	uint32_t refs : 24;          /* [m] users of the content; 0 when free */
+	uint32_t list : 4;           /* [m] user page on the LRU: which list */
+	uint32_t score : 4;          /* [m] user page: the policy's */
 	TAILQ_ENTRY(frame) link;     /* [o] free list, slab list, LRU list */
 	union {
 		struct {

@@ -4,11 +4,11 @@
  * One step has two halves, each in three phases so that faults are served
  * while pages move and stores work:
  *
- *   sample   lock: take pages off the old end of NEW or ACTIVE, lock them,
+ *   sample   lock: let the policy choose pages, lock them,
  *            give neighbours contiguous frames (gather.c)
  *            no lock: engine unmaps them, contents go home
- *            lock: entries become soft, pages go on INACTIVE
- *   evict    lock: take pages off the old end of INACTIVE, lock them
+ *            lock: entries become soft, pages go on SAMPLE
+ *   evict    lock: take pages off the old end of SAMPLE, lock them
  *            no lock: examine; the store compresses or writes
  *            lock: entries become swap entries, frames are free
  *
@@ -22,8 +22,7 @@
  *
  * How long is the sample? SAMPLE_SHARE of resident memory: each hot page in it
  * costs one soft fault per lap, each page too few makes the choice of victims
- * blinder. NEW is kept at PROBATION_SHARE at least before ACTIVE pages are
- * taken, so a stream of pages used once passes by without touching them.
+ * blinder.
  *
  * Follows mm/vmscan.c shrink_active_list and shrink_inactive_list; batches of
  * 32 as SWAP_CLUSTER_MAX. Evict takes 8 while the first store takes them, which
@@ -41,8 +40,7 @@
 #define SAMPLE_BATCH 32
 #define EVICT_BATCH SWAP_AHEAD
 #define EVICT_BATCH_DISK 32
-#define SAMPLE_SHARE 16   /* INACTIVE: one page in 16 */
-#define PROBATION_SHARE 8 /* NEW: one page in 8 */
+#define SAMPLE_SHARE 16   /* SAMPLE: one page in 16 */
 #define SAMPLE_MIN 32
 
 static void machine_lock(void *m)
@@ -63,16 +61,18 @@ static void count_scan(struct machine *m, bool kswapd, unsigned n)
 		COUNT_N(m, pgscan_direct, n);
 }
 
-static unsigned isolate(struct machine *m, enum lru_list list, struct frame **frames, unsigned n)
+/* From the old end of the sample. */
+static unsigned isolate(struct machine *m, struct frame **frames, unsigned n)
 {
+	struct lruvec *v = &m->lruvec[0];
 	unsigned got = 0;
 
 	while (got < n) {
-		struct frame *f = TAILQ_LAST(&m->lru.list[list], frame_list);
+		struct frame *f = TAILQ_LAST(&v->list[LRU_SAMPLE], frame_list);
 
 		if (f == NULL)
 			break;
-		lru_del(&m->lru, f);
+		lru_del(v, f);
 		user_page_lock(f);
 		frames[got++] = f;
 	}
@@ -118,18 +118,20 @@ static void unmap_all(struct machine *m, struct frame **frames, unsigned n, bool
 
 static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 {
-	struct lru *l = &m->lru;
-	uint64_t resident = l->nr[LRU_ACTIVE] + l->nr[LRU_NEW] + l->nr[LRU_INACTIVE];
-	uint64_t target = MAX(resident / SAMPLE_SHARE, SAMPLE_MIN);
+	struct lruvec *v = &m->lruvec[0];
+	uint64_t target = MAX(lru_resident(v) / SAMPLE_SHARE, SAMPLE_MIN);
+	struct scan scan = { .priority = DEF_PRIORITY, .may_swap = true, .target = SAMPLE_BATCH };
 	struct frame *frames[SAMPLE_BATCH];
 	bool unmapped[SAMPLE_BATCH];
 
-	if (l->nr[LRU_INACTIVE] >= target)
+	if (v->nr[LRU_SAMPLE] >= target)
 		return 0;
-	bool from_new = l->nr[LRU_NEW] > resident / PROBATION_SHARE || l->nr[LRU_ACTIVE] == 0;
-	unsigned n = isolate(m, from_new ? LRU_NEW : LRU_ACTIVE, frames, SAMPLE_BATCH);
+	unsigned n = m->policy->choose(m, v, &scan, frames, SAMPLE_BATCH);
+
 	if (n == 0)
 		return 0;
+	for (unsigned i = 0; i < n; i++)
+		user_page_lock(frames[i]);
 	count_scan(m, kswapd, n);
 	sort_by_address(frames, n);
 	gather(m, frames, n);
@@ -142,11 +144,11 @@ static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 		if (unmapped[i]) {
 			f->flags &= (uint16_t)~FRAME_AWAY;
 			pt_set(&f->user.mm->pt, f->user.vpn, pte_soft_make(frame_pfn(&m->phys, f)));
-			lru_add(l, f, LRU_INACTIVE);
+			lru_add(v, f, LRU_SAMPLE);
 			COUNT(m, pgdeactivate);
 			*progress = true;
 		} else {
-			lru_add(l, f, LRU_ACTIVE);
+			m->policy->arrive(m, v, f, ARRIVE_BACK);
 		}
 		user_page_unlock(m, f);
 	}
@@ -183,17 +185,17 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 	struct mm *mm = f->user.mm;
 
 	if (io->err != 0) {
-		lru_add(&m->lru, f, LRU_INACTIVE);
+		lru_add(lruvec_of(m, f), f, LRU_SAMPLE);
 		user_page_unlock(m, f);
 		return false;
 	}
 	if (f->flags & FRAME_WAITED) {
 		swap_put(&m->swap, io->entry);
-		lru_add(&m->lru, f, LRU_INACTIVE);
+		lru_add(lruvec_of(m, f), f, LRU_SAMPLE);
 		user_page_unlock(m, f);
 		return false;
 	}
-	swap_slot_of(&m->swap, io->entry)->shadow = workingset_shadow(&m->lru);
+	swap_slot_of(&m->swap, io->entry)->shadow = workingset_shadow(lruvec_of(m, f));
 	/* Replaces an entry that is not none: cannot fail. */
 	pt_set(&mm->pt, f->user.vpn, pte_swap_make(io->entry));
 	mm->rss--;
@@ -213,7 +215,7 @@ static unsigned evict_begin(struct machine *m, struct swap_io *io, unsigned n, b
 {
 	struct frame *frames[EVICT_BATCH_DISK];
 
-	n = isolate(m, LRU_INACTIVE, frames, n);
+	n = isolate(m, frames, n);
 	count_scan(m, kswapd, n);
 	n = discard(m, frames, n, freed);
 	for (unsigned i = 0; i < n; i++)

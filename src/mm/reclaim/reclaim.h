@@ -27,11 +27,19 @@ unsigned demote_batch(struct machine *m);
  */
 int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx);
 
+/*
+ * How many of the mappings of a user page have been used since this was asked last (Linux: folio_referenced); their
+ * accessed bits are cleared. 0 on an engine that has none.
+ */
+unsigned frame_referenced(struct machine *m, struct frame *f);
+
 /* workingset.c (mm/workingset.c): what eviction leaves in the slot, and what refault makes of it. */
-uint8_t workingset_shadow(struct lru *l);
+uint8_t workingset_shadow(struct lruvec *v);
 /* How long ago that was, in units of a 64th of resident memory; wraps. */
-uint8_t workingset_age(const struct lru *l, uint8_t shadow);
-/* True: the page was evicted so recently that it would have stayed had the active list been as long as it is. */
-bool workingset_refault(struct lru *l, uint8_t shadow);
+uint8_t workingset_age(const struct lruvec *v, uint8_t shadow);
+/* The same in pages: how many evictions and activations ago. */
+uint64_t workingset_distance(const struct lruvec *v, uint8_t shadow);
+/* True: a page evicted so recently that it would have stayed had the active list been as long as it is. Counts as an activation. */
+bool workingset_hot(struct machine *m, struct lruvec *v, uint64_t distance, bool file);
 
 #endif

@@ -115,7 +115,7 @@ static void woken(unsigned page)
 /* A page that reclaim has in its hands, or will have soon. */
 static unsigned endangered_page(void)
 {
-	struct frame *f = TAILQ_LAST(&sim->m.lru.list[LRU_INACTIVE], frame_list);
+	struct frame *f = TAILQ_LAST(&sim->m.lruvec[0].list[LRU_SAMPLE], frame_list);
 
 	for (unsigned i = 0; i < 64; i++) {
 		struct frame *any = &sim->frames[sim_below(SIM_FRAMES)];

@@ -1,0 +1,70 @@
+/*
+ * Replacement policies: which page shall go. A policy chooses and never changes the map: it keeps pages on its lists
+ * (struct lruvec) and hands out those that should leave; unmapping, writing and freeing are reclaim's.
+ *
+ * The same policy serves both kinds of engine:
+ *
+ *   with accessed bits     what choose() hands out is evicted. It asks frame_referenced() as it goes.
+ *   without                what choose() hands out is unmapped and put on the sample. A touch there comes back as
+ *                          arrive(SOFT); what reaches the old end of the sample is evicted. frame_referenced() knows
+ *                          of no touch, because a page that was touched is not there any more.
+ *
+ * Adding one: a file in policy/ and a row in policy.c.
+ */
+#ifndef STW_MM_RECLAIM_POLICY_H
+#define STW_MM_RECLAIM_POLICY_H
+
+#include "mm/reclaim/lru.h"
+
+/* Why a page, unlisted, comes to the policy. */
+enum lru_arrival {
+	ARRIVE_NEW,     /* first touch, or back after it was away for long */
+	ARRIVE_REFAULT, /* back so soon that it would have stayed had the active list been as long as it is */
+	ARRIVE_SOFT,    /* touched while on the sample */
+	ARRIVE_BACK,    /* chosen, but it could not leave */
+};
+
+#define DEF_PRIORITY 12     /* a pass looks at 1 / 2^12 of the lists first (Linux mm/vmscan.c) */
+#define SWAP_CLUSTER_MAX 32 /* pages in one step, and the target of direct reclaim */
+
+/* One pass over a node's lists. */
+struct scan {
+	uint8_t priority;   /* DEF_PRIORITY … 0: 2^-priority of each list is looked at */
+	bool may_swap;      /* there is room for anonymous pages */
+	bool global;        /* for the machine, not for a limit */
+	bool done;          /* the policy has nothing more to offer in this pass */
+	uint32_t target;    /* pages wanted */
+	uint32_t scanned, reclaimed;
+	uint64_t nr[NR_POLICY_LRU]; /* pages to look at yet: the policy's */
+	uint64_t private[4];        /* the policy's */
+};
+
+struct policy {
+	const char *name;
+	const char *text;      /* one line, for the help */
+	bool sampled;          /* makes sense without accessed bits: the live engine can run it */
+	bool every_touch;      /* wants touch() for every single access: a yardstick, not a policy for a machine */
+	/* machine: for policies that need memory of their own; may be NULL. 0 or -ENOMEM. */
+	int (*init)(struct machine *m, struct lruvec *v);
+	/* Puts the page on a list. */
+	void (*arrive)(struct machine *m, struct lruvec *v, struct frame *f, enum lru_arrival how);
+	/* Takes up to n pages off the lists; they are to leave. 0: see s->done. Counts s->scanned. */
+	unsigned (*choose)(struct machine *m, struct lruvec *v, struct scan *s, struct frame **frames, unsigned n);
+	/* A pass begins: sets s->nr. May be NULL. */
+	void (*begin)(struct machine *m, struct lruvec *v, struct scan *s);
+	/* Of the pages handed out last, so many have gone; the others have arrived again. May be NULL. */
+	void (*result)(struct machine *m, struct lruvec *v, struct scan *s, unsigned chosen, unsigned reclaimed);
+	/* Refaults within so many evictions and activations are hot; NULL: none is. file: of a page of a file. */
+	uint64_t (*workingset)(const struct machine *m, const struct lruvec *v, bool file);
+	/* every_touch: the page on a list is touched. */
+	void (*touch)(struct machine *m, struct lruvec *v, struct frame *f);
+};
+
+/* By name; NULL: there is none. */
+const struct policy *policy_find(const char *name);
+/* The nth of the table; NULL behind the last. */
+const struct policy *policy_nth(unsigned n);
+
+extern const struct policy policy_second_chance;
+
+#endif
