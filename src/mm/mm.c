@@ -64,7 +64,7 @@ int mm_init(struct mm *mm, struct machine *m)
 {
 	mm->machine = m;
 	mm->rss = mm->swapents = 0;
-	vma_set_init(&mm->vmas, &m->vma_cache);
+	vma_set_init(&mm->vmas, mm, &m->vma_cache);
 	int err = pt_init(&mm->pt, &m->phys, 4, NULL);
 
 	if (err == 0)
