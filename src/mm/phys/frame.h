@@ -14,6 +14,7 @@
 
 struct mm;
 struct kmem_cache;
+struct vm_file;
 
 enum frame_flag {
 	FRAME_BUDDY = 1 << 0,      /* head of a free block of 1 << order frames */
@@ -26,12 +27,16 @@ enum frame_flag {
 	FRAME_READAHEAD = 1 << 7,  /* read ahead, not known to be touched */
 	FRAME_WORKINGSET = 1 << 8, /* was active before it was evicted or deactivated */
 	FRAME_OFFLINE = 1 << 10,   /* not (or no longer) part of the machine's memory */
+	FRAME_FILE = 1 << 11,      /* page of a file, in the page cache (backing/pagecache.c) */
+	FRAME_DIRTY = 1 << 12,     /* … newer than what is on the disk */
+	FRAME_WRITEBACK = 1 << 13, /* … on its way to the disk */
 };
 
 /*
  * Law: exactly one of BUDDY, SLAB, LRU or none (kernel use) describes a frame;
  * frames inside a block or slab, other than its head, have flags 0 or OFFLINE.
- * REFERENCED, READAHEAD, WORKINGSET and AWAY imply a user page.
+ * REFERENCED, READAHEAD, WORKINGSET, AWAY and FILE imply a user page; DIRTY and
+ * WRITEBACK imply FILE.
  */
 struct frame {
 	uint16_t flags;              /* [m] enum frame_flag */
@@ -47,6 +52,10 @@ struct frame {
 			struct mm *mm;   /* [m] address space that maps it */
 			vpn_t vpn;       /* [m] page in that address space */
 		} user;
+		struct {
+			struct vm_file *file; /* [m] FRAME_FILE: whose page */
+			uint64_t pgoff;  /* [m] which one */
+		} cache;
 		struct {
 			struct kmem_cache *cache;
 			void *freelist;  /* first free object, NULL when full */
