@@ -36,7 +36,7 @@ struct sim_tlb_config {
 };
 
 struct sim_pwc_config {
-	uint8_t level;            /* 1: entries that point to a leaf table (PDE cache), 2: PDPTE, 3: PML4E */
+	uint8_t level;            /* 1: entries that point to a leaf table (PDE cache), 2: PDPTE, 3: PML4E, 4: PML5E */
 	uint32_t entries, ways;
 };
 
@@ -76,10 +76,10 @@ struct sim_config {
 	uint8_t bits[PT_LEVELS_MAX]; /* leaf first */
 	bool thp;                 /* anonymous memory in 2 MiB pages where aligned ranges allow */
 	/* Memory */
-	uint32_t nr_nodes, nr_zones;
-	struct sim_zone_config zone[PHYS_ZONES_MAX]; /* 16: pfns ascending */
-	bool has_distance;
-	uint8_t distance[PHYS_NODES_MAX * PHYS_NODES_MAX];
+	uint32_t nr_nodes, nr_zones; /* nr_nodes follows from the zones */
+	struct sim_zone_config zone[PHYS_ZONES_MAX]; /* addresses ascending */
+	uint32_t nr_distances;    /* nr_nodes²; 0: none given, 10 to oneself and 20 to others */
+	uint8_t distance[PHYS_NODES_MAX * PHYS_NODES_MAX]; /* [from * nr_nodes + to] */
 	uint64_t limit_bytes;     /* of a cgroup that all tasks are in; 0: none */
 	uint64_t limit_flush_ns;  /* statistics of the cgroup are so old at most; 0: exact (Linux: 2 s) */
 	/* Swap */
@@ -113,16 +113,45 @@ void sim_config_default(struct sim_config *c);
 
 struct sim_config_error {
 	unsigned line;            /* 1 up; 0: not of a line */
-	char text[200];           /* "zones[1].size: not a size; write 512M, 1.5G, …" */
+	char text[240];           /* "memory.zones[1].size: not a size; write it as 512M or 1.5G" */
 };
 
-/* Reads a machine file. 0, -EINVAL (see *error) or -errno of reading. *c is what it was if it fails. */
+/*
+ * Reads a machine file to its end (at most 256 KiB). What it does not say stays as it is in *c; a list that it gives
+ * takes the place of the whole list. 0, -EINVAL (what was written), -ENOMEM or -errno of reading; *error is filled
+ * then, and *c is what it was. Includes sim_config_check.
+ */
 int sim_config_read(struct sim_config *c, int fd, struct sim_config_error *error);
-/* One "key=value", keys joined by dots as in "vm.swappiness=10", "swap[0].size=2G". 0 or -EINVAL. */
+/*
+ * One "key=value", keys joined by dots as in "vm.swappiness=10", "swap[0].size=2G", "paging.bits=[10, 10]"; the value
+ * is YAML. An index one past the end makes a new entry. 0, -EINVAL or -ENOMEM; *c is what it was if it fails.
+ * Several may belong together, so the caller calls sim_config_check when all are set.
+ */
 int sim_config_set(struct sim_config *c, const char *assignment, struct sim_config_error *error);
 /* Rules between keys (zones that overlap, no memory, ways that do not divide entries). 0 or -EINVAL. */
 int sim_config_check(const struct sim_config *c, struct sim_config_error *error);
 /* Writes all keys as a machine file that reads back to the same. 0 or -errno. */
 int sim_config_write(const struct sim_config *c, int fd);
+
+/* A row of the table of keys, for help and documents. Static texts but for value. */
+struct sim_config_key {
+	const char *list;         /* of whose entries it is a key: "memory.zones"; NULL: of none */
+	const char *path;         /* "vm.swappiness", "size" */
+	char value[96];           /* what may stand there: "0 to 200" */
+	const char *def;          /* default as it is written; NULL: must be given */
+	const char *doc;
+};
+
+/* The n-th row, from 0; false: there are no more. */
+bool sim_config_key(unsigned n, struct sim_config_key *key);
+
+/* Preset n of a CPU (key cpu.preset), from 0; false: there are no more. */
+struct sim_cpu_preset {
+	const char *name;
+	const char *cpu;          /* what it is of */
+	const char *source;       /* where its figures are from, and when they were read */
+};
+
+bool sim_cpu_preset(unsigned n, struct sim_cpu_preset *preset);
 
 #endif
