@@ -34,6 +34,7 @@ struct vm_file {
 	struct radix pages;
 	uint64_t nr_cached, nr_dirty, nr_writeback, nr_shadows;
 	struct file_ra ra;      /* of mappings; a descriptor may have one of its own */
+	bool executable;        /* somebody has mapped it as code, once */
 	uint32_t id;            /* the engine's, like the next two */
 	const char *name;
 	void *engine;

@@ -13,6 +13,8 @@
 #include "mm/types.h"
 
 struct mm;
+struct rmap;
+struct vm_file;
 struct kmem_cache;
 struct vm_file;
 
@@ -26,6 +28,7 @@ enum frame_flag {
 	FRAME_WAITED = 1 << 6,     /* a fault waits for FRAME_LOCKED to clear */
 	FRAME_READAHEAD = 1 << 7,  /* read ahead, not known to be touched */
 	FRAME_WORKINGSET = 1 << 8, /* was active before it was evicted or deactivated */
+	FRAME_SHARED = 1 << 9,     /* anonymous page that fork has shared: rmap says who maps it */
 	FRAME_OFFLINE = 1 << 10,   /* not (or no longer) part of the machine's memory */
 	FRAME_FILE = 1 << 11,      /* page of a file, in the page cache (backing/pagecache.c) */
 	FRAME_DIRTY = 1 << 12,     /* … newer than what is on the disk */
@@ -35,8 +38,8 @@ enum frame_flag {
 /*
  * Law: exactly one of BUDDY, SLAB, LRU or none (kernel use) describes a frame;
  * frames inside a block or slab, other than its head, have flags 0 or OFFLINE.
- * REFERENCED, READAHEAD, WORKINGSET, AWAY and FILE imply a user page; DIRTY and
- * WRITEBACK imply FILE.
+ * REFERENCED, READAHEAD, WORKINGSET, AWAY, SHARED and FILE imply a user page; DIRTY and
+ * WRITEBACK imply FILE. refs of a user page: its mappings, and one for the page cache.
  */
 struct frame {
 	uint16_t flags;              /* [m] enum frame_flag */
@@ -53,9 +56,13 @@ struct frame {
 			vpn_t vpn;       /* [m] page in that address space */
 		} user;
 		struct {
-			struct vm_file *file; /* [m] FRAME_FILE: whose page */
-			uint64_t pgoff;  /* [m] which one */
-		} cache;
+			struct vm_file *file;
+			uint64_t pgoff;
+		} cache;                 /* [m] FRAME_FILE */
+		struct {
+			struct rmap *family;
+			uint64_t pgoff;
+		} shared;                /* [m] FRAME_SHARED */
 		struct {
 			struct kmem_cache *cache;
 			void *freelist;  /* first free object, NULL when full */

@@ -3,6 +3,7 @@
 
 static const struct policy *const policies[] = {
 	&policy_second_chance,
+	&policy_two_list,
 };
 
 const struct policy *policy_nth(unsigned n)

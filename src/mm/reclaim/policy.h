@@ -32,11 +32,21 @@ struct scan {
 	uint8_t priority;   /* DEF_PRIORITY … 0: 2^-priority of each list is looked at */
 	bool may_swap;      /* there is room for anonymous pages */
 	bool global;        /* for the machine, not for a limit */
-	bool done;          /* the policy has nothing more to offer in this pass */
+	bool proportional;  /* the whole share of each list is looked at, however much has come of it (first pass of direct reclaim) */
+	bool force;         /* active pages must give, whatever the rules say: the last try */
+	bool done;          /* out: the policy has nothing more to offer in this pass */
+	bool skipped;       /* out: it would have, by force */
 	uint32_t target;    /* pages wanted */
 	uint32_t scanned, reclaimed;
-	uint64_t nr[NR_POLICY_LRU]; /* pages to look at yet: the policy's */
-	uint64_t private[4];        /* the policy's */
+	/* The policy's: pages to look at yet, and at first, of each list; where it is. */
+	uint64_t nr[NR_POLICY_LRU], wanted[NR_POLICY_LRU];
+	uint32_t flags, turn, kept;
+};
+
+/* What came of the pages that choose() handed out last: those that are not gone have arrived again. */
+struct scan_result {
+	unsigned chosen, reclaimed, written;
+	bool file;
 };
 
 struct policy {
@@ -48,12 +58,14 @@ struct policy {
 	int (*init)(struct machine *m, struct lruvec *v);
 	/* Puts the page on a list. */
 	void (*arrive)(struct machine *m, struct lruvec *v, struct frame *f, enum lru_arrival how);
-	/* Takes up to n pages off the lists; they are to leave. 0: see s->done. Counts s->scanned. */
+	/* Takes up to n pages, all of files or none, off the lists; they are to leave. 0: see s->done. Counts s->scanned. */
 	unsigned (*choose)(struct machine *m, struct lruvec *v, struct scan *s, struct frame **frames, unsigned n);
 	/* A pass begins: sets s->nr. May be NULL. */
 	void (*begin)(struct machine *m, struct lruvec *v, struct scan *s);
-	/* Of the pages handed out last, so many have gone; the others have arrived again. May be NULL. */
-	void (*result)(struct machine *m, struct lruvec *v, struct scan *s, unsigned chosen, unsigned reclaimed);
+	/* May be NULL. */
+	void (*result)(struct machine *m, struct lruvec *v, struct scan *s, const struct scan_result *r);
+	/* Reclaim has got what it wanted, or has given up, after one pass or several. May be NULL. */
+	void (*end)(struct machine *m, struct lruvec *v);
 	/* Refaults within so many evictions and activations are hot; NULL: none is. file: of a page of a file. */
 	uint64_t (*workingset)(const struct machine *m, const struct lruvec *v, bool file);
 	/* every_touch: the page on a list is touched. */
@@ -65,6 +77,6 @@ const struct policy *policy_find(const char *name);
 /* The nth of the table; NULL behind the last. */
 const struct policy *policy_nth(unsigned n);
 
-extern const struct policy policy_second_chance;
+extern const struct policy policy_second_chance, policy_two_list;
 
 #endif

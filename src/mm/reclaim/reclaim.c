@@ -116,17 +116,38 @@ static void unmap_all(struct machine *m, struct frame **frames, unsigned n, bool
 	}
 }
 
+/* What the policy would let go, looking at so much of the lists that a batch can come of it, and at all of them if need be. */
+static unsigned choose(struct machine *m, struct lruvec *v, struct frame **frames)
+{
+	uint64_t resident = lru_resident(v);
+	int priority = DEF_PRIORITY;
+	unsigned n = 0;
+
+	while (priority > 0 && resident >> priority < 4 * SAMPLE_BATCH)
+		priority--;
+	for (; n == 0 && priority >= 0; priority--) {
+		struct scan s = { .priority = (uint8_t)priority, .may_swap = true, .target = SAMPLE_BATCH };
+
+		if (m->policy->begin != NULL)
+			m->policy->begin(m, v, &s);
+		while (n == 0 && !s.done)
+			n = m->policy->choose(m, v, &s, frames, SAMPLE_BATCH);
+	}
+	if (m->policy->end != NULL)
+		m->policy->end(m, v);
+	return n;
+}
+
 static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 {
 	struct lruvec *v = &m->lruvec[0];
 	uint64_t target = MAX(lru_resident(v) / SAMPLE_SHARE, SAMPLE_MIN);
-	struct scan scan = { .priority = DEF_PRIORITY, .may_swap = true, .target = SAMPLE_BATCH };
 	struct frame *frames[SAMPLE_BATCH];
 	bool unmapped[SAMPLE_BATCH];
 
 	if (v->nr[LRU_SAMPLE] >= target)
 		return 0;
-	unsigned n = m->policy->choose(m, v, &scan, frames, SAMPLE_BATCH);
+	unsigned n = choose(m, v, frames);
 
 	if (n == 0)
 		return 0;
@@ -179,27 +200,31 @@ static unsigned discard(struct machine *m, struct frame **frames, unsigned n, un
 	return left;
 }
 
+/* It stays: on the sample, or where the policy wants it. */
+static void put_back(struct machine *m, struct frame *f)
+{
+	if (m->ops->test_and_clear_accessed == NULL)
+		lru_add(lruvec_of(m, f), f, LRU_SAMPLE);
+	else
+		m->policy->arrive(m, lruvec_of(m, f), f, ARRIVE_BACK);
+	user_page_unlock(m, f);
+}
+
 static bool evict_commit(struct machine *m, struct swap_io *io)
 {
 	struct frame *f = io->frame;
-	struct mm *mm = f->user.mm;
 
 	if (io->err != 0) {
-		lru_add(lruvec_of(m, f), f, LRU_SAMPLE);
-		user_page_unlock(m, f);
+		put_back(m, f);
 		return false;
 	}
 	if (f->flags & FRAME_WAITED) {
 		swap_put(&m->swap, io->entry);
-		lru_add(lruvec_of(m, f), f, LRU_SAMPLE);
-		user_page_unlock(m, f);
+		put_back(m, f);
 		return false;
 	}
-	swap_slot_of(&m->swap, io->entry)->shadow = workingset_shadow(lruvec_of(m, f));
-	/* Replaces an entry that is not none: cannot fail. */
-	pt_set(&mm->pt, f->user.vpn, pte_swap_make(io->entry));
-	mm->rss--;
-	mm->swapents++;
+	workingset_evict(m, f, swap_slot_of(&m->swap, io->entry));
+	user_page_to_swap(m, f, io->entry);
 	COUNT(m, pswpout);
 	if (io->same)
 		COUNT(m, pgsame);
@@ -224,7 +249,7 @@ static unsigned evict_begin(struct machine *m, struct swap_io *io, unsigned n, b
 }
 
 /* Writes them. Lock given up inside. */
-static unsigned evict_end(struct machine *m, struct swap_io *io, unsigned n, const struct swap_ahead *ahead)
+unsigned reclaim_write(struct machine *m, struct swap_io *io, unsigned n, const struct swap_ahead *ahead)
 {
 	unsigned freed = 0;
 
@@ -245,7 +270,7 @@ static unsigned evict_end(struct machine *m, struct swap_io *io, unsigned n, con
 static unsigned evict_leaving(struct machine *m)
 {
 	unsigned first = m->leaving.first;
-	unsigned written = evict_end(m, m->leaving.io[first], m->leaving.n[first], m->swap.ahead);
+	unsigned written = reclaim_write(m, m->leaving.io[first], m->leaving.n[first], m->swap.ahead);
 
 	m->leaving.first = (first + 1) % SWAP_AHEAD_BATCHES;
 	m->leaving.nr--;
@@ -299,7 +324,7 @@ static unsigned evict(struct machine *m, bool kswapd, bool *progress)
 		written = evict_ahead(m, &freed, progress);
 	} else {
 		written = evict_all_leaving(m);
-		written += evict_end(m, io, evict_begin(m, io, disk ? EVICT_BATCH_DISK : EVICT_BATCH, kswapd, &freed), NULL);
+		written += reclaim_write(m, io, evict_begin(m, io, disk ? EVICT_BATCH_DISK : EVICT_BATCH, kswapd, &freed), NULL);
 	}
 	freed += written;
 	if (freed > 0)

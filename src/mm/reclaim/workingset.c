@@ -10,6 +10,8 @@
  * resident memory; an age more than 255 buckets back wraps, and then a page
  * that was away for four working sets may look young. Linux packs its shadow in
  * the same way (EVICTION_SHIFT, bucket_order) and accepts the same error.
+ * Where nobody checks what comes back from a store (swap->unchecked), the place
+ * of the checksum holds the age itself, and shadow whether the page was active.
  */
 #include "mm/reclaim/reclaim.h"
 
@@ -37,6 +39,26 @@ uint8_t workingset_age(const struct lruvec *v, uint8_t shadow)
 uint64_t workingset_distance(const struct lruvec *v, uint8_t shadow)
 {
 	return workingset_age(v, shadow) * bucket(v);
+}
+
+void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot *slot)
+{
+	struct lruvec *v = lruvec_of(m, f);
+
+	slot->shadow = m->swap.unchecked ? (f->flags & FRAME_WORKINGSET) != 0 : workingset_shadow(v);
+	if (m->swap.unchecked)
+		slot->sum = (uint32_t)++v->age;
+}
+
+bool workingset_swapin(struct machine *m, struct frame *f, const struct swap_slot *slot)
+{
+	struct lruvec *v = lruvec_of(m, f);
+
+	if (!m->swap.unchecked)
+		return workingset_hot(m, v, workingset_distance(v, slot->shadow), false);
+	if (slot->shadow)
+		f->flags |= FRAME_WORKINGSET;
+	return workingset_hot(m, v, (uint32_t)v->age - slot->sum, false);
 }
 
 bool workingset_hot(struct machine *m, struct lruvec *v, uint64_t distance, bool file)

@@ -155,6 +155,7 @@ static struct frame *node_alloc(struct pagetable *pt, unsigned level)
 	*reserved_by(node) = 0;
 	pt->nr_nodes += 1u << order;
 	pt->level_frames[pt->level_of[level]] += 1u << order;
+	pt->phys->nr_tables += 1u << order;
 	return node;
 }
 
@@ -166,6 +167,7 @@ static void node_free(struct pagetable *pt, struct frame *node, unsigned level)
 		pt->leaf_key = NO_LEAF;
 	pt->nr_nodes -= 1u << order;
 	pt->level_frames[pt->level_of[level]] -= 1u << order;
+	pt->phys->nr_tables -= 1u << order;
 	frame_free(pt->phys, node, order);
 }
 

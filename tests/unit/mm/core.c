@@ -282,7 +282,7 @@ static void other_bytes_from_the_store_lose_the_page_and_no_other(void **state)
 	struct fake_cell *cell = fake_cell(sim->disk, slot->handle);
 
 	cell->page[4000] ^= 1;
-	assert_int_equal(mm_fault(&sim->mm, sim_vpn(7), &report), FAULT_LOST);
+	assert_int_equal(mm_fault(&sim->mm, sim_vpn(7), FAULT_ANY, &report), FAULT_LOST);
 	assert_int_equal(report.err, -EBADMSG);
 	assert_true(report.major);
 	assert_int_equal(report.area, 0);
@@ -302,7 +302,7 @@ static void other_bytes_from_the_store_lose_the_page_and_no_other(void **state)
 	sim_read(7);
 	sim->disk->read_fails = 1;
 	all_swapped(0, 1);
-	assert_int_equal(mm_fault(&sim->mm, sim_vpn(0), &report), FAULT_LOST);
+	assert_int_equal(mm_fault(&sim->mm, sim_vpn(0), FAULT_ANY, &report), FAULT_LOST);
 	assert_int_equal(report.err, -EIO);
 	sim->disk->read_fails = 0;
 	check_all();
@@ -399,7 +399,7 @@ static void moving_a_sparse_area_costs_tables_for_its_pages_only(void **state)
 
 	(void)state;
 	sim_make(16, 600, true, 0);
-	assert_int_equal(mm_map(&sim->mm, from, (vpn_t){ from.n + n }, VMA_READ), 0);
+	assert_int_equal(mm_map(&sim->mm, from, (vpn_t){ from.n + n }, VMA_READ, NULL, 0), 0);
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(mm_adopt(&sim->mm, (vpn_t){ from.n + i * n / 3 }), 0);
 	uint32_t nodes = sim->mm.pt.nr_nodes;
@@ -461,7 +461,7 @@ static int peek_299(void)
 
 static int run_map(void)
 {
-	int err = mm_map(&sim->mm, sim_vpn(900), sim_vpn(910), VMA_READ);
+	int err = mm_map(&sim->mm, sim_vpn(900), sim_vpn(910), VMA_READ, NULL, 0);
 
 	for (unsigned i = 900; i < 910; i++)
 		sim->page[i].mapped = err == 0;
