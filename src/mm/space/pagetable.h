@@ -72,7 +72,7 @@ int pt_reserve(struct pagetable *pt, vpn_t start, vpn_t end);
  */
 bool pt_next(struct pagetable *pt, vpn_t from, vpn_t end, vpn_t *at, pte_t *pte);
 
-/* Pages of 4 KiB in a huge page: the width of a leaf; 0 where the geometry has none (one level, or a leaf of several blocks). */
+/* Pages of 4 KiB in a huge page: as many as a leaf has; 0 where there is none: one level, or a leaf of several blocks. */
 uint64_t pt_huge_pages(const struct pagetable *pt);
 /*
  * Puts one entry in place of the leaf of vpn. vpn and the frames of pte, which is present, are aligned to

@@ -624,7 +624,8 @@ static void huge_pages_and_walks_agree_with_a_flat_map(void **state)
 
 static void a_huge_page_is_split_where_it_is_set(void **state)
 {
-	pte_t huge = pte_present_make((pfn_t){ 0x200 }, PTE_USER | PTE_DIRTY);
+	uint64_t flags = PTE_PRESENT | PTE_USER | PTE_DIRTY;
+	pte_t huge = pte_make((pfn_t){ 0x200 }, flags);
 	pte_t *steps[PT_LEVELS_MAX];
 	vpn_t start = { 0x7f400 };
 
@@ -634,7 +635,7 @@ static void a_huge_page_is_split_where_it_is_set(void **state)
 	assert_int_equal(w.pt.nr_nodes, 3);
 	assert_int_equal(w.pt.level_frames[0], 0);
 	assert_int_equal(w.pt.nr_entries, 512);
-	assert_int_equal(pt_get(&w.pt, (vpn_t){ start.n + 5 }).v, (0x205 << 12) | PTE_PRESENT | PTE_USER | PTE_DIRTY | PTE_HUGE);
+	assert_int_equal(pt_get(&w.pt, (vpn_t){ start.n + 5 }).v, 0x205 << 12 | flags | PTE_HUGE);
 	assert_int_equal(pt_walk(&w.pt, start, steps), 3);
 	/* One of its pages goes. */
 	assert_int_equal(pt_set(&w.pt, (vpn_t){ start.n + 5 }, pte_none()), 0);
@@ -642,7 +643,7 @@ static void a_huge_page_is_split_where_it_is_set(void **state)
 	assert_int_equal(w.pt.level_frames[0], 1);
 	assert_int_equal(w.pt.nr_entries, 511);
 	assert_false(pt_is_huge(&w.pt, start));
-	assert_int_equal(pt_get(&w.pt, (vpn_t){ start.n + 6 }).v, (0x206 << 12) | PTE_PRESENT | PTE_USER | PTE_DIRTY);
+	assert_int_equal(pt_get(&w.pt, (vpn_t){ start.n + 6 }).v, 0x206 << 12 | flags);
 	assert_int_equal(pt_get(&w.pt, (vpn_t){ start.n + 5 }).v, 0);
 	assert_int_equal(pt_walk(&w.pt, start, steps), 4);
 	pt_destroy(&w.pt);
