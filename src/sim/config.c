@@ -389,7 +389,8 @@ static int yaml_failed(const struct source *s, const yaml_parser_t *p, const cha
 {
 	unsigned line = (unsigned)p->problem_mark.line + 1;
 
-	if (p->error == YAML_MEMORY_ERROR)
+	/* Where it has no memory, libyaml does not always say so. */
+	if (p->error == YAML_MEMORY_ERROR || p->error == YAML_NO_ERROR)
 		return -ENOMEM;
 	if (p->error == YAML_READER_ERROR) {
 		line = 1;
@@ -512,7 +513,7 @@ int sim_config_read(struct sim_config *c, int fd, struct sim_config_error *error
 	else
 		err = len < 0 ? (int)len : read_document(c, text, (size_t)len, error);
 	if (err != -EINVAL && err != 0)
-		config_error(error, 0, "", "%s; try again", strerror(-err));
+		config_error(error, 0, "", "it cannot be read (%s); check the name", strerror(-err));
 	free(text);
 	return err;
 }
@@ -536,6 +537,10 @@ static const struct config_key *resolve(struct sim_config *c, const char *path, 
 	if (k == NULL || k->type != KEY_ITEMS || path[len + 1] < '0' || path[len + 1] > '9')
 		goto unknown;
 	index = strtoul(path + len + 1, &end, 10);
+	if (strcmp(end, "]") == 0) {
+		config_error(error, 0, path, "a whole entry; name one of its keys, as in %s.%s", path, k->list->keys[0].path);
+		return NULL;
+	}
 	if (end[0] != ']' || end[1] != '.')
 		goto unknown;
 	if (index > config_count(k->list, c) || index >= k->list->max) {
