@@ -106,7 +106,7 @@ void radix_destroy(struct radix *r)
 	radix_init(r, r->slab);
 }
 
-/* Fills the path as far as there are nodes, and returns the lowest level reached; height when there is no root, or it is too low. */
+/* Fills the path as far as there are nodes, and returns the lowest level reached: height if the tree does not reach index. */
 static unsigned descend(const struct radix *r, uint64_t index, struct path *path)
 {
 	unsigned level = r->height;
