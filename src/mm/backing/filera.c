@@ -80,7 +80,7 @@ static void plan_none(struct filera_plan *plan)
 	*plan = (struct filera_plan){ .mark = FILERA_NO_MARK };
 }
 
-/* n pages, the last `async` of them marked; those beyond the end of the file do not exist, and then the mark moves down. */
+/* n pages, the mark `async` pages before their end. None lie beyond the end of the file, and then the mark moves down. */
 static void plan_range(struct filera_plan *plan, const struct vm_file *file, uint64_t start, uint64_t n, uint64_t async)
 {
 	plan_none(plan);

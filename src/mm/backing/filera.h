@@ -33,7 +33,7 @@ enum filera_hint {
 	FILERA_SEQUENTIAL, /* MADV_SEQUENTIAL; a descriptor's is ra_pages * 2 instead, as in Linux */
 };
 
-/* Read pages [start, start + n) less those that are cached, and mark page `mark` (FRAME_READAHEAD) if it is among them. */
+/* Read pages [start, start + n) less those that are cached; page `mark`, if it is among them, gets FRAME_READAHEAD. */
 struct filera_plan {
 	uint64_t start;
 	uint32_t n; /* 0: nothing to do */

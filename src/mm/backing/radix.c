@@ -106,7 +106,7 @@ void radix_destroy(struct radix *r)
 	radix_init(r, r->slab);
 }
 
-/* Fills the path as far as there are nodes, and returns the lowest level reached; height when there is no root, or it is too low. */
+/* Fills the path as far as there are nodes, and returns the lowest level reached: height if the tree does not reach index. */
 static unsigned descend(const struct radix *r, uint64_t index, struct path *path)
 {
 	unsigned level = r->height;
@@ -220,23 +220,26 @@ static int insert(struct radix *r, uint64_t index, uint64_t value)
 	return 0;
 }
 
-/* Clears the tag at index on every level where nothing else keeps it. */
-static void untag_path(struct radix *r, uint64_t index, struct path *path, unsigned tag)
+/* Clears the tag at index, which has a value, on every level where nothing else keeps it. */
+static void untag_below(struct radix_node *n, uint64_t index, unsigned level, unsigned tag)
 {
-	for (unsigned level = 0; level < r->height; level++) {
-		path->node[level]->tag[tag] &= ~bit_of(index, level);
-		if (path->node[level]->tag[tag] != 0)
+	if (level > 0) {
+		struct radix_node *child = n->child[slot_of(index, level)];
+
+		untag_below(child, index, level - 1, tag);
+		if (child->tag[tag] != 0)
 			return;
 	}
+	n->tag[tag] &= ~bit_of(index, level);
 }
 
 static void erase(struct radix *r, uint64_t index)
 {
 	struct path path;
 
-	descend(r, index, &path);
 	for (unsigned tag = 0; tag < RADIX_TAGS; tag++)
-		untag_path(r, index, &path, tag);
+		untag_below(r->root, index, r->height - 1u, tag);
+	descend(r, index, &path);
 	path.node[0]->used &= ~bit_of(index, 0);
 	prune(r, index, &path, 0);
 }
@@ -256,21 +259,20 @@ int radix_set(struct radix *r, uint64_t index, uint64_t value)
 
 void radix_tag(struct radix *r, uint64_t index, unsigned tag)
 {
-	struct path path;
+	struct radix_node *n = r->root;
 
 	ASSERT(leaf_of(r, index) != NULL);
-	descend(r, index, &path);
-	for (unsigned level = 0; level < r->height; level++)
-		path.node[level]->tag[tag] |= bit_of(index, level);
+	for (unsigned level = r->height - 1u; level > 0; level--) {
+		n->tag[tag] |= bit_of(index, level);
+		n = n->child[slot_of(index, level)];
+	}
+	n->tag[tag] |= bit_of(index, 0);
 }
 
 void radix_untag(struct radix *r, uint64_t index, unsigned tag)
 {
-	struct path path;
-
 	ASSERT(leaf_of(r, index) != NULL);
-	descend(r, index, &path);
-	untag_path(r, index, &path, tag);
+	untag_below(r->root, index, r->height - 1u, tag);
 }
 
 bool radix_tagged(const struct radix *r, uint64_t index, unsigned tag)

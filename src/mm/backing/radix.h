@@ -14,7 +14,10 @@
 
 struct radix_node;
 
-/* Law: every node has a child or value; the root is no taller than needed; a tag stands above each slot that has it, and nowhere else. */
+/*
+ * Law: every node has a child or value; the root is no taller than needed; a
+ * tag stands above each slot that has it, and nowhere else.
+ */
 struct radix {
 	struct kmem_cache *slab; /* of nodes */
 	struct radix_node *root; /* NULL: no value */

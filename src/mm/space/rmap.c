@@ -211,7 +211,10 @@ bool rmap_holds(const struct rmap *r, const struct vma *vma)
 	return RB_ROOT(&r->tree) == n;
 }
 
-/* Black nodes on every way down from n; no red node has a red child; order, subtree_last and the area's own word are right. */
+/*
+ * Black nodes on every way down from n; also no red node has a red child, and order, subtree_last and what the area
+ * itself says are right.
+ */
 static unsigned check_subtree(const struct rmap *r, struct rmap_node *n, uint32_t *count)
 {
 	if (n == NULL)

@@ -272,10 +272,10 @@ static void vma_shift(struct vma_set *s, struct vma *left, struct vma *right, vp
 	}
 }
 
-/* Cuts v at a page inside it; right becomes the part from there on. */
-static void vma_split(struct vma_set *s, struct vma *v, vpn_t at, struct vma *right)
+/* fresh becomes what v is from `at` on: to be linked, in v's place or in another set. */
+static void vma_like(struct vma_set *s, const struct vma *v, vpn_t at, struct vma *fresh)
 {
-	*right = (struct vma){
+	*fresh = (struct vma){
 		.start = at,
 		.end = v->end,
 		.flags = v->flags,
@@ -284,6 +284,12 @@ static void vma_split(struct vma_set *s, struct vma *v, vpn_t at, struct vma *ri
 		.anon = rmap_get(v->anon),
 		.pgoff = vma_pgoff(v, at),
 	};
+}
+
+/* Cuts v at a page inside it; right becomes the part from there on. */
+static void vma_split(struct vma_set *s, struct vma *v, vpn_t at, struct vma *right)
+{
+	vma_like(s, v, at, right);
 	vma_resize(s, v, v->start, at);
 	vma_link(s, right);
 }
@@ -369,7 +375,7 @@ static struct vma *straddler(struct vma_set *s, vpn_t at)
 
 struct vma *vma_insert(struct vma_set *s, vpn_t start, vpn_t end, uint32_t flags, struct vm_file *file, uint64_t pgoff)
 {
-	struct vma fresh = { .start = start, .end = end, .flags = flags, .mm = s->mm, .file = file, .pgoff = pgoff };
+	struct vma fresh = { .start = start, .end = end, .flags = flags, .file = file, .pgoff = pgoff };
 	struct vma *next = vma_find_above(s, start);
 	struct vma *prev = next != NULL ? before(next) : TAILQ_LAST(&s->list, vma_list);
 
@@ -397,7 +403,8 @@ struct vma *vma_insert(struct vma_set *s, vpn_t start, vpn_t end, uint32_t flags
 
 	if (v == NULL)
 		return NULL;
-	*v = fresh;
+	/* Not a copy of fresh, which then need not exist: an area is large. */
+	*v = (struct vma){ .start = start, .end = end, .flags = flags, .mm = s->mm, .file = file, .pgoff = pgoff };
 	vma_link(s, v);
 	return v;
 }
@@ -551,15 +558,7 @@ struct vma *vma_copy(struct vma_set *s, const struct vma *v)
 	ASSERT(vma_overlap(s, v->start, v->end) == NULL);
 	if (copy == NULL)
 		return NULL;
-	*copy = (struct vma){
-		.start = v->start,
-		.end = v->end,
-		.flags = v->flags,
-		.mm = s->mm,
-		.file = v->file,
-		.anon = rmap_get(v->anon),
-		.pgoff = v->pgoff,
-	};
+	vma_like(s, v, v->start, copy);
 	vma_link(s, copy);
 	return copy;
 }

@@ -366,6 +366,27 @@ static void evicting_needs_no_memory_and_a_shadow_keeps_the_place(void **state)
 	world_end();
 }
 
+/* It was locked when the file was cut; before the one who cuts comes again, reclaim takes it. */
+static void a_page_beyond_the_end_leaves_no_shadow(void **state)
+{
+	struct page *p = &w.page[0][70];
+
+	(void)state;
+	world_make(1);
+	assert_int_equal(do_add(0, 70), 0);
+	p->frame->flags |= FRAME_LOCKED;
+	p->locked = true;
+	truncate_to(0, 10);
+	assert_int_equal(w.file[0].nr_cached, 1);
+	p->frame->flags &= (uint16_t)~FRAME_LOCKED;
+	pagecache_evict(p->frame, 5);
+	assert_int_equal(w.cache.nr_shadows, 0);
+	frame_return(p->frame);
+	page_clear(p);
+	compare();
+	world_end();
+}
+
 static void files_with_dirty_pages_are_listed_oldest_first(void **state)
 {
 	(void)state;
@@ -399,6 +420,7 @@ int main(void)
 		cmocka_unit_test(agrees_with_records_of_pages),
 		cmocka_unit_test(without_memory_nothing_changes),
 		cmocka_unit_test(evicting_needs_no_memory_and_a_shadow_keeps_the_place),
+		cmocka_unit_test(a_page_beyond_the_end_leaves_no_shadow),
 		cmocka_unit_test(files_with_dirty_pages_are_listed_oldest_first),
 	};
 

@@ -180,6 +180,8 @@ static void without_memory_nothing_changes(void **state)
 
 static void a_tree_is_as_tall_as_its_highest_index_wants(void **state)
 {
+	uint64_t at, value;
+
 	(void)state;
 	world_make(1);
 	assert_int_equal(radix_set(&w.tree, 63, 5), 0);
@@ -189,6 +191,9 @@ static void a_tree_is_as_tall_as_its_highest_index_wants(void **state)
 	assert_int_equal(radix_set(&w.tree, UINT64_MAX, 7), 0);
 	assert_int_equal(w.tree.height, 11);
 	assert_int_equal(radix_get(&w.tree, UINT64_MAX), 7);
+	/* A search that finds nothing ends, also where indexes end. */
+	assert_false(radix_next(&w.tree, 0, UINT64_MAX, 0, &at, &value));
+	assert_false(radix_next(&w.tree, 65, UINT64_MAX - 1, RADIX_ANY, &at, &value));
 	assert_int_equal(radix_set(&w.tree, UINT64_MAX, 0), 0);
 	assert_int_equal(w.tree.height, 2);
 	assert_int_equal(radix_set(&w.tree, 64, 0), 0);
