@@ -79,6 +79,8 @@ static unsigned alloc_run(struct machine *m, unsigned n, struct frame **frames)
 {
 	unsigned got = 0;
 
+	if (m->charged + m->phys.nr_tables + n > m->limit)
+		n = 1;
 	while (n - got > 1) {
 		unsigned order = 32 - (unsigned)__builtin_clz(n - got - 1);
 		struct frame *f = alloc_block(m, &order);
@@ -391,7 +393,7 @@ static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	struct swapin in;
 	struct ra_plan plan;
 
-	readahead_plan(vma, vpn, read_ahead_max(m, pt_get(&mm->pt, vpn)), &plan);
+	readahead_plan(vma, vpn, m->streams ? read_ahead_max(m, pt_get(&mm->pt, vpn)) : 1, &plan);
 	COUNT_N(m, swap_ra_hit, plan.hit);
 	swapin_choose(mm, vma, &plan, &in);
 	unsigned got = alloc_run(m, in.n, in.frame);

@@ -1,5 +1,5 @@
 /* The table of policies. The first one is what an engine without accessed bits runs if it is not told otherwise. */
-#include "mm/reclaim/policy.h"
+#include "mm/machine.h"
 
 static const struct policy *const policies[] = {
 	&policy_second_chance,
@@ -24,4 +24,15 @@ const struct policy *policy_find(const char *name)
 		if (same_name(policies[i]->name, name))
 			return policies[i];
 	return NULL;
+}
+
+int policy_init(struct machine *m)
+{
+	for (unsigned node = 0; node < m->phys.nr_nodes; node++) {
+		int err = m->policy->init == NULL ? 0 : m->policy->init(m, &m->lruvec[node]);
+
+		if (err != 0)
+			return err;
+	}
+	return 0;
 }

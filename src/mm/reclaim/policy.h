@@ -74,6 +74,8 @@ struct policy {
 
 /* By name; NULL: there is none. */
 const struct policy *policy_find(const char *name);
+/* Prepares m->policy, which has just been set and has no pages yet, for every node. 0 or -ENOMEM. */
+int policy_init(struct machine *m);
 /* The nth of the table; NULL behind the last. */
 const struct policy *policy_nth(unsigned n);
 

@@ -113,6 +113,8 @@ unsigned reclaim_direct(struct machine *m, unsigned target, bool global)
 		freed = reclaim_passes(m, &s);
 	}
 	m->reclaiming = false;
+	for (unsigned node = 0; freed > 0 && node < m->phys.nr_nodes; node++)
+		m->kswapd[node].failures = 0;
 	COUNT_N(m, pgsteal_direct, freed);
 	return freed;
 }
