@@ -17,6 +17,7 @@ struct option_set {
 	const char *summary;  /* one sentence */
 	const struct option_row *rows;
 	unsigned nr;
+	void (*more)(void);   /* prints what the help has below the options; NULL: nothing */
 	/* Takes row's value (NULL for a flag); 0, or an exit status after having said why. */
 	int (*set)(void *ctx, unsigned row, const char *value);
 };
