@@ -18,6 +18,8 @@ void options_help(const struct option_set *o)
 		printf("  %-28s %s\n", left, r->help);
 	}
 	printf("  %-28s %s\n", "-h, --help", "print this and exit");
+	if (o->more != NULL)
+		o->more();
 }
 
 static int unknown(const struct option_set *o, const char *arg)

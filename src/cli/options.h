@@ -18,6 +18,7 @@ struct option_set {
 	const struct option_row *rows;
 	unsigned nr;
 	bool mixed;           /* options may stand behind operands as well; argv is sorted so that operands come last */
+	void (*more)(void);   /* prints what the help has below the options; NULL: nothing */
 	/* Takes row's value (NULL for a flag); 0, or an exit status after having said why. */
 	int (*set)(void *ctx, unsigned row, const char *value);
 };
