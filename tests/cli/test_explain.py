@@ -183,6 +183,21 @@ def explain_wide(*args):
     return r.stdout
 
 
+def test_keys_are_those_of_a_machine_that_is_printed():
+    keys = explain("keys")
+    section = ""
+    for line in explain_wide("machine").splitlines():
+        name, indent = re.match(r"( *)([a-z_]*)", line).group(2, 1)
+        if not name:
+            continue
+        section = section if indent else ""
+        if line == name + ":" and name != "swap":
+            section = name + "."
+        else:
+            assert re.search("^" + re.escape(section + name) + "$", keys, re.M), section + name
+    assert "zen4: AMD Zen 4\n    CPUID 80000005h" in keys, keys
+
+
 def test_wrong_machine_files_are_told_with_their_line():
     with scratch() as d:
         path = os.path.join(d, "m.yaml")
@@ -218,7 +233,7 @@ def test_wrong_usage():
 
 
 def test_output_that_cannot_be_written():
-    for topic in ("layout", "machine", "tables", "watermarks"):
+    for topic in ("keys", "layout", "machine", "tables", "watermarks"):
         with open("/dev/full", "w") as full:
             r = subprocess.run([os.environ["STEWARD"], "explain", topic], stdout=full, stderr=subprocess.PIPE, text=True)
         eq(r.stderr, "steward: standard output: No space left on device; send it somewhere else\n")
