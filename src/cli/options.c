@@ -44,16 +44,38 @@ static const struct option_row *find(const struct option_set *o, const char *arg
 	return NULL;
 }
 
+static bool is_option(const char *arg)
+{
+	return arg[0] == '-' && arg[1] != '\0';
+}
+
+/* What stands at i moves to the end. */
+static void operand_last(int argc, char **argv, int i)
+{
+	char *operand = argv[i];
+
+	memmove(&argv[i], &argv[i + 1], (size_t)(argc - 1 - i) * sizeof(*argv));
+	argv[argc - 1] = operand;
+}
+
 int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, int *rest)
 {
-	int i, err;
+	int i, err, operands = 0;
 
-	for (i = 1; i < argc && argv[i][0] == '-' && argv[i][1] != '\0'; i++) {
+	for (i = 1; i < argc - operands && (o->mixed || is_option(argv[i])); i++) {
 		const struct option_row *r;
 		const char *value;
 
+		if (!is_option(argv[i])) {
+			operand_last(argc, argv, i--);
+			operands++;
+			continue;
+		}
 		if (strcmp(argv[i], "--") == 0) {
 			i++;
+			/* Those that came before it come before what is behind it. */
+			for (int n = argc - operands - i; n > 0 && operands > 0; n--)
+				operand_last(argc, argv, i);
 			break;
 		}
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -66,7 +88,7 @@ int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, 
 		if (r->value == NULL && value != NULL)
 			return msg_fail(EXIT_USAGE, argv[i], "--%s takes no value; leave it out", r->name);
 		if (r->value != NULL && value == NULL) {
-			if (i + 1 >= argc)
+			if (i + 1 >= argc - operands)
 				return msg_fail(EXIT_USAGE, argv[i], "its value is missing; write --%s %s", r->name, r->value);
 			value = argv[++i];
 		}
@@ -75,5 +97,29 @@ int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, 
 			return err;
 	}
 	*rest = i;
+	return 0;
+}
+
+int options_parse_all(const struct option_set *o, int argc, char **argv, void *ctx, int *nr)
+{
+	bool only_operands = false;
+	int at = 0;
+
+	*nr = 0;
+	/* What options_parse() stops at is an operand, and stands where the name of the command would for the rest. */
+	while (at < argc - 1) {
+		int next = 1;
+
+		if (!only_operands) {
+			int err = options_parse(o, argc - at, argv + at, ctx, &next);
+
+			if (err != 0)
+				return err;
+			only_operands = next > 1 && strcmp(argv[at + next - 1], "--") == 0;
+		}
+		at += next;
+		if (at < argc)
+			argv[1 + (*nr)++] = argv[at];
+	}
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "cli/json.h"
 #include "cli/msg.h"
+#include "cli/table.h"
 
 #define SCHEMA 1
 
@@ -48,89 +49,27 @@ static uint64_t ratio_hundredths(uint64_t a, uint64_t b)
 
 /* --- for people --- */
 
-struct table {
-	struct fmt f;
-	char text[4096];
-};
-
-static void row(struct table *t, const char *label)
-{
-	if (t->f.len > 0)
-		fmt_char(&t->f, '\n');
-	fmt_str(&t->f, "  ");
-	fmt_str(&t->f, label);
-	for (size_t n = strlen(label); n < 18; n++)
-		fmt_char(&t->f, ' ');
-}
-
-/* 1234567 as 1 234 567: long counts are read by their groups. */
-static void put_count(struct fmt *f, uint64_t v)
-{
-	uint64_t scale = 1;
-
-	while (v / scale >= 1000)
-		scale *= 1000;
-	fmt_u64(f, v / scale);
-	while (scale > 1) {
-		scale /= 1000;
-		fmt_char(f, ' ');
-		for (uint64_t part = v / scale % 1000, digit = 100; digit > 0; digit /= 10)
-			fmt_u64(f, part / digit % 10);
-	}
-}
-
-static void put_some(struct fmt *f, const char *before, uint64_t v, const char *after)
-{
-	fmt_str(f, before);
-	put_count(f, v);
-	fmt_str(f, after);
-}
-
-static void put_bytes(struct fmt *f, const char *before, uint64_t v, const char *after)
-{
-	fmt_str(f, before);
-	fmt_size(f, v);
-	fmt_str(f, after);
-}
-
-/* Three digits are enough for a time: 7.5 us, 12 ms, 1.25 s. */
-static void put_time(struct fmt *f, const char *before, uint64_t ns, const char *after)
-{
-	fmt_str(f, before);
-	if (ns < 1000000) {
-		fmt_fixed(f, ns / 100, 1);
-		fmt_str(f, " us");
-	} else if (ns < 1000000000) {
-		fmt_fixed(f, ns / 100000, 1);
-		fmt_str(f, " ms");
-	} else {
-		fmt_fixed(f, ns / 10000000, 2);
-		fmt_str(f, " s");
-	}
-	fmt_str(f, after);
-}
-
 static void rows_memory(struct table *t, const struct summary *s)
 {
 	const struct ledger_usage *peak = &s->total->peak;
 	uint64_t budget = bytes(s->ledger->ram_pages), need = bytes(s->total->need_peak);
 
-	row(t, "budget");
+	table_row(t, "budget");
 	put_bytes(&t->f, "", budget, "");
-	row(t, "peak");
+	table_row(t, "peak");
 	put_bytes(&t->f, "", peak_bytes(s), " = ");
 	put_bytes(&t->f, "managed ", bytes(peak->managed), " + ");
 	put_bytes(&t->f, "pool ", bytes(peak->pool), " + ");
 	put_bytes(&t->f, "Steward ", own_bytes(s), " + ");
 	put_bytes(&t->f, "unmanaged ", bytes(peak->unmanaged), "");
-	row(t, "without Steward");
+	table_row(t, "without Steward");
 	put_bytes(&t->f, "", need, " would have been needed");
 	if (need > budget) {
 		fmt_str(&t->f, ", ");
 		fmt_fixed(&t->f, ratio_hundredths(need, budget), 2);
 		fmt_str(&t->f, " times the budget");
 	}
-	row(t, "processes");
+	table_row(t, "processes");
 	put_count(&t->f, s->total->processes);
 	if (s->total->running > 0)
 		put_some(&t->f, ", ", s->total->running, " of them still running");
@@ -140,23 +79,23 @@ static void rows_paging(struct table *t, const struct summary *s)
 {
 	const struct watch *w = s->watch;
 
-	row(t, "faults");
+	table_row(t, "faults");
 	put_some(&t->f, "", counter(s, VM_pgfault), ": ");
 	put_some(&t->f, "", counter(s, VM_pgminor), " minor, ");
 	put_some(&t->f, "", counter(s, VM_pgsoft), " soft, ");
 	put_some(&t->f, "", counter(s, VM_pgmajfault), " major");
-	row(t, "pages out");
+	table_row(t, "pages out");
 	put_some(&t->f, "", counter(s, VM_pswpout), "");
 	put_some(&t->f, ", ", counter(s, VM_pgsame), " of one repeated word");
 	put_some(&t->f, "; ", counter(s, VM_pgdiscard), " dropped because they were free");
-	row(t, "pages in");
+	table_row(t, "pages in");
 	put_some(&t->f, "", counter(s, VM_pswpin), "");
 	put_some(&t->f, ", ", counter(s, VM_swap_ra), " of them read ahead");
-	row(t, "pool");
+	table_row(t, "pool");
 	put_bytes(&t->f, "", bytes(w->pooled_peak), "");
 	put_bytes(&t->f, " in ", w->pool_bytes, ", ratio ");
 	fmt_fixed(&t->f, ratio_hundredths(bytes(w->pooled_peak), w->pool_bytes), 2);
-	row(t, "swap file");
+	table_row(t, "swap file");
 	put_bytes(&t->f, "", bytes(w->filed_peak), "");
 }
 
@@ -164,12 +103,12 @@ static void rows_time(struct table *t, const struct summary *s)
 {
 	const struct hist *h = &s->total->fault_ns;
 
-	row(t, "stalled");
+	table_row(t, "stalled");
 	put_time(&t->f, "", counter(s, VM_stall_ns), " in all threads");
 	put_time(&t->f, "; a fault: p50 ", hist_quantile(h, 500), "");
 	put_time(&t->f, ", p99 ", hist_quantile(h, 990), "");
 	put_time(&t->f, ", longest ", h->max, "");
-	row(t, "time");
+	table_row(t, "time");
 	put_time(&t->f, "", s->outcome->wall_ns, " elapsed, ");
 	put_time(&t->f, "", s->outcome->user_ns, " user, ");
 	put_time(&t->f, "", s->outcome->system_ns, " system");
@@ -219,7 +158,7 @@ void summary_print(const struct summary *s, bool verbose)
 	if (fitted(s)) {
 		print_fitted(s);
 	} else {
-		fmt_init(&t.f, t.text, sizeof(t.text));
+		table_init(&t);
 		rows_memory(&t, s);
 		rows_paging(&t, s);
 		rows_time(&t, s);

@@ -212,7 +212,7 @@ static void serve(vpn_t vpn)
 	struct fault_report report = { 0 };
 
 	for (unsigned round = 0;; round++) {
-		switch (mm_fault(&e->mm, vpn, &report)) {
+		switch (mm_fault(&e->mm, vpn, FAULT_ANY, &report)) {
 		case FAULT_DONE:
 		case FAULT_WAIT:
 			return;
@@ -334,7 +334,7 @@ static void remapped(uint64_t from, uint64_t to, uint64_t len)
 		if (!make_room(round))
 			out_of_room();
 	if (old != NULL)
-		mm_map(&e->mm, a, (vpn_t){ a.n + n }, flags);
+		mm_map(&e->mm, a, (vpn_t){ a.n + n }, flags, NULL, 0);
 	ghost_overwrite(to, to + len);
 	ghost_appears(from, from + len);
 	change_ends();

@@ -90,7 +90,7 @@ static int manage(vpn_t start, vpn_t end)
 	int err = host_register(e->prog_fd, vpn_address(start), (end.n - start.n) << PAGE_SHIFT, true);
 
 	if (err == 0)
-		err = mm_map(&e->mm, start, end, VMA_READ | VMA_WRITE);
+		err = mm_map(&e->mm, start, end, VMA_READ | VMA_WRITE, NULL, 0);
 	return err != 0 ? err : native_adopt(start, end);
 }
 
@@ -228,7 +228,7 @@ int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated)
 		return 0;
 	int err = host_register(e->prog_fd, start, len, true);
 
-	return err != 0 ? err : mm_map(&e->mm, from, to, VMA_READ | VMA_WRITE);
+	return err != 0 ? err : mm_map(&e->mm, from, to, VMA_READ | VMA_WRITE, NULL, 0);
 }
 
 int native_grown(uint64_t start, uint64_t end)
@@ -251,7 +251,7 @@ int native_grown(uint64_t start, uint64_t end)
 
 		/* What the host will not register (a hole, a file) stays native. */
 		if (stop.n > at.n && host_register(e->prog_fd, vpn_address(at), (stop.n - at.n) << PAGE_SHIFT, true) == 0)
-			mm_map(&e->mm, at, stop, VMA_READ | VMA_WRITE);
+			mm_map(&e->mm, at, stop, VMA_READ | VMA_WRITE, NULL, 0);
 		at = resume;
 	}
 	return 0;
@@ -338,7 +338,7 @@ static int release_page(vpn_t vpn)
 			user_page_drop_range(&e->mm, vpn, (vpn_t){ vpn.n + 1 });
 			return 0;
 		}
-		if (mm_fault(&e->mm, vpn, NULL) != FAULT_DONE)
+		if (mm_fault(&e->mm, vpn, FAULT_ANY, NULL) != FAULT_DONE)
 			live_ops.relax(&e->m);
 	}
 	return -ENOMEM;

@@ -92,7 +92,7 @@ static uint64_t outside_anon(uint64_t anon, uint64_t now)
 	uint64_t homes = proc_count_present(e->pagemap_fd, e->arena, e->arena + (e->online_to << PAGE_SHIFT));
 
 	engine_take();
-	uint64_t ours = homes + e->m.lru.nr[LRU_ACTIVE] + e->m.lru.nr[LRU_NEW] + own_outside() - OWN_FIXED;
+	uint64_t ours = homes + e->m.lruvec[0].nr[LRU_ACTIVE_ANON] + e->m.lruvec[0].nr[LRU_INACTIVE_ANON] + own_outside() - OWN_FIXED;
 
 	engine_drop();
 	anon_then = anon;
@@ -151,8 +151,7 @@ static uint64_t table_frames(void)
 	const struct machine *m = &engine.m;
 	uint64_t others = phys_free_frames(&m->phys, 0) + engine.zpool.store.stat.frames;
 
-	for (unsigned i = 0; i < NR_LRU; i++)
-		others += m->lru.nr[i];
+	others += lru_resident(&m->lruvec[0]);
 	uint64_t online = phys_managed_frames(&m->phys, 0);
 
 	return online - MIN(online, others);

@@ -23,8 +23,8 @@
 
 #include "base/assert.h"
 #include "mm/backing/readahead.h"
+#include "mm/fault.h"
 #include "mm/reclaim/reclaim.h"
-#include "mm/user_page.h"
 
 #define ZERO_RUN_MAX 16
 #define BLOCKS_WANTED_MAX 16 /* a stream that ends leaves no more behind than 16 blocks put together for nothing */
@@ -43,12 +43,16 @@ static void machine_unlock(void *m)
 	((struct machine *)m)->ops->unlock(m);
 }
 
-/* The frame that must be had; NULL: not without the half of the reserve that is reclaim's. */
-static struct frame *alloc_needed(struct machine *m)
+/* NULL: not without the half of the reserve that is reclaim's. */
+struct frame *fault_frame(struct machine *m)
 {
-	struct frame *f = frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_LOW);
+	if (m->charged + m->phys.nr_tables >= m->limit)
+		return NULL;
+	struct frame *f = frame_alloc(&m->phys, m->local_node, 0, MIGRATE_MOVABLE, ALLOC_LOW);
 
-	if (f != NULL || phys_free_frames(&m->phys, 0) <= phys_wmark(&m->phys, 0, WMARK_MIN) / 2)
+	/* With accessed bits, whoever faults reclaims, and needs no reserve for it. */
+	if (f != NULL || machine_has_accessed(m) ||
+	    phys_free_frames(&m->phys, 0) <= phys_wmark(&m->phys, 0, WMARK_MIN) / 2)
 		return f;
 	return frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
 }
@@ -56,7 +60,7 @@ static struct frame *alloc_needed(struct machine *m)
 /* A block of 1 << *order frames for a run, or half a window if there is none (gather.c hears of it); *order says which. */
 static struct frame *alloc_block(struct machine *m, unsigned *order)
 {
-	struct frame *f = frame_alloc(&m->phys, 0, *order, MIGRATE_MOVABLE, ALLOC_LOW);
+	struct frame *f = frame_alloc(&m->phys, m->local_node, *order, MIGRATE_MOVABLE, ALLOC_LOW);
 
 	if (f != NULL || *order <= HALF_WINDOW_ORDER)
 		return f;
@@ -75,6 +79,8 @@ static unsigned alloc_run(struct machine *m, unsigned n, struct frame **frames)
 {
 	unsigned got = 0;
 
+	if (m->charged + m->phys.nr_tables + n > m->limit)
+		n = 1;
 	while (n - got > 1) {
 		unsigned order = 32 - (unsigned)__builtin_clz(n - got - 1);
 		struct frame *f = alloc_block(m, &order);
@@ -90,7 +96,7 @@ static unsigned alloc_run(struct machine *m, unsigned n, struct frame **frames)
 		}
 	}
 	if (got == 0) {
-		frames[0] = alloc_needed(m);
+		frames[0] = fault_frame(m);
 		got = frames[0] != NULL;
 	}
 	for (; got > 0 && got < n; got++) {
@@ -140,7 +146,19 @@ static void unreserve(struct mm *mm, vpn_t start, unsigned n)
 			pt_set(&mm->pt, ends[i], pte_none());
 }
 
-static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn)
+/* A read of memory that nobody has written to: the page of zeros will do. */
+static enum fault_result fault_zero(struct mm *mm, const struct vma *vma, vpn_t vpn, enum fault_access access)
+{
+	struct machine *m = mm->machine;
+	uint64_t prot = user_prot(vma, access) & ~PTE_WRITE;
+
+	if (pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, m->zero), prot)) != 0)
+		return FAULT_NOMEM;
+	COUNT(m, pgminor);
+	return FAULT_DONE;
+}
+
+static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, enum fault_access access)
 {
 	struct machine *m = mm->machine;
 	struct frame *frames[ZERO_RUN_MAX];
@@ -148,7 +166,9 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn)
 	vpn_t start, reserved;
 	unsigned n, nr_reserved;
 
-	readahead_plan(vma, vpn, ZERO_RUN_MAX, &plan);
+	if (m->zero != NULL && access != FAULT_WRITE)
+		return fault_zero(mm, vma, vpn, access);
+	readahead_plan(vma, vpn, m->streams ? ZERO_RUN_MAX : 1, &plan);
 	zero_run(mm, vpn, &plan, &start, &n);
 	unsigned got = alloc_run(m, n, frames);
 	if (got == 0)
@@ -184,7 +204,7 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn)
 		return map_failed(mapped);
 	}
 	for (int i = 0; i < mapped; i++)
-		user_page_add(mm, (vpn_t){ start.n + (uint64_t)i }, frames[i], LRU_NEW);
+		user_page_add(mm, (vpn_t){ start.n + (uint64_t)i }, frames[i], user_prot(vma, access), ARRIVE_NEW);
 	free_frames(m, frames + mapped, n - (unsigned)mapped);
 	if ((unsigned)mapped < nr_reserved)
 		unreserve(mm, reserved, nr_reserved);
@@ -207,9 +227,11 @@ static enum fault_result fault_present(struct mm *mm, vpn_t vpn, struct frame *f
 	return FAULT_DONE;
 }
 
-static enum fault_result fault_soft(struct mm *mm, vpn_t vpn, struct frame *f)
+static enum fault_result fault_soft(struct mm *mm, const struct vma *vma, vpn_t vpn, struct frame *f,
+				    enum fault_access access)
 {
 	struct machine *m = mm->machine;
+	struct lruvec *v = lruvec_of(m, f);
 	int mapped = m->ops->map(m, mm, vpn, &f, 1, false);
 
 	if (mapped == -EEXIST) {
@@ -218,20 +240,27 @@ static enum fault_result fault_soft(struct mm *mm, vpn_t vpn, struct frame *f)
 	}
 	if (mapped != 1)
 		return map_failed(mapped);
-	lru_del(&m->lru, f);
 	f->flags |= FRAME_AWAY;
-	pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), PTE_USER | PTE_WRITE));
+	pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), user_prot(vma, access) & ~(f->refs > 1 ? PTE_WRITE : 0)));
 	COUNT(m, pgsoft);
+	if (machine_has_accessed(m)) {
+		/* Its place on the lists is the accessed bit's business. */
+		m->cluster.hits += (f->flags & FRAME_READAHEAD) != 0;
+		COUNT_N(m, swap_ra_hit, (f->flags & FRAME_READAHEAD) != 0);
+		f->flags &= (uint16_t)~FRAME_READAHEAD;
+		return FAULT_DONE;
+	}
+	lru_del(v, f);
 	if (f->flags & FRAME_READAHEAD) {
 		/* Its first touch: worth having been read, but not hot yet. */
 		f->flags &= (uint16_t)~FRAME_READAHEAD;
-		lru_add(&m->lru, f, LRU_NEW);
+		m->policy->arrive(m, v, f, ARRIVE_NEW);
 		m->cluster.hits++;
 		COUNT(m, swap_ra_hit);
 		return FAULT_DONE;
 	}
-	lru_add(&m->lru, f, LRU_ACTIVE);
-	m->lru.age++;
+	m->policy->arrive(m, v, f, ARRIVE_SOFT);
+	v->age++;
 	COUNT(m, pgactivate);
 	return FAULT_DONE;
 }
@@ -295,11 +324,11 @@ static void swapin_sort(struct swapin *in)
 }
 
 /* The page in frame f is mapped now, or kept beside: the slot gives way, or becomes the cached copy. */
-static void swapin_commit(struct mm *mm, vpn_t vpn, struct frame *f, const struct swap_read *read, bool beside)
+static void swapin_commit(struct mm *mm, uint64_t prot, vpn_t vpn, struct frame *f, const struct swap_read *read, bool beside)
 {
 	struct machine *m = mm->machine;
 	swp_t entry = read->entry;
-	bool refault = !beside && workingset_refault(&m->lru, swap_slot_of(&m->swap, entry)->shadow);
+	bool refault = !beside && workingset_swapin(m, f, swap_slot_of(&m->swap, entry));
 	bool cached = swap_to_cache(&m->swap, entry, read->seal);
 
 	if (!cached)
@@ -309,7 +338,7 @@ static void swapin_commit(struct mm *mm, vpn_t vpn, struct frame *f, const struc
 	if (beside)
 		user_page_add_soft(mm, vpn, f);
 	else
-		user_page_add(mm, vpn, f, refault ? LRU_ACTIVE : LRU_NEW);
+		user_page_add(mm, vpn, f, prot, refault ? ARRIVE_REFAULT : ARRIVE_NEW);
 	if (cached)
 		f->swap = entry;
 	COUNT(m, pswpin);
@@ -318,7 +347,7 @@ static void swapin_commit(struct mm *mm, vpn_t vpn, struct frame *f, const struc
 }
 
 /* Maps the run of contiguous pages that starts at index i; returns the index after it. Sets *result if the page touched is in it. */
-static unsigned swapin_map_run(struct mm *mm, struct swapin *in, unsigned i, vpn_t fault, enum fault_result *result)
+static unsigned swapin_map_run(struct mm *mm, uint64_t prot, struct swapin *in, unsigned i, vpn_t fault, enum fault_result *result)
 {
 	struct machine *m = mm->machine;
 	unsigned n = 1;
@@ -329,7 +358,7 @@ static unsigned swapin_map_run(struct mm *mm, struct swapin *in, unsigned i, vpn
 	unsigned done = mapped > 0 ? (unsigned)mapped : 0;
 
 	for (unsigned j = i; j < i + done; j++) {
-		swapin_commit(mm, in->vpn[j], in->frame[j], &in->read[j], false);
+		swapin_commit(mm, prot, in->vpn[j], in->frame[j], &in->read[j], false);
 		if (in->vpn[j].n == fault.n)
 			*result = FAULT_DONE;
 	}
@@ -355,14 +384,16 @@ static unsigned read_ahead_max(const struct machine *m, pte_t pte)
 	return store->ops->read_locked ? RA_MAX_MEMORY : RA_MAX;
 }
 
-static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, struct fault_report *report)
+static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, enum fault_access access,
+				     struct fault_report *report)
 {
 	struct machine *m = mm->machine;
+	uint64_t prot = user_prot(vma, access);
 	enum fault_result result = FAULT_RETRY;
 	struct swapin in;
 	struct ra_plan plan;
 
-	readahead_plan(vma, vpn, read_ahead_max(m, pt_get(&mm->pt, vpn)), &plan);
+	readahead_plan(vma, vpn, m->streams ? read_ahead_max(m, pt_get(&mm->pt, vpn)) : 1, &plan);
 	COUNT_N(m, swap_ra_hit, plan.hit);
 	swapin_choose(mm, vma, &plan, &in);
 	unsigned got = alloc_run(m, in.n, in.frame);
@@ -378,12 +409,12 @@ static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	COUNT_N(m, swap_ra, in.n - 1);
 	for (unsigned i = 0; i < in.n;) {
 		if (in.read[i].err == 0 && in.beside[i]) {
-			swapin_commit(mm, in.vpn[i], in.frame[i], &in.read[i], true);
+			swapin_commit(mm, prot, in.vpn[i], in.frame[i], &in.read[i], true);
 			i++;
 			continue;
 		}
 		if (in.read[i].err == 0) {
-			i = swapin_map_run(mm, &in, i, vpn, &result);
+			i = swapin_map_run(mm, prot, &in, i, vpn, &result);
 			continue;
 		}
 		frame_free(&m->phys, in.frame[i], 0);
@@ -402,26 +433,38 @@ static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	return result;
 }
 
-enum fault_result mm_fault(struct mm *mm, vpn_t vpn, struct fault_report *report)
+/* Does the area allow it? */
+static bool allowed(const struct vma *vma, enum fault_access access)
+{
+	static const uint32_t right[] = { 0, VMA_READ, VMA_WRITE, VMA_EXEC };
+
+	return access == FAULT_ANY || (vma->flags & right[access]) != 0;
+}
+
+enum fault_result mm_fault(struct mm *mm, vpn_t vpn, enum fault_access access, struct fault_report *report)
 {
 	struct machine *m = mm->machine;
 	struct vma *vma = vma_find(&mm->vmas, vpn);
 
-	if (vma == NULL)
+	if (vma == NULL || !allowed(vma, access))
 		return FAULT_INVALID;
 	pte_t pte = pt_get(&mm->pt, vpn);
 
 	if (pte_is_none(pte))
-		return fault_minor(mm, vma, vpn);
+		return vma->file != NULL ? fault_file(mm, vma, vpn, access, report) : fault_minor(mm, vma, vpn, access);
 	if (pte_is_swap(pte))
-		return fault_major(mm, vma, vpn, report);
+		return fault_major(mm, vma, vpn, access, report);
 	struct frame *f = pfn_frame(&m->phys, pte_pfn(pte));
 
 	if (f->flags & FRAME_LOCKED) {
 		f->flags |= FRAME_WAITED;
 		return FAULT_WAIT;
 	}
-	return pte_is_soft(pte) ? fault_soft(mm, vpn, f) : fault_present(mm, vpn, f);
+	if (pte_is_soft(pte))
+		return fault_soft(mm, vma, vpn, f, access);
+	if (access == FAULT_WRITE && !(pte.v & PTE_WRITE))
+		return fault_protected(mm, vma, vpn, pte);
+	return fault_present(mm, vpn, f);
 }
 
 int mm_peek(struct mm *mm, vpn_t vpn, void *page)

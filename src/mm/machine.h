@@ -23,9 +23,10 @@
 #define STW_MM_MACHINE_H
 
 #include "mm/backing/cluster.h"
+#include "mm/backing/pagecache.h"
 #include "mm/backing/swap.h"
 #include "mm/phys/vmalloc.h"
-#include "mm/reclaim/lru.h"
+#include "mm/reclaim/policy.h"
 #include "mm/space/pagetable.h"
 #include "mm/space/vma.h"
 #include "mm/stat.h"
@@ -38,8 +39,29 @@ struct mm {
 	struct pagetable pt;
 	struct vma_set vmas;
 	TAILQ_ENTRY(mm) link; /* in machine.mms */
-	uint64_t rss;      /* pages present or soft */
+	uint64_t rss;      /* anonymous pages present or soft */
+	uint64_t rss_file; /* pages of files that are mapped */
 	uint64_t swapents; /* pages in a store */
+};
+
+/* What the manager reports as done, by the page. */
+enum mm_work {
+	MM_SCAN,  /* looked at by reclaim */
+	MM_UNMAP, /* taken from its address spaces */
+	MM_COPY,  /* copied on write */
+};
+
+/* Names as in /proc/sys/vm where there is one. */
+struct vm_tunables {
+	uint32_t swappiness;     /* 0 to 200; Linux: 60 */
+	uint32_t page_cluster;   /* swap read-ahead of 2^n pages */
+	uint64_t stats_flush_ns; /* lists as reclaim believes them to be are so old at most; 0: exact */
+};
+
+struct kswapd {
+	uint8_t priority; /* of the round that runs; 0: none */
+	uint8_t failures; /* rounds in a row that freed nothing */
+	uint32_t reclaimed;
 };
 
 struct machine_ops {
@@ -63,6 +85,21 @@ struct machine_ops {
 	 *   -ENOENT  nothing is there (dropped; word of it is on its way)
 	 */
 	int (*unmap)(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n);
+	/* Has the page been used since this was asked last? NULL: this engine cannot know. */
+	bool (*test_and_clear_accessed)(struct machine *m, struct mm *mm, vpn_t vpn);
+	/* The manager has done so much; an engine with a clock of its own moves it on. May be NULL. */
+	void (*worked)(struct machine *m, enum mm_work work, unsigned n);
+	/* Monotonic. May be NULL where nothing needs it (vm_tunables). */
+	uint64_t (*now_ns)(struct machine *m);
+	/* to, just allocated, gets the content of from (NULL: zeros). NULL where pages are never shared. */
+	void (*copy)(struct machine *m, struct frame *to, const struct frame *from);
+	/*
+	 * The disk that files are on: n pages of the file are read for somebody who waits, or ahead, or written. The frames are
+	 * in the page cache; if frames carry bytes, the engine finds them there. NULL where there are no files.
+	 */
+	void (*file_read)(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n);
+	void (*file_read_ahead)(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n);
+	void (*file_write)(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n);
 	/* Accesses that wait for vpn are tried again. */
 	void (*wake)(struct machine *m, struct mm *mm, vpn_t vpn);
 	/* True: the content of this page is dead (the heap freed it). Asked again after unmap. May be NULL. */
@@ -80,9 +117,14 @@ struct machine {
 	void *engine;
 	struct phys phys;
 	struct kmalloc kmalloc;
-	struct kmem_cache vma_cache;
+	struct kmem_cache vma_cache, rmap_cache;
+	struct pagecache pagecache;
+	uint8_t pt_levels, pt_bits[PT_LEVELS_MAX]; /* of address spaces made from now on; bits 0: 9 each */
 	struct vmalloc vmalloc;
-	struct lru lru;
+	const struct policy *policy;
+	struct lruvec lruvec[PHYS_NODES_MAX];
+	struct kswapd kswapd[PHYS_NODES_MAX]; /* shrink.c */
+	struct vm_tunables vm;
 	struct swap swap;
 	uint64_t *counter; /* VM_COUNTER_NR words, the engine's */
 	bool reclaiming;   /* somebody is inside reclaim_batch or demote_batch: stores take one batch at a time */
@@ -96,6 +138,12 @@ struct machine {
 		struct mm *mm;
 		vpn_t vpn;
 	} hand;            /* demote.c: where it stands */
+	struct frame *zero; /* all reads of untouched anonymous memory share it; NULL: each gets a frame of its own */
+	uint8_t local_node; /* the engine's: where the CPU is that faults */
+	uint64_t limit;     /* frames that a cgroup's limit allows; UINT64_MAX: none */
+	uint64_t charged;   /* frames of user pages */
+	bool flush_wanted;  /* reclaim met dirty pages of files: file_flush */
+	bool streams;      /* the engine's: one fault may bring many pages, because delivering it is dear */
 	bool gather;       /* the engine's: contiguous homes move in one call, so that gather.c is worth its work */
 	uint8_t blocks_wanted; /* by read-ahead windows that found none, lately */
 	uint32_t gather_hand; /* gather.c: frame number where its search goes on */
@@ -104,6 +152,15 @@ struct machine {
 };
 
 #define DEMOTE_BATCH 16 /* pages passed on from one area to the next in one step */
+
+/* The lists of the frame's node. */
+static inline struct lruvec *lruvec_of(struct machine *m, const struct frame *f)
+{
+	return &m->lruvec[m->phys.zones[f->zone].node];
+}
+
+/* Can the engine tell which pages are used? Without, reclaim samples by unmapping. */
+static inline bool machine_has_accessed(const struct machine *m) { return m->ops->test_and_clear_accessed != NULL; }
 
 #define COUNT(m, name) ((m)->counter[VM_##name]++)
 #define COUNT_N(m, name, n) ((m)->counter[VM_##name] += (n))
@@ -119,15 +176,17 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 /* The end of a machine without address spaces: what it took of its memory goes back. Stores are the caller's to destroy. */
 void machine_destroy(struct machine *m);
 
-/* An empty address space of 48 bits (4 levels). 0 or -ENOMEM. */
+/* An empty address space; of 48 bits (4 levels) unless m->pt_levels says otherwise. 0 or -ENOMEM. */
 int mm_init(struct mm *mm, struct machine *m);
 /* Forgets everything: frames and slots are freed. Nothing is unmapped: the engine's address space is gone already. */
 void mm_destroy(struct mm *mm);
 
 /* mmap.c: changes of the address space, after the fact. */
 
-/* [start, end) exists now, with nothing in it. Overlapping areas must be gone. 0 or -ENOMEM. */
-int mm_map(struct mm *mm, vpn_t start, vpn_t end, uint32_t vma_flags);
+/* [start, end) exists now, with nothing in it. Overlapping areas must be gone. file NULL: anonymous memory. 0 or -ENOMEM. */
+int mm_map(struct mm *mm, vpn_t start, vpn_t end, uint32_t vma_flags, struct vm_file *file, uint64_t pgoff);
+/* The rights of [start, end) are now these (VMA_READ, VMA_WRITE, VMA_EXEC). The engine flushes its TLBs. 0 or -ENOMEM: nothing changed. */
+int mm_protect(struct mm *mm, vpn_t start, vpn_t end, uint32_t rights);
 /* The range is gone (munmap). 0 or -ENOMEM: nothing changed. */
 int mm_unmap(struct mm *mm, vpn_t start, vpn_t end);
 /* The range reads as zeros from now on (MADV_DONTNEED, MADV_FREE). */
@@ -143,13 +202,21 @@ int mm_adopt(struct mm *mm, vpn_t vpn);
 int mm_readopt(struct mm *mm, vpn_t vpn);
 void mm_check(struct mm *mm);
 
+/* fork.c */
+
+/*
+ * child, empty and just initialised, becomes a copy of parent: private pages are shared until somebody writes to them.
+ * What the parent had mapped writable is not any more: the engine flushes its TLBs. -ENOMEM: the child has a part; destroy it.
+ */
+int mm_fork(struct mm *parent, struct mm *child);
+
 /* fault.c */
 enum fault_result {
 	FAULT_DONE,     /* the access can go on */
 	FAULT_RETRY,    /* drop it and let the access be retried: -EAGAIN or -ENOENT of the engine */
 	FAULT_WAIT,     /* somebody works on the page and wakes the access when done */
 	FAULT_NOMEM,    /* no frame to be had: reclaim, then call again */
-	FAULT_INVALID,  /* no area there */
+	FAULT_INVALID,  /* no area there, or one that does not allow it */
 	FAULT_LOST,     /* the page cannot be read back: the program must stop */
 };
 
@@ -160,8 +227,11 @@ struct fault_report {
 	uint64_t slot;
 };
 
-/* Serves a touch of vpn that found nothing mapped. report may be NULL. */
-enum fault_result mm_fault(struct mm *mm, vpn_t vpn, struct fault_report *report);
+/* What the access wanted. ANY: the engine cannot tell, or does not care; nothing is refused, and what is mapped may be written. */
+enum fault_access { FAULT_ANY, FAULT_READ, FAULT_WRITE, FAULT_EXEC };
+
+/* Serves a touch of vpn that found nothing mapped, or not for this. report may be NULL. */
+enum fault_result mm_fault(struct mm *mm, vpn_t vpn, enum fault_access access, struct fault_report *report);
 
 /*
  * Reads the content that vpn has, without changing anything (frozen service

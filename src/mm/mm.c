@@ -1,5 +1,6 @@
 /* The façade: machines and address spaces are made and ended here, and pages that exist already are counted in. */
 #include <errno.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "mm/user_page.h"
@@ -21,16 +22,29 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->leaving.first = m->leaving.nr = 0;
 	TAILQ_INIT(&m->mms);
 	m->hand.mm = NULL;
-	m->gather = false;
+	m->flush_wanted = m->gather = false;
+	m->streams = true;
+	m->zero = NULL;
+	m->pt_levels = 4;
+	memset(m->pt_bits, 0, sizeof(m->pt_bits));
+	m->local_node = 0;
+	m->limit = UINT64_MAX;
+	m->charged = 0;
 	m->blocks_wanted = 0;
 	m->gather_hand = 0;
 	m->cluster = (struct cluster){ 0 };
 	m->phys.wake_kswapd = phys_low;
 	m->phys.ctx = m;
-	lru_init(&m->lru);
+	m->policy = &policy_second_chance;
+	for (unsigned i = 0; i < PHYS_NODES_MAX; i++)
+		lru_init(&m->lruvec[i]);
 	int err = kmalloc_init(&m->kmalloc, &m->phys, 1);
 	if (err == 0)
 		err = kmem_cache_init(&m->vma_cache, &m->phys, "vma", sizeof(struct vma), 0, 1);
+	if (err == 0)
+		err = kmem_cache_init(&m->rmap_cache, &m->phys, "rmap", sizeof(struct rmap), 0, 1);
+	if (err == 0)
+		err = pagecache_init(&m->pagecache, &m->phys);
 	if (err == 0)
 		err = vmalloc_init(&m->vmalloc, &m->phys, &m->kmalloc, vmalloc_start, vmalloc_end);
 	swap_init(&m->swap, &m->vmalloc);
@@ -53,6 +67,8 @@ void machine_destroy(struct machine *m)
 	ASSERT(TAILQ_EMPTY(&m->mms));
 	vfree(&m->vmalloc, m->bounce);
 	swap_destroy(&m->swap);
+	pagecache_destroy(&m->pagecache);
+	kmem_cache_destroy(&m->rmap_cache);
 	kmem_cache_destroy(&m->vma_cache);
 	vmalloc_destroy(&m->vmalloc);
 	kmalloc_destroy(&m->kmalloc);
@@ -62,8 +78,9 @@ int mm_init(struct mm *mm, struct machine *m)
 {
 	mm->machine = m;
 	mm->rss = mm->swapents = 0;
-	vma_set_init(&mm->vmas, &m->vma_cache);
-	int err = pt_init(&mm->pt, &m->phys, 4, NULL);
+	mm->rss_file = 0;
+	vma_set_init(&mm->vmas, mm, &m->vma_cache);
+	int err = pt_init(&mm->pt, &m->phys, m->pt_levels, m->pt_bits[0] != 0 ? m->pt_bits : NULL);
 
 	if (err == 0)
 		TAILQ_INSERT_TAIL(&m->mms, mm, link);
@@ -77,7 +94,7 @@ void mm_destroy(struct mm *mm)
 	TAILQ_REMOVE(&m->mms, mm, link);
 	if (m->hand.mm == mm)
 		m->hand.mm = NULL;
-	user_page_drop_range(mm, (vpn_t){ 0 }, (vpn_t){ (uint64_t)1 << 36 });
+	user_page_drop_range(mm, (vpn_t){ 0 }, (vpn_t){ (uint64_t)1 << PT_VPN_BITS_MAX });
 	vma_set_destroy(&mm->vmas);
 	pt_destroy(&mm->pt);
 }
@@ -90,7 +107,7 @@ int mm_adopt(struct mm *mm, vpn_t vpn)
 	struct frame *f = frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
 	if (f == NULL)
 		return -ENOMEM;
-	int err = user_page_add(mm, vpn, f, LRU_NEW);
+	int err = user_page_add(mm, vpn, f, user_prot(NULL, FAULT_ANY), ARRIVE_NEW);
 	if (err != 0)
 		frame_free(&m->phys, f, 0);
 	return err;
@@ -106,16 +123,27 @@ int mm_readopt(struct mm *mm, vpn_t vpn)
 	return mm_adopt(mm, vpn);
 }
 
+/* Does an area of the family show the page there? */
+static bool family_shows(struct rmap *family, const struct mm *mm, vpn_t vpn, uint64_t pgoff)
+{
+	struct vma *vma = rmap_first(family, pgoff);
+
+	while (vma != NULL && (vma->mm != mm || vma_vpn(vma, pgoff).n != vpn.n))
+		vma = rmap_next(family, vma, pgoff);
+	return vma != NULL;
+}
+
 void mm_check(struct mm *mm)
 {
 	struct machine *m = mm->machine;
-	uint64_t rss = 0, swapents = 0;
-	vpn_t at = { 0 }, end = { (uint64_t)1 << 36 };
+	uint64_t rss = 0, rss_file = 0, swapents = 0;
+	vpn_t at = { 0 }, end = { (uint64_t)1 << PT_VPN_BITS_MAX };
 	pte_t pte;
 
 	vma_check(&mm->vmas);
 	pt_check(&mm->pt);
-	lru_check(&m->lru, &m->phys);
+	for (unsigned i = 0; i < m->phys.nr_nodes; i++)
+		lru_check(&m->lruvec[i], &m->phys);
 	swap_check(&m->swap);
 	for (; pt_next(&mm->pt, at, end, &at, &pte); at.n++) {
 		ASSERT(vma_find(&mm->vmas, at) != NULL);
@@ -125,10 +153,20 @@ void mm_check(struct mm *mm)
 			continue;
 		}
 		struct frame *f = pfn_frame(&m->phys, pte_pfn(pte));
-		ASSERT(f->user.mm == mm && f->user.vpn.n == at.n && f->refs == 1);
-		ASSERT(!!(f->flags & FRAME_AWAY) == pte_is_present(pte));
+		if (f == m->zero)
+			continue;
 		ASSERT(!!(f->flags & FRAME_LRU) != !!(f->flags & FRAME_LOCKED));
+		if (f->flags & FRAME_FILE) {
+			ASSERT(pte_is_present(pte) && f->refs > 1);
+			rss_file++;
+			continue;
+		}
+		if (f->flags & FRAME_SHARED)
+			ASSERT(family_shows(f->shared.family, mm, at, f->shared.pgoff));
+		else
+			ASSERT(f->user.mm == mm && f->user.vpn.n == at.n && f->refs == 1);
+		ASSERT(!!(f->flags & FRAME_AWAY) == pte_is_present(pte) || f->refs > 1);
 		rss++;
 	}
-	ASSERT(rss == mm->rss && swapents == mm->swapents);
+	ASSERT(rss == mm->rss && rss_file == mm->rss_file && swapents == mm->swapents);
 }

@@ -8,9 +8,34 @@
 
 #include "mm/user_page.h"
 
-int mm_map(struct mm *mm, vpn_t start, vpn_t end, uint32_t vma_flags)
+int mm_map(struct mm *mm, vpn_t start, vpn_t end, uint32_t vma_flags, struct vm_file *file, uint64_t pgoff)
 {
-	return vma_insert(&mm->vmas, start, end, vma_flags, NULL, start.n) == NULL ? -ENOMEM : 0;
+	if (file == NULL)
+		pgoff = start.n;
+	else if (vma_flags & VMA_EXEC)
+		file->executable = true;
+	return vma_insert(&mm->vmas, start, end, vma_flags, file, pgoff) == NULL ? -ENOMEM : 0;
+}
+
+int mm_protect(struct mm *mm, vpn_t start, vpn_t end, uint32_t rights)
+{
+	const uint32_t all = VMA_READ | VMA_WRITE | VMA_EXEC;
+	int err = vma_change(&mm->vmas, start, end, rights, all & ~rights);
+	vpn_t at = start;
+	pte_t pte;
+
+	/* Rights that are lost are lost at once; what is gained, the next fault grants. */
+	for (; err == 0 && pt_next(&mm->pt, at, end, &at, &pte); at.n++) {
+		if (!pte_is_present(pte))
+			continue;
+		uint64_t v = (pte.v & ~(rights & VMA_WRITE ? 0 : PTE_WRITE)) | (rights & VMA_EXEC ? 0 : PTE_NX);
+
+		/* PROT_NONE: still there, but no touch may find it. */
+		if (!(rights & VMA_READ))
+			v &= ~PTE_USER;
+		pt_set(&mm->pt, at, (pte_t){ v });
+	}
+	return err;
 }
 
 int mm_unmap(struct mm *mm, vpn_t start, vpn_t end)

@@ -13,6 +13,9 @@
 	X(pgminor, "of them: first touch, filled with zeros")           \
 	X(pgsoft, "of them: the page was resident but unmapped")        \
 	X(pgmajfault, "of them: the page came back from a store")       \
+	X(pgcow, "of them: a shared page was copied on write")          \
+	X(pgreuse, "of them: a page was made writable, nobody else has it") \
+	X(pgaround, "pages of files mapped along with one that faulted") \
 	X(pgspurious, "of them: already mapped when looked at")         \
 	X(pswpin, "pages read back, read-ahead included")             \
 	X(pswpout, "pages written to a store")                        \
@@ -20,6 +23,8 @@
 	X(swap_ra_hit, "faults that continued a stream read ahead")     \
 	X(pgdemote, "pages passed on from the pool to the swap file")   \
 	X(pgsame, "pages out that were one repeated word")              \
+	X(pgfilein, "pages of files read, read-ahead included")         \
+	X(pgfileout, "pages of files written back")                     \
 	X(pgclean, "pages dropped because their copy was still valid")  \
 	X(pgdiscard, "pages dropped because the heap had freed them")   \
 	X(pgactivate, "inactive pages found hot")                       \
@@ -33,6 +38,7 @@
 	X(workingset_refault, "pages read back that had been evicted")  \
 	X(workingset_activate, "of them: within the working set")       \
 	X(pgcopied, "pages copied because they could not be moved")     \
+	X(oom_kill, "processes killed for want of memory")              \
 	X(stall_ns, "time that threads waited for their fault, ns")     \
 	X(kswapd_ns, "time that kswapd worked, ns")
 

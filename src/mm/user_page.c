@@ -1,20 +1,33 @@
 #include "mm/user_page.h"
 
 #include "base/assert.h"
+#include "mm/reclaim/reclaim.h"
 
-int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, enum lru_list list)
+/* What a page gets that somebody else has mapped, or whose access is not known. */
+#define PROT_ALL (PTE_USER | PTE_WRITE)
+
+uint64_t user_prot(const struct vma *vma, enum fault_access access)
+{
+	if (access == FAULT_ANY)
+		return PROT_ALL;
+	return PTE_USER | PTE_ACCESSED | (vma->flags & VMA_WRITE ? PTE_WRITE : 0) | (vma->flags & VMA_EXEC ? 0 : PTE_NX) |
+	       (access == FAULT_WRITE ? PTE_DIRTY : 0);
+}
+
+int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, uint64_t prot, enum lru_arrival how)
 {
 	struct machine *m = mm->machine;
-	int err = pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), PTE_USER | PTE_WRITE));
+	int err = pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), prot));
 
 	if (err != 0)
 		return err;
 	f->user.mm = mm;
 	f->user.vpn = vpn;
 	f->swap = (swp_t){ 0 };
-	f->flags = FRAME_AWAY;
-	lru_add(&m->lru, f, list);
+	f->flags = (f->flags & FRAME_WORKINGSET) | FRAME_AWAY;
+	m->policy->arrive(m, lruvec_of(m, f), f, how);
 	mm->rss++;
+	m->charged++;
 	return 0;
 }
 
@@ -27,28 +40,149 @@ void user_page_add_soft(struct mm *mm, vpn_t vpn, struct frame *f)
 	f->user.mm = mm;
 	f->user.vpn = vpn;
 	f->swap = (swp_t){ 0 };
-	f->flags = FRAME_READAHEAD;
-	lru_add(&m->lru, f, LRU_INACTIVE);
+	f->flags = (f->flags & FRAME_WORKINGSET) | FRAME_READAHEAD;
+	if (machine_has_accessed(m))
+		m->policy->arrive(m, lruvec_of(m, f), f, ARRIVE_NEW);
+	else
+		lru_add(lruvec_of(m, f), f, LRU_SAMPLE);
 	mm->rss++;
+	m->charged++;
+}
+
+/* A frame that fork shared holds a reference to the family of its areas. */
+static void family_put(struct frame *f)
+{
+	if (f->flags & FRAME_SHARED)
+		rmap_put(f->shared.family);
+	f->flags &= (uint16_t)~FRAME_SHARED;
 }
 
 void user_page_free(struct machine *m, struct frame *f)
 {
+	family_put(f);
 	ASSERT(!(f->flags & (FRAME_LRU | FRAME_LOCKED)));
 	if (!swp_none(f->swap))
 		swap_uncache(&m->swap, f->swap);
 	f->flags = 0;
+	m->charged--;
 	frame_free(&m->phys, f, 0);
+}
+
+/* One entry that names a frame. */
+struct mapper {
+	struct mm *mm;
+	vpn_t vpn;
+	pte_t pte;
+};
+
+/* Calls see() for every entry that names the frame of a user page. see() may change the entry. */
+static void each_mapper(struct machine *m, struct frame *f, void (*see)(struct machine *m, struct frame *f,
+			const struct mapper *at, void *ctx), void *ctx)
+{
+	pfn_t pfn = frame_pfn(&m->phys, f);
+
+	if (!(f->flags & (FRAME_SHARED | FRAME_FILE))) {
+		struct mapper at = { f->user.mm, f->user.vpn, pt_get(&f->user.mm->pt, f->user.vpn) };
+
+		see(m, f, &at, ctx);
+		return;
+	}
+	bool file = f->flags & FRAME_FILE;
+	uint64_t pgoff = file ? f->cache.pgoff : f->shared.pgoff;
+	struct rmap *r = file ? &f->cache.file->rmap : f->shared.family;
+
+	for (struct vma *vma = rmap_first(r, pgoff); vma != NULL; vma = rmap_next(r, vma, pgoff)) {
+		struct mapper at = { .mm = vma->mm, .vpn = vma_vpn(vma, pgoff) };
+
+		at.pte = pt_get(&at.mm->pt, at.vpn);
+		if ((pte_is_present(at.pte) || pte_is_soft(at.pte)) && pte_pfn(at.pte).n == pfn.n)
+			see(m, f, &at, ctx);
+	}
+}
+
+static void see_referenced(struct machine *m, struct frame *f, const struct mapper *at, void *ctx)
+{
+	unsigned *n = ctx;
+
+	(void)f;
+	*n += pte_is_present(at->pte) && m->ops->test_and_clear_accessed(m, at->mm, at->vpn);
+}
+
+unsigned frame_referenced(struct machine *m, struct frame *f)
+{
+	unsigned n = 0;
+
+	if (machine_has_accessed(m))
+		each_mapper(m, f, see_referenced, &n);
+	return n;
+}
+
+bool frame_executable(const struct frame *f)
+{
+	return (f->flags & FRAME_FILE) && f->cache.file->executable;
+}
+
+static void see_unmap(struct machine *m, struct frame *f, const struct mapper *at, void *ctx)
+{
+	bool *dirty = ctx;
+
+	if (!pte_is_present(at->pte))
+		return;
+	m->ops->unmap(m, at->mm, at->vpn, &f, 1);
+	*dirty |= (at->pte.v & PTE_DIRTY) != 0;
+	if (f->flags & FRAME_FILE) {
+		pt_set(&at->mm->pt, at->vpn, pte_none());
+		at->mm->rss_file--;
+		f->refs--;
+	} else {
+		pt_set(&at->mm->pt, at->vpn, pte_soft_make(pte_pfn(at->pte)));
+	}
+}
+
+bool user_page_unmap(struct machine *m, struct frame *f)
+{
+	bool dirty = false;
+
+	each_mapper(m, f, see_unmap, &dirty);
+	f->flags &= (uint16_t)~FRAME_AWAY;
+	/* The copy is of no use; and the next time there is no entry that says so. */
+	if (dirty && !(f->flags & FRAME_FILE) && !swp_none(f->swap)) {
+		swap_uncache(&m->swap, f->swap);
+		f->swap = (swp_t){ 0 };
+	}
+	return dirty;
+}
+
+static void see_to_swap(struct machine *m, struct frame *f, const struct mapper *at, void *ctx)
+{
+	swp_t entry = *(swp_t *)ctx;
+
+	/* Replaces an entry that is not none: cannot fail. */
+	pt_set(&at->mm->pt, at->vpn, pte_swap_make(entry));
+	at->mm->rss--;
+	at->mm->swapents++;
+	if (f->refs > 1) {
+		f->refs--;
+		ASSERT(swap_dup(&m->swap, entry));
+	}
+}
+
+void user_page_to_swap(struct machine *m, struct frame *f, swp_t entry)
+{
+	each_mapper(m, f, see_to_swap, &entry);
+	DEBUG_ASSERT(f->refs == 1);
 }
 
 /* What the frame holds, but for its place on a list. */
 static void settle_in(struct machine *m, struct frame *f, const struct frame *page)
 {
 	f->flags = page->flags;
+	f->list = page->list;
+	f->score = page->score;
 	f->user = page->user;
 	f->swap = page->swap;
 	/* Replaces an entry: cannot fail. */
-	pt_set(&f->user.mm->pt, f->user.vpn, pte_present_make(frame_pfn(&m->phys, f), PTE_USER | PTE_WRITE));
+	pt_set(&f->user.mm->pt, f->user.vpn, pte_present_make(frame_pfn(&m->phys, f), PROT_ALL));
 }
 
 void user_page_exchange(struct machine *m, struct frame *a, struct frame *b)
@@ -59,7 +193,7 @@ void user_page_exchange(struct machine *m, struct frame *a, struct frame *b)
 	DEBUG_ASSERT((a->flags & (FRAME_LOCKED | FRAME_LRU)) == FRAME_LOCKED);
 	DEBUG_ASSERT(!(b->flags & FRAME_LOCKED) == !!(b->flags & FRAME_LRU));
 	if (b->flags & FRAME_LRU)
-		lru_replace(&m->lru, b, a);
+		lru_replace(lruvec_of(m, b), b, a);
 	settle_in(m, a, &page_b);
 	settle_in(m, b, &page_a);
 }
@@ -103,9 +237,22 @@ static void drop_one(struct mm *mm, vpn_t vpn)
 	}
 	struct frame *f = pfn_frame(&m->phys, pte_pfn(pte));
 
-	lru_del(&m->lru, f);
-	user_page_free(m, f);
+	if (f == m->zero)
+		return;
+	if (f->flags & FRAME_FILE) {
+		mm->rss_file--;
+		f->refs--;
+		if (pte.v & PTE_DIRTY)
+			pagecache_set_dirty(f);
+		return;
+	}
 	mm->rss--;
+	if (f->refs > 1) {
+		f->refs--;
+		return;
+	}
+	lru_del(lruvec_of(m, f), f);
+	user_page_free(m, f);
 }
 
 void user_page_drop_range(struct mm *mm, vpn_t start, vpn_t end)

@@ -161,7 +161,7 @@ const struct config_key config_keys[] = {
 	{ "disk.queue_depth", .type = KEY_UINT, AT(disk_queue_depth), WIDTH(disk_queue_depth), .min = 1, .max = 65536,
 	  .def = "64", .doc = "requests served at once" },
 
-	{ "vm.policy", .type = KEY_TEXT, AT(policy), .def = "linux", .doc = "which pages go" },
+	{ "vm.policy", .type = KEY_TEXT, AT(policy), .def = "two-list", .doc = "which pages go: steward sim --policy" },
 	{ "vm.accessed_bits", .type = KEY_BOOL, AT(accessed_bits), .def = "yes",
 	  .doc = "no: reclaim samples by unmapping, as steward run must" },
 	{ "vm.swappiness", .type = KEY_UINT, AT(swappiness), WIDTH(swappiness), .max = 200, .def = "60",

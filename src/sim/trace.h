@@ -5,6 +5,20 @@
  * Events of all processes stand in one order. A task is a process (an address
  * space), named by a small number that the trace gives out; thread numbers are
  * within the trace as well. Addresses are in pages of 4 KiB.
+ *
+ * The law of a trace, which the writer demands and the reader has checked
+ * (trace_law.c):
+ *   1. An event has one of the ops below, and no flags but those that its op can have.
+ *   2. Pages and counts are below 2^52, and so is the end of a range. A range, and the count of an access, is not empty.
+ *   3. The task of an event is alive: between its TRACE_TASK, or the TRACE_FORK that made it, and its TRACE_EXIT. Its
+ *      number may then begin again. TRACE_FILE and TRACE_NOTE belong to no task.
+ *   4. A file has been announced by TRACE_FILE.
+ *   5. Texts have no NUL in them and are no longer than TRACE_TEXT_MAX.
+ * Fields that an op does not use are 0 when read, whatever was written.
+ *
+ * A task that never had a TRACE_MMAP, nor its parent before the fork, comes
+ * from a source that says nothing of mappings: whatever it touches is mapped,
+ * as anonymous memory with all rights.
  */
 #ifndef STW_SIM_TRACE_H
 #define STW_SIM_TRACE_H
@@ -12,6 +26,10 @@
 #include "base/types.h"
 
 #define TRACE_PAGE_SHIFT 12
+#define TRACE_PAGES_MAX ((uint64_t)1 << 52) /* pages of an address space; counts stay below it, too */
+#define TRACE_TASKS_MAX (1u << 20)          /* task numbers are below it */
+#define TRACE_FILES_MAX (1u << 20)
+#define TRACE_TEXT_MAX 4095                 /* bytes, NUL not counted */
 
 enum trace_op {
 	TRACE_ACCESS,   /* n touches in a row of page vpn; flags: TRACE_R, TRACE_W or TRACE_X, one of them */
@@ -57,20 +75,23 @@ struct trace_event {
 	};
 	uint32_t file;     /* 0: anonymous memory */
 	uint32_t text_len;
-	const char *text;  /* NUL-terminated; the reader's, until the next read; NULL: none */
+	const char *text;  /* NUL-terminated; the reader's, until the next read; NULL: none, as text_len 0 */
 };
+
+/* "access", "task", …: as `steward trace dump` prints it. op < TRACE_OPS. */
+const char *trace_op_name(unsigned op);
 
 /* What a trace says of itself as a whole: known to a reader at its end, or at once if the file can be sought. */
 struct trace_totals {
 	uint64_t events;
-	uint64_t touches;  /* Σ n of TRACE_ACCESS */
+	uint64_t touches;  /* Σ n of TRACE_ACCESS, modulo 2^64 */
 	uint64_t bytes;    /* of the file */
 	bool sampled;      /* accesses are samples (steward record without --exact): the first touches of an interval, not all */
 };
 
 struct trace_error {
 	int err;           /* -errno; -EBADMSG: not a trace, or damaged; -ENODATA: ends before its end */
-	uint64_t offset;   /* in the file, bytes */
+	uint64_t offset;   /* in the file, bytes: of the header or block that is damaged, or where the file ends too soon */
 	const char *what;  /* static text */
 };
 
@@ -80,23 +101,27 @@ struct trace_reader;
 /*
  * Writes to fd, which stays the caller's and need not be seekable. sampled as in the totals. 0 or -ENOMEM.
  * trace_write takes any event that has the law above; -EINVAL: it has not (nothing is written), or -errno of the
- * descriptor, from then on every time.
+ * descriptor, from then on every time. Touches of one page in a row, of one kind and thread, become one event.
  */
 int trace_writer_open(struct trace_writer **w, int fd, bool sampled);
 int trace_write(struct trace_writer *w, const struct trace_event *e);
-/* Writes what is buffered, with the end mark, and frees w. 0 or the first error. */
+/* What the last -EINVAL was about: static text. */
+const char *trace_writer_why(const struct trace_writer *w);
+/* Writes what is buffered, with the end mark, and frees w. 0 or the first error of the descriptor. */
 int trace_writer_close(struct trace_writer *w);
+/* Frees w; the file stays without an end, as a reader will notice. NULL is allowed. */
+void trace_writer_abort(struct trace_writer *w);
 
 /* Reads from fd, which stays the caller's. NULL: see *error. */
 struct trace_reader *trace_reader_open(int fd, struct trace_error *error);
 /*
- * Fills up to n events; returns how many, 0 at the end, or -errno with *error filled. An event is checked before it is
- * returned: op, flags, sizes below 2^52 pages, tasks and files that exist.
- * text is valid until the next call.
+ * Fills up to n events; returns how many (fewer than n at any time), 0 at the end, or -errno with *error filled, from
+ * then on every time. An event has the law above when it is returned. text is valid until the next call.
  */
 long trace_read(struct trace_reader *r, struct trace_event *e, size_t n, struct trace_error *error);
 /* Known before the first read? Then true. Always at the end. */
 bool trace_reader_totals(const struct trace_reader *r, struct trace_totals *t);
+/* NULL is allowed. */
 void trace_reader_close(struct trace_reader *r);
 
 #endif

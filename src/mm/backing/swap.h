@@ -87,6 +87,7 @@ struct swap_ahead {
 struct swap {
 	struct vmalloc *vmalloc;
 	const struct swap_ahead *ahead; /* NULL: none */
+	bool unchecked; /* pages are not looked at: no checksum, no repeated words; `sum` and `shadow` are workingset.c's */
 	unsigned nr_areas;
 	struct swap_area area[SWAP_AREAS]; /* in order of priority */
 };
@@ -140,6 +141,8 @@ bool swap_to_cache(struct swap *s, swp_t entry, uint32_t seal);
 void swap_uncache(struct swap *s, swp_t entry);
 /* Calls see() with the handle of every page that the area has in its store (same-filled ones have none). */
 void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint64_t handle), void *ctx);
+/* Does any area take pages? */
+bool swap_has_room(const struct swap *s);
 /* Pages in all areas. */
 uint64_t swap_used(const struct swap *s);
 void swap_check(struct swap *s);

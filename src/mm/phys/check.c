@@ -26,11 +26,14 @@ static void check_block(const struct phys *p, const struct zone *z, const struct
 /* Flags that describe what a frame is exclude each other and everything that only a user page has. */
 static void check_flags(const struct frame *f)
 {
-	const unsigned user = FRAME_LRU | FRAME_ACTIVE | FRAME_AWAY | FRAME_READAHEAD | FRAME_WORKINGSET;
+	const unsigned file = FRAME_FILE | FRAME_DIRTY | FRAME_WRITEBACK;
+	const unsigned user = FRAME_LRU | FRAME_REFERENCED | FRAME_AWAY | FRAME_READAHEAD | FRAME_WORKINGSET |
+	                      FRAME_SHARED | file;
 	const unsigned kind = f->flags & (FRAME_BUDDY | FRAME_SLAB | FRAME_OFFLINE);
 
 	ASSERT((kind & (kind - 1)) == 0);
 	ASSERT(kind == 0 || (f->flags & user) == 0);
+	ASSERT((f->flags & FRAME_FILE) || (f->flags & file) == 0);
 }
 
 static void check_zone(const struct phys *p, const struct zone *z)

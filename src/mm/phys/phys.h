@@ -72,6 +72,7 @@ struct phys {
 	uint8_t *direct_map;  /* host address of frame 0; NULL: frames have no bytes (simulator) */
 	struct frame *frames; /* frame table, nr_frames entries */
 	uint32_t nr_frames;
+	uint32_t nr_tables;   /* frames that page tables take */
 	uint8_t nr_zones, nr_nodes;
 	struct zone zones[PHYS_ZONES_MAX];
 	uint8_t zonelist[PHYS_NODES_MAX][PHYS_ZONES_MAX]; /* zone indexes, best first */

@@ -101,7 +101,7 @@ static unsigned choose(struct machine *m, struct victim *victims)
 
 		if ((slot->flags & (SLOT_SAME | SLOT_READING)) || slot->uses != 1)
 			continue;
-		v.age = workingset_age(&m->lru, slot->shadow);
+		v.age = workingset_age(&m->lruvec[0], slot->shadow);
 		n = insert(victims, n, v);
 		seen++;
 	}

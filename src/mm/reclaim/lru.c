@@ -1,72 +1,76 @@
 #include "mm/reclaim/lru.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 
-void lru_init(struct lru *l)
+void lru_init(struct lruvec *v)
 {
 	for (unsigned i = 0; i < NR_LRU; i++) {
-		TAILQ_INIT(&l->list[i]);
-		l->nr[i] = 0;
+		TAILQ_INIT(&v->list[i]);
+		v->nr[i] = 0;
 	}
-	l->age = 0;
+	v->age = 0;
+	memset(v->private, 0, sizeof(v->private));
 }
 
-/* ACTIVE has its flag; NEW is mapped (away), INACTIVE is not. */
-enum lru_list lru_list_of(const struct frame *f)
-{
-	if (f->flags & FRAME_ACTIVE)
-		return LRU_ACTIVE;
-	return (f->flags & FRAME_AWAY) ? LRU_NEW : LRU_INACTIVE;
-}
-
-static void account_add(struct lru *l, struct frame *f, enum lru_list list)
+static void account_add(struct lruvec *v, struct frame *f, enum lru_list list)
 {
 	DEBUG_ASSERT(!(f->flags & FRAME_LRU));
-	DEBUG_ASSERT((list == LRU_INACTIVE) == !(f->flags & FRAME_AWAY));
-	f->flags = (uint16_t)(f->flags & ~FRAME_ACTIVE) | FRAME_LRU | (list == LRU_ACTIVE ? FRAME_ACTIVE : 0);
-	l->nr[list]++;
+	DEBUG_ASSERT(list != LRU_SAMPLE || !(f->flags & FRAME_AWAY));
+	f->flags |= FRAME_LRU;
+	f->list = list;
+	v->nr[list]++;
 }
 
-void lru_add(struct lru *l, struct frame *f, enum lru_list list)
+void lru_add(struct lruvec *v, struct frame *f, enum lru_list list)
 {
-	account_add(l, f, list);
-	TAILQ_INSERT_HEAD(&l->list[list], f, link);
+	account_add(v, f, list);
+	TAILQ_INSERT_HEAD(&v->list[list], f, link);
 }
 
-void lru_add_tail(struct lru *l, struct frame *f, enum lru_list list)
+void lru_add_tail(struct lruvec *v, struct frame *f, enum lru_list list)
 {
-	account_add(l, f, list);
-	TAILQ_INSERT_TAIL(&l->list[list], f, link);
+	account_add(v, f, list);
+	TAILQ_INSERT_TAIL(&v->list[list], f, link);
 }
 
-void lru_del(struct lru *l, struct frame *f)
+void lru_del(struct lruvec *v, struct frame *f)
 {
-	enum lru_list list = lru_list_of(f);
-
 	DEBUG_ASSERT(f->flags & FRAME_LRU);
-	TAILQ_REMOVE(&l->list[list], f, link);
-	l->nr[list]--;
-	f->flags &= (uint16_t)~(FRAME_LRU | FRAME_ACTIVE);
+	TAILQ_REMOVE(&v->list[f->list], f, link);
+	v->nr[f->list]--;
+	f->flags &= (uint16_t)~FRAME_LRU;
 }
 
-void lru_replace(struct lru *l, struct frame *listed, struct frame *f)
+void lru_replace(struct lruvec *v, struct frame *listed, struct frame *f)
 {
 	TAILQ_INSERT_BEFORE(listed, f, link);
-	TAILQ_REMOVE(&l->list[lru_list_of(listed)], listed, link);
+	TAILQ_REMOVE(&v->list[listed->list], listed, link);
 }
 
-void lru_check(const struct lru *l, const struct phys *p)
+uint64_t lru_resident(const struct lruvec *v)
+{
+	uint64_t n = v->nr[LRU_SAMPLE];
+
+	for (unsigned i = 0; i < NR_POLICY_LRU; i++)
+		n += v->nr[i];
+	return n;
+}
+
+void lru_check(const struct lruvec *v, const struct phys *p)
 {
 	for (unsigned i = 0; i < NR_LRU; i++) {
 		struct frame *f;
 		uint64_t n = 0;
 
-		TAILQ_FOREACH(f, &l->list[i], link) {
+		TAILQ_FOREACH(f, &v->list[i], link) {
 			ASSERT(frame_pfn(p, f).n < p->nr_frames);
 			ASSERT(f->flags & FRAME_LRU);
-			ASSERT(lru_list_of(f) == i);
+			ASSERT(f->list == i);
+			ASSERT(i != LRU_SAMPLE || !(f->flags & FRAME_AWAY));
 			n++;
 		}
-		ASSERT(n == l->nr[i]);
+		ASSERT(n == v->nr[i]);
 	}
 }

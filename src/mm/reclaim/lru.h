@@ -1,15 +1,16 @@
 /*
- * The lists of resident user pages, for an engine without an accessed bit.
+ * The lists of resident user pages of one node (Linux's lruvec).
  *
- *      first touch, refault ──► NEW ─────► INACTIVE ─────► evicted
- *      (mapped, on probation)    │  unmap   │ (unmapped, at home: the sample)
- *                                │          │ touched: soft fault
- *      refault within the        │          ▼
- *      working set ────────────► ACTIVE ◄───┘   (mapped)
- *                                  └── unmap ──► INACTIVE
+ * Lists 0 to 7 are the policy's. The names are those of the classical ones, which two of the policies use; others have
+ * names of their own for the numbers. On an engine without an accessed bit there is one list more in front of the way
+ * out, the sample: pages that are resident but unmapped, so that the next touch is a fault and proves them hot
+ * (Babaoglu & Joy 1981).
  *
- * NEW and INACTIVE together are Linux's inactive list; the unmapped part of it
- * is the sample that takes the place of the accessed bit (Babaoglu & Joy 1981).
+ *      first touch, refault ──► the policy's lists ──► evicted                        with accessed bits
+ *
+ *      first touch, refault ──► the policy's lists ──► SAMPLE ──► evicted             without
+ *                                     ▲                   │ touched: soft fault
+ *                                     └───────────────────┘
  */
 #ifndef STW_MM_RECLAIM_LRU_H
 #define STW_MM_RECLAIM_LRU_H
@@ -18,25 +19,38 @@
 
 struct machine;
 
-enum lru_list { LRU_ACTIVE, LRU_NEW, LRU_INACTIVE, NR_LRU };
-
-/* Law: nr[l] is the length of list[l]; every frame on a list has FRAME_LRU, on LRU_ACTIVE also FRAME_ACTIVE. */
-struct lru {
-	struct frame_list list[NR_LRU]; /* head: youngest */
-	uint64_t nr[NR_LRU];
-	uint64_t age; /* evictions and activations so far: Linux's nonresident_age */
+enum lru_list {
+	LRU_INACTIVE_ANON,
+	LRU_ACTIVE_ANON,
+	LRU_INACTIVE_FILE,
+	LRU_ACTIVE_FILE,
+	NR_POLICY_LRU = 8,
+	LRU_SAMPLE = NR_POLICY_LRU,
+	LRU_UNEVICTABLE, /* locked by mlock: nobody looks at them */
+	NR_LRU,
 };
 
-void lru_init(struct lru *l);
+/* Law: nr[l] is the length of list[l]; every frame on list l has FRAME_LRU and frame->list == l. */
+struct lruvec {
+	struct frame_list list[NR_LRU]; /* head: youngest */
+	uint64_t nr[NR_LRU];
+	uint64_t age;         /* evictions and activations so far: Linux's nonresident_age */
+	uint64_t private[24]; /* the policy's */
+};
+
+void lru_init(struct lruvec *v);
 /* Puts an unlisted user frame at the young end. */
-void lru_add(struct lru *l, struct frame *f, enum lru_list list);
+void lru_add(struct lruvec *v, struct frame *f, enum lru_list list);
 /* At the old end: the next to go. */
-void lru_add_tail(struct lru *l, struct frame *f, enum lru_list list);
+void lru_add_tail(struct lruvec *v, struct frame *f, enum lru_list list);
 /* Takes the frame off its list. */
-void lru_del(struct lru *l, struct frame *f);
+void lru_del(struct lruvec *v, struct frame *f);
 /* The unlisted frame gets the place of the listed one, whose flags do not change yet. */
-void lru_replace(struct lru *l, struct frame *listed, struct frame *f);
-enum lru_list lru_list_of(const struct frame *f);
-void lru_check(const struct lru *l, const struct phys *p);
+void lru_replace(struct lruvec *v, struct frame *listed, struct frame *f);
+/* Pages on all lists that reclaim may look at. */
+uint64_t lru_resident(const struct lruvec *v);
+void lru_check(const struct lruvec *v, const struct phys *p);
+
+static inline enum lru_list lru_list_of(const struct frame *f) { return (enum lru_list)f->list; }
 
 #endif

@@ -4,11 +4,11 @@
  * One step has two halves, each in three phases so that faults are served
  * while pages move and stores work:
  *
- *   sample   lock: take pages off the old end of NEW or ACTIVE, lock them,
+ *   sample   lock: let the policy choose pages, lock them,
  *            give neighbours contiguous frames (gather.c)
  *            no lock: engine unmaps them, contents go home
- *            lock: entries become soft, pages go on INACTIVE
- *   evict    lock: take pages off the old end of INACTIVE, lock them
+ *            lock: entries become soft, pages go on SAMPLE
+ *   evict    lock: take pages off the old end of SAMPLE, lock them
  *            no lock: examine; the store compresses or writes
  *            lock: entries become swap entries, frames are free
  *
@@ -22,8 +22,7 @@
  *
  * How long is the sample? SAMPLE_SHARE of resident memory: each hot page in it
  * costs one soft fault per lap, each page too few makes the choice of victims
- * blinder. NEW is kept at PROBATION_SHARE at least before ACTIVE pages are
- * taken, so a stream of pages used once passes by without touching them.
+ * blinder.
  *
  * Follows mm/vmscan.c shrink_active_list and shrink_inactive_list; batches of
  * 32 as SWAP_CLUSTER_MAX. Evict takes 8 while the first store takes them, which
@@ -41,8 +40,7 @@
 #define SAMPLE_BATCH 32
 #define EVICT_BATCH SWAP_AHEAD
 #define EVICT_BATCH_DISK 32
-#define SAMPLE_SHARE 16   /* INACTIVE: one page in 16 */
-#define PROBATION_SHARE 8 /* NEW: one page in 8 */
+#define SAMPLE_SHARE 16   /* SAMPLE: one page in 16 */
 #define SAMPLE_MIN 32
 
 static void machine_lock(void *m)
@@ -63,16 +61,18 @@ static void count_scan(struct machine *m, bool kswapd, unsigned n)
 		COUNT_N(m, pgscan_direct, n);
 }
 
-static unsigned isolate(struct machine *m, enum lru_list list, struct frame **frames, unsigned n)
+/* From the old end of the sample. */
+static unsigned isolate(struct machine *m, struct frame **frames, unsigned n)
 {
+	struct lruvec *v = &m->lruvec[0];
 	unsigned got = 0;
 
 	while (got < n) {
-		struct frame *f = TAILQ_LAST(&m->lru.list[list], frame_list);
+		struct frame *f = TAILQ_LAST(&v->list[LRU_SAMPLE], frame_list);
 
 		if (f == NULL)
 			break;
-		lru_del(&m->lru, f);
+		lru_del(v, f);
 		user_page_lock(f);
 		frames[got++] = f;
 	}
@@ -116,20 +116,43 @@ static void unmap_all(struct machine *m, struct frame **frames, unsigned n, bool
 	}
 }
 
+/* What the policy would let go, looking at so much of the lists that a batch can come of it, and at all of them if need be. */
+static unsigned choose(struct machine *m, struct lruvec *v, struct frame **frames)
+{
+	uint64_t resident = lru_resident(v);
+	int priority = DEF_PRIORITY;
+	unsigned n = 0;
+
+	while (priority > 0 && resident >> priority < 4 * SAMPLE_BATCH)
+		priority--;
+	for (; n == 0 && priority >= 0; priority--) {
+		struct scan s = { .priority = (uint8_t)priority, .may_swap = true, .target = SAMPLE_BATCH };
+
+		if (m->policy->begin != NULL)
+			m->policy->begin(m, v, &s);
+		while (n == 0 && !s.done)
+			n = m->policy->choose(m, v, &s, frames, SAMPLE_BATCH);
+	}
+	if (m->policy->end != NULL)
+		m->policy->end(m, v);
+	return n;
+}
+
 static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 {
-	struct lru *l = &m->lru;
-	uint64_t resident = l->nr[LRU_ACTIVE] + l->nr[LRU_NEW] + l->nr[LRU_INACTIVE];
-	uint64_t target = MAX(resident / SAMPLE_SHARE, SAMPLE_MIN);
+	struct lruvec *v = &m->lruvec[0];
+	uint64_t target = MAX(lru_resident(v) / SAMPLE_SHARE, SAMPLE_MIN);
 	struct frame *frames[SAMPLE_BATCH];
 	bool unmapped[SAMPLE_BATCH];
 
-	if (l->nr[LRU_INACTIVE] >= target)
+	if (v->nr[LRU_SAMPLE] >= target)
 		return 0;
-	bool from_new = l->nr[LRU_NEW] > resident / PROBATION_SHARE || l->nr[LRU_ACTIVE] == 0;
-	unsigned n = isolate(m, from_new ? LRU_NEW : LRU_ACTIVE, frames, SAMPLE_BATCH);
+	unsigned n = choose(m, v, frames);
+
 	if (n == 0)
 		return 0;
+	for (unsigned i = 0; i < n; i++)
+		user_page_lock(frames[i]);
 	count_scan(m, kswapd, n);
 	sort_by_address(frames, n);
 	gather(m, frames, n);
@@ -142,11 +165,11 @@ static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 		if (unmapped[i]) {
 			f->flags &= (uint16_t)~FRAME_AWAY;
 			pt_set(&f->user.mm->pt, f->user.vpn, pte_soft_make(frame_pfn(&m->phys, f)));
-			lru_add(l, f, LRU_INACTIVE);
+			lru_add(v, f, LRU_SAMPLE);
 			COUNT(m, pgdeactivate);
 			*progress = true;
 		} else {
-			lru_add(l, f, LRU_ACTIVE);
+			m->policy->arrive(m, v, f, ARRIVE_BACK);
 		}
 		user_page_unlock(m, f);
 	}
@@ -177,27 +200,31 @@ static unsigned discard(struct machine *m, struct frame **frames, unsigned n, un
 	return left;
 }
 
+/* It stays: on the sample, or where the policy wants it. */
+static void put_back(struct machine *m, struct frame *f)
+{
+	if (m->ops->test_and_clear_accessed == NULL)
+		lru_add(lruvec_of(m, f), f, LRU_SAMPLE);
+	else
+		m->policy->arrive(m, lruvec_of(m, f), f, ARRIVE_BACK);
+	user_page_unlock(m, f);
+}
+
 static bool evict_commit(struct machine *m, struct swap_io *io)
 {
 	struct frame *f = io->frame;
-	struct mm *mm = f->user.mm;
 
 	if (io->err != 0) {
-		lru_add(&m->lru, f, LRU_INACTIVE);
-		user_page_unlock(m, f);
+		put_back(m, f);
 		return false;
 	}
 	if (f->flags & FRAME_WAITED) {
 		swap_put(&m->swap, io->entry);
-		lru_add(&m->lru, f, LRU_INACTIVE);
-		user_page_unlock(m, f);
+		put_back(m, f);
 		return false;
 	}
-	swap_slot_of(&m->swap, io->entry)->shadow = workingset_shadow(&m->lru);
-	/* Replaces an entry that is not none: cannot fail. */
-	pt_set(&mm->pt, f->user.vpn, pte_swap_make(io->entry));
-	mm->rss--;
-	mm->swapents++;
+	workingset_evict(m, f, swap_slot_of(&m->swap, io->entry));
+	user_page_to_swap(m, f, io->entry);
 	COUNT(m, pswpout);
 	if (io->same)
 		COUNT(m, pgsame);
@@ -213,7 +240,7 @@ static unsigned evict_begin(struct machine *m, struct swap_io *io, unsigned n, b
 {
 	struct frame *frames[EVICT_BATCH_DISK];
 
-	n = isolate(m, LRU_INACTIVE, frames, n);
+	n = isolate(m, frames, n);
 	count_scan(m, kswapd, n);
 	n = discard(m, frames, n, freed);
 	for (unsigned i = 0; i < n; i++)
@@ -222,7 +249,7 @@ static unsigned evict_begin(struct machine *m, struct swap_io *io, unsigned n, b
 }
 
 /* Writes them. Lock given up inside. */
-static unsigned evict_end(struct machine *m, struct swap_io *io, unsigned n, const struct swap_ahead *ahead)
+unsigned reclaim_write(struct machine *m, struct swap_io *io, unsigned n, const struct swap_ahead *ahead)
 {
 	unsigned freed = 0;
 
@@ -243,7 +270,7 @@ static unsigned evict_end(struct machine *m, struct swap_io *io, unsigned n, con
 static unsigned evict_leaving(struct machine *m)
 {
 	unsigned first = m->leaving.first;
-	unsigned written = evict_end(m, m->leaving.io[first], m->leaving.n[first], m->swap.ahead);
+	unsigned written = reclaim_write(m, m->leaving.io[first], m->leaving.n[first], m->swap.ahead);
 
 	m->leaving.first = (first + 1) % SWAP_AHEAD_BATCHES;
 	m->leaving.nr--;
@@ -297,7 +324,7 @@ static unsigned evict(struct machine *m, bool kswapd, bool *progress)
 		written = evict_ahead(m, &freed, progress);
 	} else {
 		written = evict_all_leaving(m);
-		written += evict_end(m, io, evict_begin(m, io, disk ? EVICT_BATCH_DISK : EVICT_BATCH, kswapd, &freed), NULL);
+		written += reclaim_write(m, io, evict_begin(m, io, disk ? EVICT_BATCH_DISK : EVICT_BATCH, kswapd, &freed), NULL);
 	}
 	freed += written;
 	if (freed > 0)

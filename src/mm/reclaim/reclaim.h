@@ -20,18 +20,51 @@ bool demote_wanted(const struct machine *m);
 /* Passes a batch of old pages on from the first area to those below. Returns how many. Not while m->reclaiming. */
 unsigned demote_batch(struct machine *m);
 
+/* shrink.c: reclaim on an engine with accessed bits. */
+
 /*
- * kswapd's work: while free frames are below HIGH, reclaim_batch. Returns 0 when balanced,
+ * Direct reclaim: at least `target` pages, if there are such; returns how many. global: for want of frames; false: for a
+ * cgroup's limit. Must not be entered while m->reclaiming.
+ */
+unsigned reclaim_direct(struct machine *m, unsigned target, bool global);
+
+enum kswapd_state {
+	KSWAPD_BALANCED, /* a zone of the node is above HIGH: sleep */
+	KSWAPD_WORKING,  /* call again */
+	KSWAPD_HOPELESS, /* 16 rounds without a page: sleep until direct reclaim gets somewhere */
+};
+/* One pass of kswapd over its node. */
+enum kswapd_state kswapd_step(struct machine *m, unsigned node);
+
+/* reclaim.c: pages that are unmapped and locked are written, their frames freed; the others arrive on a list again. Returns how many went. */
+unsigned reclaim_write(struct machine *m, struct swap_io *io, unsigned n, const struct swap_ahead *ahead);
+
+/*
+ * kswapd's work on an engine without accessed bits: while free frames are below HIGH, reclaim_batch. Returns 0 when balanced,
  * -ENOMEM after KSWAPD_FAILURES steps without progress (Linux: MAX_RECLAIM_RETRIES).
  * stop (may be NULL) is asked between steps.
  */
 int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx);
 
+/*
+ * How many of the mappings of a user page have been used since this was asked last (Linux: folio_referenced); their
+ * accessed bits are cleared. 0 on an engine that has none.
+ */
+unsigned frame_referenced(struct machine *m, struct frame *f);
+/* A page of a file that somebody has mapped as code. */
+bool frame_executable(const struct frame *f);
+
 /* workingset.c (mm/workingset.c): what eviction leaves in the slot, and what refault makes of it. */
-uint8_t workingset_shadow(struct lru *l);
+uint8_t workingset_shadow(struct lruvec *v);
 /* How long ago that was, in units of a 64th of resident memory; wraps. */
-uint8_t workingset_age(const struct lru *l, uint8_t shadow);
-/* True: the page was evicted so recently that it would have stayed had the active list been as long as it is. */
-bool workingset_refault(struct lru *l, uint8_t shadow);
+uint8_t workingset_age(const struct lruvec *v, uint8_t shadow);
+/* The same in pages: how many evictions and activations ago. */
+uint64_t workingset_distance(const struct lruvec *v, uint8_t shadow);
+/* The anonymous page in f goes to the slot: its age is left there. */
+void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot *slot);
+/* It is back from the slot in frame f: is it hot? */
+bool workingset_swapin(struct machine *m, struct frame *f, const struct swap_slot *slot);
+/* True: a page evicted so recently that it would have stayed had the active list been as long as it is. Counts as an activation. */
+bool workingset_hot(struct machine *m, struct lruvec *v, uint64_t distance, bool file);
 
 #endif

@@ -1,21 +1,23 @@
 /*
  * Refault distance (Linux mm/workingset.c, Johannes Weiner).
  *
- * lru->age counts evictions and activations. A page that comes back after d of
+ * lruvec->age counts evictions and activations. A page that comes back after d of
  * them was missed by d positions: had the list been d pages longer, it would
- * still be resident. If d ≤ the active list, it competes with active pages and
- * is activated at once.
+ * still be resident. If d ≤ the active list, or what the policy names instead, it competes
+ * with active pages and is activated at once.
  *
  * The slot keeps 8 bits of the age, in units of a bucket that is a 64th of
  * resident memory; an age more than 255 buckets back wraps, and then a page
  * that was away for four working sets may look young. Linux packs its shadow in
  * the same way (EVICTION_SHIFT, bucket_order) and accepts the same error.
+ * Where nobody checks what comes back from a store (swap->unchecked), the place
+ * of the checksum holds the age itself, and shadow whether the page was active.
  */
 #include "mm/reclaim/reclaim.h"
 
-static uint64_t bucket(const struct lru *l)
+static uint64_t bucket(const struct lruvec *v)
 {
-	uint64_t resident = l->nr[LRU_ACTIVE] + l->nr[LRU_NEW] + l->nr[LRU_INACTIVE];
+	uint64_t resident = lru_resident(v);
 	unsigned order = 4;
 
 	/* A power of two, so that it changes rarely: every change blurs the shadows that are out. */
@@ -24,22 +26,45 @@ static uint64_t bucket(const struct lru *l)
 	return (uint64_t)1 << order;
 }
 
-uint8_t workingset_shadow(struct lru *l)
+uint8_t workingset_shadow(struct lruvec *v)
 {
-	return (uint8_t)(++l->age / bucket(l));
+	return (uint8_t)(++v->age / bucket(v));
 }
 
-uint8_t workingset_age(const struct lru *l, uint8_t shadow)
+uint8_t workingset_age(const struct lruvec *v, uint8_t shadow)
 {
-	return (uint8_t)((uint8_t)(l->age / bucket(l)) - shadow);
+	return (uint8_t)((uint8_t)(v->age / bucket(v)) - shadow);
 }
 
-bool workingset_refault(struct lru *l, uint8_t shadow)
+uint64_t workingset_distance(const struct lruvec *v, uint8_t shadow)
 {
-	uint64_t distance = workingset_age(l, shadow) * bucket(l);
+	return workingset_age(v, shadow) * bucket(v);
+}
 
-	if (distance > l->nr[LRU_ACTIVE])
+void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot *slot)
+{
+	struct lruvec *v = lruvec_of(m, f);
+
+	slot->shadow = m->swap.unchecked ? (f->flags & FRAME_WORKINGSET) != 0 : workingset_shadow(v);
+	if (m->swap.unchecked)
+		slot->sum = (uint32_t)++v->age;
+}
+
+bool workingset_swapin(struct machine *m, struct frame *f, const struct swap_slot *slot)
+{
+	struct lruvec *v = lruvec_of(m, f);
+
+	if (!m->swap.unchecked)
+		return workingset_hot(m, v, workingset_distance(v, slot->shadow), false);
+	if (slot->shadow)
+		f->flags |= FRAME_WORKINGSET;
+	return workingset_hot(m, v, (uint32_t)v->age - slot->sum, false);
+}
+
+bool workingset_hot(struct machine *m, struct lruvec *v, uint64_t distance, bool file)
+{
+	if (m->policy->workingset == NULL || distance > m->policy->workingset(m, v, file))
 		return false;
-	l->age++;
+	v->age++;
 	return true;
 }

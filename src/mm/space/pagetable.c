@@ -20,6 +20,14 @@
  * under a directory of one frame: the level is built as two. To callers it is
  * still one level; halves that nobody uses take no memory.
  *
+ * Huge pages. An entry of level 1 with PTE_HUGE stands for a whole leaf of
+ * pages in consecutive frames (2 MiB on x86-64). There is no leaf below it, so
+ * the cached leaf never is one of them, and get and set pay nothing for them
+ * unless they miss it. Who asks for a page inside is given an entry made up on
+ * the spot; who sets one finds the huge page split into the leaf it stood for,
+ * as Linux's split_huge_pmd does, but without a leaf deposited beforehand:
+ * here the split may fail. Only PTE_HUGE tells the two kinds of entry apart.
+ *
  * Failure. A fault must be answered, so nodes may come out of the reserve that
  * phys keeps below MIN. When even that is empty, nodes made on the way are
  * taken back and the table is as before.
@@ -49,6 +57,17 @@ static uint64_t *live(struct frame *node)
 static uint64_t *reserved_by(struct frame *node)
 {
 	return &node->private[1];
+}
+
+static bool is_huge(pte_t entry)
+{
+	return (entry.v & PTE_HUGE) != 0;
+}
+
+/* The entry of vpn as its huge page has it. */
+static pte_t huge_part(const struct pagetable *pt, pte_t huge, vpn_t vpn)
+{
+	return (pte_t){ huge.v + ((vpn.n & (((uint64_t)1 << pt->width[0]) - 1)) << PTE_PFN_SHIFT) };
 }
 
 static unsigned vpn_bits(const struct pagetable *pt)
@@ -113,6 +132,7 @@ int pt_init(struct pagetable *pt, struct phys *p, unsigned levels, const uint8_t
 
 			pt->width[pt->depth] = (uint8_t)width;
 			pt->shift[pt->depth] = (uint8_t)total;
+			pt->level_of[pt->depth] = (uint8_t)i;
 			pt->depth++;
 			total += width;
 			rest -= width;
@@ -134,6 +154,8 @@ static struct frame *node_alloc(struct pagetable *pt, unsigned level)
 	*live(node) = 0;
 	*reserved_by(node) = 0;
 	pt->nr_nodes += 1u << order;
+	pt->level_frames[pt->level_of[level]] += 1u << order;
+	pt->phys->nr_tables += 1u << order;
 	return node;
 }
 
@@ -144,10 +166,15 @@ static void node_free(struct pagetable *pt, struct frame *node, unsigned level)
 	if (pt->leaf_key != NO_LEAF && pt->leaf == node_entries(pt, node))
 		pt->leaf_key = NO_LEAF;
 	pt->nr_nodes -= 1u << order;
+	pt->level_frames[pt->level_of[level]] -= 1u << order;
+	pt->phys->nr_tables -= 1u << order;
 	frame_free(pt->phys, node, order);
 }
 
-/* Fills path[level] for the nodes on vpn's way, from the root down; returns the lowest level there is, depth for none. */
+/*
+ * Fills path[level] for the nodes on vpn's way, from the root down; returns the lowest level there is, depth for none.
+ * At 1 the slot there is empty or a huge page, at 0 a leaf is reached; above, the slot is empty.
+ */
 static unsigned descend(const struct pagetable *pt, vpn_t vpn, struct frame **path)
 {
 	unsigned level = pt->depth - 1u;
@@ -158,7 +185,7 @@ static unsigned descend(const struct pagetable *pt, vpn_t vpn, struct frame **pa
 	while (level > 0) {
 		pte_t e = node_entries(pt, path[level])[slot_of(pt, level, vpn)];
 
-		if (pte_is_none(e))
+		if (pte_is_none(e) || is_huge(e))
 			break;
 		path[--level] = node_below(pt, e);
 	}
@@ -179,10 +206,10 @@ static void prune(struct pagetable *pt, vpn_t vpn, struct frame **path, unsigned
 	}
 }
 
-/* Makes the nodes below level on vpn's way. False without memory: what it made is gone again. */
-static bool grow(struct pagetable *pt, vpn_t vpn, struct frame **path, unsigned level)
+/* Makes the nodes below level on vpn's way, to level bottom. False without memory: what it made is gone again. */
+static bool grow(struct pagetable *pt, vpn_t vpn, struct frame **path, unsigned level, unsigned bottom)
 {
-	while (level > 0) {
+	while (level > bottom) {
 		struct frame *node = node_alloc(pt, level - 1);
 
 		if (node == NULL) {
@@ -199,6 +226,42 @@ static bool grow(struct pagetable *pt, vpn_t vpn, struct frame **path, unsigned 
 		path[--level] = node;
 	}
 	return true;
+}
+
+/* The entry of the huge page that vpn's way ends at; NULL if it does not. */
+static pte_t *huge_at(const struct pagetable *pt, vpn_t vpn, struct frame **path, unsigned level)
+{
+	pte_t *slot;
+
+	if (level != 1 || pt->depth == 1)
+		return NULL;
+	slot = &node_entries(pt, path[1])[slot_of(pt, 1, vpn)];
+	return is_huge(*slot) ? slot : NULL;
+}
+
+/* Puts a leaf of single pages in a huge page's place. False without memory. */
+static bool split(struct pagetable *pt, struct frame **path, pte_t *huge)
+{
+	struct frame *leaf = node_alloc(pt, 0);
+	pte_t e = { huge->v & ~PTE_HUGE }, *entries;
+
+	if (leaf == NULL)
+		return false;
+	entries = node_entries(pt, leaf);
+	for (size_t i = 0; i < slots(pt, 0); i++)
+		entries[i] = huge_part(pt, e, (vpn_t){ i });
+	*live(leaf) = slots(pt, 0);
+	*huge = pte_present_make(frame_pfn(pt->phys, leaf), PTE_TABLE);
+	path[0] = leaf;
+	return true;
+}
+
+/* Makes what is missing of vpn's way to its leaf below level, where it ends now. False without memory. */
+static bool complete(struct pagetable *pt, vpn_t vpn, struct frame **path, unsigned level)
+{
+	pte_t *huge = huge_at(pt, vpn, path, level);
+
+	return huge != NULL ? split(pt, path, huge) : grow(pt, vpn, path, level, 0);
 }
 
 /* The leaf of vpn, from the cache or the tree; NULL when absent. */
@@ -221,11 +284,26 @@ void pt_forget_leaf(struct pagetable *pt)
 	pt->leaf_key = NO_LEAF;
 }
 
+/* The entry of the huge page that vpn is in; NULL if it is in none. */
+static pte_t *huge_find(const struct pagetable *pt, vpn_t vpn)
+{
+	struct frame *path[PT_DEPTH_MAX];
+
+	return in_range(pt, vpn) ? huge_at(pt, vpn, path, descend(pt, vpn, path)) : NULL;
+}
+
+static __attribute__((noinline)) pte_t get_huge(const struct pagetable *pt, vpn_t vpn)
+{
+	const pte_t *huge = huge_find(pt, vpn);
+
+	return huge != NULL ? huge_part(pt, *huge, vpn) : pte_none();
+}
+
 pte_t pt_get(struct pagetable *pt, vpn_t vpn)
 {
 	pte_t *leaf = leaf_find(pt, vpn);
 
-	return leaf != NULL ? leaf[slot_of(pt, 0, vpn)] : pte_none();
+	return likely(leaf != NULL) ? leaf[slot_of(pt, 0, vpn)] : get_huge(pt, vpn);
 }
 
 static pte_t *leaf_make(struct pagetable *pt, vpn_t vpn)
@@ -233,7 +311,7 @@ static pte_t *leaf_make(struct pagetable *pt, vpn_t vpn)
 	struct frame *path[PT_DEPTH_MAX];
 	unsigned level = descend(pt, vpn, path);
 
-	if (!grow(pt, vpn, path, level))
+	if (!complete(pt, vpn, path, level))
 		return NULL;
 	pt->leaf_key = vpn.n >> pt->width[0];
 	pt->leaf = node_entries(pt, path[0]);
@@ -253,7 +331,7 @@ int pt_set(struct pagetable *pt, vpn_t vpn, pte_t pte)
 	pte_t *leaf = leaf_find(pt, vpn);
 
 	if (unlikely(leaf == NULL)) {
-		if (pte_is_none(pte))
+		if (pte_is_none(pte) && huge_find(pt, vpn) == NULL)
 			return 0;
 		ASSERT(in_range(pt, vpn));
 		leaf = leaf_make(pt, vpn);
@@ -262,6 +340,7 @@ int pt_set(struct pagetable *pt, vpn_t vpn, pte_t pte)
 	}
 
 	pte_t *slot = &leaf[slot_of(pt, 0, vpn)];
+	pte.v &= ~PTE_HUGE;
 	int change = (int)pte_is_none(*slot) - (int)pte_is_none(pte);
 	struct frame *node = home_frame(pt->phys, leaf);
 
@@ -299,7 +378,7 @@ int pt_reserve(struct pagetable *pt, vpn_t start, vpn_t end)
 
 		if (level == 0)
 			continue;
-		if (!grow(pt, v, path, level)) {
+		if (!complete(pt, v, path, level)) {
 			unreserve(pt, start, v);
 			return -ENOMEM;
 		}
@@ -340,6 +419,13 @@ bool pt_next(struct pagetable *pt, vpn_t from, vpn_t end, vpn_t *at, pte_t *pte)
 			level = descend(pt, v, path);
 			entries = node_entries(pt, path[level]);
 		}
+		const pte_t *huge = huge_at(pt, v, path, level);
+
+		if (huge != NULL) {
+			*at = v;
+			*pte = huge_part(pt, *huge, v);
+			return true;
+		}
 		/* level is where v's way ends: at a leaf, or at a node whose slot for v is empty. */
 		size_t i = scan(pt, entries, level, slot_of(pt, level, v));
 
@@ -357,12 +443,97 @@ bool pt_next(struct pagetable *pt, vpn_t from, vpn_t end, vpn_t *at, pte_t *pte)
 	return false;
 }
 
+uint64_t pt_huge_pages(const struct pagetable *pt)
+{
+	return pt->depth > 1 && pt->level_of[1] == 1 ? (uint64_t)1 << pt->width[0] : 0;
+}
+
+bool pt_is_huge(struct pagetable *pt, vpn_t vpn)
+{
+	return vpn.n >> pt->width[0] != pt->leaf_key && huge_find(pt, vpn) != NULL;
+}
+
+/* Makes the slot of level 1 that a huge page goes into; NULL without memory. */
+static pte_t *huge_make(struct pagetable *pt, vpn_t vpn)
+{
+	struct frame *path[PT_DEPTH_MAX];
+	unsigned level = descend(pt, vpn, path);
+
+	if (level > 1 && !grow(pt, vpn, path, level, 1))
+		return NULL;
+
+	pte_t *slot = &node_entries(pt, path[1])[slot_of(pt, 1, vpn)];
+
+	if (level == 0) {
+		/* Reserved, and not used since. */
+		ASSERT(*live(path[0]) == 0);
+		node_free(pt, path[0], 0);
+	}
+	if (pte_is_none(*slot))
+		++*live(path[1]);
+	if (!is_huge(*slot))
+		pt->nr_entries += slots(pt, 0);
+	return slot;
+}
+
+static void huge_clear(struct pagetable *pt, vpn_t vpn)
+{
+	struct frame *path[PT_DEPTH_MAX];
+	unsigned level = descend(pt, vpn, path);
+	pte_t *slot = huge_at(pt, vpn, path, level);
+
+	if (slot == NULL)
+		return;
+	*slot = pte_none();
+	--*live(path[1]);
+	pt->nr_entries -= slots(pt, 0);
+	prune(pt, vpn, path, 1);
+}
+
+int pt_set_huge(struct pagetable *pt, vpn_t vpn, pte_t pte)
+{
+	uint64_t n = pt_huge_pages(pt);
+	pte_t *slot;
+
+	ASSERT(n != 0 && vpn.n % n == 0 && in_range(pt, vpn));
+	if (pte_is_none(pte)) {
+		huge_clear(pt, vpn);
+		return 0;
+	}
+	ASSERT(pte_is_present(pte) && pte_pfn(pte).n % n == 0);
+	slot = huge_make(pt, vpn);
+	if (slot == NULL)
+		return -ENOMEM;
+	slot->v = pte.v | PTE_HUGE;
+	return 0;
+}
+
+unsigned pt_walk(struct pagetable *pt, vpn_t vpn, pte_t *steps[PT_LEVELS_MAX])
+{
+	const struct frame *node = pt->root;
+	unsigned level = pt->depth - 1u, n = 0;
+
+	if (node == NULL || !in_range(pt, vpn))
+		return 0;
+	for (;; level--) {
+		pte_t *e = &node_entries(pt, node)[slot_of(pt, level, vpn)];
+
+		/* The lower half of a wide level takes the place of the upper one. */
+		n = (unsigned)pt->levels - pt->level_of[level];
+		steps[n - 1] = e;
+		if (level == 0 || pte_is_none(*e) || is_huge(*e))
+			return n;
+		node = node_below(pt, *e);
+	}
+}
+
 static void free_below(struct pagetable *pt, struct frame *node, unsigned level)
 {
 	const pte_t *entries = node_entries(pt, node);
 
 	for (size_t i = 0; level > 0 && (i = scan(pt, entries, level, i)) < slots(pt, level); i++)
-		free_below(pt, node_below(pt, entries[i]), level - 1);
+		if (!is_huge(entries[i]))
+			free_below(pt, node_below(pt, entries[i]), level - 1);
 	node_free(pt, node, level);
 }
 
@@ -377,7 +548,7 @@ void pt_destroy(struct pagetable *pt)
 
 struct census {
 	uint64_t entries;
-	uint32_t frames;
+	uint32_t frames, level_frames[PT_LEVELS_MAX];
 	bool cached; /* the cached leaf was met, at its key */
 };
 
@@ -388,9 +559,13 @@ static void check_node(struct pagetable *pt, struct frame *node, unsigned level,
 
 	ASSERT(node->refs == 1 && node->flags == 0);
 	c->frames += 1u << node_order(pt, level);
+	c->level_frames[pt->level_of[level]] += 1u << node_order(pt, level);
 	for (size_t i = 0; (i = scan(pt, entries, level, i)) < slots(pt, level); i++) {
 		n++;
-		if (level > 0) {
+		if (is_huge(entries[i])) {
+			ASSERT(level == 1 && pte_is_present(entries[i]) && pte_pfn(entries[i]).n % pt_huge_pages(pt) == 0);
+			c->entries += slots(pt, 0);
+		} else if (level > 0) {
 			ASSERT(pte_is_present(entries[i]));
 			check_node(pt, node_below(pt, entries[i]), level - 1, key << pt->width[level] | i, c);
 		}
@@ -416,5 +591,6 @@ void pt_check(struct pagetable *pt)
 		check_node(pt, pt->root, pt->depth - 1u, 0, &c);
 	ASSERT(c.entries == pt->nr_entries);
 	ASSERT(c.frames == pt->nr_nodes);
+	ASSERT(memcmp(c.level_frames, pt->level_frames, sizeof(c.level_frames)) == 0);
 	ASSERT(c.cached);
 }

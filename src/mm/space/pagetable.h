@@ -14,10 +14,11 @@
 #define PT_DEPTH_MAX 7     /* 5 levels, of which 52 bits allow at most two wider than a block */
 
 /*
- * Law: every node but a leaf has a child, and a leaf without entries was asked
- * for by pt_reserve; private[0] of a node's frame is the number of its live
- * entries; nr_nodes and nr_entries are the sums over the tree; the cached leaf
- * is in the tree.
+ * Law: every node but a leaf has a child or a huge page, and a leaf without
+ * entries was asked for by pt_reserve; private[0] of a node's frame is the
+ * number of its live entries; nr_nodes, level_frames and nr_entries are the
+ * sums over the tree; the cached leaf is in the tree; a huge page is present
+ * and its frames are aligned to its size.
  */
 struct pagetable {
 	struct phys *phys;
@@ -27,9 +28,11 @@ struct pagetable {
 	uint8_t depth;
 	uint8_t width[PT_DEPTH_MAX]; /* index bits */
 	uint8_t shift[PT_DEPTH_MAX]; /* of the index in the vpn */
+	uint8_t level_of[PT_DEPTH_MAX]; /* the level that it is, or is half of */
 	struct frame *root;          /* NULL until the first entry */
 	uint32_t nr_nodes;           /* frames used */
-	uint64_t nr_entries;         /* leaf entries that are not none */
+	uint32_t level_frames[PT_LEVELS_MAX]; /* the same, by level, leaf first */
+	uint64_t nr_entries;         /* leaf entries that are not none; a huge page counts as all that it stands for */
 	uint64_t reserve_serial;     /* of the pt_reserve call that runs or ran last */
 	/* Cache of the leaf node looked up last: key is vpn >> width[0], UINT64_MAX when empty. */
 	uint64_t leaf_key;
@@ -46,20 +49,46 @@ void pt_destroy(struct pagetable *pt);
 
 /* The cached leaf is looked up again: for a table that was copied while somebody read it. */
 void pt_forget_leaf(struct pagetable *pt);
-/* The entry of vpn; none when it, or its node, is absent. Any vpn may be asked for. */
+/*
+ * The entry of vpn; none when it, or its node, is absent. Any vpn may be asked for. Inside a huge page: an entry of
+ * this one page, the huge one's flags with PTE_HUGE among them and the pfn of its own frame.
+ */
 pte_t pt_get(struct pagetable *pt, vpn_t vpn);
 /*
- * Sets the entry. Setting none frees nodes that become empty and cannot fail;
+ * Sets the entry; PTE_HUGE in it is ignored. Setting none frees nodes that become empty and cannot fail;
  * replacing an entry that is not none cannot fail. Otherwise -ENOMEM. vpn must be in the table's range.
+ * Inside a huge page this splits it first: whatever is set, -ENOMEM is possible.
  */
 int pt_set(struct pagetable *pt, vpn_t vpn, pte_t pte);
 /*
- * Makes sure that pt_set in [start, end) cannot fail until the next pt_set to none in a leaf touched by it. A leaf
- * that stays empty is given back by pt_set of none anywhere in it. -ENOMEM (nothing changed).
+ * Makes sure that pt_set in [start, end) cannot fail until the next pt_set to none in a leaf touched by it, or
+ * pt_set_huge. A leaf that stays empty is given back by pt_set of none anywhere in it. Splits huge pages.
+ * -ENOMEM: no entry changed, but huge pages may be split.
  */
 int pt_reserve(struct pagetable *pt, vpn_t start, vpn_t end);
-/* Finds the first entry in [from, end) that is not none. False when there is none. */
+/*
+ * Finds the first entry in [from, end) that is not none. False when there is none. Pages of a huge page come one by
+ * one, as pt_get has them.
+ */
 bool pt_next(struct pagetable *pt, vpn_t from, vpn_t end, vpn_t *at, pte_t *pte);
+
+/* Pages of 4 KiB in a huge page: as many as a leaf has; 0 where there is none: one level, or a leaf of several blocks. */
+uint64_t pt_huge_pages(const struct pagetable *pt);
+/*
+ * Puts one entry in place of the leaf of vpn. vpn and the frames of pte, which is present, are aligned to
+ * pt_huge_pages; no entry of these pages may be other than none, but a huge page may be replaced: that cannot fail.
+ * None takes a huge page away, if there is one, and cannot fail. -ENOMEM.
+ */
+int pt_set_huge(struct pagetable *pt, vpn_t vpn, pte_t pte);
+/* Any vpn may be asked for. */
+bool pt_is_huge(struct pagetable *pt, vpn_t vpn);
+
+/*
+ * What a hardware walker reads: steps[i] points to the entry of level levels-1-i on vpn's way, root first; a wide
+ * level is one step. The last step is the entry of a leaf, a huge page, or none. Returns the number of steps; 0: no
+ * root, or vpn out of range. The pointers are good until the next call that sets or reserves.
+ */
+unsigned pt_walk(struct pagetable *pt, vpn_t vpn, pte_t *steps[PT_LEVELS_MAX]);
 void pt_check(struct pagetable *pt);
 
 #endif

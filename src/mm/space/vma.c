@@ -17,6 +17,12 @@
  *     a border moves       AAAA|CCaaaa   →  no area is made or freed (cases 4, 5)
  *     the rest             split at the ends, change, then merge neighbours
  *
+ * Families (rmap.c). Pages that fork shared are found through the area's
+ * family, so an area that takes pages of another one over, by merging or by a
+ * moving border, must be of its family: it joins it if it has none, and two
+ * that have each their own are not merged, as in Linux (anon_vma_compatible,
+ * less the chains).
+ *
  * Failure. An operation takes the areas that its splits need before it changes
  * anything; without memory it returns -ENOMEM and the set is as it was. A range
  * has two ends, so it never needs more than two.
@@ -78,9 +84,54 @@ static void gap_fix(struct vma *v)
 		v->subtree_gap = subtree_gap(v);
 }
 
-void vma_set_init(struct vma_set *s, struct kmem_cache *slab)
+/*
+ * The trees of objects
+ */
+
+static void objects_add(struct vma *v)
 {
-	*s = (struct vma_set){ .slab = slab };
+	if (unlikely(v->file != NULL))
+		rmap_add(vma_file_rmap(v), v);
+	if (unlikely(v->anon != NULL))
+		rmap_add(v->anon, v);
+}
+
+static void objects_del(struct vma *v)
+{
+	if (unlikely(v->file != NULL))
+		rmap_del(vma_file_rmap(v), v);
+	if (unlikely(v->anon != NULL))
+		rmap_del(v->anon, v);
+}
+
+/* Only the end moved. */
+static void objects_resized(struct vma *v)
+{
+	if (unlikely(v->file != NULL))
+		rmap_resized(vma_file_rmap(v), v);
+	if (unlikely(v->anon != NULL))
+		rmap_resized(v->anon, v);
+}
+
+/* v, which is linked and has no family, joins this one (NULL: none). */
+static void family_join(struct vma *v, struct rmap *anon)
+{
+	if (anon == NULL)
+		return;
+	v->anon = rmap_get(anon);
+	rmap_add(anon, v);
+}
+
+/* v, which is linked, is about to take over pages of `from`. */
+static void family_inherit(struct vma *v, const struct vma *from)
+{
+	if (unlikely(from->anon != NULL) && v->anon == NULL)
+		family_join(v, from->anon);
+}
+
+void vma_set_init(struct vma_set *s, struct mm *mm, struct kmem_cache *slab)
+{
+	*s = (struct vma_set){ .slab = slab, .mm = mm };
 	TAILQ_INIT(&s->list);
 	RB_INIT(&s->tree);
 }
@@ -91,9 +142,11 @@ void vma_set_destroy(struct vma_set *s)
 
 	while ((v = TAILQ_FIRST(&s->list)) != NULL) {
 		TAILQ_REMOVE(&s->list, v, link);
+		objects_del(v);
+		rmap_put(v->anon);
 		kmem_cache_free(s->slab, v);
 	}
-	vma_set_init(s, s->slab);
+	vma_set_init(s, s->mm, s->slab);
 }
 
 /*
@@ -138,7 +191,7 @@ struct vma *vma_overlap(struct vma_set *s, vpn_t start, vpn_t end)
 }
 
 /*
- * Single steps; each keeps list, tree, gaps and sums right
+ * Single steps; each keeps list, trees, gaps and sums right
  */
 
 static void vma_link(struct vma_set *s, struct vma *v)
@@ -154,6 +207,7 @@ static void vma_link(struct vma_set *s, struct vma *v)
 	gap_fix(v);
 	if (next != NULL)
 		gap_fix(next);
+	objects_add(v);
 	s->count++;
 	s->pages += v->end.n - v->start.n;
 }
@@ -164,6 +218,7 @@ static void vma_unlink(struct vma_set *s, struct vma *v)
 	bool leafward = RB_LEFT(v, node) == NULL || RB_RIGHT(v, node) == NULL;
 	struct vma *parent = leafward ? RB_PARENT(v, node) : NULL;
 
+	objects_del(v);
 	TAILQ_REMOVE(&s->list, v, link);
 	RB_REMOVE(vma_tree, &s->tree, v);
 	/* RB_REMOVE walks up from where it took a node out only if v had two children. */
@@ -178,17 +233,26 @@ static void vma_unlink(struct vma_set *s, struct vma *v)
 static void vma_drop(struct vma_set *s, struct vma *v)
 {
 	vma_unlink(s, v);
+	rmap_put(v->anon);
 	kmem_cache_free(s->slab, v);
 }
 
 /* Moves the borders of v within the free space around it. */
 static void vma_resize(struct vma_set *s, struct vma *v, vpn_t start, vpn_t end)
 {
+	bool restarted = start.n != v->start.n;
+
 	DEBUG_ASSERT(start.n < end.n);
+	if (restarted)
+		objects_del(v);
 	s->pages += (end.n - start.n) - (v->end.n - v->start.n);
 	v->pgoff += start.n - v->start.n;
 	v->start = start;
 	v->end = end;
+	if (restarted)
+		objects_add(v);
+	else
+		objects_resized(v);
 	gap_fix(v);
 	if (after(v) != NULL)
 		gap_fix(after(v));
@@ -198,33 +262,49 @@ static void vma_resize(struct vma_set *s, struct vma *v, vpn_t start, vpn_t end)
 static void vma_shift(struct vma_set *s, struct vma *left, struct vma *right, vpn_t at)
 {
 	if (at.n < left->end.n) {
+		family_inherit(right, left);
 		vma_resize(s, left, left->start, at);
 		vma_resize(s, right, at, right->end);
 	} else {
+		family_inherit(left, right);
 		vma_resize(s, right, at, right->end);
 		vma_resize(s, left, left->start, at);
 	}
 }
 
-/* Cuts v at a page inside it; right becomes the part from there on. */
-static void vma_split(struct vma_set *s, struct vma *v, vpn_t at, struct vma *right)
+/* fresh becomes what v is from `at` on: to be linked, in v's place or in another set. */
+static void vma_like(struct vma_set *s, const struct vma *v, vpn_t at, struct vma *fresh)
 {
-	*right = (struct vma){
+	*fresh = (struct vma){
 		.start = at,
 		.end = v->end,
 		.flags = v->flags,
+		.mm = s->mm,
 		.file = v->file,
-		.pgoff = v->pgoff + (at.n - v->start.n),
+		.anon = rmap_get(v->anon),
+		.pgoff = vma_pgoff(v, at),
 	};
+}
+
+/* Cuts v at a page inside it; right becomes the part from there on. */
+static void vma_split(struct vma_set *s, struct vma *v, vpn_t at, struct vma *right)
+{
+	vma_like(s, v, at, right);
 	vma_resize(s, v, v->start, at);
 	vma_link(s, right);
+}
+
+/* One of them could take the other's pages over. */
+static bool related(const struct vma *a, const struct vma *b)
+{
+	return a->anon == b->anon || a->anon == NULL || b->anon == NULL;
 }
 
 /* Would v, if it had these flags, and next be one area? */
 static bool continues(const struct vma *v, uint32_t flags, const struct vma *next, uint32_t next_flags)
 {
 	return v->end.n == next->start.n && flags == next_flags && v->file == next->file &&
-	       v->pgoff + (v->end.n - v->start.n) == next->pgoff;
+	       v->pgoff + (v->end.n - v->start.n) == next->pgoff && related(v, next);
 }
 
 /* Merges neighbours from the area before start to the one after end. */
@@ -240,6 +320,7 @@ static void vma_merge(struct vma_set *s, vpn_t start, vpn_t end)
 		if (continues(v, v->flags, next, next->flags)) {
 			vpn_t to = next->end;
 
+			family_inherit(v, next);
 			vma_drop(s, next);
 			vma_resize(s, v, v->start, to);
 		} else {
@@ -304,8 +385,10 @@ struct vma *vma_insert(struct vma_set *s, vpn_t start, vpn_t end, uint32_t flags
 	bool right = next != NULL && continues(&fresh, flags, next, next->flags);
 
 	if (prev != NULL && continues(prev, prev->flags, &fresh, flags)) {
-		if (right) {
+		/* The new area goes with either neighbour, but these may be of two families. */
+		if (right && related(prev, next)) {
 			end = next->end;
+			family_inherit(prev, next);
 			vma_drop(s, next);
 		}
 		vma_resize(s, prev, prev->start, end);
@@ -320,7 +403,8 @@ struct vma *vma_insert(struct vma_set *s, vpn_t start, vpn_t end, uint32_t flags
 
 	if (v == NULL)
 		return NULL;
-	*v = fresh;
+	/* Not a copy of fresh, which then need not exist: an area is large. */
+	*v = (struct vma){ .start = start, .end = end, .flags = flags, .mm = s->mm, .file = file, .pgoff = pgoff };
 	vma_link(s, v);
 	return v;
 }
@@ -436,6 +520,50 @@ int vma_move(struct vma_set *s, vpn_t from, vpn_t to, uint64_t n)
 }
 
 /*
+ * fork
+ */
+
+/* The family of a neighbour that v would be merged with if their flags were equal. */
+static struct rmap *family_beside(struct vma *v)
+{
+	struct vma *prev = before(v), *next = after(v);
+
+	if (prev != NULL && prev->anon != NULL && continues(prev, 0, v, 0))
+		return prev->anon;
+	if (next != NULL && next->anon != NULL && continues(v, 0, next, 0))
+		return next->anon;
+	return NULL;
+}
+
+int vma_share(struct vma *v, struct kmem_cache *families)
+{
+	if (v->anon != NULL)
+		return 0;
+
+	struct rmap *anon = rmap_get(family_beside(v));
+
+	if (anon == NULL)
+		anon = rmap_alloc(families);
+	if (anon == NULL)
+		return -ENOMEM;
+	family_join(v, anon);
+	rmap_put(anon);
+	return 0;
+}
+
+struct vma *vma_copy(struct vma_set *s, const struct vma *v)
+{
+	struct vma *copy = kmem_cache_alloc(s->slab);
+
+	ASSERT(vma_overlap(s, v->start, v->end) == NULL);
+	if (copy == NULL)
+		return NULL;
+	vma_like(s, v, v->start, copy);
+	vma_link(s, copy);
+	return copy;
+}
+
+/*
  * Gap search
  */
 
@@ -518,6 +646,9 @@ void vma_check(struct vma_set *s)
 		ASSERT(prev == NULL || prev->end.n <= v->start.n);
 		ASSERT(prev == NULL || !continues(prev, prev->flags, v, v->flags));
 		ASSERT(v == in_tree);
+		ASSERT(v->mm == s->mm);
+		ASSERT(v->file != NULL ? rmap_holds(vma_file_rmap(v), v) : v->on_file.vma == NULL);
+		ASSERT(v->anon != NULL ? rmap_holds(v->anon, v) : v->on_anon.vma == NULL);
 		in_tree = RB_NEXT(vma_tree, &s->tree, v);
 		pages += v->end.n - v->start.n;
 		cached |= v == s->cache;

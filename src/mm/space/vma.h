@@ -10,7 +10,10 @@
 #include <bsd/sys/tree.h>
 
 #include "mm/phys/slab.h"
+#include "mm/space/rmap.h"
 #include "mm/types.h"
+
+struct mm;
 
 enum vma_flag {
 	VMA_READ = 1 << 0,
@@ -23,7 +26,7 @@ enum vma_flag {
 	VMA_STACK = 1 << 7,
 };
 
-struct vm_file; /* a file as the page cache knows it; NULL for anonymous memory */
+struct vm_file; /* a file as the page cache knows it (backing/pagecache.h); begins with its struct rmap */
 
 #define VMA_STREAMS 8
 
@@ -43,7 +46,8 @@ _Static_assert(sizeof(struct vma_stream) <= 32, "eight of them stand in every ar
 /*
  * Law: start < end; areas do not overlap; list order is address order; list and
  * tree hold the same areas; mergeable neighbours are merged; subtree_gap is the
- * largest gap below any area of the tree under it.
+ * largest gap below any area of the tree under it. An area is in the tree of
+ * its file if it has one, and in that of its family (a reference) if it has one.
  */
 struct vma {
 	/* What a search reads stands side by side. */
@@ -53,8 +57,11 @@ struct vma {
 	uint32_t flags;       /* enum vma_flag */
 	uint8_t doubt;        /* readahead.c's: proofs that a stream needs here beyond the usual */
 	TAILQ_ENTRY(vma) link;
-	struct vm_file *file;
+	struct mm *mm;        /* whose address space */
+	struct vm_file *file; /* NULL: anonymous memory */
+	struct rmap *anon;    /* the family of its own pages; NULL until fork first shared them */
 	uint64_t pgoff;       /* file: page offset of start; anonymous: start's vpn when it was made */
+	struct rmap_node on_file, on_anon; /* rmap.c's */
 	struct vma_stream streams[VMA_STREAMS];
 };
 
@@ -68,10 +75,22 @@ struct vma_set {
 	uint64_t pages;        /* Σ end - start */
 	struct vma *cache;     /* found last */
 	struct kmem_cache *slab; /* of struct vma */
+	struct mm *mm;         /* of every area */
 };
 
-void vma_set_init(struct vma_set *s, struct kmem_cache *slab);
+/* mm is what the areas will call theirs; slab a cache of struct vma. */
+void vma_set_init(struct vma_set *s, struct mm *mm, struct kmem_cache *slab);
 void vma_set_destroy(struct vma_set *s);
+
+/* Where the area shows page pgoff of its object, which it must cover. */
+static inline vpn_t vma_vpn(const struct vma *v, uint64_t pgoff)
+{
+	return (vpn_t){ v->start.n + (pgoff - v->pgoff) };
+}
+/* The page of its object that the area shows at vpn. */
+static inline uint64_t vma_pgoff(const struct vma *v, vpn_t vpn) { return v->pgoff + (vpn.n - v->start.n); }
+/* The reverse mapping of the area's file, NULL for anonymous memory. */
+static inline struct rmap *vma_file_rmap(const struct vma *v) { return (struct rmap *)v->file; }
 
 /* The area that holds vpn, or NULL. */
 struct vma *vma_find(struct vma_set *s, vpn_t vpn);
@@ -82,7 +101,8 @@ struct vma *vma_overlap(struct vma_set *s, vpn_t start, vpn_t end);
 
 /*
  * Adds [start, end), which must be free, and merges with neighbours of equal
- * flags and file and continuing pgoff. Returns the area, or NULL (-ENOMEM).
+ * flags and file and continuing pgoff, unless they are of two families. Returns
+ * the area, or NULL (-ENOMEM).
  */
 struct vma *vma_insert(struct vma_set *s, vpn_t start, vpn_t end, uint32_t flags, struct vm_file *file, uint64_t pgoff);
 /* Removes everything in [start, end), splitting areas at the borders. 0 or -ENOMEM (nothing changed). */
@@ -91,6 +111,16 @@ int vma_remove(struct vma_set *s, vpn_t start, vpn_t end);
 int vma_change(struct vma_set *s, vpn_t start, vpn_t end, uint32_t set, uint32_t clear);
 /* Moves what lies in [from, from + n) to [to, to + n), which must be free, keeping pgoff and flags (mremap). 0 or -ENOMEM (nothing changed). */
 int vma_move(struct vma_set *s, vpn_t from, vpn_t to, uint64_t n);
+/*
+ * fork, for each area whose pages the child is to share: vma_share gives the area a family if it has none (that of a
+ * neighbour that it could be merged with but for its flags, else a new one from `families`, a cache of struct rmap),
+ * then vma_copy adds the same area, of the same family and file, to the child's set s, where its place must be free.
+ * Copies are not merged: they stand as their originals do.
+ */
+/* 0 or -ENOMEM (nothing changed). */
+int vma_share(struct vma *v, struct kmem_cache *families);
+/* NULL: no memory. */
+struct vma *vma_copy(struct vma_set *s, const struct vma *v);
 /*
  * The highest gap of n pages that ends at or below ceiling and starts at or above floor (top-down mmap); *found
  * gets its start. -ENOMEM: no such gap.

@@ -33,7 +33,7 @@ static void a_page_goes_all_the_way_out_and_comes_back(void **state)
 	assert_int_equal(fault(soft), FAULT_DONE);
 	sim_read(soft);
 	assert_int_equal(sim->counter[VM_pgsoft], 1);
-	assert_int_equal(lru_list_of(frame_at(soft)), LRU_ACTIVE);
+	assert_int_equal(lru_list_of(frame_at(soft)), LRU_ACTIVE_ANON);
 	all_swapped(0, 40);
 	check_all();
 	assert_int_equal(sim->mm.rss, 0);
@@ -282,7 +282,7 @@ static void other_bytes_from_the_store_lose_the_page_and_no_other(void **state)
 	struct fake_cell *cell = fake_cell(sim->disk, slot->handle);
 
 	cell->page[4000] ^= 1;
-	assert_int_equal(mm_fault(&sim->mm, sim_vpn(7), &report), FAULT_LOST);
+	assert_int_equal(mm_fault(&sim->mm, sim_vpn(7), FAULT_ANY, &report), FAULT_LOST);
 	assert_int_equal(report.err, -EBADMSG);
 	assert_true(report.major);
 	assert_int_equal(report.area, 0);
@@ -302,7 +302,7 @@ static void other_bytes_from_the_store_lose_the_page_and_no_other(void **state)
 	sim_read(7);
 	sim->disk->read_fails = 1;
 	all_swapped(0, 1);
-	assert_int_equal(mm_fault(&sim->mm, sim_vpn(0), &report), FAULT_LOST);
+	assert_int_equal(mm_fault(&sim->mm, sim_vpn(0), FAULT_ANY, &report), FAULT_LOST);
 	assert_int_equal(report.err, -EIO);
 	sim->disk->read_fails = 0;
 	check_all();
@@ -399,7 +399,7 @@ static void moving_a_sparse_area_costs_tables_for_its_pages_only(void **state)
 
 	(void)state;
 	sim_make(16, 600, true, 0);
-	assert_int_equal(mm_map(&sim->mm, from, (vpn_t){ from.n + n }, VMA_READ), 0);
+	assert_int_equal(mm_map(&sim->mm, from, (vpn_t){ from.n + n }, VMA_READ, NULL, 0), 0);
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(mm_adopt(&sim->mm, (vpn_t){ from.n + i * n / 3 }), 0);
 	uint32_t nodes = sim->mm.pt.nr_nodes;
@@ -461,7 +461,7 @@ static int peek_299(void)
 
 static int run_map(void)
 {
-	int err = mm_map(&sim->mm, sim_vpn(900), sim_vpn(910), VMA_READ);
+	int err = mm_map(&sim->mm, sim_vpn(900), sim_vpn(910), VMA_READ, NULL, 0);
 
 	for (unsigned i = 900; i < 910; i++)
 		sim->page[i].mapped = err == 0;
@@ -565,7 +565,8 @@ static void every_allocation_fails_in_turn(void **state)
  */
 static void refaults_are_judged_by_their_distance(void **state)
 {
-	struct lru lru = { 0 };
+	static struct machine m = { .policy = &policy_second_chance };
+	struct lruvec lru = { 0 };
 	struct rand r;
 	unsigned hot = 0, cold = 0;
 
@@ -577,9 +578,9 @@ static void refaults_are_judged_by_their_distance(void **state)
 
 		while (bucket * 64 < resident)
 			bucket *= 2;
-		lru.nr[LRU_ACTIVE] = rand_below(&r, resident);
-		lru.nr[LRU_NEW] = (resident - lru.nr[LRU_ACTIVE]) / 2;
-		lru.nr[LRU_INACTIVE] = resident - lru.nr[LRU_ACTIVE] - lru.nr[LRU_NEW];
+		lru.nr[LRU_ACTIVE_ANON] = rand_below(&r, resident);
+		lru.nr[LRU_INACTIVE_ANON] = (resident - lru.nr[LRU_ACTIVE_ANON]) / 2;
+		lru.nr[LRU_SAMPLE] = resident - lru.nr[LRU_ACTIVE_ANON] - lru.nr[LRU_INACTIVE_ANON];
 		lru.age = rand_u64(&r) >> (8 + rand_below(&r, 40));
 
 		uint8_t shadow = workingset_shadow(&lru);
@@ -587,14 +588,14 @@ static void refaults_are_judged_by_their_distance(void **state)
 
 		lru.age += distance;
 		uint64_t before = lru.age;
-		bool active = workingset_refault(&lru, shadow);
+		bool active = workingset_hot(&m, &lru, workingset_distance(&lru, shadow), false);
 
 		assert_int_equal(lru.age, before + active);
 		assert_true(evicted + distance == before);
 		/* 255 buckets are at least twice what is resident: nothing wraps here. */
-		if (distance + bucket <= lru.nr[LRU_ACTIVE])
+		if (distance + bucket <= lru.nr[LRU_ACTIVE_ANON])
 			assert_true(active);
-		if (distance > lru.nr[LRU_ACTIVE] + bucket)
+		if (distance > lru.nr[LRU_ACTIVE_ANON] + bucket)
 			assert_false(active);
 		hot += active;
 		cold += !active;
@@ -617,19 +618,19 @@ static void refaults_go_to_the_list_that_their_distance_earns(void **state)
 		for (unsigned hot = 0; hot < 300; hot++)
 			touch(hot);
 	}
-	assert_true(sim->m.lru.nr[LRU_ACTIVE] > 250);
+	assert_true(sim->m.lruvec[0].nr[LRU_ACTIVE_ANON] > 250);
 	/* Of the others the first to go went some 2000 evictions and activations ago. */
 	while (!pte_is_swap(sim_pte(late)))
 		late++;
 	assert_int_equal(fault(late), FAULT_DONE);
-	assert_int_equal(lru_list_of(frame_at(late)), LRU_NEW);
+	assert_int_equal(lru_list_of(frame_at(late)), LRU_INACTIVE_ANON);
 
 	reclaim();
 	soon = first_soft();
 	while (!pte_is_swap(sim_pte(soon)))
 		reclaim();
 	assert_int_equal(fault(soon), FAULT_DONE);
-	assert_int_equal(lru_list_of(frame_at(soon)), LRU_ACTIVE);
+	assert_int_equal(lru_list_of(frame_at(soon)), LRU_ACTIVE_ANON);
 	check_all();
 	sim_drop();
 }

@@ -46,8 +46,8 @@ static unsigned sample_of_32(unsigned step)
 	for (unsigned i = 0; i < 32; i++) {
 		struct frame *f = frame_at(pages[i]);
 
-		lru_del(&sim->m.lru, f);
-		lru_add_tail(&sim->m.lru, f, LRU_NEW);
+		lru_del(&sim->m.lruvec[0], f);
+		lru_add_tail(&sim->m.lruvec[0], f, LRU_INACTIVE_ANON);
 	}
 	/* There is no store, so that the whole sample stays. */
 	reclaim();
@@ -70,9 +70,9 @@ static void pages_that_exchange_frames_keep_all_but_their_frames(void **state)
 	a = frame_at(3);
 	b = frame_at(200);
 	b->flags |= FRAME_WORKINGSET;
-	lru_del(&sim->m.lru, a);
+	lru_del(&sim->m.lruvec[0], a);
 	user_page_lock(a);
-	TAILQ_FOREACH(f, &sim->m.lru.list[LRU_NEW], link)
+	TAILQ_FOREACH(f, &sim->m.lruvec[0].list[LRU_INACTIVE_ANON], link)
 		before[n++] = sim_index(f->user.vpn);
 	user_page_exchange(&sim->m, a, b);
 	assert_ptr_equal(frame_at(3), b);
@@ -81,17 +81,17 @@ static void pages_that_exchange_frames_keep_all_but_their_frames(void **state)
 	assert_int_equal(a->flags, FRAME_AWAY | FRAME_LRU | FRAME_WORKINGSET);
 	/* Every page is where it was on the list. */
 	n = 0;
-	TAILQ_FOREACH(f, &sim->m.lru.list[LRU_NEW], link)
+	TAILQ_FOREACH(f, &sim->m.lruvec[0].list[LRU_INACTIVE_ANON], link)
 		assert_int_equal(before[n++], sim_index(f->user.vpn));
 	assert_int_equal(n, SCATTERED - 1);
 	/* Two that are locked. */
-	lru_del(&sim->m.lru, a);
+	lru_del(&sim->m.lruvec[0], a);
 	user_page_lock(a);
 	user_page_exchange(&sim->m, a, b);
 	assert_ptr_equal(frame_at(3), a);
-	lru_add(&sim->m.lru, a, LRU_ACTIVE);
+	lru_add(&sim->m.lruvec[0], a, LRU_ACTIVE_ANON);
 	user_page_unlock(&sim->m, a);
-	lru_add(&sim->m.lru, b, LRU_ACTIVE);
+	lru_add(&sim->m.lruvec[0], b, LRU_ACTIVE_ANON);
 	user_page_unlock(&sim->m, b);
 	check_all();
 	sim_drop();
@@ -115,12 +115,12 @@ static void a_copy_in_a_store_goes_with_the_page_that_it_is_of(void **state)
 	swp_t copy = a->swap, stale = b->swap;
 
 	assert_false(swp_none(copy) || swp_none(stale));
-	lru_del(&sim->m.lru, b);
+	lru_del(&sim->m.lruvec[0], b);
 	user_page_lock(b);
 	user_page_exchange(&sim->m, b, a);
 	assert_int_equal(frame_at(0)->swap.v, copy.v);
 	assert_int_equal(frame_at(1)->swap.v, stale.v);
-	lru_add(&sim->m.lru, frame_at(1), LRU_NEW);
+	lru_add(&sim->m.lruvec[0], frame_at(1), LRU_INACTIVE_ANON);
 	user_page_unlock(&sim->m, frame_at(1));
 	all_swapped(0, 2);
 	/* Page 0 was not written since it was read, page 1 was. */

@@ -115,7 +115,7 @@ static void woken(unsigned page)
 /* A page that reclaim has in its hands, or will have soon. */
 static unsigned endangered_page(void)
 {
-	struct frame *f = TAILQ_LAST(&sim->m.lru.list[LRU_INACTIVE], frame_list);
+	struct frame *f = TAILQ_LAST(&sim->m.lruvec[0].list[LRU_SAMPLE], frame_list);
 
 	for (unsigned i = 0; i < 64; i++) {
 		struct frame *any = &sim->frames[sim_below(SIM_FRAMES)];
@@ -383,7 +383,7 @@ static void serve(unsigned page)
 	take();
 	w.serving = page;
 	for (unsigned round = 0;; round++) {
-		r = mm_fault(&sim->mm, sim_vpn(page), &report);
+		r = mm_fault(&sim->mm, sim_vpn(page), FAULT_ANY, &report);
 		w.kind[r]++;
 		ASSERT(r != FAULT_LOST);
 		if (r != FAULT_NOMEM || round == ROUNDS_MAX)
@@ -417,7 +417,7 @@ static void zap(const struct message *m)
 static void handle_mapped(const struct message *m)
 {
 	take();
-	while (mm_map(&sim->mm, sim_vpn(m->start), sim_vpn(m->start + m->n), VMA_READ | VMA_WRITE) != 0)
+	while (mm_map(&sim->mm, sim_vpn(m->start), sim_vpn(m->start + m->n), VMA_READ | VMA_WRITE, NULL, 0) != 0)
 		make_room();
 	for (unsigned i = m->start; i < m->start + m->n; i++)
 		if (sim->page[i].there && sim_below(4) != 0 && mm_adopt(&sim->mm, sim_vpn(i)) == 0)
@@ -631,7 +631,7 @@ static void begin(uint64_t seed)
 		w.thread[i] = (struct thread){ .page = SIM_PAGES, .step = 1 };
 	for (unsigned i = 0; i < 1000; i++)
 		sim->page[i].mapped = true;
-	int err = mm_map(&sim->mm, sim_vpn(0), sim_vpn(1000), VMA_READ | VMA_WRITE);
+	int err = mm_map(&sim->mm, sim_vpn(0), sim_vpn(1000), VMA_READ | VMA_WRITE, NULL, 0);
 	ASSERT(err == 0);
 	drop();
 	fiber_make(&w.handler, handler_run);

@@ -289,7 +289,7 @@ void sim_end(void)
 	mm_destroy(&sim->mm);
 	ASSERT(sim->mm.rss == 0 && sim->mm.swapents == 0);
 	for (unsigned i = 0; i < NR_LRU; i++)
-		ASSERT(sim->m.lru.nr[i] == 0);
+		ASSERT(sim->m.lruvec[0].nr[i] == 0);
 	bool pool = sim->m.swap.nr_areas > 0 && sim->m.swap.area[0].store == &sim->zpool.store;
 
 	machine_destroy(&sim->m);

@@ -19,7 +19,7 @@ static inline void map_pages(unsigned start, unsigned n)
 {
 	for (unsigned i = start; i < start + n; i++)
 		sim->page[i].mapped = true;
-	assert_int_equal(mm_map(&sim->mm, sim_vpn(start), sim_vpn(start + n), VMA_READ | VMA_WRITE), 0);
+	assert_int_equal(mm_map(&sim->mm, sim_vpn(start), sim_vpn(start + n), VMA_READ | VMA_WRITE, NULL, 0), 0);
 }
 
 /* A step of kswapd. */
@@ -34,7 +34,7 @@ static inline unsigned reclaim(void)
 
 static inline enum fault_result fault(unsigned page)
 {
-	return mm_fault(&sim->mm, sim_vpn(page), NULL);
+	return mm_fault(&sim->mm, sim_vpn(page), FAULT_ANY, NULL);
 }
 
 /* The program writes; faults are served and reclaim is done as it must be. */

@@ -327,7 +327,7 @@ static void serve(unsigned page)
 	enum fault_result r;
 
 	host_lock(&w.m);
-	while ((r = mm_fault(&w.mm, (vpn_t){ BASE + page }, NULL)) == FAULT_NOMEM) {
+	while ((r = mm_fault(&w.mm, (vpn_t){ BASE + page }, FAULT_ANY, NULL)) == FAULT_NOMEM) {
 		ASSERT(!atomic_load(&w.hopeless));
 		host_relax(&w.m);
 	}
@@ -415,7 +415,7 @@ static void machine_make(void)
 	swap_add_area(&w.m.swap, &w.zpool.store, 100, 0, false);
 	swap_add_area(&w.m.swap, &w.file.store, 50, 0, true);
 	assert_int_equal(mm_init(&w.mm, &w.m), 0);
-	assert_int_equal(mm_map(&w.mm, (vpn_t){ BASE }, (vpn_t){ BASE + PAGES }, VMA_READ | VMA_WRITE), 0);
+	assert_int_equal(mm_map(&w.mm, (vpn_t){ BASE }, (vpn_t){ BASE + PAGES }, VMA_READ | VMA_WRITE, NULL, 0), 0);
 }
 
 static void handler_pager_and_program_race_for_nothing(void **state)

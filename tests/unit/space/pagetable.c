@@ -1,4 +1,4 @@
-/* mm/space/pagetable.c against a sorted array of (vpn, entry). */
+/* mm/space/pagetable.c against a sorted array of (vpn, entry); huge pages and walks against a flat map of a window. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -406,6 +406,266 @@ static void a_fault_is_answered_out_of_the_reserve(void **state)
 	memory_end(&w.mem);
 }
 
+/*
+ * Huge pages
+ */
+
+#define FLAT_MAX 4096
+#define FLAT_PARTS 8 /* of the size of a huge page */
+
+/* Every page of a window, and which of its parts are huge pages. */
+struct flat {
+	vpn_t base;
+	unsigned part;     /* pages of a huge page */
+	uint64_t value[FLAT_MAX];
+	bool huge[FLAT_PARTS];
+};
+
+static const struct geometry huge_geometries[] = {
+	{ "x86-64", 4, { 9, 9, 9, 9 }, 4 },
+	{ "two levels", 2, { 6, 8 }, 1 },
+	{ "level 1 in two halves", 3, { 4, 20, 3 }, 200 },
+	{ "level 2 in two halves", 4, { 3, 2, 21, 2 }, 200 },
+	{ "one bit a level", 5, { 1, 1, 1, 1, 1 }, 1 },
+};
+
+static struct flat flat;
+
+/* In the middle of the table, where nodes of upper levels meet. */
+static void flat_make(const struct geometry *g, uint64_t seed)
+{
+	world_make(g, 8192, seed);
+	memset(&flat, 0, sizeof(flat));
+	flat.part = 1u << g->bits[0];
+	flat.base.n = ((uint64_t)1 << (w.bits - 1)) - flat.part * FLAT_PARTS / 2;
+	assert_int_equal(pt_huge_pages(&w.pt), flat.part);
+}
+
+static unsigned flat_size(void)
+{
+	return flat.part * FLAT_PARTS;
+}
+
+static vpn_t flat_vpn(unsigned i)
+{
+	return (vpn_t){ flat.base.n + i };
+}
+
+static bool flat_part_is_none(unsigned part)
+{
+	for (unsigned i = part * flat.part; i < (part + 1) * flat.part; i++)
+		if (flat.value[i] != 0)
+			return false;
+	return true;
+}
+
+/* What the page's entry is to become when its huge page is split. */
+static void flat_split(unsigned part)
+{
+	for (unsigned i = part * flat.part; flat.huge[part] && i < (part + 1) * flat.part; i++)
+		flat.value[i] &= ~PTE_HUGE;
+	flat.huge[part] = false;
+}
+
+static void flat_set_huge(unsigned part, pte_t e)
+{
+	for (unsigned i = 0; i < flat.part; i++)
+		flat.value[part * flat.part + i] = e.v != 0 ? (e.v | PTE_HUGE) + ((uint64_t)i << PTE_PFN_SHIFT) : 0;
+	flat.huge[part] = e.v != 0;
+}
+
+static void flat_compare(void)
+{
+	vpn_t from = { 0 }, end = { (uint64_t)1 << w.bits }, at;
+	uint64_t entries = 0;
+	pte_t e;
+
+	for (unsigned i = 0; i < flat_size(); i++) {
+		assert_int_equal(pt_get(&w.pt, flat_vpn(i)).v, flat.value[i]);
+		assert_int_equal(pt_is_huge(&w.pt, flat_vpn(i)), flat.huge[i / flat.part]);
+		if (flat.value[i] == 0)
+			continue;
+		entries++;
+		assert_true(pt_next(&w.pt, from, end, &at, &e));
+		assert_int_equal(at.n, flat_vpn(i).n);
+		assert_int_equal(e.v, flat.value[i]);
+		from.n = at.n + 1;
+	}
+	assert_false(pt_next(&w.pt, from, end, &at, &e));
+	assert_int_equal(entries, w.pt.nr_entries);
+}
+
+static void step_walk(unsigned i)
+{
+	pte_t *steps[PT_LEVELS_MAX];
+	unsigned n = pt_walk(&w.pt, flat_vpn(i), steps), part = i / flat.part, first = part * flat.part;
+
+	for (unsigned k = 0; k + 1 < n; k++)
+		assert_true(pte_is_present(*steps[k]) && (steps[k]->v & PTE_ACCESSED) != 0);
+	if (flat.huge[part]) {
+		/* The entry of the whole: what is marked in it, all its pages show. */
+		assert_int_equal(n, w.pt.levels - 1);
+		assert_int_equal(steps[n - 1]->v, flat.value[first]);
+		steps[n - 1]->v |= PTE_ACCESSED;
+		flat_set_huge(part, *steps[n - 1]);
+	} else if (flat.value[i] != 0) {
+		assert_int_equal(n, w.pt.levels);
+		assert_int_equal(steps[n - 1]->v, flat.value[i]);
+		if (pte_is_present(*steps[n - 1]))
+			flat.value[i] = steps[n - 1]->v |= PTE_DIRTY;
+	} else {
+		assert_true(n == 0 || pte_is_none(*steps[n - 1]));
+		assert_int_equal(n == 0, w.pt.root == NULL);
+	}
+}
+
+static void step_set(unsigned i, pte_t e)
+{
+	bool was_none = flat.value[i] == 0, cannot_fail = was_none ? e.v == 0 : !flat.huge[i / flat.part];
+	int err = pt_set(&w.pt, flat_vpn(i), e);
+
+	if (err != 0) {
+		assert_int_equal(err, -ENOMEM);
+		assert_true(w.mem.phys.fail_forever && !cannot_fail);
+		return;
+	}
+	if (e.v != 0 || !was_none)
+		flat_split(i / flat.part);
+	flat.value[i] = e.v & ~PTE_HUGE;
+}
+
+static void step_set_huge(unsigned part, pte_t e)
+{
+	int err;
+
+	if (e.v != 0 && !flat.huge[part] && !flat_part_is_none(part))
+		return;
+	err = pt_set_huge(&w.pt, flat_vpn(part * flat.part), e);
+	if (err != 0) {
+		assert_int_equal(err, -ENOMEM);
+		assert_true(w.mem.phys.fail_forever && e.v != 0 && !flat.huge[part]);
+	} else if (e.v != 0 || flat.huge[part]) {
+		flat_set_huge(part, e);
+	}
+}
+
+static void step_reserve(unsigned i)
+{
+	unsigned n = 1 + (unsigned)rand_below(&w.rand, flat_size() - i);
+	int err = pt_reserve(&w.pt, flat_vpn(i), flat_vpn(i + n));
+
+	for (unsigned part = i / flat.part; part <= (i + n - 1) / flat.part; part++)
+		if (err == 0 || !pt_is_huge(&w.pt, flat_vpn(part * flat.part)))
+			flat_split(part);
+	if (err != 0)
+		return;
+	memory_exhaust(&w.mem);
+	for (unsigned k = 0; k < 4; k++)
+		step_set(i + (unsigned)rand_below(&w.rand, n), pte_soft_make((pfn_t){ k }));
+	/* Leaves that stay empty are given back, or wait for who uses them: a huge page, too. */
+	for (unsigned k = i; k < i + n && n % 2 == 0; k++)
+		if (flat.value[k] == 0)
+			step_set(k, pte_none());
+}
+
+static void flat_step(void)
+{
+	unsigned i = (unsigned)rand_below(&w.rand, flat_size()), part = i / flat.part;
+	pfn_t aligned = { (uint32_t)rand_below(&w.rand, 1 << 20) * flat.part };
+
+	if (rand_below(&w.rand, 4) == 0)
+		memory_exhaust(&w.mem);
+	switch (rand_below(&w.rand, 16)) {
+	case 0: case 1: case 2: case 3:
+		step_set(i, some_pte());
+		break;
+	case 4:
+		step_set(i, pte_none());
+		break;
+	case 5: /* The whole part, so that it can be huge again. */
+		for (unsigned k = 0; k < flat.part; k++)
+			step_set(part * flat.part + k, pte_none());
+		break;
+	case 6: case 7: case 8:
+		step_set_huge(part, pte_present_make(aligned, PTE_USER | PTE_NX));
+		break;
+	case 9:
+		step_set_huge(part, pte_none());
+		break;
+	case 10:
+		step_reserve(i);
+		break;
+	case 11: /* An entry as it was got is set back. */
+		step_set(i, pt_get(&w.pt, flat_vpn(i)));
+		break;
+	default:
+		step_walk(i);
+		break;
+	}
+	memory_restore(&w.mem);
+}
+
+static void huge_pages_and_walks_agree_with_a_flat_map(void **state)
+{
+	(void)state;
+	for (size_t g = 0; g < ARRAY_SIZE(huge_geometries); g++) {
+		flat_make(&huge_geometries[g], 3000 + g);
+		for (unsigned i = 0; i < 3000; i++) {
+			flat_step();
+			if (i % huge_geometries[g].check_every == 0) {
+				pt_check(&w.pt);
+				flat_compare();
+			}
+		}
+		pt_destroy(&w.pt);
+		memory_end(&w.mem);
+	}
+}
+
+static void a_huge_page_is_split_where_it_is_set(void **state)
+{
+	uint64_t flags = PTE_PRESENT | PTE_USER | PTE_DIRTY;
+	pte_t huge = pte_make((pfn_t){ 0x200 }, flags);
+	pte_t *steps[PT_LEVELS_MAX];
+	vpn_t start = { 0x7f400 };
+
+	(void)state;
+	world_make(&geometries[0], 256, 1);
+	assert_int_equal(pt_set_huge(&w.pt, start, huge), 0);
+	assert_int_equal(w.pt.nr_nodes, 3);
+	assert_int_equal(w.pt.level_frames[0], 0);
+	assert_int_equal(w.pt.nr_entries, 512);
+	assert_int_equal(pt_get(&w.pt, (vpn_t){ start.n + 5 }).v, 0x205 << 12 | flags | PTE_HUGE);
+	assert_int_equal(pt_walk(&w.pt, start, steps), 3);
+	/* One of its pages goes. */
+	assert_int_equal(pt_set(&w.pt, (vpn_t){ start.n + 5 }, pte_none()), 0);
+	assert_int_equal(w.pt.nr_nodes, 4);
+	assert_int_equal(w.pt.level_frames[0], 1);
+	assert_int_equal(w.pt.nr_entries, 511);
+	assert_false(pt_is_huge(&w.pt, start));
+	assert_int_equal(pt_get(&w.pt, (vpn_t){ start.n + 6 }).v, 0x206 << 12 | flags);
+	assert_int_equal(pt_get(&w.pt, (vpn_t){ start.n + 5 }).v, 0);
+	assert_int_equal(pt_walk(&w.pt, start, steps), 4);
+	pt_destroy(&w.pt);
+	memory_end(&w.mem);
+}
+
+static void only_geometries_of_a_leaf_below_a_level_have_huge_pages(void **state)
+{
+	static const uint8_t wide_leaf[] = { 20, 9 };
+	struct pagetable pt;
+
+	(void)state;
+	world_make(&geometries[4], 256, 1);
+	assert_int_equal(pt_huge_pages(&w.pt), 0);
+	assert_int_equal(pt_init(&pt, &w.mem.phys, 2, wide_leaf), 0);
+	assert_int_equal(pt_huge_pages(&pt), 0);
+	assert_int_equal(pt_init(&pt, &w.mem.phys, 4, NULL), 0);
+	assert_int_equal(pt_huge_pages(&pt), 512);
+	assert_false(pt_is_huge(&pt, (vpn_t){ UINT64_MAX }));
+	memory_end(&w.mem);
+}
+
 static void an_entry_is_of_exactly_one_kind(void **state)
 {
 	pte_t none = pte_none(), soft = pte_soft_make((pfn_t){ UINT32_MAX });
@@ -437,6 +697,9 @@ int main(void)
 		cmocka_unit_test(an_unused_reservation_can_be_given_back),
 		cmocka_unit_test(a_failed_reserve_changes_nothing),
 		cmocka_unit_test(a_fault_is_answered_out_of_the_reserve),
+		cmocka_unit_test(huge_pages_and_walks_agree_with_a_flat_map),
+		cmocka_unit_test(a_huge_page_is_split_where_it_is_set),
+		cmocka_unit_test(only_geometries_of_a_leaf_below_a_level_have_huge_pages),
 		cmocka_unit_test(an_entry_is_of_exactly_one_kind),
 	};
 

@@ -24,6 +24,7 @@ struct world {
 	struct kmem_cache slab;
 	struct vma_set set;
 	struct page page[PAGES];
+	struct rmap file[2];
 	struct rand rand;
 	/* Free areas held back so that the slab has none. */
 	struct vma *held[4096];
@@ -37,7 +38,9 @@ static void world_make(uint32_t frames, uint64_t seed)
 	memset(&w, 0, sizeof(w));
 	memory_make(&w.mem, frames);
 	assert_int_equal(kmem_cache_init(&w.slab, &w.mem.phys, "vma", sizeof(struct vma), 0, 1), 0);
-	vma_set_init(&w.set, &w.slab);
+	vma_set_init(&w.set, NULL, &w.slab);
+	rmap_init(&w.file[0]);
+	rmap_init(&w.file[1]);
 	rand_seed(&w.rand, seed);
 }
 
@@ -146,6 +149,12 @@ static void compare_gap(void)
 		assert_int_equal(found.n, want);
 }
 
+/* What vma.c uses of a file. */
+static struct vm_file *file(unsigned i)
+{
+	return (struct vm_file *)&w.file[i];
+}
+
 static uint32_t some_flags(void)
 {
 	return rand_below(&w.rand, 4) ? VMA_READ | VMA_WRITE : VMA_READ;
@@ -154,19 +163,19 @@ static uint32_t some_flags(void)
 static int do_insert(unsigned start, unsigned end)
 {
 	uint32_t flags = some_flags();
-	struct vm_file *file = (struct vm_file *)(uintptr_t)(rand_below(&w.rand, 4) ? 0 : 64 * (1 + rand_below(&w.rand, 2)));
+	struct vm_file *mapped = rand_below(&w.rand, 4) ? NULL : file((unsigned)rand_below(&w.rand, 2));
 	/* Files: half continue what a neighbour maps. */
-	uint64_t pgoff = file == NULL || rand_below(&w.rand, 2) ? start : rand_below(&w.rand, 3);
+	uint64_t pgoff = mapped == NULL || rand_below(&w.rand, 2) ? start : rand_below(&w.rand, 3);
 
 	if (!range_free(start, end))
 		return 0;
-	struct vma *v = vma_insert(&w.set, (vpn_t){ start }, (vpn_t){ end }, flags, file, pgoff);
+	struct vma *v = vma_insert(&w.set, (vpn_t){ start }, (vpn_t){ end }, flags, mapped, pgoff);
 
 	if (v == NULL)
 		return -ENOMEM;
 	assert_true(v->start.n <= start && end <= v->end.n);
 	for (unsigned i = start; i < end; i++)
-		w.page[i] = (struct page){ true, flags, file, pgoff + (i - start) };
+		w.page[i] = (struct page){ true, flags, mapped, pgoff + (i - start) };
 	return 0;
 }
 
@@ -294,12 +303,10 @@ static void insert_merges_with_both_neighbours(void **state)
 	insert(40, 50, VMA_READ | VMA_WRITE);
 	assert_int_equal(w.set.count, 2);
 	/* Another file, another pgoff: neighbours, not one area. */
-	struct vm_file *file = (struct vm_file *)64;
-
-	assert_non_null(vma_insert(&w.set, (vpn_t){ 50 }, (vpn_t){ 60 }, VMA_READ, file, 5));
-	assert_non_null(vma_insert(&w.set, (vpn_t){ 60 }, (vpn_t){ 70 }, VMA_READ, file, 16));
+	assert_non_null(vma_insert(&w.set, (vpn_t){ 50 }, (vpn_t){ 60 }, VMA_READ, file(0), 5));
+	assert_non_null(vma_insert(&w.set, (vpn_t){ 60 }, (vpn_t){ 70 }, VMA_READ, file(0), 16));
 	assert_int_equal(w.set.count, 4);
-	assert_non_null(vma_insert(&w.set, (vpn_t){ 70 }, (vpn_t){ 80 }, VMA_READ, file, 26));
+	assert_non_null(vma_insert(&w.set, (vpn_t){ 70 }, (vpn_t){ 80 }, VMA_READ, file(0), 26));
 	assert_int_equal(w.set.count, 4);
 	world_end();
 }

@@ -1,0 +1,176 @@
+/*
+ * One touch of a page:
+ *
+ *      MMU: a TLB has it ........................ nothing else happens
+ *           the tables have it .................. the walker sets bits
+ *           fault ─► mm_fault ─► done ........... the touch comes again
+ *                            ─► no frame ........ direct reclaim, 16 tries without a page ─► OOM killer
+ *                            ─► invalid ......... counted; the touch is left out
+ */
+#include "sim/engine.h"
+
+#include <errno.h>
+
+#include "base/assert.h"
+
+#define ROOM_TRIES 16     /* MAX_RECLAIM_RETRIES */
+#define FLUSH_PAGES 1024  /* of the flusher's, at once */
+#define TOUCH_TRIES 64    /* faults that one touch may take before the model must be wrong */
+#define DEMAND_PAGES 512  /* mapped at once where the trace maps nothing */
+
+static enum mmu_access mmu_access_of(unsigned flags)
+{
+	if (flags & TRACE_W)
+		return MMU_WRITE;
+	return flags & TRACE_X ? MMU_EXEC : MMU_READ;
+}
+
+static enum fault_access fault_access_of(enum mmu_access how)
+{
+	static const enum fault_access access[] = { [MMU_READ] = FAULT_READ, [MMU_WRITE] = FAULT_WRITE, [MMU_EXEC] = FAULT_EXEC };
+
+	return access[how];
+}
+
+/* Pages that leave only by being written: the disk is given them, and whoever needs a frame waits for it. */
+static bool wait_for_flusher(struct sim *s)
+{
+	unsigned n = file_flush(&s->m, NULL, FLUSH_PAGES);
+
+	*s->clock = MAX(*s->clock, s->disk.wire_free);
+	return n > 0;
+}
+
+bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries)
+{
+	struct machine *m = &s->m;
+	bool global = m->charged + m->phys.nr_tables < m->limit, progress = false;
+
+	if (machine_has_accessed(m)) {
+		progress = reclaim_direct(m, SWAP_CLUSTER_MAX, global) > 0;
+	} else {
+		COUNT(m, allocstall);
+		reclaim_batch(m, false, &progress);
+	}
+	if (!progress)
+		progress = wait_for_flusher(s);
+	*tries = progress ? 0 : *tries + 1;
+	if (*tries <= ROOM_TRIES)
+		return true;
+	*tries = 0;
+	if (!sim_oom(s, global)) {
+		s->stopped = true;
+		return false;
+	}
+	return t->end == SIM_RUNS;
+}
+
+/* The trace maps nothing, so what is touched is there: a chunk around the page, as far as it is free. */
+static int map_on_demand(struct sim_task *t, vpn_t vpn)
+{
+	vpn_t start = { ALIGN_DOWN(vpn.n, DEMAND_PAGES) }, end = { start.n + DEMAND_PAGES };
+	struct vma *above = vma_find_above(&t->mm.vmas, vpn);
+	struct vma *below = above != NULL ? TAILQ_PREV(above, vma_list, link) : TAILQ_LAST(&t->mm.vmas.list, vma_list);
+
+	if (above != NULL)
+		end.n = MIN(end.n, above->start.n);
+	if (below != NULL)
+		start.n = MAX(start.n, below->end.n);
+	return mm_map(&t->mm, start, end, VMA_READ | VMA_WRITE | VMA_EXEC, NULL, 0);
+}
+
+/* What kind of fault it was, by what the manager counted. */
+static enum sim_fault kind_of(const struct machine *m, const uint64_t *before, bool major)
+{
+	if (major)
+		return SIM_MAJOR;
+	if (m->counter[VM_pgsoft] != before[0])
+		return SIM_SOFT;
+	return m->counter[VM_pgcow] != before[1] ? SIM_COW : SIM_MINOR;
+}
+
+static double cost_of(const struct sim_config *c, enum sim_fault kind)
+{
+	const uint64_t ns[] = { [SIM_MINOR] = c->minor_ns, [SIM_SOFT] = c->soft_ns, [SIM_COW] = c->cow_ns, [SIM_MAJOR] = c->major_ns };
+
+	return (double)ns[kind];
+}
+
+/* True: the touch can come again. False: it is left out. */
+static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access how, int *err)
+{
+	struct machine *m = &s->m;
+	const uint64_t before[] = { m->counter[VM_pgsoft], m->counter[VM_pgcow] };
+	struct fault_report report = { 0 };
+	double began = *s->clock;
+	unsigned tries = 0;
+	enum fault_result r;
+
+	while ((r = mm_fault(&t->mm, vpn, fault_access_of(how), &report)) == FAULT_NOMEM ||
+	       (r == FAULT_INVALID && t->on_demand)) {
+		*err = r == FAULT_INVALID ? map_on_demand(t, vpn) : -ENOMEM;
+		if (*err == -ENOMEM && !sim_make_room(s, t, &tries))
+			return false;
+		*err = 0;
+	}
+	COUNT(m, pgfault);
+	if (r == FAULT_INVALID) {
+		t->invalid++;
+		return false;
+	}
+	ASSERT(r != FAULT_LOST);
+	enum sim_fault kind = kind_of(m, before, report.major);
+
+	*s->clock += cost_of(&s->config, kind);
+	t->faults[kind]++;
+	t->stall_ns += *s->clock - began;
+	t->rss_max = MAX(t->rss_max, t->mm.rss + t->mm.rss_file);
+	hist_add(&s->fault_ns, (uint64_t)(*s->clock - began));
+	sim_background(s, *s->clock);
+	return t->end == SIM_RUNS;
+}
+
+/* Yardsticks want to hear of every touch, not only of those that walk the tables. */
+static void tell_policy(struct machine *m, pfn_t pfn)
+{
+	struct frame *f = pfn_frame(&m->phys, pfn);
+
+	if (f->flags & FRAME_LRU)
+		m->policy->touch(m, lruvec_of(m, f), f);
+}
+
+int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
+{
+	struct sim_cpu *c = sim_cpu_of(s, t, e->thread);
+	enum mmu_access how = mmu_access_of(e->flags);
+	vpn_t vpn = { e->vpn };
+	unsigned tries = 0;
+	pfn_t pfn;
+	int err = 0;
+
+	if (unlikely(c->current != t)) {
+		mmu_switch(c->mmu, &t->mm.pt, t->asid);
+		c->current = t;
+		t->cpus |= UINT64_C(1) << (c - s->cpu);
+	}
+	s->clock = &c->now;
+	while (unlikely(mmu_touch(c->mmu, vpn, how, e->n, &pfn, &c->now) > MMU_WALKED)) {
+		if (!fault(s, t, vpn, how, &err))
+			return err;
+		if (++tries > TOUCH_TRIES) {
+			*error = "a touch that faults for ever: the model is wrong";
+			return -EINVAL;
+		}
+	}
+	t->touches += e->n;
+	s->touches += e->n;
+	if (!s->own_time) {
+		double ns = (double)e->n * s->config.access_ns;
+
+		c->now += ns;
+		t->own_ns += ns;
+	}
+	if (unlikely(s->m.policy->every_touch))
+		tell_policy(&s->m, pfn);
+	return 0;
+}

@@ -1,0 +1,103 @@
+/* What runs besides the programs, each when it is due: kswapd, the flusher of dirty pages of files, the timeline. */
+#include "sim/engine.h"
+
+#define STEP_NS 1000     /* a step of kswapd takes so long at least: or one that finds nothing would never end */
+#define FLUSH_PAGES 1024
+
+static void run_kswapd(struct sim *s, unsigned node, double now)
+{
+	double *clock = s->clock;
+
+	s->clock = &s->kswapd[node].now;
+	while (s->kswapd[node].awake && s->kswapd[node].now <= now) {
+		double began = *s->clock;
+
+		s->kswapd[node].awake = kswapd_step(&s->m, node) == KSWAPD_WORKING;
+		*s->clock = began + MAX(*s->clock - began, (double)STEP_NS);
+		s->counter[VM_kswapd_ns] += (uint64_t)(*s->clock - began);
+	}
+	s->clock = clock;
+}
+
+/* Everything of files that have been dirty for long; whatever is above the background ratio; what reclaim asked for. */
+static void run_flusher(struct sim *s, double now)
+{
+	struct machine *m = &s->m;
+	uint64_t background = (uint64_t)s->nr_frames * s->config.dirty_background_ratio / 100;
+	double *clock = s->clock, mine = now;
+	struct vm_file *f;
+
+	s->clock = &mine;
+	if (m->flush_wanted)
+		file_flush(m, NULL, FLUSH_PAGES);
+	m->flush_wanted = false;
+	while (m->pagecache.nr_dirty > background && file_flush(m, NULL, FLUSH_PAGES) > 0)
+		;
+	while ((f = TAILQ_FIRST(&m->pagecache.dirty)) != NULL &&
+	       ((struct sim_file *)f)->dirty_since + (double)s->config.dirty_expire_ns <= now) {
+		((struct sim_file *)f)->dirty_since = now;
+		file_flush(m, f, UINT32_MAX);
+	}
+	s->clock = clock;
+}
+
+static void take_sample(struct sim *s, double now)
+{
+	const struct machine *m = &s->m;
+	struct sim_sample *p;
+
+	if (s->nr_samples == SIM_SAMPLES) {
+		for (unsigned i = 0; i < SIM_SAMPLES / 2; i++)
+			s->sample[i] = s->sample[2 * i + 1];
+		s->nr_samples = SIM_SAMPLES / 2;
+		s->sample_every *= 2;
+	}
+	p = &s->sample[s->nr_samples++];
+	*p = (struct sim_sample){
+		.now_ns = now,
+		.touches = s->touches,
+		.scanned = s->counter[VM_pgscan_direct] + s->counter[VM_pgscan_kswapd],
+		.swapped_in = s->counter[VM_pswpin],
+		.swapped_out = s->counter[VM_pswpout],
+		.charged = m->charged,
+		.cached = m->pagecache.nr_cached,
+		.dirty = m->pagecache.nr_dirty,
+		.tables = m->phys.nr_tables,
+		.swap_used = swap_used(&m->swap),
+	};
+	for (unsigned i = 0; i < s->nr_tasks; i++)
+		for (unsigned k = 0; s->task[i] != NULL && k < SIM_NR_FAULTS; k++)
+			p->faults[k] += s->task[i]->faults[k];
+	for (unsigned i = 0; i < s->config.cpus; i++)
+		p->tlb_misses += mmu_stat(s->cpu[i].mmu)->walks;
+	for (unsigned node = 0; node < m->phys.nr_nodes; node++) {
+		p->free[node] = phys_free_frames(&m->phys, node);
+		p->sample += m->lruvec[node].nr[LRU_SAMPLE];
+		for (unsigned k = 0; k < 4; k++)
+			p->lists[k] += m->lruvec[node].nr[k];
+	}
+}
+
+void sim_background(struct sim *s, double now)
+{
+	for (unsigned node = 0; node < s->m.phys.nr_nodes; node++)
+		if (s->kswapd[node].awake)
+			run_kswapd(s, node, now);
+	if (s->m.flush_wanted || now >= s->flusher_next) {
+		run_flusher(s, now);
+		s->flusher_next = now + (double)s->config.dirty_writeback_ns;
+	}
+	if (now >= s->sample_next) {
+		take_sample(s, now);
+		s->sample_next = now + s->sample_every;
+	}
+}
+
+void sim_finish(struct sim *s)
+{
+	double now = sim_now(s);
+
+	s->clock = &s->cpu[0].now;
+	sim_background(s, now);
+	take_sample(s, now);
+}

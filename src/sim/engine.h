@@ -1,0 +1,159 @@
+/*
+ * The modelled machine: mm/ with CPUs, TLBs, devices and a clock, driven by events of a trace.
+ *
+ * engine.c      memory, CPUs and stores of the machine; what mm/ asks of an engine
+ * task.c        processes: their address spaces follow the trace; the OOM killer's victims
+ * access.c      one touch: MMU, fault, reclaim when there is no frame
+ * background.c  what runs besides programs: kswapd, the flusher, the timeline
+ * device.c      how long a request of a disk takes
+ * replay.c      a trace from beginning to end
+ *
+ * Time. Each CPU has a clock. Whoever runs on it moves it on: the program by its own time, the MMU, faults, direct
+ * reclaim and devices waited for. kswapd has a clock a node. Events come in the order of the trace; between them
+ * whatever is due in the background runs first. Everything is deterministic.
+ */
+#ifndef STW_SIM_ENGINE_H
+#define STW_SIM_ENGINE_H
+
+#include "base/hist.h"
+#include "base/rand.h"
+#include "mm/filemap.h"
+#include "mm/reclaim/reclaim.h"
+#include "sim/config.h"
+#include "sim/device.h"
+#include "sim/mmu.h"
+#include "sim/trace.h"
+#include "store/model.h"
+
+#define SIM_TASK_NAME 32
+#define SIM_TASKS_MAX 65535 /* address-space numbers of the MMU */
+#define SIM_SOURCES_MAX 16
+#define SIM_SAMPLES 512     /* of the timeline: when it is full, every other one goes */
+
+enum sim_fault { SIM_MINOR, SIM_SOFT, SIM_COW, SIM_MAJOR, SIM_NR_FAULTS };
+
+enum sim_end { SIM_RUNS, SIM_EXITED, SIM_KILLED_OOM, SIM_KILLED_LOST };
+
+struct sim_task {
+	struct mm mm;              /* first */
+	uint32_t number;           /* in the trace */
+	uint16_t asid;
+	uint8_t end;               /* enum sim_end */
+	bool on_demand;            /* the trace never maps anything: whatever it touches is there */
+	int oom_score_adj;         /* -1000 … 1000 */
+	uint64_t cpus;             /* bit for each CPU that it has run on */
+	uint64_t touches, faults[SIM_NR_FAULTS], invalid;
+	uint64_t rss_max;          /* pages */
+	double own_ns;             /* its own time */
+	double stall_ns;           /* in faults */
+	char name[SIM_TASK_NAME];
+};
+
+struct sim_cpu {
+	struct mmu *mmu;
+	struct sim_task *current;
+	double now;                /* ns */
+	uint64_t shootdowns;       /* interrupts that it got */
+};
+
+struct sim_file {
+	struct vm_file vm;         /* first */
+	uint32_t number;           /* in the trace */
+	double dirty_since;        /* ns */
+	char name[64];
+};
+
+/* One line of the timeline. */
+struct sim_sample {
+	double now_ns;
+	uint64_t touches, faults[SIM_NR_FAULTS], tlb_misses, scanned, swapped_in, swapped_out;
+	uint64_t free[PHYS_NODES_MAX], charged, lists[4], sample, cached, dirty, tables, swap_used;
+};
+
+/* Why the OOM killer chose as it did, and when. */
+struct sim_oom {
+	uint32_t task;
+	double now_ns;
+	char text[400];
+};
+
+struct sim {
+	struct sim_config config;
+	struct machine m;
+	uint64_t counter[VM_COUNTER_NR];
+	/* Host memory behind it. */
+	uint8_t *memory, *vm;
+	struct frame *frames;
+	uint32_t nr_frames;
+	struct rand rand;
+	/* Who works now: a CPU's or kswapd's clock. */
+	double *clock;
+	struct sim_cpu cpu[SIM_CPUS_MAX];
+	struct {
+		bool awake;
+		double now;
+	} kswapd[PHYS_NODES_MAX];
+	double flusher_next;
+	struct model_store store[SIM_SWAPS_MAX];
+	struct sim_device swap_device[SIM_SWAPS_MAX], disk;
+	/* By their numbers in the trace. */
+	struct sim_task **task;
+	uint32_t nr_tasks;
+	struct sim_file **file;
+	uint32_t nr_files;
+	uint16_t asids;
+	bool own_time;             /* the trace says how long the program took by itself */
+	struct hist fault_ns;      /* all faults */
+	struct sim_oom *oom;
+	uint32_t nr_oom;
+	bool stopped;              /* nobody is left who could be killed */
+	struct sim_sample sample[SIM_SAMPLES];
+	uint32_t nr_samples;
+	double sample_every, sample_next;
+	uint64_t touches;
+};
+
+/* config has passed sim_config_check and is copied. NULL: *error says why (no memory, an unknown policy). */
+struct sim *sim_create(const struct sim_config *config, struct sim_config_error *error);
+void sim_destroy(struct sim *s);
+
+/*
+ * One event. 0, -ENOMEM (the host's), or -EINVAL: the event makes no sense here (a task that does not exist), *error
+ * says what. Events of tasks that were killed are passed over.
+ */
+int sim_event(struct sim *s, const struct trace_event *e, const char **error);
+/* The trace is over: what is due in the background still runs, the last sample is taken. */
+void sim_finish(struct sim *s);
+
+/*
+ * n ≤ SIM_SOURCES_MAX whole traces, side by side: whichever has used less time goes on. 0 or -errno; *error says what
+ * is wrong with trace *source, or made no sense.
+ */
+int sim_replay(struct sim *s, struct trace_reader *const *r, unsigned n, unsigned *source, struct trace_error *error);
+
+/* Executes the laws of everything. */
+void sim_check(struct sim *s);
+
+/* Elapsed time: the latest of the CPUs. */
+double sim_now(const struct sim *s);
+
+/* Between the files of this room. */
+
+struct sim_task *sim_task(struct sim *s, uint32_t number);
+struct sim_file *sim_file(struct sim *s, uint32_t number);
+/* task.c: an event that changes an address space. */
+int sim_task_event(struct sim *s, const struct trace_event *e, const char **error);
+/* The machine is out of memory: somebody is killed. False: nobody can be. */
+bool sim_oom(struct sim *s, bool global);
+void sim_task_free_all(struct sim *s);
+/* access.c */
+int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error);
+/* Runs what is waiting for memory (a function that returns FAULT_NOMEM) until it gets it or the task is killed. False: killed. */
+bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries);
+/* background.c: everything that is due until now. */
+void sim_background(struct sim *s, double now);
+/* engine.c: no CPU has a translation of these pages any more. */
+void sim_flush_tlb(struct sim *s, struct sim_task *t, vpn_t vpn, uint64_t n);
+struct sim_cpu *sim_cpu_of(struct sim *s, const struct sim_task *t, unsigned thread);
+
+#endif

@@ -1,0 +1,486 @@
+/*
+ * The memory management unit of one CPU.
+ *
+ *      vpn, read/write/exec
+ *         │
+ *         ▼   same slot as last time?
+ *      front ───────────────────────────────────────────► hit     mmu.h, inline
+ *         │ no
+ *         ▼
+ *      level 1    DTLB 4K, DTLB 2M   or   ITLB            ► hit
+ *         ▼
+ *      level 2    unified                                 ► hit, fills level 1
+ *         ▼
+ *      walk       PWC of level 1? 2? 3? none: the root
+ *                   └► entry of level k-1 … leaf          ► fills both levels, and the PWCs
+ *                                                         ► page fault
+ *
+ * Rules, which are x86-64's (Intel SDM vol. 3, 4.8 and 4.10), made definite where the manual leaves a choice:
+ *
+ *   1. A level is searched for the 4 KiB page first, then for the huge one. If
+ *      two TLBs of one level hold the same, the first in the machine file serves.
+ *   2. A translation grants reading; writing if the walk found or made the
+ *      entry writable and dirty; execution if no entry on the way was NX. One
+ *      that does not grant an access is dropped when the access meets it, and
+ *      the tables decide, as AMD's walkers do: no fault is spurious. So the
+ *      first write to a page that was only read walks again, to set D.
+ *   3. The walker sets A in every entry that it reads on the way, and in the
+ *      last one, with D if the access writes, only if there is no page fault.
+ *   4. What is not present is never cached, and a walk that ends in a fault
+ *      fills nothing. The levels are neither inclusive nor exclusive: what
+ *      leaves level 2 may stay in level 1.
+ *   5. A PWC entry of level k says that the way to that level was walked, with
+ *      A set. The lowest that hits decides where the walk begins; entries above
+ *      are not read, and their A is not set. They are dropped with any
+ *      invalidation of their address space.
+ *   6. A huge page is cached by TLBs that hold such, and not in parts by others.
+ *
+ * Cost, in modelled ns: each level that is searched costs its hit_ns (the
+ * slowest TLB of it on a miss), each entry read by a walk walk_step_ns.
+ *
+ * The front. Nearly all touches find the slot that the last touch of the same
+ * page found. The front, a direct-mapped table beside the TLBs, remembers it
+ * with the serial of its fill. As long as that fill is in the slot the search
+ * would end there again: a level 1 is only filled after all that is searched
+ * before was found empty (rule 1), and what could change the answer removes or
+ * refills the slot (its serial changes), or changes the tag (a flush, another
+ * address space). A hit through the front does to the TLB what a hit does: one
+ * stamp. So results are those of the plain model, to the bit. About 4 ns.
+ *
+ * What the tables hold is the caller's: after an entry was changed such that
+ * less is allowed, or marks were cleared, mmu_invalidate must be called before
+ * anything relies on it, as in a kernel.
+ */
+#include "sim/mmu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+#define FLUSH_CEILING 33
+#define TAG_SHIFT 54 /* above 52 bits of vpn and 2 of access */
+#define TAG_ONE ((uint64_t)1 << TAG_SHIFT)
+
+/* What a walk, or a TLB, says of a page. */
+struct translation {
+	bool huge;
+	uint8_t grants; /* 1 << enum mmu_access */
+	pfn_t pfn;      /* of the first frame */
+};
+
+static unsigned kind_of(enum mmu_access how)
+{
+	return how == MMU_EXEC ? MMU_CODE : MMU_DATA;
+}
+
+static uint64_t page_of(const struct mmu *m, vpn_t vpn, bool huge)
+{
+	return tlb_page(huge ? vpn.n >> m->shift[1] : vpn.n, huge);
+}
+
+static pfn_t frame_of(const struct mmu *m, vpn_t vpn, bool huge, pfn_t first)
+{
+	return huge ? (pfn_t){ first.n + (uint32_t)(vpn.n & (((uint64_t)1 << m->shift[1]) - 1)) } : first;
+}
+
+/*
+ * Making and ending
+ */
+
+static bool serves(const struct sim_tlb_config *t, unsigned kind, unsigned level, bool huge)
+{
+	unsigned holds = (huge ? SIM_TLB_2M : SIM_TLB_4K) | (kind == MMU_CODE ? SIM_TLB_CODE : SIM_TLB_DATA);
+
+	return t->level == level + 1 && t->entries != 0 && (t->holds & holds) == holds;
+}
+
+static void make_routes(struct mmu *m, unsigned kind)
+{
+	const struct sim_config *c = m->config;
+
+	memset(m->route[kind], -1, sizeof(m->route[kind]));
+	for (unsigned level = 0; level < 2; level++) {
+		double slowest = 0;
+
+		for (unsigned i = c->nr_tlbs; i-- > 0;) {
+			for (unsigned huge = 0; huge < 2; huge++)
+				if (serves(&c->tlb[i], kind, level, huge))
+					m->route[kind][level][huge] = (int8_t)i;
+		}
+		for (unsigned huge = 0; huge < 2; huge++) {
+			int i = m->route[kind][level][huge];
+
+			if (i < 0)
+				continue;
+			m->hit_ns[kind][i] = m->miss_ns[kind] + c->tlb[i].hit_ns;
+			slowest = MAX(slowest, c->tlb[i].hit_ns);
+		}
+		m->miss_ns[kind] += slowest;
+	}
+}
+
+static int make_caches(struct mmu *m, unsigned cpu)
+{
+	const struct sim_config *c = m->config;
+	int err = 0;
+
+	for (unsigned i = 0; i < c->nr_tlbs && err == 0; i++)
+		if (c->tlb[i].entries != 0)
+			err = tlb_init(&m->tlb[i], c->tlb[i].entries, c->tlb[i].ways, c->tlb[i].replacement,
+				c->seed + (uint64_t)cpu * SIM_TLBS_MAX + i);
+	memset(m->pwc_of, -1, sizeof(m->pwc_of));
+	for (unsigned i = 0; i < c->nr_pwcs && err == 0; i++) {
+		const struct sim_pwc_config *p = &c->pwc[i];
+
+		if (p->entries == 0 || p->level == 0 || p->level >= c->levels || m->pwc_of[p->level] >= 0)
+			continue;
+		m->pwc_of[p->level] = (int8_t)i;
+		err = tlb_init(&m->pwc[i], p->entries, p->ways, SIM_LRU, 0);
+	}
+	return err;
+}
+
+struct mmu *mmu_create(const struct sim_config *config, unsigned cpu)
+{
+	struct mmu *m = calloc(1, sizeof(*m));
+
+	if (m == NULL)
+		return NULL;
+	m->config = config;
+	m->tag = TAG_ONE;
+	for (unsigned level = 1; level < config->levels; level++)
+		m->shift[level] = m->shift[level - 1] + config->bits[level - 1];
+	for (unsigned kind = 0; kind < MMU_KINDS; kind++)
+		make_routes(m, kind);
+	if (make_caches(m, cpu) != 0) {
+		mmu_destroy(m);
+		return NULL;
+	}
+	return m;
+}
+
+void mmu_destroy(struct mmu *m)
+{
+	if (m == NULL)
+		return;
+	for (unsigned i = 0; i < SIM_TLBS_MAX; i++)
+		tlb_destroy(&m->tlb[i]);
+	for (unsigned i = 0; i < SIM_PWCS_MAX; i++)
+		tlb_destroy(&m->pwc[i]);
+	free(m);
+}
+
+/*
+ * Forgetting
+ */
+
+/* Nothing in the front is good any more. */
+static void front_forget(struct mmu *m)
+{
+	m->tag += TAG_ONE;
+	if (m->tag == 0) {
+		memset(m->front, 0, sizeof(m->front));
+		m->tag = TAG_ONE;
+	}
+}
+
+static bool is_made(const struct tlb *t)
+{
+	return t->slots != NULL;
+}
+
+void mmu_flush(struct mmu *m)
+{
+	for (unsigned i = 0; i < SIM_TLBS_MAX; i++)
+		tlb_flush(&m->tlb[i]);
+	for (unsigned i = 0; i < SIM_PWCS_MAX; i++)
+		tlb_flush(&m->pwc[i]);
+	front_forget(m);
+	m->stat.flushes++;
+}
+
+void mmu_switch(struct mmu *m, struct pagetable *pt, unsigned asid)
+{
+	if (pt == m->pt && asid == m->asid)
+		return;
+	ASSERT(asid <= UINT16_MAX);
+	ASSERT(pt == NULL || (pt->levels == m->config->levels && pt->bits[0] == m->config->bits[0]));
+	if (!m->config->asid && m->pt != NULL)
+		mmu_flush(m);
+	else
+		front_forget(m);
+	m->pt = pt;
+	m->asid = asid;
+}
+
+static void invalidate_page(struct mmu *m, unsigned asid, vpn_t vpn)
+{
+	for (unsigned i = 0; i < SIM_TLBS_MAX; i++) {
+		for (unsigned huge = 0; huge < 2 && is_made(&m->tlb[i]); huge++) {
+			struct tlb_slot *s = tlb_find(&m->tlb[i], page_of(m, vpn, huge), asid);
+
+			if (s != NULL)
+				tlb_remove(s);
+		}
+	}
+}
+
+void mmu_invalidate(struct mmu *m, unsigned asid, vpn_t vpn, uint64_t n)
+{
+	if (n == 0 || (!m->config->asid && asid != m->asid))
+		return;
+	for (unsigned i = 0; i < SIM_PWCS_MAX; i++)
+		tlb_flush_asid(&m->pwc[i], asid);
+	if (n > FLUSH_CEILING) {
+		for (unsigned i = 0; i < SIM_TLBS_MAX; i++)
+			tlb_flush_asid(&m->tlb[i], asid);
+		m->stat.flushes++;
+		return;
+	}
+	for (uint64_t i = 0; i < n; i++)
+		invalidate_page(m, asid, (vpn_t){ vpn.n + i });
+	m->stat.invalidations += n;
+}
+
+/*
+ * The walker
+ */
+
+/* The level whose entry a walk reads first; *pwc_hits is the PWC that said so. */
+static unsigned walk_start(struct mmu *m, vpn_t vpn)
+{
+	for (unsigned level = 1; level < m->config->levels; level++) {
+		int i = m->pwc_of[level];
+		struct tlb_slot *s = i >= 0 ? tlb_find(&m->pwc[i], tlb_page(vpn.n >> m->shift[level], false), m->asid) : NULL;
+
+		if (s != NULL) {
+			s->stamp = m->stat.walks;
+			m->stat.pwc_hits[i]++;
+			return level - 1;
+		}
+	}
+	return m->config->levels - 1u;
+}
+
+/* The entries of levels start down to 1 that a walk read and that point to tables. */
+static void pwc_fill(struct mmu *m, vpn_t vpn, unsigned start, unsigned last)
+{
+	for (unsigned level = start; level > last; level--) {
+		int i = m->pwc_of[level];
+
+		if (i >= 0)
+			tlb_insert(&m->pwc[i], tlb_page(vpn.n >> m->shift[level], false), m->asid, m->stat.walks)->grants =
+				1 << MMU_READ;
+	}
+}
+
+static void mark(pte_t *e, uint64_t bits)
+{
+	if ((e->v & bits) != bits)
+		e->v |= bits;
+}
+
+static uint8_t grants_of(pte_t *const *steps, unsigned n)
+{
+	uint64_t all = UINT64_MAX, any = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		all &= steps[i]->v;
+		any |= steps[i]->v;
+	}
+	if ((all & PTE_USER) == 0)
+		return 0;
+	return (uint8_t)(1 << MMU_READ | ((all & PTE_WRITE) != 0) << MMU_WRITE | ((any & PTE_NX) == 0) << MMU_EXEC);
+}
+
+static enum mmu_result walk(struct mmu *m, vpn_t vpn, enum mmu_access how, struct translation *t, double *ns)
+{
+	pte_t *steps[PT_LEVELS_MAX];
+	unsigned levels = m->config->levels, n, start, first;
+
+	ASSERT(m->pt != NULL);
+	m->stat.walks++;
+	n = pt_walk(m->pt, vpn, steps);
+	start = walk_start(m, vpn);
+	first = levels - 1 - start;
+	/* Even where there is no root, or where tables went that a PWC knew, one entry is read. */
+	unsigned loads = n > first ? n - first : 1;
+
+	m->stat.walk_loads += loads;
+	*ns += loads * m->config->walk_step_ns;
+	for (unsigned i = first; i + 1 < n; i++)
+		mark(steps[i], PTE_ACCESSED);
+	if (n == 0 || !pte_is_present(*steps[n - 1]))
+		return MMU_NOT_PRESENT;
+
+	pte_t *last = steps[n - 1];
+
+	t->grants = grants_of(steps, n);
+	if ((t->grants >> how & 1) == 0)
+		return MMU_PROTECTED;
+	mark(last, how == MMU_WRITE ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED);
+	if ((last->v & PTE_DIRTY) == 0)
+		t->grants &= (uint8_t)~(1 << MMU_WRITE);
+	t->huge = n < levels;
+	t->pfn = pte_pfn(*last);
+	pwc_fill(m, vpn, start, levels - n);
+	return MMU_WALKED;
+}
+
+/*
+ * The TLBs
+ */
+
+/* Level by level for a translation that grants the access; the slot, and where it is. Those that do not grant it go. */
+static struct tlb_slot *lookup(struct mmu *m, vpn_t vpn, enum mmu_access how, unsigned *level, unsigned *huge)
+{
+	for (*level = 0; *level < 2; ++*level) {
+		for (*huge = 0; *huge < 2; ++*huge) {
+			int i = m->route[kind_of(how)][*level][*huge];
+			struct tlb_slot *s = i >= 0 ? tlb_find(&m->tlb[i], page_of(m, vpn, *huge), m->asid) : NULL;
+
+			if (s == NULL)
+				continue;
+			if (s->grants >> how & 1)
+				return s;
+			tlb_remove(s);
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Puts a translation into the TLBs of the levels below the one that it came from, and the slot that the next touch of
+ * this kind finds into the front: the lowest; s where the translation was, if anywhere.
+ */
+static void fill(struct mmu *m, vpn_t vpn, enum mmu_access how, unsigned below, const struct translation *t,
+		 struct tlb_slot *s, int tlb)
+{
+	unsigned kind = kind_of(how);
+
+	while (below-- > 0) {
+		int i = m->route[kind][below][t->huge];
+
+		if (i < 0)
+			continue;
+		tlb = i;
+		s = tlb_insert(&m->tlb[i], page_of(m, vpn, t->huge), m->asid, m->stat.touches);
+		s->grants = t->grants;
+		s->pfn = t->pfn;
+	}
+	if (s == NULL)
+		return;
+	*mmu_front(m, vpn, how) = (struct mmu_front){
+		.key = mmu_front_key(m, vpn, how), .serial = s->serial, .slot = s, .ns = m->hit_ns[kind][tlb],
+		.pfn = frame_of(m, vpn, t->huge, t->pfn), .tlb = (uint32_t)tlb,
+	};
+}
+
+/* One touch by the plain model. */
+static enum mmu_result touch(struct mmu *m, vpn_t vpn, enum mmu_access how, pfn_t *pfn, double *ns)
+{
+	enum mmu_result result = MMU_HIT;
+	unsigned kind = kind_of(how), level, huge;
+	struct tlb_slot *s = lookup(m, vpn, how, &level, &huge);
+	struct translation t;
+	int tlb = -1;
+
+	if (s != NULL) {
+		tlb = m->route[kind][level][huge];
+		m->stat.hits[tlb]++;
+		s->stamp = ++m->stat.touches;
+		*ns += m->hit_ns[kind][tlb];
+		t = (struct translation){ huge, s->grants, s->pfn };
+	} else {
+		*ns += m->miss_ns[kind];
+		result = walk(m, vpn, how, &t, ns);
+		if (result != MMU_WALKED) {
+			m->stat.faults++;
+			return result;
+		}
+		m->stat.touches++;
+	}
+	*pfn = frame_of(m, vpn, t.huge, t.pfn);
+	fill(m, vpn, how, level, &t, s, tlb);
+	return result;
+}
+
+enum mmu_result mmu_touch_slow(struct mmu *m, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn, double *ns)
+{
+	enum mmu_result result = touch(m, vpn, how, pfn, ns);
+
+	if (result > MMU_WALKED)
+		return result;
+	while (--n > 0) {
+		/* All others hit what the first one filled; where no TLB holds such pages, they all walk. */
+		if (mmu_front(m, vpn, how)->key == mmu_front_key(m, vpn, how)) {
+			mmu_touch(m, vpn, how, n, pfn, ns);
+			break;
+		}
+		touch(m, vpn, how, pfn, ns);
+	}
+	return result;
+}
+
+/*
+ * Looking
+ */
+
+bool mmu_holds(const struct mmu *m, unsigned asid, vpn_t vpn, unsigned *tlb)
+{
+	for (unsigned i = 0; i < SIM_TLBS_MAX; i++) {
+		if (!is_made(&m->tlb[i]) || (tlb_find(&m->tlb[i], page_of(m, vpn, false), asid) == NULL &&
+					     tlb_find(&m->tlb[i], page_of(m, vpn, true), asid) == NULL))
+			continue;
+		if (tlb != NULL)
+			*tlb = i;
+		return true;
+	}
+	return false;
+}
+
+const struct mmu_stat *mmu_stat(const struct mmu *m)
+{
+	return &m->stat;
+}
+
+static void check_front(const struct mmu *m, const struct mmu_front *f)
+{
+	enum mmu_access how = f->key & 3;
+	vpn_t vpn = { (f->key & (TAG_ONE - 1)) >> 2 };
+	unsigned kind = kind_of(how);
+
+	if ((f->key & ~(TAG_ONE - 1)) != m->tag || f->serial != f->slot->serial)
+		return;
+	for (unsigned level = 0; level < 2; level++) {
+		for (unsigned huge = 0; huge < 2; huge++) {
+			int i = m->route[kind][level][huge];
+			const struct tlb_slot *s = i >= 0 ? tlb_find(&m->tlb[i], page_of(m, vpn, huge), m->asid) : NULL;
+
+			if (s == NULL)
+				continue;
+			ASSERT(s == f->slot && (uint32_t)i == f->tlb && (s->grants >> how & 1) != 0);
+			ASSERT(f->pfn.n == frame_of(m, vpn, huge, s->pfn).n);
+			return;
+		}
+	}
+	ASSERT(!"a front entry without a slot");
+}
+
+void mmu_check(struct mmu *m)
+{
+	uint64_t done = m->stat.walks - m->stat.faults;
+
+	for (unsigned i = 0; i < SIM_TLBS_MAX; i++) {
+		done += m->stat.hits[i];
+		if (is_made(&m->tlb[i]))
+			tlb_check(&m->tlb[i]);
+	}
+	for (unsigned i = 0; i < SIM_PWCS_MAX; i++)
+		if (is_made(&m->pwc[i]))
+			tlb_check(&m->pwc[i]);
+	for (unsigned i = 0; i < MMU_FRONT; i++)
+		check_front(m, &m->front[i]);
+	ASSERT(done == m->stat.touches);
+}

@@ -1,0 +1,404 @@
+/* Processes follow the trace: their areas, forks and ends; files; and who is killed when there is no memory left. */
+#include "sim/engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "mm/reclaim/oom.h"
+
+struct sim_task *sim_task(struct sim *s, uint32_t number)
+{
+	return number < s->nr_tasks ? s->task[number] : NULL;
+}
+
+struct sim_file *sim_file(struct sim *s, uint32_t number)
+{
+	return number < s->nr_files ? s->file[number] : NULL;
+}
+
+/* Room for entry `number` in an array of pointers. */
+static int grow(void ***array, uint32_t *nr, uint32_t number)
+{
+	uint32_t want = *nr;
+	void **p;
+
+	if (number < *nr)
+		return 0;
+	while (want <= number)
+		want = MAX(want * 2, 64u);
+	p = realloc(*array, want * sizeof(*p));
+	if (p == NULL)
+		return -ENOMEM;
+	memset(p + *nr, 0, (want - *nr) * sizeof(*p));
+	*array = p;
+	*nr = want;
+	return 0;
+}
+
+static void name_task(struct sim_task *t, const struct trace_event *e)
+{
+	if (e->text != NULL)
+		snprintf(t->name, sizeof(t->name), "%s", e->text);
+}
+
+/* Everything that a task had goes; it stays known for its figures. */
+static void end_task(struct sim *s, struct sim_task *t, enum sim_end how)
+{
+	sim_flush_tlb(s, t, (vpn_t){ 0 }, UINT64_C(1) << PT_VPN_BITS_MAX);
+	for (unsigned i = 0; i < s->config.cpus; i++) {
+		if (s->cpu[i].current != t)
+			continue;
+		mmu_switch(s->cpu[i].mmu, NULL, 0);
+		s->cpu[i].current = NULL;
+	}
+	mm_destroy(&t->mm);
+	t->end = (uint8_t)how;
+}
+
+static int new_task(struct sim *s, const struct trace_event *e, uint32_t number, struct sim_task **out,
+		    const char **error)
+{
+	struct sim_task *t = sim_task(s, number);
+	int err;
+
+	if (number >= SIM_TASKS_MAX || s->asids == SIM_TASKS_MAX) {
+		*error = "more tasks than there are address-space numbers";
+		return -EINVAL;
+	}
+	if (t != NULL && t->end == SIM_RUNS) {
+		*error = "a task that exists begins again";
+		return -EINVAL;
+	}
+	err = grow((void ***)&s->task, &s->nr_tasks, number);
+	if (err != 0)
+		return err;
+	free(t);
+	s->task[number] = NULL;
+	t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return -ENOMEM;
+	err = mm_init(&t->mm, &s->m);
+	if (err != 0) {
+		free(t);
+		return err;
+	}
+	t->number = number;
+	t->asid = s->asids++;
+	t->on_demand = true;
+	name_task(t, e);
+	s->task[number] = *out = t;
+	return 0;
+}
+
+/* Repeats what needs memory of the machine until it gets it; 0: the task was killed for it, or has it. */
+#define WITH_ROOM(s, t, err, call) \
+	do { \
+		unsigned tries = 0; \
+		while ((err = (call)) == -ENOMEM && sim_make_room(s, t, &tries)) \
+			; \
+		if (err == -ENOMEM) \
+			err = 0; \
+	} while (0)
+
+static int fork_task(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
+{
+	struct sim_task *child = NULL;
+	unsigned tries = 0;
+	int err = new_task(s, e, (uint32_t)e->arg, &child, error);
+
+	if (err != 0)
+		return err;
+	child->on_demand = t->on_demand;
+	child->oom_score_adj = t->oom_score_adj;
+	memcpy(child->name, t->name, sizeof(child->name));
+	while (t->end == SIM_RUNS && child->end == SIM_RUNS && (err = mm_fork(&t->mm, &child->mm)) == -ENOMEM) {
+		mm_destroy(&child->mm);
+		if (mm_init(&child->mm, &s->m) != 0)
+			return -ENOMEM;
+		if (!sim_make_room(s, t, &tries))
+			return 0;
+	}
+	/* The parent may not write any more to what it shares. */
+	if (t->end == SIM_RUNS)
+		sim_flush_tlb(s, t, (vpn_t){ 0 }, UINT64_C(1) << PT_VPN_BITS_MAX);
+	return err;
+}
+
+static uint32_t vma_flags_of(unsigned flags)
+{
+	static const struct {
+		unsigned trace, vma;
+	} bits[] = {
+		{ TRACE_R, VMA_READ }, { TRACE_W, VMA_WRITE }, { TRACE_X, VMA_EXEC }, { TRACE_MAP_SHARED, VMA_SHARED },
+		{ TRACE_MAP_HEAP, VMA_HEAP }, { TRACE_MAP_STACK, VMA_STACK }, { TRACE_MAP_LOCKED, VMA_LOCKED },
+	};
+	uint32_t vma = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bits); i++)
+		vma |= flags & bits[i].trace ? bits[i].vma : 0;
+	return vma;
+}
+
+static int new_file(struct sim *s, uint32_t number, uint64_t pages, const char *name)
+{
+	struct sim_file *f;
+	int err = grow((void ***)&s->file, &s->nr_files, number);
+
+	if (err != 0)
+		return err;
+	f = calloc(1, sizeof(*f));
+	if (f == NULL)
+		return -ENOMEM;
+	vm_file_init(&f->vm, &s->m.pagecache, pages);
+	filera_init(&f->vm.ra, s->config.readahead_kb / 4, 0);
+	f->number = f->vm.id = number;
+	snprintf(f->name, sizeof(f->name), "%s", name != NULL ? name : "");
+	f->vm.name = f->name;
+	s->file[number] = f;
+	return 0;
+}
+
+static int map_event(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
+{
+	vpn_t start = { e->vpn }, end = { e->vpn + e->n };
+	struct sim_file *file = sim_file(s, e->file);
+	int err;
+
+	if (e->file != 0 && file == NULL) {
+		*error = "a mapping of a file that was not announced";
+		return -EINVAL;
+	}
+	t->on_demand = false;
+	WITH_ROOM(s, t, err, mm_unmap(&t->mm, start, end));
+	if (err != 0 || t->end != SIM_RUNS)
+		return err;
+	sim_flush_tlb(s, t, start, e->n);
+	WITH_ROOM(s, t, err, mm_map(&t->mm, start, end, vma_flags_of(e->flags), file != NULL ? &file->vm : NULL, e->pgoff));
+	return err;
+}
+
+/* read(2) and write(2). Pages beyond the end are new ones, or not there. */
+static int file_event(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
+{
+	struct sim_file *f = sim_file(s, e->file);
+	bool write = e->op == TRACE_WRITE;
+	uint64_t at = e->pgoff, end = e->pgoff + e->n, done;
+	unsigned tries = 0;
+
+	if (f == NULL) {
+		*error = "a file that was not announced";
+		return -EINVAL;
+	}
+	if (write && end > f->vm.size_pages)
+		file_resize(&s->m, &f->vm, end);
+	end = MIN(end, f->vm.size_pages);
+	if (write && f->vm.nr_dirty == 0)
+		f->dirty_since = *s->clock;
+	while (at < end) {
+		enum fault_result r = file_access(&s->m, &f->vm, at, end - at, write, &done);
+
+		at += done;
+		if (r == FAULT_NOMEM && !sim_make_room(s, t, &tries))
+			return 0;
+		sim_background(s, *s->clock);
+	}
+	return 0;
+}
+
+static int time_event(struct sim *s, struct sim_task *t, const struct trace_event *e)
+{
+	s->own_time = true;
+	*s->clock += (double)e->arg;
+	t->own_ns += (double)e->arg;
+	sim_background(s, *s->clock);
+	return 0;
+}
+
+static int area_event(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
+{
+	vpn_t start = { e->vpn }, end = { e->vpn + e->n };
+	int err = 0;
+
+	switch (e->op) {
+	case TRACE_MMAP:
+		return map_event(s, t, e, error);
+	case TRACE_MUNMAP:
+		WITH_ROOM(s, t, err, mm_unmap(&t->mm, start, end));
+		break;
+	case TRACE_MPROTECT:
+		WITH_ROOM(s, t, err, mm_protect(&t->mm, start, end, vma_flags_of(e->flags)));
+		break;
+	case TRACE_MREMAP:
+		WITH_ROOM(s, t, err, mm_unmap(&t->mm, (vpn_t){ e->arg }, (vpn_t){ e->arg + e->n }));
+		if (err == 0 && t->end == SIM_RUNS)
+			WITH_ROOM(s, t, err, mm_move(&t->mm, start, (vpn_t){ e->arg }, e->n));
+		break;
+	default:
+		mm_drop(&t->mm, start, end);
+		break;
+	}
+	if (t->end == SIM_RUNS)
+		sim_flush_tlb(s, t, start, e->n);
+	return err;
+}
+
+static int exec_event(struct sim *s, struct sim_task *t, const struct trace_event *e)
+{
+	int err;
+
+	end_task(s, t, SIM_RUNS);
+	name_task(t, e);
+	WITH_ROOM(s, t, err, mm_init(&t->mm, &s->m));
+	t->on_demand = true;
+	return err;
+}
+
+int sim_task_event(struct sim *s, const struct trace_event *e, const char **error)
+{
+	struct sim_task *t = sim_task(s, e->task), *child;
+
+	if (e->op == TRACE_TASK)
+		return new_task(s, e, e->task, &child, error);
+	if (e->op == TRACE_NOTE)
+		return 0;
+	if (e->op == TRACE_FILE && sim_file(s, e->file) == NULL)
+		return new_file(s, e->file, e->n, e->text);
+	if (e->op == TRACE_FILE) {
+		file_resize(&s->m, &sim_file(s, e->file)->vm, e->n);
+		return 0;
+	}
+	if (t == NULL) {
+		*error = "an event of a task that does not exist";
+		return -EINVAL;
+	}
+	if (t->end != SIM_RUNS)
+		return 0;
+	s->clock = &sim_cpu_of(s, t, e->thread)->now;
+	switch (e->op) {
+	case TRACE_FORK:
+		return fork_task(s, t, e, error);
+	case TRACE_EXEC:
+		return exec_event(s, t, e);
+	case TRACE_EXIT:
+		end_task(s, t, SIM_EXITED);
+		return 0;
+	case TRACE_READ:
+	case TRACE_WRITE:
+		return file_event(s, t, e, error);
+	case TRACE_FSYNC:
+		if (sim_file(s, e->file) != NULL && file_flush(&s->m, &sim_file(s, e->file)->vm, UINT32_MAX) > 0)
+			*s->clock = MAX(*s->clock, s->disk.wire_free + s->disk.write_ns);
+		return 0;
+	case TRACE_TIME:
+		return time_event(s, t, e);
+	default:
+		return area_event(s, t, e, error);
+	}
+}
+
+static void oom_row(const struct sim *s, struct sim_task *t, struct oom_task *row)
+{
+	(void)s;
+	*row = (struct oom_task){
+		.pid = t->number,
+		.tgid = t->number,
+		.total_vm = t->mm.vmas.pages,
+		.rss_anon = t->mm.rss,
+		.rss_file = t->mm.rss_file,
+		.pgtables_bytes = (uint64_t)t->mm.pt.nr_nodes << PAGE_SHIFT,
+		.swapents = t->mm.swapents,
+		.oom_score_adj = (int16_t)t->oom_score_adj,
+		.name = t->name,
+		.engine = t,
+	};
+}
+
+/* RAM and swap that the shortage is about. */
+static uint64_t total_pages(const struct sim *s, bool global)
+{
+	uint64_t n = 0;
+
+	if (!global)
+		return s->m.limit;
+	for (unsigned node = 0; node < s->m.phys.nr_nodes; node++)
+		n += phys_managed_frames(&s->m.phys, node);
+	for (unsigned i = 0; i < s->config.nr_swaps; i++)
+		n += s->config.swap[i].size_bytes >> PAGE_SHIFT;
+	return n;
+}
+
+static void report_oom(struct sim *s, const struct oom_scan *scan, bool global)
+{
+	struct sim_oom *more = realloc(s->oom, (s->nr_oom + 1) * sizeof(*more));
+	const struct oom_task *v = &scan->victim;
+	uint64_t swap_free = 0;
+
+	if (more == NULL)
+		return;
+	for (unsigned i = 0; i < s->config.nr_swaps; i++)
+		swap_free += (s->config.swap[i].size_bytes >> PAGE_SHIFT) - MIN(s->config.swap[i].size_bytes >> PAGE_SHIFT, s->store[i].store.stat.pages);
+	s->oom = more;
+	more = &more[s->nr_oom++];
+	more->task = v->pid;
+	more->now_ns = *s->clock;
+	snprintf(more->text, sizeof(more->text),
+		 "%s: killed task %u (%s): it %s: %lld points = rss %llu + swap %llu + page tables %llu pages, oom_score_adj %d, "
+		 "of %llu pages; %llu pages of swap were free; inactive %llu, active %llu",
+		 global ? "out of memory" : "the limit was reached", v->pid, v->name, oom_reason_text(oom_scan_reason(scan)),
+		 (long long)scan->points, (unsigned long long)(v->rss_anon + v->rss_file), (unsigned long long)v->swapents,
+		 (unsigned long long)(v->pgtables_bytes >> PAGE_SHIFT), v->oom_score_adj,
+		 (unsigned long long)scan->totalpages, (unsigned long long)swap_free,
+		 (unsigned long long)s->m.lruvec[0].nr[LRU_INACTIVE_ANON], (unsigned long long)s->m.lruvec[0].nr[LRU_ACTIVE_ANON]);
+}
+
+bool sim_oom(struct sim *s, bool global)
+{
+	struct oom_scan scan;
+	struct oom_task row;
+
+	oom_scan_init(&scan, total_pages(s, global));
+	for (uint32_t i = 0; i < s->nr_tasks; i++) {
+		if (s->task[i] == NULL || s->task[i]->end != SIM_RUNS)
+			continue;
+		oom_row(s, s->task[i], &row);
+		if (!oom_scan_task(&scan, &row))
+			break;
+	}
+	if (scan.outcome != OOM_KILL)
+		return false;
+	report_oom(s, &scan, global);
+	s->counter[VM_oom_kill]++;
+	end_task(s, scan.victim.engine, SIM_KILLED_OOM);
+	return true;
+}
+
+static void drop_cached(void *ctx, struct frame *f)
+{
+	struct sim *s = ctx;
+
+	lru_del(lruvec_of(&s->m, f), f);
+	f->flags = 0;
+	s->m.charged--;
+	frame_free(&s->m.phys, f, 0);
+}
+
+void sim_task_free_all(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->nr_tasks; i++) {
+		if (s->task[i] != NULL && s->task[i]->end == SIM_RUNS)
+			end_task(s, s->task[i], SIM_EXITED);
+		free(s->task[i]);
+	}
+	for (uint32_t i = 0; i < s->nr_files; i++) {
+		if (s->file[i] == NULL)
+			continue;
+		pagecache_truncate(&s->file[i]->vm, 0, drop_cached, s);
+		vm_file_destroy(&s->file[i]->vm);
+		free(s->file[i]);
+	}
+	free(s->task);
+	free(s->file);
+}
