@@ -224,7 +224,10 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 		return false;
 	}
 	workingset_evict(m, f, swap_slot_of(&m->swap, io->entry));
-	user_page_to_swap(m, f, io->entry);
+	if (f->flags & FRAME_FILE)
+		pagecache_swap_out(f, io->entry);
+	else
+		user_page_to_swap(m, f, io->entry);
 	COUNT(m, pswpout);
 	if (io->same)
 		COUNT(m, pgsame);
