@@ -133,6 +133,27 @@ static int map_page(struct mm *mm, const struct vma *vma, vpn_t vpn, struct fram
 	return 0;
 }
 
+static bool on_sample(const struct frame *f)
+{
+	return (f->flags & FRAME_LRU) && lru_list_of(f) == LRU_SAMPLE;
+}
+
+/* A cached page is touched: minor, unless it was taken away to see whether it would be. */
+static void touched(struct machine *m, struct frame *f)
+{
+	struct lruvec *v = lruvec_of(m, f);
+
+	if (!on_sample(f)) {
+		COUNT(m, pgminor);
+		return;
+	}
+	lru_del(v, f);
+	m->policy->arrive(m, v, f, ARRIVE_SOFT);
+	v->age++;
+	COUNT(m, pgsoft);
+	COUNT(m, pgactivate);
+}
+
 /* The neighbours that are cached are mapped as well; it is no use of them. */
 static void fault_around(struct mm *mm, struct vma *vma, vpn_t vpn)
 {
@@ -144,7 +165,7 @@ static void fault_around(struct mm *mm, struct vma *vma, vpn_t vpn)
 	for (uint64_t at = lo; at < hi; at++) {
 		struct frame *f = at == vpn.n ? NULL : pagecache_get(vma->file, vma_pgoff(vma, (vpn_t){ at }));
 
-		if (f == NULL || (f->flags & FRAME_LOCKED) || !pte_is_none(pt_get(&mm->pt, (vpn_t){ at })))
+		if (f == NULL || (f->flags & FRAME_LOCKED) || on_sample(f) || !pte_is_none(pt_get(&mm->pt, (vpn_t){ at })))
 			continue;
 		if (map_page(mm, vma, (vpn_t){ at }, f, user_prot(vma, FAULT_READ) & ~PTE_ACCESSED) != 0)
 			break;
@@ -180,8 +201,13 @@ enum fault_result fault_file(struct mm *mm, struct vma *vma, vpn_t vpn, enum fau
 	struct frame *f;
 
 	if (file->swap_backed) {
-		enum fault_result r = shmem_page(m, file, pgoff, &f, report);
+		enum fault_result r = FAULT_DONE;
 
+		f = pagecache_get(file, pgoff);
+		if (f != NULL)
+			touched(m, f);
+		else
+			r = shmem_page(m, file, pgoff, &f, report);
 		return r == FAULT_DONE ? cached(mm, vma, vpn, f, access) : r;
 	}
 	f = pagecache_get(file, pgoff);
@@ -189,7 +215,7 @@ enum fault_result fault_file(struct mm *mm, struct vma *vma, vpn_t vpn, enum fau
 		filera_fault_cached(&file->ra, file, pgoff, FILERA_NORMAL, &plan);
 		if (plan.n > 0)
 			read_on(m, file, &plan);
-		COUNT(m, pgminor);
+		touched(m, f);
 		return cached(mm, vma, vpn, f, access);
 	}
 	filera_fault(&file->ra, file, pgoff, FILERA_NORMAL, &plan);

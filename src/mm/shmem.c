@@ -73,15 +73,9 @@ static enum fault_result swap_in(struct machine *m, struct vm_file *file, uint64
 enum fault_result shmem_page(struct machine *m, struct vm_file *file, uint64_t pgoff, struct frame **out,
 			     struct fault_report *report)
 {
-	struct frame *f = pagecache_get(file, pgoff);
 	swp_t entry = pagecache_swapped(file, pgoff);
+	struct frame *f = *out = fault_frame(m);
 
-	*out = f;
-	if (f != NULL) {
-		COUNT(m, pgminor);
-		return FAULT_DONE;
-	}
-	f = *out = fault_frame(m);
 	if (f == NULL)
 		return FAULT_NOMEM;
 	if (!swp_none(entry))

@@ -63,3 +63,21 @@ int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), vo
 	} while (err == 0 && !balanced(m, node));
 	return MIN(err, 0);
 }
+
+enum kswapd_state kswapd_batch(struct machine *m, unsigned node)
+{
+	struct kswapd *k = &m->kswapd[node];
+	bool progress = false;
+
+	if (k->failures >= KSWAPD_FAILURES)
+		return KSWAPD_HOPELESS;
+	if (balanced(m, node)) {
+		k->failures = 0;
+		return KSWAPD_BALANCED;
+	}
+	if (demote_wanted(m))
+		progress = demote_batch(m) > 0;
+	reclaim_batch(m, true, &progress);
+	k->failures = progress ? 0 : k->failures + 1;
+	return KSWAPD_WORKING;
+}

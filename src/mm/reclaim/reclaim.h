@@ -45,6 +45,8 @@ unsigned reclaim_write(struct machine *m, struct swap_io *io, unsigned n, const 
  * stop (may be NULL) is asked between steps.
  */
 int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx);
+/* One step of it, for an engine with a clock of its own. */
+enum kswapd_state kswapd_batch(struct machine *m, unsigned node);
 
 /*
  * How many of the mappings of a user page have been used since this was asked last (Linux: folio_referenced); their
