@@ -102,9 +102,13 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 	struct machine *m = &s->m;
 	const uint64_t before[] = { m->counter[VM_pgsoft], m->counter[VM_pgcow] };
 	struct fault_report report = { 0 };
-	double began = *s->clock;
 	unsigned tries = 0;
 	enum fault_result r;
+	double began;
+
+	/* Not afterwards: kswapd could take the page before the touch comes again, and so for ever. */
+	sim_background(s, *s->clock);
+	began = *s->clock;
 
 	while ((r = mm_fault(&t->mm, vpn, fault_access_of(how), &report)) == FAULT_NOMEM ||
 	       (r == FAULT_INVALID && t->on_demand)) {
@@ -126,7 +130,6 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 	t->stall_ns += *s->clock - began;
 	t->rss_max = MAX(t->rss_max, t->mm.rss + t->mm.rss_file);
 	hist_add(&s->fault_ns, (uint64_t)(*s->clock - began));
-	sim_background(s, *s->clock);
 	return t->end == SIM_RUNS;
 }
 
