@@ -352,15 +352,3 @@ double sim_now(const struct sim *s)
 		now = MAX(now, s->cpu[i].now);
 	return now;
 }
-
-void sim_check(struct sim *s)
-{
-	struct mm *mm;
-
-	TAILQ_FOREACH(mm, &s->m.mms, link)
-		mm_check(mm);
-	phys_check(&s->m.phys);
-	pagecache_check(&s->m.pagecache);
-	for (unsigned i = 0; i < s->config.cpus; i++)
-		mmu_check(s->cpu[i].mmu);
-}

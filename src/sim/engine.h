@@ -6,6 +6,7 @@
  * access.c      one touch: MMU, fault, reclaim when there is no frame
  * file.c        files, their bytes on the disk, shared memory without a name
  * content.c     loads and stores of bytes
+ * check.c       the laws of it all
  * background.c  what runs besides programs: kswapd, the flusher, the timeline
  * device.c      how long a request of a disk takes
  * replay.c      a trace from beginning to end
@@ -155,7 +156,7 @@ long sim_pwrite(struct sim *s, struct sim_task *t, unsigned thread, struct sim_f
 /* The bytes of a page on the disk, which may be changed while the page is not cached. NULL: beyond the end, no memory, or not content mode. */
 uint8_t *sim_file_disk(struct sim *s, struct sim_file *f, uint64_t pgoff);
 
-/* Executes the laws of everything. */
+/* Executes the laws of everything, those between structures as far as the host has memory for them. */
 void sim_check(struct sim *s);
 
 /* Elapsed time: the latest of the CPUs. */
