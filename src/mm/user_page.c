@@ -1,6 +1,7 @@
 #include "mm/user_page.h"
 
 #include "base/assert.h"
+#include "mm/huge.h"
 #include "mm/reclaim/reclaim.h"
 
 /* What a page gets that somebody else has mapped, or whose access is not known. */
@@ -120,6 +121,24 @@ unsigned frame_referenced(struct machine *m, struct frame *f)
 bool frame_executable(const struct frame *f)
 {
 	return (f->flags & FRAME_FILE) && f->cache.file->executable;
+}
+
+static void see_mlocked(struct machine *m, struct frame *f, const struct mapper *at, void *ctx)
+{
+	const struct vma *vma = vma_find(&at->mm->vmas, at->vpn);
+
+	(void)m;
+	(void)f;
+	*(bool *)ctx |= vma != NULL && (vma->flags & VMA_LOCKED);
+}
+
+bool user_page_mlocked(struct machine *m, struct frame *f)
+{
+	bool locked = false;
+
+	if (m->mlocked)
+		each_mapper(m, f, see_mlocked, &locked);
+	return locked;
 }
 
 static void see_unmap(struct machine *m, struct frame *f, const struct mapper *at, void *ctx)
@@ -260,6 +279,7 @@ void user_page_drop_range(struct mm *mm, vpn_t start, vpn_t end)
 	vpn_t at = start;
 	pte_t pte;
 
+	huge_drop_range(mm, start, end);
 	for (; pt_next(&mm->pt, at, end, &at, &pte); at.n++)
 		drop_one(mm, at);
 }

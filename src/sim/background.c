@@ -4,11 +4,6 @@
 #define STEP_NS 1000     /* a step of kswapd takes so long at least: or one that finds nothing would never end */
 #define FLUSH_PAGES 1024
 
-static enum kswapd_state step_kswapd(struct machine *m, unsigned node)
-{
-	return machine_has_accessed(m) ? kswapd_step(m, node) : kswapd_batch(m, node);
-}
-
 static void run_kswapd(struct sim *s, unsigned node, double now)
 {
 	double *clock = s->clock;
@@ -17,7 +12,7 @@ static void run_kswapd(struct sim *s, unsigned node, double now)
 	while (s->kswapd[node].awake && s->kswapd[node].now <= now) {
 		double began = *s->clock;
 
-		s->kswapd[node].awake = step_kswapd(&s->m, node) == KSWAPD_WORKING;
+		s->kswapd[node].awake = kswapd_step(&s->m, node) == KSWAPD_WORKING;
 		*s->clock = began + MAX(*s->clock - began, (double)STEP_NS);
 		s->counter[VM_kswapd_ns] += (uint64_t)(*s->clock - began);
 	}

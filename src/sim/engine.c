@@ -261,6 +261,7 @@ static int make_machine(struct sim *s)
 		m->limit = c->limit_bytes >> PAGE_SHIFT;
 	m->swap.unchecked = true;
 	m->streams = !c->accessed_bits;
+	m->thp = c->thp && c->accessed_bits;
 	if (c->accessed_bits) {
 		m->zero = frame_alloc(&m->phys, 0, 0, MIGRATE_UNMOVABLE, ALLOC_RESERVE);
 		if (m->zero == NULL)
@@ -286,6 +287,7 @@ struct sim *sim_create(const struct sim_config *config, struct sim_config_error 
 {
 	struct sim *s = calloc(1, sizeof(*s));
 	int err = s == NULL ? -ENOMEM : 0;
+	unsigned bits = 0;
 
 	error->line = 0;
 	if (policy_find(config->policy) == NULL) {
@@ -300,6 +302,9 @@ struct sim *sim_create(const struct sim_config *config, struct sim_config_error 
 				config->disk_queue_depth);
 		s->sample_every = s->sample_next = 1e6;
 		s->flusher_next = (double)config->dirty_writeback_ns;
+		for (unsigned i = 0; i < config->levels; i++)
+			bits += config->bits[i];
+		s->vpn_end = UINT64_C(1) << bits;
 		err = make_memory(s);
 	}
 	if (err == 0)

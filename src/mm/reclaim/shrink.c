@@ -20,9 +20,8 @@
 
 #include "base/assert.h"
 #include "mm/filemap.h"
+#include "mm/huge.h"
 #include "mm/user_page.h"
-
-#define KSWAPD_FAILURES 16 /* MAX_RECLAIM_RETRIES */
 
 static void charge_time(struct machine *m, enum mm_work work, unsigned n)
 {
@@ -33,7 +32,16 @@ static void charge_time(struct machine *m, enum mm_work work, unsigned n)
 static unsigned evict_anon(struct machine *m, struct frame **frames, unsigned n, unsigned *written)
 {
 	struct swap_io io[SWAP_CLUSTER_MAX];
+	unsigned ready = 0;
 
+	for (unsigned i = 0; i < n; i++) {
+		/* A huge page leaves in small ones; those that do not fit into this batch are next. */
+		if (!(frames[i]->flags & FRAME_HUGE) || huge_split(m, frames[i]) == 0)
+			frames[ready++] = frames[i];
+		else
+			m->policy->arrive(m, lruvec_of(m, frames[i]), frames[i], ARRIVE_BACK);
+	}
+	n = ready;
 	for (unsigned i = 0; i < n; i++) {
 		user_page_unmap(m, frames[i]);
 		io[i] = (struct swap_io){ .frame = frames[i], .page = frame_home(&m->phys, frames[i]) };
@@ -44,6 +52,20 @@ static unsigned evict_anon(struct machine *m, struct frame **frames, unsigned n,
 	for (unsigned i = 0; i < n; i++)
 		*written += io[i].err == 0 && !io[i].clean;
 	return freed;
+}
+
+/* Pages that mlock holds go where nobody looks at them again, until they are unmapped. Returns how many are left. */
+static unsigned cull_mlocked(struct machine *m, struct lruvec *v, struct frame **frames, unsigned n)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (user_page_mlocked(m, frames[i]))
+			lru_add(v, frames[i], LRU_UNEVICTABLE);
+		else
+			frames[left++] = frames[i];
+	}
+	return left;
 }
 
 /* One pass over the lists of a node. */
@@ -63,6 +85,7 @@ static void shrink_node(struct machine *m, unsigned node, struct scan *s, bool k
 		struct scan_result r = { .chosen = n };
 
 		charge_time(m, MM_SCAN, s->scanned - before);
+		n = r.chosen = cull_mlocked(m, v, frames, n);
 		if (n == 0)
 			continue;
 		r.file = frame_on_disk(frames[0]);
@@ -141,7 +164,7 @@ static uint32_t node_target(const struct machine *m, unsigned node)
 	return target;
 }
 
-enum kswapd_state kswapd_step(struct machine *m, unsigned node)
+enum kswapd_state shrink_balance(struct machine *m, unsigned node)
 {
 	struct kswapd *k = &m->kswapd[node];
 

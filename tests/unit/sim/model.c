@@ -229,6 +229,7 @@ static void map(struct model *m, struct task *t)
 
 	shared &= object != NULL;
 	flags |= shared ? TRACE_MAP_SHARED : 0;
+	flags |= below(m, 24) == 0 && n < 8 ? TRACE_MAP_LOCKED : 0;
 	task_mmap(m->s, t->number, vpn_at(m, i), n, flags, file, pgoff);
 	follow_kills(m);
 	for (unsigned k = 0; k < n; k++)
