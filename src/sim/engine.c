@@ -131,12 +131,18 @@ static void op_file_read_ahead(struct machine *m, struct vm_file *file, uint64_t
 	sim_device_request(&s->disk, *s->clock, false, (uint64_t)n << PAGE_SHIFT);
 }
 
+static void op_file_fill(struct machine *m, struct frame *f)
+{
+	if (sim_of(m)->config.content)
+		sim_file_fill(sim_of(m), f);
+}
+
 static void op_file_write(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n)
 {
 	struct sim *s = sim_of(m);
 
-	(void)file;
-	(void)pgoff;
+	if (s->config.content)
+		sim_file_write_back(s, (struct sim_file *)file, pgoff, n);
 	sim_device_request(&s->disk, *s->clock, true, (uint64_t)n << PAGE_SHIFT);
 }
 
@@ -144,7 +150,7 @@ static void op_file_write(struct machine *m, struct vm_file *file, uint64_t pgof
 	{ \
 		.map = op_map, .unmap = op_unmap, .test_and_clear_accessed = accessed, .worked = op_worked, .now_ns = op_now, \
 		.copy = op_copy, .file_read = op_file_read, .file_read_ahead = op_file_read_ahead, \
-		.file_write = op_file_write, .wake = op_wake, .wake_kswapd = op_wake_kswapd, .lock = nothing, \
+		.file_fill = op_file_fill, .file_write = op_file_write, .wake = op_wake, .wake_kswapd = op_wake_kswapd, .lock = nothing, \
 		.unlock = nothing, .relax = nothing, \
 	}
 
@@ -325,6 +331,7 @@ void sim_destroy(struct sim *s)
 	if (s == NULL)
 		return;
 	sim_task_free_all(s);
+	sim_file_free_all(s);
 	for (unsigned i = 0; i < s->config.cpus; i++)
 		mmu_destroy(s->cpu[i].mmu);
 	for (unsigned i = 0; i < s->config.nr_swaps; i++)
@@ -349,16 +356,4 @@ double sim_now(const struct sim *s)
 	for (unsigned i = 0; i < s->config.cpus; i++)
 		now = MAX(now, s->cpu[i].now);
 	return now;
-}
-
-void sim_check(struct sim *s)
-{
-	struct mm *mm;
-
-	TAILQ_FOREACH(mm, &s->m.mms, link)
-		mm_check(mm);
-	phys_check(&s->m.phys);
-	pagecache_check(&s->m.pagecache);
-	for (unsigned i = 0; i < s->config.cpus; i++)
-		mmu_check(s->cpu[i].mmu);
 }

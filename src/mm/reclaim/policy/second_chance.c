@@ -34,7 +34,8 @@ static unsigned choose(struct machine *m, struct lruvec *v, struct scan *s, stru
 	while (got < n) {
 		struct frame *f = TAILQ_LAST(list, frame_list);
 
-		if (f == NULL)
+		/* What has a disk and what has swap behind it leave by different doors. */
+		if (f == NULL || (got > 0 && frame_on_disk(f) != frame_on_disk(frames[0])))
 			break;
 		lru_del(v, f);
 		s->scanned++;
@@ -44,7 +45,8 @@ static unsigned choose(struct machine *m, struct lruvec *v, struct scan *s, stru
 		else
 			frames[got++] = f;
 	}
-	s->done = v->nr[NEW] + v->nr[ACTIVE] == 0;
+	/* Those that could not leave are back: twice round, and no more in this pass. */
+	s->done = v->nr[NEW] + v->nr[ACTIVE] == 0 || s->scanned > 2 * (v->nr[NEW] + v->nr[ACTIVE] + got);
 	return got;
 }
 
