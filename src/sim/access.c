@@ -44,10 +44,10 @@ static bool wait_for_flusher(struct sim *s)
 bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries)
 {
 	struct machine *m = &s->m;
-	bool global = m->charged + m->phys.nr_tables < m->limit, progress = false;
+	bool global = machine_charged(m) < m->limit, progress = false;
 
 	if (machine_has_accessed(m)) {
-		progress = reclaim_direct(m, SWAP_CLUSTER_MAX, global) > 0;
+		progress = reclaim_direct(m, m->vm.reclaim_batch, global) > 0;
 	} else {
 		COUNT(m, allocstall);
 		reclaim_batch(m, false, &progress);
@@ -139,6 +139,13 @@ static void tell_policy(struct machine *m, pfn_t pfn)
 		m->policy->touch(m, lruvec_of(m, f), f);
 }
 
+/* The use by the access that faulted, which walked the tables once more, is forgotten. */
+static void forget_use(struct sim *s, struct sim_task *t, vpn_t vpn)
+{
+	if (s->m.ops->test_and_clear_accessed != NULL)
+		s->m.ops->test_and_clear_accessed(&s->m, &t->mm, vpn);
+}
+
 int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
 {
 	struct sim_cpu *c = sim_cpu_of(s, t, e->thread);
@@ -161,6 +168,8 @@ int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, c
 			return -EINVAL;
 		}
 	}
+	if (unlikely(tries > 0) && !s->config.fault_young)
+		forget_use(s, t, vpn);
 	t->touches += e->n;
 	s->touches += e->n;
 	if (!s->own_time) {
