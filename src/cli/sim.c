@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/machine_file.h"
 #include "cli/msg.h"
+#include "cli/policies.h"
 #include "cli/simreport.h"
 #include "cli/tracefile.h"
 
@@ -63,17 +64,6 @@ const struct option_set sim_options = {
 	.mixed = true,
 	.set = set_option,
 };
-
-static int bad_policy(const char *name)
-{
-	char known[512] = "";
-	size_t len = 0;
-	const struct policy *p;
-
-	for (unsigned i = 0; (p = policy_nth(i)) != NULL && len < sizeof(known); i++)
-		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i == 0 ? "" : ", ", p->name);
-	return msg_fail(EXIT_USAGE, name, "no such policy; there are %s", known);
-}
 
 /* Policies that know what comes: the trace is read once before it is replayed. */
 static int foresee(struct sim *s, char **traces, unsigned n)
@@ -141,8 +131,9 @@ int sim_main(int argc, char **argv)
 		return status;
 	if (o.policy != NULL)
 		snprintf(config.policy, sizeof(config.policy), "%s", o.policy);
-	if (policy_find(config.policy) == NULL)
-		return bad_policy(config.policy);
+	status = policy_number(o.policy != NULL ? "--policy" : "vm.policy", config.policy, false);
+	if (status < 0)
+		return -status;
 	if (!config.accessed_bits && !policy_find(config.policy)->sampled)
 		return msg_fail(EXIT_USAGE, config.policy, "this policy needs accessed bits; set vm.accessed_bits to yes");
 	struct sim *s = sim_create(&config, &error);

@@ -29,7 +29,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	memset(m->pt_bits, 0, sizeof(m->pt_bits));
 	m->local_node = 0;
 	m->limit = UINT64_MAX;
-	m->vm = (struct vm_tunables){ .reclaim_batch = SWAP_CLUSTER_MAX, .limit_tables = true };
+	m->vm = (struct vm_tunables){ .swappiness = 60, .reclaim_batch = SWAP_CLUSTER_MAX, .limit_tables = true };
 	m->seed = 0;
 	m->next_use = NULL;
 	m->charged = 0;
