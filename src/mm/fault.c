@@ -47,7 +47,7 @@ static void machine_unlock(void *m)
 /* NULL: not without the half of the reserve that is reclaim's. */
 struct frame *fault_frame(struct machine *m)
 {
-	if (m->charged + m->phys.nr_tables >= m->limit)
+	if (machine_charged(m) >= m->limit)
 		return NULL;
 	struct frame *f = frame_alloc(&m->phys, m->local_node, 0, MIGRATE_MOVABLE, ALLOC_LOW);
 
@@ -80,7 +80,7 @@ static unsigned alloc_run(struct machine *m, unsigned n, struct frame **frames)
 {
 	unsigned got = 0;
 
-	if (m->charged + m->phys.nr_tables + n > m->limit)
+	if (machine_charged(m) + n > m->limit)
 		n = 1;
 	while (n - got > 1) {
 		unsigned order = 32 - (unsigned)__builtin_clz(n - got - 1);

@@ -56,6 +56,8 @@ struct vm_tunables {
 	uint32_t swappiness;     /* 0 to 200; Linux: 60 */
 	uint32_t page_cluster;   /* swap read-ahead of 2^n pages */
 	uint64_t stats_flush_ns; /* lists as reclaim believes them to be are so old at most; 0: exact */
+	uint32_t reclaim_batch;  /* pages that reclaim takes at once, and the target of direct reclaim, 1 to SWAP_CLUSTER_MAX */
+	bool limit_tables;       /* page tables count in the limit */
 };
 
 struct kswapd {
@@ -141,6 +143,9 @@ struct machine {
 		vpn_t vpn;
 	} hand;            /* demote.c: where it stands */
 	struct frame *zero; /* all reads of untouched anonymous memory share it; NULL: each gets a frame of its own */
+	uint64_t seed;      /* the engine's: of what policies draw by chance */
+	/* The engine's: when the page touched now is touched next, in touches of the trace; UINT64_MAX: never. NULL: it cannot know. */
+	uint64_t (*next_use)(struct machine *m);
 	uint8_t local_node; /* the engine's: where the CPU is that faults */
 	uint64_t limit;     /* frames that a cgroup's limit allows; UINT64_MAX: none */
 	uint64_t charged;   /* frames of user pages */
@@ -165,6 +170,12 @@ static inline struct lruvec *lruvec_of(struct machine *m, const struct frame *f)
 
 /* Can the engine tell which pages are used? Without, reclaim samples by unmapping. */
 static inline bool machine_has_accessed(const struct machine *m) { return m->ops->test_and_clear_accessed != NULL; }
+
+/* Frames that the limit is about. */
+static inline uint64_t machine_charged(const struct machine *m)
+{
+	return m->charged + (m->vm.limit_tables ? m->phys.nr_tables : 0);
+}
 
 #define COUNT(m, name) ((m)->counter[VM_##name]++)
 #define COUNT_N(m, name, n) ((m)->counter[VM_##name] += (n))

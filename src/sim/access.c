@@ -44,10 +44,10 @@ static bool wait_for_flusher(struct sim *s)
 bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries)
 {
 	struct machine *m = &s->m;
-	bool global = m->charged + m->phys.nr_tables < m->limit, progress = false;
+	bool global = machine_charged(m) < m->limit, progress = false;
 
 	if (machine_has_accessed(m)) {
-		progress = reclaim_direct(m, SWAP_CLUSTER_MAX, global) > 0;
+		progress = reclaim_direct(m, m->vm.reclaim_batch, global) > 0;
 	} else {
 		COUNT(m, allocstall);
 		reclaim_batch(m, false, &progress);
@@ -97,7 +97,7 @@ static double cost_of(const struct sim_config *c, enum sim_fault kind)
 }
 
 /* True: the touch can come again. False: it is left out. */
-static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access how, int *err)
+static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access how)
 {
 	struct machine *m = &s->m;
 	const uint64_t before[] = { m->counter[VM_pgsoft], m->counter[VM_pgcow] };
@@ -112,10 +112,10 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 
 	while ((r = mm_fault(&t->mm, vpn, fault_access_of(how), &report)) == FAULT_NOMEM ||
 	       (r == FAULT_INVALID && t->on_demand)) {
-		*err = r == FAULT_INVALID ? map_on_demand(t, vpn) : -ENOMEM;
-		if (*err == -ENOMEM && !sim_make_room(s, t, &tries))
+		int wants = r == FAULT_INVALID ? map_on_demand(t, vpn) : -ENOMEM;
+
+		if (wants == -ENOMEM && !sim_make_room(s, t, &tries))
 			return false;
-		*err = 0;
 	}
 	COUNT(m, pgfault);
 	if (r == FAULT_INVALID) {
@@ -142,11 +142,17 @@ static void tell_policy(struct machine *m, pfn_t pfn)
 		m->policy->touch(m, lruvec_of(m, f), f);
 }
 
+/* The use by the access that faulted, which walked the tables once more, is forgotten. */
+static void forget_use(struct sim *s, struct sim_task *t, vpn_t vpn)
+{
+	if (s->m.ops->test_and_clear_accessed != NULL)
+		s->m.ops->test_and_clear_accessed(&s->m, &t->mm, vpn);
+}
+
 int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
 	      pfn_t *pfn)
 {
 	unsigned tries = 0;
-	int err = 0;
 
 	if (unlikely(c->current != t)) {
 		mmu_switch(c->mmu, &t->mm.pt, t->asid);
@@ -155,14 +161,13 @@ int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, e
 	}
 	s->clock = &c->now;
 	while (unlikely(mmu_touch(c->mmu, vpn, how, n, pfn, &c->now) > MMU_WALKED)) {
-		if (!fault(s, t, vpn, how, &err)) {
-			if (err == 0)
-				err = t->end == SIM_RUNS ? -EFAULT : -ESRCH;
-			return err;
-		}
+		if (!fault(s, t, vpn, how))
+			return t->end == SIM_RUNS ? -EFAULT : -ESRCH;
 		if (++tries > TOUCH_TRIES)
 			return -EINVAL;
 	}
+	if (unlikely(tries > 0) && !s->config.fault_young)
+		forget_use(s, t, vpn);
 	t->touches += n;
 	s->touches += n;
 	return 0;

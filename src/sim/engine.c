@@ -66,11 +66,13 @@ static bool op_accessed(struct machine *m, struct mm *mm, vpn_t vpn)
 	unsigned n = pt_walk(&mm->pt, vpn, steps);
 	bool accessed = n > 0 && (steps[n - 1]->v & PTE_ACCESSED);
 
-	(void)m;
-	/* As on x86, no TLB is told: a translation that stays there sets no bit again until it is walked for anew. */
-	if (accessed)
-		steps[n - 1]->v &= ~PTE_ACCESSED;
-	return accessed;
+	if (!accessed)
+		return false;
+	steps[n - 1]->v &= ~PTE_ACCESSED;
+	/* On x86 no TLB is told: a translation that stays there sets no bit again until it is walked for anew. */
+	if (sim_of(m)->config.flush_young)
+		sim_flush_tlb(sim_of(m), (struct sim_task *)mm, vpn, 1);
+	return true;
 }
 
 static void op_copy(struct machine *m, struct frame *to, const struct frame *from)
@@ -88,6 +90,13 @@ static void op_worked(struct machine *m, enum mm_work work, unsigned n)
 	struct sim *s = sim_of(m);
 
 	*s->clock += (double)n * (double)(work == MM_SCAN ? s->config.scan_ns : s->config.unmap_ns);
+}
+
+static uint64_t op_next_use(struct machine *m)
+{
+	const struct sim *s = sim_of(m);
+
+	return s->access <= s->foresight.n && s->access > 0 ? s->foresight.next[s->access - 1] : UINT64_MAX;
 }
 
 static uint64_t op_now(struct machine *m)
@@ -255,6 +264,10 @@ static int make_machine(struct sim *s)
 	m->pt_levels = c->levels;
 	memcpy(m->pt_bits, c->bits, sizeof(m->pt_bits));
 	m->vm.swappiness = c->swappiness;
+	m->vm.reclaim_batch = c->reclaim_batch;
+	m->vm.limit_tables = c->limit_tables;
+	m->seed = c->seed;
+	m->next_use = op_next_use;
 	m->vm.page_cluster = c->page_cluster;
 	m->vm.stats_flush_ns = c->limit_bytes != 0 ? c->limit_flush_ns : 0;
 	if (c->limit_bytes != 0)
@@ -292,6 +305,11 @@ struct sim *sim_create(const struct sim_config *config, struct sim_config_error 
 	error->line = 0;
 	if (policy_find(config->policy) == NULL) {
 		snprintf(error->text, sizeof(error->text), "vm.policy: there is no policy %s", config->policy);
+		free(s);
+		return NULL;
+	}
+	if (!config->accessed_bits && !policy_find(config->policy)->sampled) {
+		snprintf(error->text, sizeof(error->text), "vm.policy: %s needs accessed bits", config->policy);
 		free(s);
 		return NULL;
 	}
@@ -340,6 +358,7 @@ void sim_destroy(struct sim *s)
 	give_back(s->memory, (uint64_t)s->nr_frames << PAGE_SHIFT);
 	give_back(s->frames, (uint64_t)s->nr_frames * sizeof(struct frame));
 	give_back(s->vm, VM_BYTES);
+	foresight_drop(&s->foresight);
 	free(s->oom);
 	free(s);
 }

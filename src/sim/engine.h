@@ -10,6 +10,7 @@
  * background.c  what runs besides programs: kswapd, the flusher, the timeline
  * device.c      how long a request of a disk takes
  * replay.c      a trace from beginning to end
+ * foresight.c   when each touch of a trace comes again, for the policy that may know
  *
  * Time. Each CPU has a clock. Whoever runs on it moves it on: the program by its own time, the MMU, faults, direct
  * reclaim and devices waited for. kswapd has a clock a node. Events come in the order of the trace; between them
@@ -24,6 +25,7 @@
 #include "mm/reclaim/reclaim.h"
 #include "sim/config.h"
 #include "sim/device.h"
+#include "sim/foresight.h"
 #include "sim/mmu.h"
 #include "sim/trace.h"
 #include "store/model.h"
@@ -120,6 +122,8 @@ struct sim {
 	uint32_t nr_samples;
 	double sample_every, sample_next;
 	uint64_t touches;
+	uint64_t access;           /* events TRACE_ACCESS so far, counted while there is foresight */
+	struct foresight foresight; /* policies that want it: the caller fills it before the replay */
 };
 
 /* config has passed sim_config_check and is copied. NULL: *error says why (no memory, an unknown policy). */

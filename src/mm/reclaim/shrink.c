@@ -81,7 +81,7 @@ static void shrink_node(struct machine *m, unsigned node, struct scan *s, bool k
 		m->policy->begin(m, v, s);
 	while (!s->done) {
 		uint32_t before = s->scanned;
-		unsigned n = m->policy->choose(m, v, s, frames, SWAP_CLUSTER_MAX);
+		unsigned n = m->policy->choose(m, v, s, frames, m->vm.reclaim_batch);
 		struct scan_result r = { .chosen = n };
 
 		charge_time(m, MM_SCAN, s->scanned - before);
