@@ -8,7 +8,8 @@
 int run_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);
 int sim_main(int argc, char **argv);
+int validate_main(int argc, char **argv);
 
-extern const struct option_set run_options, doctor_options, sim_options;
+extern const struct option_set run_options, doctor_options, sim_options, validate_options;
 
 #endif

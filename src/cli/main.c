@@ -19,6 +19,7 @@ static const struct command {
 } commands[] = {
 	{ "run", run_main, "run a program inside a memory budget", &run_options },
 	{ "sim", sim_main, "replay traces on a modelled machine", &sim_options },
+	{ "validate", validate_main, "compare the model with this machine's kernel", &validate_options },
 	{ "doctor", doctor_main, "say what this machine and user allow", &doctor_options },
 	{ "help", help_main, "print this, or the help of a command", NULL },
 	{ "version", version_main, "print the version", NULL },
