@@ -5,11 +5,20 @@
 #include "cli/options.h"
 
 /* argv[0] is the name of the subcommand. Each returns the exit status of steward. */
-int run_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);
+int explain_main(int argc, char **argv);
+int import_main(int argc, char **argv);
+int run_main(int argc, char **argv);
 int sim_main(int argc, char **argv);
+int trace_main(int argc, char **argv);
 int validate_main(int argc, char **argv);
 
-extern const struct option_set run_options, doctor_options, sim_options, validate_options;
+extern const struct option_set doctor_options;
+extern const struct option_set explain_options;
+extern const struct option_set import_options;
+extern const struct option_set run_options;
+extern const struct option_set sim_options;
+extern const struct option_set trace_options;
+extern const struct option_set validate_options;
 
 #endif

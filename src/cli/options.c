@@ -18,6 +18,8 @@ void options_help(const struct option_set *o)
 		printf("  %-28s %s\n", left, r->help);
 	}
 	printf("  %-28s %s\n", "-h, --help", "print this and exit");
+	if (o->more != NULL)
+		o->more();
 }
 
 static int unknown(const struct option_set *o, const char *arg)
@@ -95,5 +97,29 @@ int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, 
 			return err;
 	}
 	*rest = i;
+	return 0;
+}
+
+int options_parse_all(const struct option_set *o, int argc, char **argv, void *ctx, int *nr)
+{
+	bool only_operands = false;
+	int at = 0;
+
+	*nr = 0;
+	/* What options_parse() stops at is an operand, and stands where the name of the command would for the rest. */
+	while (at < argc - 1) {
+		int next = 1;
+
+		if (!only_operands) {
+			int err = options_parse(o, argc - at, argv + at, ctx, &next);
+
+			if (err != 0)
+				return err;
+			only_operands = next > 1 && strcmp(argv[at + next - 1], "--") == 0;
+		}
+		at += next;
+		if (at < argc)
+			argv[1 + (*nr)++] = argv[at];
+	}
 	return 0;
 }

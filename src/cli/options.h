@@ -18,6 +18,7 @@ struct option_set {
 	const struct option_row *rows;
 	unsigned nr;
 	bool mixed;           /* options may stand behind operands as well; argv is sorted so that operands come last */
+	void (*more)(void);   /* prints what the help has below the options; NULL: nothing */
 	/* Takes row's value (NULL for a flag); 0, or an exit status after having said why. */
 	int (*set)(void *ctx, unsigned row, const char *value);
 };
@@ -30,6 +31,13 @@ struct option_set {
  * was asked for, or the exit status after having said why.
  */
 int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, int *rest);
+
+/*
+ * The same for commands whose operands and options may stand in any order: all
+ * of argv is parsed, behind "--" only operands are. *nr operands are moved to
+ * the start of argv + 1, in their order.
+ */
+int options_parse_all(const struct option_set *o, int argc, char **argv, void *ctx, int *nr);
 
 /* Prints the help to stdout. */
 void options_help(const struct option_set *o);

@@ -12,7 +12,7 @@ int tracefile_fail(const struct tracefile *t, const struct trace_error *e)
 	unsigned long long at = e->offset;
 
 	if (e->err == -EBADMSG && at == 0)
-		return msg_fail(EXIT_USAGE, t->name, "%s; give a file that steward import or steward record wrote", e->what);
+		return msg_fail(EXIT_USAGE, t->name, "%s; steward import makes one", e->what);
 	if (e->err == -EBADMSG)
 		return msg_fail(EXIT_USAGE, t->name, "damaged at byte %llu (%s); get or make it again", at, e->what);
 	if (e->err == -ENODATA)

@@ -3,31 +3,33 @@
  *
  *	loop      0 1 2 … N-1 0 1 2 …      a range larger than memory: worst case of LRU, every touch is a fault
  *	uniform   any page                 no policy can do better than another
- *	zipf      few pages often          rank r in proportion to r^-skew; ranks are scattered over the range
+ *	zipf      few pages often          rank r in proportion to r^-0.6 or r^-0.9; ranks are scattered over the range
  *	hotscan   7 of 10 touches in the first quarter, 3 a scan of all: what active and inactive lists are for
  *	window    a third of the range, that moves from its beginning to its end: what is hot changes all the time, and
  *	          fits into half of the range
  *
- * The generator is seeded, and uses nothing that differs between machines but pow(3), whose last bit may move a touch
- * of zipf to the next rank. Zipf by search in the sum of all weights: exact, 8 bytes a page for the time of filling.
- * Rejection sampling (Hörmann & Derflinger 1996) needs no table, but its sequence is harder to check by hand.
+ * Zipf by search in the sum of all weights: exact, 8 bytes a page for the time of filling. Rejection sampling (Hörmann
+ * & Derflinger 1996) needs no table, but its sequence is harder to check by hand. Powers come from tenth roots by
+ * Newton's method and not from pow(3), whose last bit is libm's own and might move a touch to the next rank: so the
+ * sequences are the same on every machine.
  */
 #include "sim/workload.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/rand.h"
+
+#define ROOT_STEPS 32 /* five are enough from the root of the number before */
 
 enum kind { LOOP, UNIFORM, ZIPF, HOTSCAN, WINDOW };
 
 static const struct workload workloads[] = {
 	{ "loop", "one page after the other, over and over", LOOP, 0 },
 	{ "uniform", "any page", UNIFORM, 0 },
-	{ "zipf0.6", "few pages often, mildly", ZIPF, 0.6 },
-	{ "zipf0.9", "few pages often", ZIPF, 0.9 },
+	{ "zipf0.6", "few pages often, mildly", ZIPF, 6 },
+	{ "zipf0.9", "few pages often", ZIPF, 9 },
 	{ "hotscan", "a hot quarter (70 %) and a scan of everything (30 %)", HOTSCAN, 0 },
 	{ "window", "a third of the pages, moving", WINDOW, 0 },
 };
@@ -45,13 +47,37 @@ const struct workload *workload_find(const char *name)
 	return NULL;
 }
 
-/* sum[r]: the probability of a rank up to r. */
-static void fill_sums(double *sum, uint32_t pages, double skew)
+static double power(double x, unsigned n)
 {
-	double total = 0;
+	double p = 1;
 
-	for (uint32_t r = 0; r < pages; r++)
-		sum[r] = total += pow((double)r + 1, -skew);
+	while (n-- > 0)
+		p *= x;
+	return p;
+}
+
+/* Of x ≥ 1, from a guess ≥ 1: after the first step the roots come down from above. */
+static double tenth_root(double x, double guess)
+{
+	double root = guess, next;
+
+	for (unsigned i = 0; i < ROOT_STEPS; i++, root = next) {
+		next = (9 * root + x / power(root, 9)) / 10;
+		if (next == root)
+			break;
+	}
+	return root;
+}
+
+/* sum[r]: the probability of a rank up to r. */
+static void fill_sums(double *sum, uint32_t pages, unsigned tenths)
+{
+	double total = 0, root = 1;
+
+	for (uint32_t r = 0; r < pages; r++) {
+		root = tenth_root((double)r + 1, root);
+		sum[r] = total += 1 / power(root, tenths);
+	}
 	for (uint32_t r = 0; r < pages; r++)
 		sum[r] /= total;
 }
@@ -84,14 +110,14 @@ static void scatter(uint32_t *place, uint32_t pages, struct rand *rand)
 	}
 }
 
-static int fill_zipf(double skew, uint32_t pages, struct rand *rand, uint32_t *page, uint64_t n)
+static int fill_zipf(unsigned tenths, uint32_t pages, struct rand *rand, uint32_t *page, uint64_t n)
 {
 	double *sum = malloc(pages * sizeof(*sum));
 	uint32_t *place = malloc(pages * sizeof(*place));
 	int err = sum == NULL || place == NULL ? -ENOMEM : 0;
 
 	if (err == 0) {
-		fill_sums(sum, pages, skew);
+		fill_sums(sum, pages, tenths);
 		scatter(place, pages, rand);
 	}
 	for (uint64_t i = 0; err == 0 && i < n; i++)
@@ -108,7 +134,7 @@ int workload_fill(const struct workload *w, uint32_t pages, uint64_t seed, uint3
 
 	rand_seed(&rand, seed);
 	if (w->kind == ZIPF)
-		return fill_zipf(w->skew, pages, &rand, page, n);
+		return fill_zipf(w->tenths, pages, &rand, page, n);
 	for (uint64_t i = 0; i < n; i++) {
 		switch ((enum kind)w->kind) {
 		case LOOP:

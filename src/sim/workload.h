@@ -8,7 +8,7 @@ struct workload {
 	const char *name;
 	const char *text;  /* one line, for the help */
 	uint8_t kind;      /* workload.c's */
-	double skew;       /* zipf: page of rank r is touched in proportion to r^-skew */
+	uint8_t tenths;    /* zipf: the page of rank r is touched in proportion to r^(-tenths / 10) */
 };
 
 /* The n-th, from 0; NULL: there are no more. */

@@ -2,6 +2,7 @@
 
     test_docs.py SOURCE_ROOT STEWARD BUILD_ROOT
 """
+import glob
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import subprocess
 import sys
 
 ROOT, STEWARD, BUILD = sys.argv[1:4]
-SUBCOMMANDS = ("run", "doctor")
+SUBCOMMANDS = tuple(re.search(r"steward-(\w+)\.1", page).group(1) for page in sorted(glob.glob(f"{ROOT}/man/steward-*.1.scd")))
 
 
 def read(name):
