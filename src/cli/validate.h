@@ -27,6 +27,7 @@ struct validate_sequence {
 struct validate_outcome {
 	uint64_t majflt, minflt;
 	uint64_t touches;  /* done */
+	uint64_t polls;    /* real: how often the statistics were read */
 	double seconds;
 	bool killed;       /* by the OOM killer, or the model's */
 	uint64_t kernel_bytes; /* real: charged for tables and the like when it was over */

@@ -112,6 +112,9 @@ static void __attribute__((noreturn)) child(const struct validate_sequence *s, c
 	for (uint64_t i = 0; i < s->n; i += PAGE_SIZE / sizeof(*s->page))
 		sum += ((volatile const uint32_t *)s->page)[i];
 	atomic_store(&shared->touches, sum & 0);
+	/* Once without a touch, so that the pages it takes itself are there. */
+	touch_all(&(struct validate_sequence){ .page = s->page }, range, shared);
+	atomic_store(&shared->done, false);
 	if (range == NULL || write(procs, "0", 1) != 1)
 		_exit(1);
 	touch_all(s, range, shared);
@@ -120,30 +123,31 @@ static void __attribute__((noreturn)) child(const struct validate_sequence *s, c
 	_exit(0);
 }
 
-/* Reads memory.stat until the child is done; true: it has ended by itself before that. */
-static bool watch(pid_t pid, int stat_fd, uint64_t poll_ns, const struct shared *shared, volatile sig_atomic_t *stop)
-{
-	const struct timespec pause_for = { .tv_nsec = (long)(poll_ns != 0 ? poll_ns : LOOK_NS) };
-	char text[16384];
-	siginfo_t info;
-
-	while (!atomic_load(&shared->done) && !*stop) {
-		nanosleep(&pause_for, NULL);
-		if (poll_ns != 0 && pread(stat_fd, text, sizeof(text), 0) < 0)
-			return true;
-		info.si_pid = 0;
-		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid)
-			return true;
-	}
-	return false;
-}
-
 static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int nr)
 {
 	(void)nr;
 	interrupted = 1;
+}
+
+/* Reads memory.stat until the child is done, and counts how often; true: it has ended by itself before that. */
+static bool watch(pid_t pid, int stat_fd, uint64_t poll_ns, const struct shared *shared, uint64_t *polls)
+{
+	const struct timespec pause_for = { .tv_nsec = (long)(poll_ns != 0 ? poll_ns : LOOK_NS) };
+	char text[16384];
+	siginfo_t info;
+
+	while (!atomic_load(&shared->done) && !interrupted) {
+		nanosleep(&pause_for, NULL);
+		if (poll_ns != 0 && pread(stat_fd, text, sizeof(text), 0) < 0)
+			return true;
+		(*polls)++;
+		info.si_pid = 0;
+		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid)
+			return true;
+	}
+	return false;
 }
 
 static int run_in(const struct memcage *cage, const struct validate_sequence *s, uint64_t poll_ns, struct shared *shared,
@@ -164,7 +168,8 @@ static int run_in(const struct memcage *cage, const struct validate_sequence *s,
 	if (pid < 0)
 		return -errno;
 	take_cpu(&allowed, false);
-	bool ended = watch(pid, stat_fd, poll_ns, shared, &interrupted);
+	be_first();
+	bool ended = watch(pid, stat_fd, poll_ns, shared, &out->polls);
 
 	out->kernel_bytes = memcage_kernel(cage);
 	out->killed = ended && memcage_oom_kills(cage) > 0;

@@ -93,6 +93,8 @@ static void put_outcomes(struct json *j, const char *key, const struct validate_
 		json_u64(j, "touches", o[i].touches);
 		json_fixed(j, "seconds", (uint64_t)(o[i].seconds * 1e6), 6);
 		json_bool(j, "oom_killed", o[i].killed);
+		if (o[i].polls != 0)
+			json_u64(j, "polls", o[i].polls);
 		if (o[i].kernel_bytes != 0)
 			json_u64(j, "kernel_bytes", o[i].kernel_bytes);
 		if (o[i].why[0] != '\0')

@@ -42,6 +42,7 @@ struct sim_task {
 	bool on_demand;            /* the trace never maps anything: whatever it touches is there */
 	int oom_score_adj;         /* -1000 … 1000 */
 	uint64_t cpus;             /* bit for each CPU that it has run on */
+	uint32_t flushed;          /* sim.unmaps, when its translations were last dropped for reclaim */
 	uint64_t touches, faults[SIM_NR_FAULTS], invalid;
 	uint64_t rss_max;          /* pages */
 	double own_ns;             /* its own time */
@@ -111,6 +112,7 @@ struct sim {
 	uint32_t nr_samples;
 	double sample_every, sample_next;
 	uint64_t touches;
+	uint32_t unmaps;           /* steps of reclaim that have unmapped pages */
 };
 
 /* config has passed sim_config_check and is copied. NULL: *error says why (no memory, an unknown policy). */
