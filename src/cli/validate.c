@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "cli/commands.h"
@@ -184,9 +185,30 @@ static int measure_costs(const struct validate_place *p, struct validate_costs *
 		status = one_real(p, "loop", PAGES, 200000, false, 1, &never);
 	if (status != 0)
 		return status;
+	costs->kernel_bytes = never.kernel_bytes;
 	costs->touch_ns = fits.seconds * 1e9 / (double)fits.touches;
 	costs->fault_ns = never.majflt > 0 ? never.seconds * 1e9 / (double)(never.majflt + never.minflt / 3) : 0;
 	return 0;
+}
+
+static int by_length(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* A reader that sleeps for 5 ms is back later than that, and on a busy machine much later. */
+static uint64_t polled_every(const struct validate_case *c)
+{
+	uint64_t ns[VALIDATE_RUNS_MAX];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->nr_real; i++)
+		if (c->real[i].polls > 0 && !c->real[i].killed)
+			ns[n++] = (uint64_t)(c->real[i].seconds * 1e9 / (double)c->real[i].polls);
+	qsort(ns, n, sizeof(*ns), by_length);
+	return n > 0 ? MAX(ns[n / 2], POLL_NS) : POLL_NS;
 }
 
 static int predict(const struct validate_place *p, const struct validate_costs *costs, const struct validate_sequence *s,
@@ -194,9 +216,9 @@ static int predict(const struct validate_place *p, const struct validate_costs *
 {
 	struct sim_config config;
 
-	validate_machine(&config, p, costs);
+	validate_machine(&config, p, costs, s->pages);
 	if (c->polled)
-		config.limit_flush_ns = POLL_NS;
+		config.limit_flush_ns = c->poll_ns = polled_every(c);
 	for (; c->nr_model < PHASES; c->nr_model++)
 		if (validate_model(&config, s, config.limit_flush_ns * c->nr_model / PHASES, &c->model[c->nr_model]) != 0)
 			return msg_fail(1, c->workload, "no memory for the model; free some");
@@ -245,6 +267,31 @@ static int run_all(const struct validate_args *o, const struct validate_place *p
 	return status;
 }
 
+/* The number in a file of the kernel's, decimal or 0x…; otherwise if there is none. */
+static unsigned setting(const char *path, unsigned otherwise)
+{
+	FILE *f = fopen(path, "re");
+	int value;
+
+	if (f == NULL)
+		return otherwise;
+	if (fscanf(f, "%i", &value) == 1)
+		otherwise = (unsigned)value;
+	fclose(f);
+	return otherwise;
+}
+
+static void say_machine(const struct validate_place *p)
+{
+	struct utsname u;
+
+	uname(&u);
+	printf("Linux %s, cgroups of version %d, limit 66 MiB, swappiness %u, swap on zram with lz4.\n", u.release, p->root.version,
+	       p->swappiness);
+	if (setting("/sys/kernel/mm/lru_gen/enabled", 0) != 0)
+		printf("This kernel reclaims by MGLRU, the model classically; echo 0 >/sys/kernel/mm/lru_gen/enabled compares like with like.\n");
+}
+
 int validate_main(int argc, char **argv)
 {
 	struct validate_args o = { 0 };
@@ -266,10 +313,13 @@ int validate_main(int argc, char **argv)
 	err = memcage_find(&p.root);
 	if (err != 0)
 		return msg_fail(1, "validate", "no memory controller of cgroups (%s); run it where there is one", strerror(-err));
+	if (p.root.version == 2) /* has no swappiness for a group */
+		p.swappiness = setting("/proc/sys/vm/swappiness", SWAPPINESS);
 	snprintf(p.prefix, sizeof(p.prefix), "steward-validate-%d-", (int)getpid());
 	err = zramguard_start(&guard, ZRAM_BYTES, &p.root, p.prefix, &why);
 	if (err != 0)
 		return msg_fail(1, "validate", "%s (%s); run it where zram can be used", why, strerror(-err));
+	say_machine(&p);
 	status = run_all(&o, &p);
 	zramguard_stop(&guard);
 	return status;

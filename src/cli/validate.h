@@ -50,12 +50,14 @@ int validate_real(const struct validate_place *p, const struct validate_sequence
 
 /* What things take here: from two real runs (validate.c). */
 struct validate_costs {
-	double touch_ns;   /* of a page that is there */
-	double fault_ns;   /* a major fault with its share of reclaim */
+	double touch_ns;       /* of a page that is there */
+	double fault_ns;       /* a major fault with its share of reclaim */
+	uint64_t kernel_bytes; /* that the group is charged for tables and the like when the whole range has been touched */
 };
 
-/* A machine as this one under the limit: one CPU, zram, the kernel's rules. */
-void validate_machine(struct sim_config *c, const struct validate_place *p, const struct validate_costs *costs);
+/* A machine as this one under the limit, for a range of so many pages: one CPU, zram, the kernel's rules. */
+void validate_machine(struct sim_config *c, const struct validate_place *p, const struct validate_costs *costs,
+		      uint32_t pages);
 /* phase_ns: how long before the start the statistics were brought up to date. 0 or -ENOMEM. */
 int validate_model(const struct sim_config *c, const struct validate_sequence *s, uint64_t phase_ns,
 		   struct validate_outcome *out);
@@ -68,6 +70,7 @@ struct validate_case {
 	double target;       /* per cent that the model's median may be off; 0: reported only */
 	/* Filled in by the command. */
 	unsigned nr_real, nr_model;
+	uint64_t poll_ns;    /* polled: how often that was in fact, in the median */
 	struct validate_outcome real[VALIDATE_RUNS_MAX], model[VALIDATE_PHASES_MAX];
 };
 
@@ -80,6 +83,8 @@ struct validate_spread {
 struct validate_spread validate_spread(const struct validate_outcome *o, unsigned n);
 /* Per cent that the model's median is off the kernel's; 0 if one of them has none. */
 double validate_error(const struct validate_case *c);
+/* Real runs that a model's run equals: the same number of major faults, or killed at the same touch. */
+unsigned validate_exact(const struct validate_case *c);
 /* Within its target, or without one. */
 bool validate_holds(const struct validate_case *c);
 

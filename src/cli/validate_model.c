@@ -25,7 +25,16 @@ static uint64_t scaled(uint64_t ns, double by)
 	return (uint64_t)((double)ns * by + 0.5);
 }
 
-void validate_machine(struct sim_config *c, const struct validate_place *p, const struct validate_costs *costs)
+/* A range that begins at a leaf's beginning: its leaves, and one table of each level above. */
+static uint64_t table_pages(const struct sim_config *c, uint32_t pages)
+{
+	uint32_t per_leaf = 1u << c->bits[0];
+
+	return (pages + per_leaf - 1) / per_leaf + c->levels - 1u;
+}
+
+void validate_machine(struct sim_config *c, const struct validate_place *p, const struct validate_costs *costs,
+		      uint32_t pages)
 {
 	sim_config_default(c);
 	snprintf(c->name, sizeof(c->name), "validate");
@@ -39,8 +48,8 @@ void validate_machine(struct sim_config *c, const struct validate_place *p, cons
 		.kind = SIM_SWAP_COMPRESSED, .size_bytes = UINT64_C(512) << 20, .prio = 100, .ratio = 2.6,
 		.read_ns = 1000, .write_ns = 3000, .queue_depth = 1,
 	};
-	if (costs == NULL)
-		return;
+	/* The kernel's child had the upper levels of its tables before it joined; the model's counts all of them. */
+	c->limit_bytes = p->limit_bytes - costs->kernel_bytes + (table_pages(c, pages) << PAGE_SHIFT);
 	double model = (double)(c->major_ns + c->scan_ns + c->unmap_ns + c->swap[0].read_ns + c->swap[0].write_ns);
 	double by = costs->fault_ns / model;
 

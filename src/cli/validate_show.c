@@ -46,6 +46,22 @@ double validate_error(const struct validate_case *c)
 	return ((double)model.median / (double)real.median - 1) * 100;
 }
 
+unsigned validate_exact(const struct validate_case *c)
+{
+	unsigned exact = 0;
+
+	for (unsigned i = 0; i < c->nr_real; i++) {
+		unsigned k = 0;
+
+		while (k < c->nr_model && (c->real[i].killed != c->model[k].killed ||
+					   (c->real[i].killed ? c->real[i].touches != c->model[k].touches :
+								c->real[i].majflt != c->model[k].majflt)))
+			k++;
+		exact += k < c->nr_model;
+	}
+	return exact;
+}
+
 bool validate_holds(const struct validate_case *c)
 {
 	struct validate_spread real = validate_spread(c->real, c->nr_real), model = validate_spread(c->model, c->nr_model);
@@ -58,9 +74,9 @@ bool validate_holds(const struct validate_case *c)
 
 void validate_show_head(void)
 {
-	printf("\n%-8s %5s %5s  %-36s %-36s %7s\n", "", "", "", "kernel: major faults", "model", "error");
-	printf("%-8s %5s %5s  %9s %9s %9s %6s %9s %9s %9s %6s\n", "workload", "touch", "stats", "min", "median", "max", "killed",
-	       "min", "median", "max", "killed");
+	printf("\n%-8s %6s %5s  %-36s %-36s\n", "", "", "", "kernel: major faults", "model");
+	printf("%-8s %6s %5s %9s %9s %9s %6s %9s %9s %9s %6s %6s %8s\n", "workload", "touches", "stats", "min", "median", "max",
+	       "killed", "min", "median", "max", "killed", "exact", "error");
 }
 
 static void show_spread(const struct validate_outcome *o, unsigned n)
@@ -74,12 +90,93 @@ static void show_spread(const struct validate_outcome *o, unsigned n)
 	printf(" %2u/%-3u", s.killed, n);
 }
 
+/* Where the killed ones were, "at touch 488790" or "at touches 488790 to 500000". */
+static void put_killed(const char *who, const struct validate_outcome *o, unsigned n)
+{
+	uint64_t min = UINT64_MAX, max = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!o[i].killed)
+			continue;
+		min = MIN(min, o[i].touches);
+		max = MAX(max, o[i].touches);
+	}
+	if (max == 0)
+		printf("%s: none", who);
+	else if (min == max)
+		printf("%s: at touch %llu", who, (unsigned long long)min);
+	else
+		printf("%s: at touches %llu to %llu", who, (unsigned long long)min, (unsigned long long)max);
+}
+
+static void explain_killed(const struct validate_case *c)
+{
+	const char *why = NULL;
+
+	for (unsigned i = 0; i < c->nr_model && why == NULL; i++)
+		why = c->model[i].killed ? c->model[i].why : NULL;
+	printf("         killed, ");
+	put_killed("kernel", c->real, c->nr_real);
+	put_killed("; model", c->model, c->nr_model);
+	if (why == NULL) {
+		printf(".\n         The model is not killed at these phases of the statistics' clock; it may be at others.\n");
+		return;
+	}
+	printf(".\n         The inactive list is empty, and by statistics that are up to 2 s old it is not low. Active pages alone keep no\n"
+	       "         pass of reclaim going, so nothing is found although swap is free. The model: %s.\n", why);
+}
+
+/* The model's run that is nearest to the kernel's median. */
+static const struct validate_outcome *nearest(const struct validate_case *c, uint64_t majflt)
+{
+	const struct validate_outcome *best = NULL;
+	uint64_t least = UINT64_MAX;
+
+	for (const struct validate_outcome *o = c->model; o < c->model + c->nr_model; o++) {
+		uint64_t off = o->majflt > majflt ? o->majflt - majflt : majflt - o->majflt;
+
+		if (o->killed || off >= least)
+			continue;
+		least = off;
+		best = o;
+	}
+	return best;
+}
+
+static void explain_miss(const struct validate_case *c)
+{
+	struct validate_spread real = validate_spread(c->real, c->nr_real), model = validate_spread(c->model, c->nr_model);
+	const struct validate_outcome *near = nearest(c, real.median);
+
+	printf("         miss: ");
+	if (real.n == 0 || near == NULL)
+		printf("%s was killed in every run, so there is no number to compare.\n", real.n == 0 ? "the kernel's process" : "the model's");
+	else if (model.median >= real.min && model.median <= real.max)
+		printf("the prediction is within the kernel's own band; when statistics are refreshed in a run is chance.\n");
+	else if (near->majflt * 100 >= real.median * (100 - (uint64_t)c->target) &&
+		 near->majflt * 100 <= real.median * (100 + (uint64_t)c->target))
+		printf("with the statistics refreshed at another moment the model has %llu; the kernel's clock was there more often.\n",
+		       (unsigned long long)near->majflt);
+	else
+		printf("at no phase of the statistics' clock is the model near; this kernel reclaims by other rules than the model's\n"
+		       "         (policy two-list: Linux 6.12 without MGLRU), or something else took memory or time.\n");
+}
+
 void validate_show(const struct validate_case *c)
 {
-	printf("%-8s %4uk %5s ", c->workload, c->thousands, c->polled ? "5ms" : "2s");
+	printf("%-8s %6uk %5s", c->workload, c->thousands, c->polled ? "5 ms" : "2 s");
 	show_spread(c->real, c->nr_real);
 	show_spread(c->model, c->nr_model);
-	printf(" %+6.2f%%%s\n", validate_error(c), c->target == 0 ? "" : validate_holds(c) ? " ok" : " MISS");
+	printf(" %3u/%-2u", validate_exact(c), c->nr_real);
+	if (validate_spread(c->real, c->nr_real).n > 0 && validate_spread(c->model, c->nr_model).n > 0)
+		printf(" %+7.2f%%", validate_error(c));
+	else
+		printf(" %8s", "-");
+	printf("%s\n", c->target == 0 ? "" : validate_holds(c) ? " ok" : " MISS");
+	if (validate_spread(c->real, c->nr_real).killed > 0)
+		explain_killed(c);
+	if (!validate_holds(c))
+		explain_miss(c);
 	fflush(stdout);
 }
 
