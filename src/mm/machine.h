@@ -96,12 +96,14 @@ struct machine_ops {
 	/* to, just allocated, gets the content of from (NULL: zeros). NULL where pages are never shared. */
 	void (*copy)(struct machine *m, struct frame *to, const struct frame *from);
 	/*
-	 * The disk that files are on: n pages of the file are read for somebody who waits, or ahead, or written. The frames are
-	 * in the page cache; if frames carry bytes, the engine finds them there. NULL where there are no files.
+	 * The disk that files are on: n pages of the file are read for somebody who waits, or ahead, or written, which the
+	 * engine finds in the page cache. NULL where there are no files.
 	 */
 	void (*file_read)(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n);
 	void (*file_read_ahead)(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n);
 	void (*file_write)(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n);
+	/* f, of a file with a disk, has just entered the page cache: if frames carry bytes, it gets those of the disk. */
+	void (*file_fill)(struct machine *m, struct frame *f);
 	/* Accesses that wait for vpn are tried again. */
 	void (*wake)(struct machine *m, struct mm *mm, vpn_t vpn);
 	/* True: the content of this page is dead (the heap freed it). Asked again after unmap. May be NULL. */
@@ -147,6 +149,7 @@ struct machine {
 	uint8_t local_node; /* the engine's: where the CPU is that faults */
 	uint64_t limit;     /* frames that a cgroup's limit allows; UINT64_MAX: none */
 	uint64_t charged;   /* frames of user pages */
+	bool mlocked;       /* some area has been VMA_LOCKED */
 	bool thp;           /* anonymous memory in huge pages where it can be */
 	bool flush_wanted;  /* reclaim met dirty pages of files: file_flush */
 	bool streams;      /* the engine's: one fault may bring many pages, because delivering it is dear */

@@ -140,12 +140,18 @@ static void op_file_read_ahead(struct machine *m, struct vm_file *file, uint64_t
 	sim_device_request(&s->disk, *s->clock, false, (uint64_t)n << PAGE_SHIFT);
 }
 
+static void op_file_fill(struct machine *m, struct frame *f)
+{
+	if (sim_of(m)->config.content)
+		sim_file_fill(sim_of(m), f);
+}
+
 static void op_file_write(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n)
 {
 	struct sim *s = sim_of(m);
 
-	(void)file;
-	(void)pgoff;
+	if (s->config.content)
+		sim_file_write_back(s, (struct sim_file *)file, pgoff, n);
 	sim_device_request(&s->disk, *s->clock, true, (uint64_t)n << PAGE_SHIFT);
 }
 
@@ -153,7 +159,7 @@ static void op_file_write(struct machine *m, struct vm_file *file, uint64_t pgof
 	{ \
 		.map = op_map, .unmap = op_unmap, .test_and_clear_accessed = accessed, .worked = op_worked, .now_ns = op_now, \
 		.copy = op_copy, .file_read = op_file_read, .file_read_ahead = op_file_read_ahead, \
-		.file_write = op_file_write, .wake = op_wake, .wake_kswapd = op_wake_kswapd, .lock = nothing, \
+		.file_fill = op_file_fill, .file_write = op_file_write, .wake = op_wake, .wake_kswapd = op_wake_kswapd, .lock = nothing, \
 		.unlock = nothing, .relax = nothing, \
 	}
 
@@ -294,6 +300,7 @@ struct sim *sim_create(const struct sim_config *config, struct sim_config_error 
 {
 	struct sim *s = calloc(1, sizeof(*s));
 	int err = s == NULL ? -ENOMEM : 0;
+	unsigned bits = 0;
 
 	error->line = 0;
 	if (policy_find(config->policy) == NULL) {
@@ -313,6 +320,9 @@ struct sim *sim_create(const struct sim_config *config, struct sim_config_error 
 				config->disk_queue_depth);
 		s->sample_every = s->sample_next = 1e6;
 		s->flusher_next = (double)config->dirty_writeback_ns;
+		for (unsigned i = 0; i < config->levels; i++)
+			bits += config->bits[i];
+		s->vpn_end = UINT64_C(1) << bits;
 		err = make_memory(s);
 	}
 	if (err == 0)
@@ -339,6 +349,7 @@ void sim_destroy(struct sim *s)
 	if (s == NULL)
 		return;
 	sim_task_free_all(s);
+	sim_file_free_all(s);
 	for (unsigned i = 0; i < s->config.cpus; i++)
 		mmu_destroy(s->cpu[i].mmu);
 	for (unsigned i = 0; i < s->config.nr_swaps; i++)
@@ -364,16 +375,4 @@ double sim_now(const struct sim *s)
 	for (unsigned i = 0; i < s->config.cpus; i++)
 		now = MAX(now, s->cpu[i].now);
 	return now;
-}
-
-void sim_check(struct sim *s)
-{
-	struct mm *mm;
-
-	TAILQ_FOREACH(mm, &s->m.mms, link)
-		mm_check(mm);
-	phys_check(&s->m.phys);
-	pagecache_check(&s->m.pagecache);
-	for (unsigned i = 0; i < s->config.cpus; i++)
-		mmu_check(s->cpu[i].mmu);
 }

@@ -61,7 +61,7 @@ struct policy {
 	void (*destroy)(struct machine *m, struct lruvec *v);
 	/* Puts the page on a list. */
 	void (*arrive)(struct machine *m, struct lruvec *v, struct frame *f, enum lru_arrival how);
-	/* Takes up to n pages, all of files or none, off the lists; they are to leave. 0: see s->done. Counts s->scanned. */
+	/* Takes up to n pages, all with a disk behind them (frame_on_disk) or none, off the lists; they are to leave. 0: see s->done. Counts s->scanned. */
 	unsigned (*choose)(struct machine *m, struct lruvec *v, struct scan *s, struct frame **frames, unsigned n);
 	/* A pass begins: sets s->nr. May be NULL. */
 	void (*begin)(struct machine *m, struct lruvec *v, struct scan *s);

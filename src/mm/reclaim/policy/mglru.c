@@ -56,7 +56,7 @@ static enum lru_list list_of(unsigned type, uint64_t seq)
 
 static unsigned type_of(const struct frame *f)
 {
-	return (f->flags & FRAME_FILE) != 0;
+	return frame_on_disk(f);
 }
 
 static int init(struct machine *m, struct lruvec *v)

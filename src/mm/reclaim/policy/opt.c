@@ -187,9 +187,9 @@ static unsigned choose(struct machine *m, struct lruvec *v, struct scan *s, stru
 	struct frame *f;
 
 	while (got < n && s->nr[0] > 0 && (f = furthest(m, v)) != NULL) {
-		bool file = f->flags & FRAME_FILE;
+		bool file = frame_on_disk(f);
 
-		if (got > 0 && file != !!(frames[0]->flags & FRAME_FILE))
+		if (got > 0 && file != frame_on_disk(frames[0]))
 			break;
 		s->nr[0]--;
 		s->scanned++;

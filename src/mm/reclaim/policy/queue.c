@@ -13,9 +13,9 @@ unsigned queue_take(struct machine *m, struct lruvec *v, struct scan *s, enum lr
 	struct frame *f;
 
 	while (got < n && s->nr[0] > 0 && (f = TAILQ_LAST(&v->list[list], frame_list)) != NULL) {
-		bool file = f->flags & FRAME_FILE;
+		bool file = frame_on_disk(f);
 
-		if (got > 0 && file != !!(frames[0]->flags & FRAME_FILE))
+		if (got > 0 && file != frame_on_disk(frames[0]))
 			break;
 		lru_del(v, f);
 		s->nr[0]--;

@@ -58,13 +58,13 @@ static unsigned choose(struct machine *m, struct lruvec *v, struct scan *s, stru
 
 	while (got < n && v->nr[PAGES] > 0 && s->nr[0] > 0) {
 		struct frame *f = draw(m, v);
-		bool file = f->flags & FRAME_FILE;
+		bool file = frame_on_disk(f);
 
 		s->nr[0]--;
 		s->scanned++;
 		if (!file && !s->may_swap)
 			continue;
-		if (got > 0 && file != !!(frames[0]->flags & FRAME_FILE))
+		if (got > 0 && file != frame_on_disk(frames[0]))
 			break;
 		lru_del(v, f);
 		frames[got++] = f;
