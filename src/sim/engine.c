@@ -377,6 +377,12 @@ struct sim_cpu *sim_cpu_of(struct sim *s, const struct sim_task *t, unsigned thr
 	return &s->cpu[(t->number + thread) % s->config.cpus];
 }
 
+void sim_on_cpu(struct sim *s, struct sim_cpu *c)
+{
+	s->clock = &c->now;
+	s->m.local_node = s->config.cpu_node[c - s->cpu];
+}
+
 double sim_now(const struct sim *s)
 {
 	double now = 0;
