@@ -381,7 +381,7 @@ static void drop_cached(void *ctx, struct frame *f)
 
 	lru_del(lruvec_of(&s->m, f), f);
 	f->flags = 0;
-	s->m.charged--;
+	s->m.charged -= !s->m.files_elsewhere;
 	frame_free(&s->m.phys, f, 0);
 }
 
