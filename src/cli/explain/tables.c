@@ -14,10 +14,10 @@
 
 #include "base/assert.h"
 #include "base/rand.h"
-#include "cli/explain.h"
+#include "cli/explain/explain.h"
 #include "cli/msg.h"
-#include "cli/picture.h"
-#include "cli/procmaps.h"
+#include "cli/explain/picture.h"
+#include "cli/explain/procmaps.h"
 #include "mm/space/layout.h"
 #include "mm/space/pagetable.h"
 

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/explain.h"
+#include "cli/explain/explain.h"
 
 #define LINE_COLUMNS 78
 

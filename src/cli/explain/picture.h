@@ -7,8 +7,8 @@
  *
  * Notes have 36 columns on a line of 80, texts 24.
  */
-#ifndef STW_CLI_PICTURE_H
-#define STW_CLI_PICTURE_H
+#ifndef STW_CLI_EXPLAIN_PICTURE_H
+#define STW_CLI_EXPLAIN_PICTURE_H
 
 #include "base/types.h"
 

@@ -2,7 +2,7 @@
  * steward explain TOPIC: how memory management works, told with the numbers of a machine or of a running program.
  *
  * The numbers come from the memory manager itself (mm/) wherever it has them, so that an explanation cannot drift away
- * from what is explained. A topic is a row of the table below and a file explain_NAME.c.
+ * from what is explained. A topic is a row of the table below and a file NAME.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "cli/explain.h"
+#include "cli/explain/explain.h"
 #include "cli/machine_file.h"
 #include "cli/msg.h"
 

@@ -1,4 +1,4 @@
-#include "cli/picture.h"
+#include "cli/explain/picture.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* steward explain: what its topics share. A topic is one file and one row in explain.c. */
-#ifndef STW_CLI_EXPLAIN_H
-#define STW_CLI_EXPLAIN_H
+#ifndef STW_CLI_EXPLAIN_EXPLAIN_H
+#define STW_CLI_EXPLAIN_EXPLAIN_H
 
 #include "mm/space/layout.h"
 #include "sim/config.h"
