@@ -97,7 +97,7 @@ static double cost_of(const struct sim_config *c, enum sim_fault kind)
 }
 
 /* True: the touch can come again. False: it is left out. */
-static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access how, int *err)
+static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access how)
 {
 	struct machine *m = &s->m;
 	const uint64_t before[] = { m->counter[VM_pgsoft], m->counter[VM_pgcow] };
@@ -108,10 +108,11 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 
 	while ((r = mm_fault(&t->mm, vpn, fault_access_of(how), &report)) == FAULT_NOMEM ||
 	       (r == FAULT_INVALID && t->on_demand)) {
-		*err = r == FAULT_INVALID ? map_on_demand(t, vpn) : -ENOMEM;
-		if (*err == -ENOMEM && !sim_make_room(s, t, &tries))
+		int room = r == FAULT_INVALID ? map_on_demand(t, vpn) : -ENOMEM;
+
+		/* A task that was killed for it has no error: its events are passed over from now on. */
+		if (room == -ENOMEM && !sim_make_room(s, t, &tries))
 			return false;
-		*err = 0;
 	}
 	COUNT(m, pgfault);
 	if (r == FAULT_INVALID) {
@@ -146,7 +147,6 @@ int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, c
 	vpn_t vpn = { e->vpn };
 	unsigned tries = 0;
 	pfn_t pfn;
-	int err = 0;
 
 	if (unlikely(c->current != t)) {
 		mmu_switch(c->mmu, &t->mm.pt, t->asid);
@@ -155,8 +155,8 @@ int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, c
 	}
 	s->clock = &c->now;
 	while (unlikely(mmu_touch(c->mmu, vpn, how, e->n, &pfn, &c->now) > MMU_WALKED)) {
-		if (!fault(s, t, vpn, how, &err))
-			return err;
+		if (!fault(s, t, vpn, how))
+			return 0;
 		if (++tries > TOUCH_TRIES) {
 			*error = "a touch that faults for ever: the model is wrong";
 			return -EINVAL;

@@ -167,6 +167,7 @@ static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 			pt_set(&f->user.mm->pt, f->user.vpn, pte_soft_make(frame_pfn(&m->phys, f)));
 			lru_add(v, f, LRU_SAMPLE);
 			COUNT(m, pgdeactivate);
+			STEP(m, SAMPLE, .mm = f->user.mm, .vpn = f->user.vpn, .pfn = frame_pfn(&m->phys, f), .list = LRU_SAMPLE);
 			*progress = true;
 		} else {
 			m->policy->arrive(m, v, f, ARRIVE_BACK);
@@ -230,6 +231,8 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 		COUNT(m, pgsame);
 	if (io->clean)
 		COUNT(m, pgclean);
+	STEP(m, SWAP_OUT, .mm = f->flags & FRAME_SHARED ? NULL : f->user.mm, .vpn = f->user.vpn,
+	     .pfn = frame_pfn(&m->phys, f), .arg = swp_slot(io->entry));
 	user_page_unlock(m, f);
 	user_page_free(m, f);
 	return true;

@@ -205,12 +205,14 @@ static unsigned shrink_active(struct machine *m, struct lruvec *v, struct scan *
 		/* The bit is cleared in any case; only code that is being run may stay. */
 		if (frame_referenced(m, f) > 0 && code) {
 			lru_add(v, f, LRU_ACTIVE_FILE);
+			STEP(m, KEEP, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 			rotated++;
 			continue;
 		}
 		f->flags |= FRAME_WORKINGSET;
 		lru_add(v, f, list_for(f, false));
 		COUNT(m, pgdeactivate);
+		STEP(m, DEACTIVATE, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 	}
 	if (rotated > 0)
 		note_cost(v, file, 0, rotated);
@@ -232,8 +234,10 @@ static bool unused(struct machine *m, struct lruvec *v, struct frame *f)
 		lru_add(v, f, list_for(f, true));
 		v->age++;
 		COUNT(m, pgactivate);
+		STEP(m, ACTIVATE, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 	} else {
 		lru_add(v, f, list_for(f, false));
+		STEP(m, KEEP, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 	}
 	return false;
 }
