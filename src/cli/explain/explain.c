@@ -18,7 +18,8 @@
 #define PAGES_MAX ((uint64_t)1 << 24) /* 64 GiB */
 
 static const struct explain_topic *const topics[] = {
-	&explain_keys, &explain_layout, &explain_machine, &explain_tables, &explain_watermarks,
+	&explain_fault, &explain_keys, &explain_layout, &explain_machine, &explain_reclaim, &explain_tables,
+	&explain_walk, &explain_watermarks,
 };
 
 static const struct option_row rows[] = {
@@ -26,7 +27,7 @@ static const struct option_row rows[] = {
 	[EXPLAIN_SET] = { "set", 's', "KEY=VALUE", "changes it: vm.swappiness=10; may be repeated" },
 	[EXPLAIN_SEED] = { "seed", '\0', "N", "of random numbers; default: the machine's" },
 	[EXPLAIN_FIXED] = { "fixed", '\0', NULL, "layout: without random offsets, as setarch -R" },
-	[EXPLAIN_PAGES] = { "pages", '\0', "N", "tables: pages of a made-up program" },
+	[EXPLAIN_PAGES] = { "pages", '\0', "N", "tables: pages of a made-up program; walk: mapped at each address" },
 	[EXPLAIN_SPREAD] = { "spread", '\0', "HOW", "tables: where they lie: program, dense or random" },
 };
 

@@ -22,6 +22,9 @@ void picture_box(uint64_t bytes, const char *text, const char *note);
 /* One line for what is not drawn to scale and not mapped. */
 void picture_gap(const char *text, const char *note);
 
+/* Words in as many lines as they need, each after so many blanks. */
+void picture_wrap(int indent, const char *text);
+
 /* "1.5 GiB"; a few of them may be alive at once. */
 const char *picture_size(uint64_t bytes);
 

@@ -1,0 +1,36 @@
+/*
+ * A modelled machine on which something is shown: the engine of steward sim, driven by single events instead of a
+ * trace, and watched (mm/step.h). Nothing of what is shown is computed here.
+ */
+#ifndef STW_CLI_EXPLAIN_SCENE_H
+#define STW_CLI_EXPLAIN_SCENE_H
+
+#include "sim/engine.h"
+
+/* NULL after having said why; the caller calls sim_destroy. */
+struct sim *scene_create(const struct sim_config *config);
+
+/* One event; 0, or the exit status after having said why. */
+int scene_event(struct sim *s, const struct trace_event *e);
+/* The commonest ones. rights: TRACE_R, …, and TRACE_MAP_*; how: one of TRACE_R, TRACE_W, TRACE_X. */
+int scene_task(struct sim *s, uint32_t task, const char *name);
+int scene_map(struct sim *s, uint32_t task, vpn_t start, uint64_t n, unsigned rights);
+int scene_touch(struct sim *s, uint32_t task, vpn_t vpn, unsigned how);
+
+/*
+ * Reclaims until the page of the task is in no frame, as happens when nobody touches it while memory is short.
+ * False: it stays, for example because there is no swap.
+ */
+bool scene_evict(struct sim *s, uint32_t task, vpn_t vpn);
+
+/* "anonymous, inactive", for a number of enum lru_list of this machine's policy. */
+const char *scene_list(const struct sim *s, unsigned list);
+/* "Normal": the zone of a frame. */
+const char *scene_zone(const struct sim *s, pfn_t pfn);
+/* The name of a counter of mm/stat.h, as /proc/vmstat has it. */
+const char *scene_counter(unsigned counter);
+
+/* "frame 0x100 user write nx accessed dirty", "swap area 0 slot 1", "none": of an entry of `level`, leaf 1. A few may be alive at once. */
+const char *scene_entry(pte_t entry, unsigned level);
+
+#endif
