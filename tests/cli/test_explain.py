@@ -164,7 +164,7 @@ def test_processes_that_cannot_be_looked_at():
     fails(["layout", "1", "2"], 2, "2: too much; steward explain layout [PID]")
     fails(["layout", "1", "--fixed"], 2, "--fixed: too much; steward explain layout [PID]")
     fails(["layout", "--fixed", "1"], 2, "1: a process is on no machine of a file; leave one of them out")
-    fails(["tables", "--pages", "7", "1"], 2, "1: a process has its own pages and machine; leave the options out")
+    fails(["tables", "--pages", "7", "1"], 2, "1: a process and a trace have their own pages and machine; leave the options out")
 
 
 def test_a_machine_comes_back_from_what_is_printed():

@@ -52,8 +52,7 @@ struct stage {
 struct look {
 	pte_t entry;
 	uint64_t counter[VM_COUNTER_NR];
-	uint64_t free[PHYS_ZONES_MAX][NR_ORDERS];
-	uint32_t tables;
+	struct scene_blocks blocks;
 	uint64_t invalid;
 	double now;
 };
@@ -75,10 +74,7 @@ static void look(const struct stage *g, uint32_t task, vpn_t vpn, struct look *l
 
 	l->entry = pt_get(&t->mm.pt, vpn);
 	memcpy(l->counter, g->s->counter, sizeof(l->counter));
-	for (unsigned i = 0; i < g->s->m.phys.nr_zones; i++)
-		for (unsigned order = 0; order < NR_ORDERS; order++)
-			l->free[i][order] = g->s->m.phys.zones[i].area[order].nr_free;
-	l->tables = g->s->m.phys.nr_tables;
+	scene_look(g->s, &l->blocks);
 	l->invalid = t->invalid;
 	l->now = sim_cpu_of(g->s, t, 0)->now;
 }
@@ -154,29 +150,6 @@ static void tell_area(struct mm *mm, vpn_t vpn)
 	       vma->flags & VMA_SHARED ? ", shared" : ", private");
 }
 
-static void tell_free(const char *when, const uint64_t *blocks)
-{
-	printf("\n            %s", when);
-	for (unsigned order = 0; order < NR_ORDERS; order++)
-		printf("%5llu", (unsigned long long)blocks[order]);
-}
-
-static void tell_blocks(const struct stage *g, const struct look *before, const struct look *after)
-{
-	for (unsigned i = 0; i < g->s->m.phys.nr_zones; i++) {
-		if (memcmp(before->free[i], after->free[i], sizeof(before->free[i])) == 0)
-			continue;
-		printf("  buddy     order ");
-		for (unsigned order = 0; order < NR_ORDERS; order++)
-			printf("%5u", order);
-		tell_free("before", before->free[i]);
-		tell_free("after ", after->free[i]);
-		printf("  free blocks of %s\n", g->s->m.phys.zones[i].name);
-	}
-	if (after->tables != before->tables)
-		printf("            %u of the frames are new page tables\n", after->tables - before->tables);
-}
-
 static void tell_counters(const struct look *before, const struct look *after)
 {
 	size_t column = 0;
@@ -216,7 +189,7 @@ static int act(struct stage *g, uint32_t task, vpn_t vpn, unsigned how, const ch
 	look(g, task, vpn, &after);
 	for (unsigned i = 0; i < g->nr_told; i++)
 		tell(g, &g->told[i]);
-	tell_blocks(g, &before, &after);
+	scene_tell(g->s, &before.blocks);
 	if (after.invalid != before.invalid)
 		printf("  signal    SIGSEGV: the touch is not made\n");
 	else

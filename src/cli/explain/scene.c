@@ -61,6 +61,40 @@ bool scene_evict(struct sim *s, uint32_t task, vpn_t vpn)
 	return false;
 }
 
+void scene_look(const struct sim *s, struct scene_blocks *b)
+{
+	for (unsigned i = 0; i < s->m.phys.nr_zones; i++)
+		for (unsigned order = 0; order < NR_ORDERS; order++)
+			b->free[i][order] = s->m.phys.zones[i].area[order].nr_free;
+	b->tables = s->m.phys.nr_tables;
+}
+
+static void tell_free(const char *when, const uint64_t *free)
+{
+	printf("\n            %s", when);
+	for (unsigned order = 0; order < NR_ORDERS; order++)
+		printf("%5llu", (unsigned long long)free[order]);
+}
+
+void scene_tell(const struct sim *s, const struct scene_blocks *before)
+{
+	struct scene_blocks now;
+
+	scene_look(s, &now);
+	for (unsigned i = 0; i < s->m.phys.nr_zones; i++) {
+		if (memcmp(before->free[i], now.free[i], sizeof(now.free[i])) == 0)
+			continue;
+		printf("  buddy     order ");
+		for (unsigned order = 0; order < NR_ORDERS; order++)
+			printf("%5u", order);
+		tell_free("before", before->free[i]);
+		tell_free("after ", now.free[i]);
+		printf("  free: %s\n", s->m.phys.zones[i].name);
+	}
+	if (now.tables > before->tables)
+		printf("            %u of the frames are new page tables\n", now.tables - before->tables);
+}
+
 const char *scene_list(const struct sim *s, unsigned list)
 {
 	static const char *const classical[] = { "inactive anonymous", "active anonymous", "inactive file", "active file" };

@@ -23,7 +23,17 @@ int scene_touch(struct sim *s, uint32_t task, vpn_t vpn, unsigned how);
  */
 bool scene_evict(struct sim *s, uint32_t task, vpn_t vpn);
 
-/* "anonymous, inactive", for a number of enum lru_list of this machine's policy. */
+/* The free blocks of the buddy system, and the frames that page tables have, at one moment. */
+struct scene_blocks {
+	uint64_t free[PHYS_ZONES_MAX][NR_ORDERS];
+	uint32_t tables;
+};
+
+void scene_look(const struct sim *s, struct scene_blocks *b);
+/* Prints what is different since, with a margin of 12 columns; nothing if nothing is. */
+void scene_tell(const struct sim *s, const struct scene_blocks *before);
+
+/* "inactive anonymous", for a number of enum lru_list of this machine's policy. */
 const char *scene_list(const struct sim *s, unsigned list);
 /* "Normal": the zone of a frame. */
 const char *scene_zone(const struct sim *s, pfn_t pfn);
