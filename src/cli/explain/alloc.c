@@ -453,7 +453,7 @@ static int explain(const struct explain_args *a)
 
 const struct explain_topic explain_alloc = {
 	.name = "alloc",
-	.usage = "{SIZE|free:N}…",
+	.usage = "SIZE|free:N…",
 	.summary = "requests to malloc, down to frames",
 	.takes = 1 << EXPLAIN_MACHINE | 1 << EXPLAIN_SET,
 	.operands = REQUESTS_MAX,

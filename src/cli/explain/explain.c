@@ -140,6 +140,18 @@ static int check_operands(const struct given *g)
 	return 0;
 }
 
+/* The machine that the topic is told with: a file or the topic's own, then what --set changes. */
+static int load_machine(struct given *g)
+{
+	const char *sets[2 * SETS_MAX];
+	unsigned nr = 0;
+
+	for (unsigned i = 0; g->machine == NULL && g->topic->machine != NULL && g->topic->machine[i] != NULL; i++)
+		sets[nr++] = g->topic->machine[i];
+	memcpy(sets + nr, g->sets, g->nr_sets * sizeof(*sets));
+	return machine_load(&g->args.machine, g->machine, sets, nr + g->nr_sets);
+}
+
 int explain_main(int argc, char **argv)
 {
 	struct option_set options = explain_options;
@@ -162,7 +174,7 @@ int explain_main(int argc, char **argv)
 	g.args.operands = (const char *const *)argv + 1 + first;
 	err = check_operands(&g);
 	if (err == 0)
-		err = machine_load(&g.args.machine, g.machine, g.sets, g.nr_sets);
+		err = load_machine(&g);
 	if (err != 0)
 		return err;
 	g.args.has_machine = g.machine != NULL || g.nr_sets > 0;

@@ -27,6 +27,7 @@ struct explain_topic {
 	const char *summary;
 	unsigned takes;              /* a bit for each enum explain_option */
 	unsigned operands;           /* at most */
+	const char *const *machine;  /* without --machine: "key=value" up to NULL, before those of --set; NULL: the default machine */
 	int (*main)(const struct explain_args *a); /* exit status, after having said why */
 };
 

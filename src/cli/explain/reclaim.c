@@ -357,39 +357,22 @@ static int play(struct show *w, bool oom)
 	return err;
 }
 
-/* 16 MiB, and as much swap. */
-static int small_machine(struct sim_config *c)
-{
-	static const char *const sets[] = { "name=small", "memory.zones=[{name: Normal, size: 16M}]",
-					    "swap=[{kind: disk, size: 16M, read: 80us, write: 20us, bandwidth: 3G, queue_depth: 64}]" };
-	struct sim_config_error error;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++)
-		if (sim_config_set(c, sets[i], &error) != 0)
-			return msg_fail(1, "machine", "%s", error.text);
-	return 0;
-}
-
 static int explain(const struct explain_args *a)
 {
 	bool oom = a->operands[0] != NULL;
-	struct sim_config c = a->machine;
+	const struct sim_config *c = &a->machine;
 	int err = 0;
 
 	if (oom && strcmp(a->operands[0], "oom") != 0)
 		return msg_fail(EXIT_USAGE, a->operands[0], "not a scenario; there is oom");
-	if (!a->has_machine)
-		err = small_machine(&c);
-	if (err == 0 && (strcmp(c.policy, "two-list") != 0 || !c.accessed_bits))
-		err = msg_fail(EXIT_USAGE, "machine", "shown are the lists of two-list with accessed bits; leave vm.policy and vm.accessed_bits");
-	if (err != 0)
-		return err;
-	struct show w = { .s = scene_create(&c) };
+	if (strcmp(c->policy, "two-list") != 0 || !c->accessed_bits)
+		return msg_fail(EXIT_USAGE, "machine", "shown are the lists of two-list with accessed bits; leave vm.policy and vm.accessed_bits");
+	struct show w = { .s = scene_create(c) };
 
 	if (w.s == NULL)
 		return 1;
 	if (memory_pages(w.s) > PAGES_MAX)
-		err = msg_fail(EXIT_USAGE, c.name, "%s take too long to fill; take a machine of at most %s",
+		err = msg_fail(EXIT_USAGE, c->name, "%s take too long to fill; take a machine of at most %s",
 			       picture_size(memory_pages(w.s) * PAGE_SIZE), picture_size(PAGES_MAX * PAGE_SIZE));
 	else
 		err = play(&w, oom);
@@ -397,11 +380,18 @@ static int explain(const struct explain_args *a)
 	return err;
 }
 
+/* So small that all of it can be followed; as much swap. */
+static const char *const small[] = {
+	"name=small", "memory.zones=[{name: Normal, size: 16M}]",
+	"swap=[{kind: disk, size: 16M, read: 80us, write: 20us, bandwidth: 3G, queue_depth: 64}]", NULL,
+};
+
 const struct explain_topic explain_reclaim = {
 	.name = "reclaim",
 	.usage = "[oom]",
 	.summary = "how memory gets full, and comes back",
 	.takes = 1 << EXPLAIN_MACHINE | 1 << EXPLAIN_SET,
 	.operands = 1,
+	.machine = small,
 	.main = explain,
 };
