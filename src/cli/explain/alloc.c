@@ -169,8 +169,8 @@ static void tell_sorted(const struct story *t, const struct chunk *taken)
 
 		if (was->bin != BIN_UNSORTED || was->chunk == taken || is == NULL || is->bin == BIN_UNSORTED)
 			continue;
-		printf("  unsorted  0x%llx of %zu does not fit exactly: sorted into %s\n", address(was->chunk), was->size,
-		       bin_name(is->bin));
+		printf("  unsorted  0x%llx of %zu does not fit exactly: sorted into %s\n", address(was->chunk),
+		       was->size, bin_name(is->bin));
 	}
 }
 
@@ -205,7 +205,8 @@ static void tell_from_bin(const struct story *t, const struct chunk *c, const st
 	} else {
 		tell_sorted(t, c);
 		if (was->bin == BIN_UNSORTED)
-			printf("  unsorted  0x%llx of %zu is sorted into %s\n", address(c), was->size, bin_name(bin_index(was->size)));
+			printf("  unsorted  0x%llx of %zu is sorted into %s\n", address(c), was->size,
+			       bin_name(bin_index(was->size)));
 		printf("  %-9s the smallest that is large enough has %zu bytes, in %s: taken\n",
 		       bin_index(was->size) == own ? "large" : "binmap", was->size, bin_name(bin_index(was->size)));
 	}
@@ -228,7 +229,8 @@ static void tell_malloc(const struct story *t, const struct chunk *c, size_t wan
 	printf("  %-9s no free chunk is large enough\n", own < BIN_LARGE_FIRST ? "binmap" : "large");
 	if (chunk_head(c) & MMAPPED) {
 		printf("  top       has %zu bytes: not enough\n", t->before.top_size);
-		printf("  mmap      from %s on a block is a mapping of its own\n", picture_size(param_get(&params.mmap_threshold)));
+		printf("  mmap      from %s on a block is a mapping of its own\n",
+		       picture_size(param_get(&params.mmap_threshold)));
 		return;
 	}
 	if (t->before.top == NULL)
@@ -265,8 +267,8 @@ static int do_malloc(struct story *t, uint64_t bytes)
 	}
 	const struct chunk *c = mem_chunk(mem);
 
-	printf("  chunk     %zu bytes: %zu more, rounded up to %zus, at least %zu\n", chunk_request(bytes), CHUNK_OVERHEAD,
-	       CHUNK_ALIGN, CHUNK_MIN);
+	printf("  chunk     %zu bytes: %zu more, rounded up to %zus, at least %zu\n", chunk_request(bytes),
+	       CHUNK_OVERHEAD, CHUNK_ALIGN, CHUNK_MIN);
 	tell_malloc(t, c, chunk_request(bytes));
 	tell_events();
 	printf("  block     0x%llx, usable: %zu bytes\n", address(mem), chunk_usable(c));
@@ -291,8 +293,8 @@ static void tell_merge(const struct story *t, const struct chunk *c, size_t size
 
 		if (!below && !above)
 			continue;
-		printf("  merge     with the free chunk %s it, 0x%llx of %zu, out of %s\n", below ? "below" : "above", address(p->chunk),
-		       p->size, bin_name(p->bin));
+		printf("  merge     with the free chunk %s it, 0x%llx of %zu, out of %s\n", below ? "below" : "above",
+		       address(p->chunk), p->size, bin_name(p->bin));
 		alone = false;
 	}
 	if (chunk_at(c, size) == t->before.top) {
@@ -312,7 +314,8 @@ static void tell_where(const struct story *t, const struct chunk *c)
 			printf("  free      0x%llx of %zu, in %s\n", address(p->chunk), p->size, bin_name(p->bin));
 	}
 	if (t->after.top != NULL && t->after.top <= c && (uintptr_t)c < main_arena.top_end)
-		printf("  free      the top begins at 0x%llx, and has %zu bytes\n", address(t->after.top), t->after.top_size);
+		printf("  free      the top begins at 0x%llx, and has %zu bytes\n", address(t->after.top),
+		       t->after.top_size);
 }
 
 static int do_free(struct story *t, unsigned number, const char *text)
@@ -386,7 +389,8 @@ static int parse_free(const char *text, unsigned *number)
 
 	errno = 0;
 	n = strtoul(text + strlen(FREE_WORD), &end, 10);
-	if (text[strlen(FREE_WORD)] < '0' || text[strlen(FREE_WORD)] > '9' || *end != '\0' || errno != 0 || n > REQUESTS_MAX)
+	if (text[strlen(FREE_WORD)] < '0' || text[strlen(FREE_WORD)] > '9' || *end != '\0' || errno != 0 ||
+	    n > REQUESTS_MAX)
 		return msg_fail(EXIT_USAGE, text, "which block? number the requests from 1: free:1");
 	*number = (unsigned)n;
 	return 0;
@@ -406,7 +410,8 @@ static int request(struct story *t, const char *text)
 	if (size_parse(text, &bytes) != 0)
 		return msg_fail(EXIT_USAGE, text, "not a size; write it as 100 or 64K, or free:1 for the first block");
 	if (bytes > REQUEST_BYTES_MAX)
-		return msg_fail(EXIT_USAGE, text, "too large to be shown; the most is %s", picture_size(REQUEST_BYTES_MAX));
+		return msg_fail(EXIT_USAGE, text, "too large to be shown; the most is %s",
+				picture_size(REQUEST_BYTES_MAX));
 	return t == NULL ? 0 : do_malloc(t, bytes);
 }
 
@@ -418,7 +423,8 @@ static int set(struct story *t)
 	int err = scene_task(t->s, TASK, "program");
 
 	if (err == 0 && (p.kind != LAYOUT_X86_64 || layout_make(&l, &p) != 0))
-		err = msg_fail(EXIT_USAGE, t->s->config.name, "the allocator is a 64-bit one; take a machine of at least 47 bits");
+		err = msg_fail(EXIT_USAGE, t->s->config.name,
+			       "the allocator is a 64-bit one; take a machine of at least 47 bits");
 	if (err == 0)
 		err = heap_use(t->s, TASK, l.start_brk, l.mmap_base);
 	t->s->m.watcher = t;
@@ -442,7 +448,8 @@ static int explain(const struct explain_args *a)
 		return 1;
 	err = set(&t);
 	if (err == 0)
-		printf("Steward's allocator on %s: no cache of the thread, no fast bins; the bins are first.\n", a->machine.name);
+		printf("Steward's allocator on %s: no cache of the thread, no fast bins; the bins are first.\n",
+		       a->machine.name);
 	for (unsigned i = 0; a->operands[i] != NULL && err == 0; i++)
 		err = request(&t, a->operands[i]);
 	if (err == 0)

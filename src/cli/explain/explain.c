@@ -18,8 +18,8 @@
 #define PAGES_MAX ((uint64_t)1 << 24) /* 64 GiB */
 
 static const struct explain_topic *const topics[] = {
-	&explain_alloc, &explain_fault, &explain_keys, &explain_layout, &explain_machine, &explain_reclaim, &explain_tables,
-	&explain_walk, &explain_watermarks,
+	&explain_alloc,   &explain_fault,  &explain_keys, &explain_layout,     &explain_machine,
+	&explain_reclaim, &explain_tables, &explain_walk, &explain_watermarks,
 };
 
 static const struct option_row rows[] = {

@@ -109,10 +109,12 @@ static void tell(const struct stage *g, const struct told *t)
 		printf("  copy      from frame 0x%llx into frame 0x%x\n", arg, p->pfn.n);
 		break;
 	case STEP_REUSE:
-		printf("  reuse     nobody else has frame 0x%x any more: no copy, the right to write comes back\n", p->pfn.n);
+		printf("  reuse     nobody else has frame 0x%x any more: no copy, the right to write comes back\n",
+		       p->pfn.n);
 		break;
 	case STEP_SOFT:
-		printf("  soft      frame 0x%x was still there: mapped again, and hot: %s\n", p->pfn.n, scene_list(g->s, p->list));
+		printf("  soft      frame 0x%x was still there: mapped again, and hot: %s\n", p->pfn.n,
+		       scene_list(g->s, p->list));
 		break;
 	case STEP_SWAP_IN:
 		printf("  read      slot %llu of swap into frame 0x%x", arg, p->pfn.n);
@@ -144,9 +146,9 @@ static void tell_area(struct mm *mm, vpn_t vpn)
 		printf("  area      none holds it\n");
 		return;
 	}
-	printf("  area      %s, %#llx to %#llx, %s%s%s%s\n", area_name(vma), (unsigned long long)vpn_address(vma->start),
-	       (unsigned long long)vpn_address(vma->end), vma->flags & VMA_READ ? "r" : "-",
-	       vma->flags & VMA_WRITE ? "w" : "-", vma->flags & VMA_EXEC ? "x" : "-",
+	printf("  area      %s, %#llx to %#llx, %s%s%s%s\n", area_name(vma),
+	       (unsigned long long)vpn_address(vma->start), (unsigned long long)vpn_address(vma->end),
+	       vma->flags & VMA_READ ? "r" : "-", vma->flags & VMA_WRITE ? "w" : "-", vma->flags & VMA_EXEC ? "x" : "-",
 	       vma->flags & VMA_SHARED ? ", shared" : ", private");
 }
 
@@ -159,7 +161,8 @@ static void tell_counters(const struct look *before, const struct look *after)
 
 		if (before->counter[i] == after->counter[i])
 			continue;
-		snprintf(text, sizeof(text), "%s +%llu", scene_counter(i), (unsigned long long)(after->counter[i] - before->counter[i]));
+		snprintf(text, sizeof(text), "%s +%llu", scene_counter(i),
+			 (unsigned long long)(after->counter[i] - before->counter[i]));
 		if (column > 0 && column + strlen(text) > 64) {
 			printf("\n            ");
 			column = 0;
@@ -293,7 +296,9 @@ static int map_file(struct sim *s, uint32_t file, const char *name, vpn_t at, ui
 	struct trace_event e = { .op = TRACE_FILE, .file = file, .n = pages, .text = name };
 	int err = scene_event(s, &e);
 
-	e = (struct trace_event){ .op = TRACE_MMAP, .task = PARENT, .vpn = at.n, .n = pages, .file = file, .flags = (uint8_t)rights };
+	e = (struct trace_event){
+		.op = TRACE_MMAP, .task = PARENT, .vpn = at.n, .n = pages, .file = file, .flags = (uint8_t)rights
+	};
 	return err == 0 ? scene_event(s, &e) : err;
 }
 
@@ -340,7 +345,8 @@ static int explain(const struct explain_args *a)
 	int err = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(scenes) && err == 0; i++) {
-		if (name != NULL ? strcmp(name, scenes[i].name) != 0 : scenes[i].play == play_soft && a->machine.accessed_bits)
+		if (name != NULL ? strcmp(name, scenes[i].name) != 0
+				 : scenes[i].play == play_soft && a->machine.accessed_bits)
 			continue;
 		if (found)
 			printf("\n\n");

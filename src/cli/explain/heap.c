@@ -39,8 +39,11 @@ static void note(enum heap_call call, const void *host, uint64_t bytes)
 /* The model follows; it has refused nothing that the source allows. */
 static void tell(unsigned op, const void *host, uint64_t bytes, unsigned flags)
 {
-	scene_event(heap.s, &(struct trace_event){ .op = (uint8_t)op, .task = heap.task, .vpn = heap_address(host) >> PAGE_SHIFT,
-						   .n = bytes >> PAGE_SHIFT, .flags = (uint8_t)flags });
+	scene_event(heap.s, &(struct trace_event){ .op = (uint8_t)op,
+						   .task = heap.task,
+						   .vpn = heap_address(host) >> PAGE_SHIFT,
+						   .n = bytes >> PAGE_SHIFT,
+						   .flags = (uint8_t)flags });
 }
 
 static void *src_map(size_t bytes)
@@ -141,7 +144,8 @@ void heap_forget(void)
 
 int heap_write(const void *host, uint64_t bytes)
 {
-	uint64_t first = heap_address(host) >> PAGE_SHIFT, last = (heap_address(host) + MAX(bytes, 1) - 1) >> PAGE_SHIFT;
+	uint64_t first = heap_address(host) >> PAGE_SHIFT,
+		 last = (heap_address(host) + MAX(bytes, 1) - 1) >> PAGE_SHIFT;
 	int err = 0;
 
 	for (uint64_t vpn = first; vpn <= last && err == 0; vpn++)

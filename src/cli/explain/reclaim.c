@@ -81,11 +81,12 @@ static void note(struct show *w, const struct mm_step *p)
 	const struct sim *s = w->s;
 	const uint64_t *step = w->pass.step;
 
-	snprintf(to, sizeof(w->line[0]), "%-9s %3u %8llu %6llu %6llu %6llu %6llu %5llu %6llu %7llu %7llu", w->kswapd ? "kswapd" : "direct",
-		 p->priority, (unsigned long long)free_pages(s), (unsigned long long)sum_lists(s, LRU_INACTIVE_ANON),
-		 (unsigned long long)sum_lists(s, LRU_ACTIVE_ANON), (unsigned long long)sum_lists(s, LRU_INACTIVE_FILE),
-		 (unsigned long long)sum_lists(s, LRU_ACTIVE_FILE), (unsigned long long)step[STEP_KEEP],
-		 (unsigned long long)step[STEP_ACTIVATE], (unsigned long long)step[STEP_SWAP_OUT], (unsigned long long)step[STEP_DROP]);
+	snprintf(to, sizeof(w->line[0]), "%-9s %3u %8llu %6llu %6llu %6llu %6llu %5llu %6llu %7llu %7llu",
+		 w->kswapd ? "kswapd" : "direct", p->priority, (unsigned long long)free_pages(s),
+		 (unsigned long long)sum_lists(s, LRU_INACTIVE_ANON), (unsigned long long)sum_lists(s, LRU_ACTIVE_ANON),
+		 (unsigned long long)sum_lists(s, LRU_INACTIVE_FILE), (unsigned long long)sum_lists(s, LRU_ACTIVE_FILE),
+		 (unsigned long long)step[STEP_KEEP], (unsigned long long)step[STEP_ACTIVATE],
+		 (unsigned long long)step[STEP_SWAP_OUT], (unsigned long long)step[STEP_DROP]);
 }
 
 static bool did_something(const struct sums *sums)
@@ -130,7 +131,8 @@ static void show_badness(struct sim *s, const struct mm *victim, bool global)
 	uint64_t total = sim_oom_total(s, global);
 
 	printf("\nOut of memory. Points: what a task would give back, and oom_score_adj thousandths of\n"
-	       "%llu pages, which are all memory%s.\n\n", (unsigned long long)total, global ? " and swap" : " of the limit");
+	       "%llu pages, which are all memory%s.\n\n",
+	       (unsigned long long)total, global ? " and swap" : " of the limit");
 	printf("  task name            rss     swap   tables     adj     points\n");
 	for (uint32_t i = 0; i < s->nr_tasks; i++) {
 		struct oom_task row;
@@ -138,12 +140,14 @@ static void show_badness(struct sim *s, const struct mm *victim, bool global)
 		if (s->task[i] == NULL || s->task[i]->end != SIM_RUNS)
 			continue;
 		sim_oom_row(s->task[i], &row);
-		printf("  %4u %-10s %8llu %8llu %8llu %7d ", row.pid, row.name, (unsigned long long)(row.rss_anon + row.rss_file),
-		       (unsigned long long)row.swapents, (unsigned long long)(row.pgtables_bytes >> PAGE_SHIFT), row.oom_score_adj);
+		printf("  %4u %-10s %8llu %8llu %8llu %7d ", row.pid, row.name,
+		       (unsigned long long)(row.rss_anon + row.rss_file), (unsigned long long)row.swapents,
+		       (unsigned long long)(row.pgtables_bytes >> PAGE_SHIFT), row.oom_score_adj);
 		if (row.oom_score_adj == OOM_ADJ_MIN)
 			printf("     never\n");
 		else
-			printf("%10lld%s\n", (long long)oom_badness(&row, total), &s->task[i]->mm == victim ? "  ◄" : "");
+			printf("%10lld%s\n", (long long)oom_badness(&row, total),
+			       &s->task[i]->mm == victim ? "  ◄" : "");
 	}
 }
 
@@ -187,13 +191,16 @@ static void show_marks(const struct sim *s)
 		       z->wmark[WMARK_LOW], z->wmark[WMARK_HIGH]);
 	}
 	if (s->m.limit != UINT64_MAX)
-		printf("  the limit of the cgroup is %llu pages: it has no marks, only an end\n", (unsigned long long)s->m.limit);
+		printf("  the limit of the cgroup is %llu pages: it has no marks, only an end\n",
+		       (unsigned long long)s->m.limit);
 }
 
 /* One more page of the worker, and now and then its hot ones. */
 static int write_one(struct show *w, unsigned thread)
 {
-	struct trace_event e = { .op = TRACE_ACCESS, .task = WORKER, .thread = (uint16_t)thread, .n = 1, .flags = TRACE_W };
+	struct trace_event e = {
+		.op = TRACE_ACCESS, .task = WORKER, .thread = (uint16_t)thread, .n = 1, .flags = TRACE_W
+	};
 	int err;
 
 	e.vpn = WORKER_START + w->written++;
@@ -221,9 +228,15 @@ static int read_file(struct show *w)
 		return err;
 	printf("\n1. A file of %llu pages is read, then its first half again.\n", (unsigned long long)pages);
 	printf("   Read once: inactive file list, %llu pages. Again: active, %llu. Free: %llu.\n",
-	       (unsigned long long)sum_lists(w->s, LRU_INACTIVE_FILE), (unsigned long long)sum_lists(w->s, LRU_ACTIVE_FILE),
-	       (unsigned long long)free_pages(w->s));
+	       (unsigned long long)sum_lists(w->s, LRU_INACTIVE_FILE),
+	       (unsigned long long)sum_lists(w->s, LRU_ACTIVE_FILE), (unsigned long long)free_pages(w->s));
 	return 0;
+}
+
+/* Somebody writes still: the OOM killer has not taken the worker, nor found nobody to take. */
+static bool alive(const struct sim *s)
+{
+	return s->task[WORKER]->end == SIM_RUNS && !s->stopped;
 }
 
 static bool any_awake(const struct sim *s)
@@ -245,8 +258,8 @@ static int write_alone(struct show *w)
 	do {
 		before = free_pages(s);
 		err = write_one(w, 0);
-	} while (err == 0 && s->counter[VM_kswapd_wake] == 0 && s->counter[VM_allocstall] == 0);
-	if (err != 0)
+	} while (err == 0 && alive(s) && s->counter[VM_kswapd_wake] == 0 && s->counter[VM_allocstall] == 0);
+	if (err != 0 || !alive(s))
 		return err;
 	if (s->counter[VM_kswapd_wake] == 0) {
 		end_chapter(w);
@@ -257,8 +270,10 @@ static int write_alone(struct show *w)
 	printf("   After %llu pages %llu are free, LOW is passed: kswapd wakes and works beside the\n"
 	       "   program until HIGH. It looks at 1/2^pri of each list, more if that does not do.\n",
 	       (unsigned long long)w->written, (unsigned long long)before);
-	while (err == 0 && any_awake(s))
+	while (err == 0 && alive(s) && any_awake(s))
 		err = write_one(w, 0);
+	if (!alive(s))
+		return err;
 	end_chapter(w);
 	printf("\n   HIGH is reached: %llu are free, kswapd sleeps. The program has written %llu pages.\n",
 	       (unsigned long long)free_pages(s), (unsigned long long)w->written);
@@ -272,13 +287,17 @@ static int write_together(struct show *w)
 	char title[160];
 	int err = 0;
 
-	snprintf(title, sizeof(title), "3. %u CPUs write at once. A fault takes one of them %.1f us, a page kswapd %.1f.", s->config.cpus,
+	snprintf(title, sizeof(title),
+		 "3. %u CPUs write at once. A fault takes one of them %.1f us, a page kswapd %.1f.", s->config.cpus,
 		 (double)s->config.minor_ns / 1000, (double)(s->config.scan_ns + s->config.unmap_ns) / 1000);
 	begin_chapter(w, title);
-	for (unsigned i = 0; i < BURST_ROUNDS && err == 0 && s->counter[VM_allocstall] == stalls && s->nr_oom == 0; i++) {
+	for (unsigned i = 0; i < BURST_ROUNDS && err == 0 && s->counter[VM_allocstall] == stalls && alive(s);
+	     i++) {
 		err = write_one(w, i);
 		lowest = MIN(lowest, free_pages(s));
 	}
+	if (!alive(s))
+		return err;
 	end_chapter(w);
 	if (s->counter[VM_allocstall] != stalls)
 		printf("\n   MIN is passed: who faulted found no frame, and reclaimed by himself (direct).\n");
@@ -297,6 +316,14 @@ static int add_task(struct show *w, uint32_t number, const char *name, int adj, 
 	return err;
 }
 
+static void show_report(const struct sim *s)
+{
+	printf("\nThe report says:\n");
+	picture_wrap(2, s->oom[0].text);
+	printf("\nFree afterwards: %llu pages; swap in use: %llu.\n", (unsigned long long)free_pages(s),
+	       (unsigned long long)swap_used(&s->m.swap));
+}
+
 /* Everything goes out until nothing more can. */
 static int write_until_oom(struct show *w)
 {
@@ -305,30 +332,29 @@ static int write_until_oom(struct show *w)
 	int err = 0;
 
 	begin_chapter(w, "It goes on, and swap fills.");
-	for (uint64_t i = 0; i < most && err == 0 && s->nr_oom == 0 && !s->stopped; i++)
+	for (uint64_t i = 0; i < most && err == 0 && s->nr_oom == 0 && alive(s); i++)
 		err = write_one(w, 0);
 	if (err != 0)
 		return err;
-	if (s->nr_oom == 0) {
-		printf("   After %llu pages more nobody had to go: this swap has no bound; give it a size.\n", (unsigned long long)most);
+	if (s->nr_oom == 0 && alive(s)) {
+		printf("   After %llu pages more nobody had to go: this swap has no bound; give it a size.\n",
+		       (unsigned long long)most);
 		return 0;
 	}
-	printf("\nThe report says:\n");
-	picture_wrap(2, s->oom[0].text);
-	printf("\nFree afterwards: %llu pages; swap in use: %llu.\n", (unsigned long long)free_pages(s),
-	       (unsigned long long)swap_used(&s->m.swap));
 	return 0;
 }
 
 static void summary(const struct sim *s)
 {
-	static const enum vm_counter counters[] = { VM_kswapd_wake, VM_allocstall, VM_pgscan_kswapd, VM_pgscan_direct,
-						    VM_pgsteal_kswapd, VM_pgsteal_direct, VM_pgactivate, VM_pgdeactivate,
-						    VM_pswpout, VM_pswpin, VM_pgmajfault, VM_oom_kill };
+	static const enum vm_counter counters[] = { VM_kswapd_wake,   VM_allocstall,     VM_pgscan_kswapd,
+						    VM_pgscan_direct, VM_pgsteal_kswapd, VM_pgsteal_direct,
+						    VM_pgactivate,    VM_pgdeactivate,   VM_pswpout,
+						    VM_pswpin,        VM_pgmajfault,     VM_oom_kill };
 
 	printf("\nCounters, as in /proc/vmstat:\n");
 	for (unsigned i = 0; i < ARRAY_SIZE(counters); i++)
-		printf("  %-16s %8llu%s", scene_counter(counters[i]), (unsigned long long)s->counter[counters[i]], i % 2 ? "\n" : "");
+		printf("  %-16s %8llu%s", scene_counter(counters[i]), (unsigned long long)s->counter[counters[i]],
+		       i % 2 ? "\n" : "");
 }
 
 static int play(struct show *w, bool oom)
@@ -348,10 +374,14 @@ static int play(struct show *w, bool oom)
 	w->s->m.watch = watch;
 	if (err == 0)
 		err = write_alone(w);
-	if (err == 0 && w->s->counter[VM_kswapd_wake] > 0)
+	if (err == 0 && alive(w->s) && w->s->counter[VM_kswapd_wake] > 0)
 		err = write_together(w);
-	if (err == 0 && oom)
+	if (err == 0 && alive(w->s) && oom)
 		err = write_until_oom(w);
+	if (err == 0 && w->s->nr_oom > 0)
+		show_report(w->s);
+	else if (err == 0 && !alive(w->s))
+		printf("\n   Out of memory, and nobody may be killed: the machine stands still.\n");
 	if (err == 0)
 		summary(w->s);
 	return err;
@@ -366,7 +396,9 @@ static int explain(const struct explain_args *a)
 	if (oom && strcmp(a->operands[0], "oom") != 0)
 		return msg_fail(EXIT_USAGE, a->operands[0], "not a scenario; there is oom");
 	if (strcmp(c->policy, "two-list") != 0 || !c->accessed_bits)
-		return msg_fail(EXIT_USAGE, "machine", "shown are the lists of two-list with accessed bits; leave vm.policy and vm.accessed_bits");
+		return msg_fail(
+			EXIT_USAGE, "machine",
+			"shown are the lists of two-list with accessed bits; leave vm.policy and vm.accessed_bits");
 	struct show w = { .s = scene_create(c) };
 
 	if (w.s == NULL)

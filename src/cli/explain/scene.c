@@ -13,7 +13,7 @@ struct sim *scene_create(const struct sim_config *config)
 	struct sim *s = sim_create(config, &error);
 
 	if (s == NULL)
-		msg_fail(1, "machine", "%s; take a smaller one", error.text);
+		msg_fail(1, "machine", "%s; take another one", error.text);
 	return s;
 }
 
@@ -97,8 +97,10 @@ void scene_tell(const struct sim *s, const struct scene_blocks *before)
 
 const char *scene_list(const struct sim *s, unsigned list)
 {
-	static const char *const classical[] = { "inactive anonymous", "active anonymous", "inactive file", "active file" };
-	static const char *const numbered[] = { "list 0", "list 1", "list 2", "list 3", "list 4", "list 5", "list 6", "list 7" };
+	static const char *const classical[] = { "inactive anonymous", "active anonymous", "inactive file",
+						 "active file" };
+	static const char *const numbered[] = { "list 0", "list 1", "list 2", "list 3",
+						"list 4", "list 5", "list 6", "list 7" };
 
 	if (list == LRU_SAMPLE)
 		return "sample";
@@ -133,8 +135,8 @@ static void put_flags(char *buf, size_t size, pte_t e)
 		uint64_t bit;
 		const char *name;
 	} flags[] = {
-		{ PTE_USER, "user" }, { PTE_WRITE, "write" }, { PTE_NX, "nx" }, { PTE_ACCESSED, "A" }, { PTE_DIRTY, "D" },
-		{ PTE_HUGE, "huge" },
+		{ PTE_USER, "user" },  { PTE_WRITE, "write" }, { PTE_NX, "nx" },
+		{ PTE_ACCESSED, "A" }, { PTE_DIRTY, "D" },     { PTE_HUGE, "huge" },
 	};
 	size_t len = 0;
 
@@ -160,6 +162,7 @@ const char *scene_entry(pte_t e, unsigned level)
 	else if (pte_is_soft(e))
 		snprintf(buf, sizeof(texts[0]), "frame 0x%x, not mapped", pte_pfn(e).n);
 	else
-		snprintf(buf, sizeof(texts[0]), "%s 0x%x%s", level > 1 && !(e.v & PTE_HUGE) ? "table" : "frame", pte_pfn(e).n, flags);
+		snprintf(buf, sizeof(texts[0]), "%s 0x%x%s", level > 1 && !(e.v & PTE_HUGE) ? "table" : "frame",
+			 pte_pfn(e).n, flags);
 	return buf;
 }

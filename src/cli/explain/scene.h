@@ -40,7 +40,10 @@ const char *scene_zone(const struct sim *s, pfn_t pfn);
 /* The name of a counter of mm/stat.h, as /proc/vmstat has it. */
 const char *scene_counter(unsigned counter);
 
-/* "frame 0x100 user write nx accessed dirty", "swap area 0 slot 1", "none": of an entry of `level`, leaf 1. A few may be alive at once. */
+/*
+ * "frame 0x100 user write nx A D", "swap area 0 slot 1", "none": of an entry of a level, 1 the leaves. A few may be
+ * alive at once.
+ */
 const char *scene_entry(pte_t entry, unsigned level);
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * steward explain tables: what page tables of one to five levels cost for the pages of a program, or of those that a
- * trace is of, in memory and in loads of a walk. The tables are built, by mm/space/pagetable.c in frames of a modelled machine, and counted.
+ * trace is of, in memory and in loads of a walk. The tables are built, by mm/space/pagetable.c in frames of a modelled
+ * machine, and counted.
  *
  * Model. Entries of 8 bytes everywhere, as x86-64 and PAE have them. The address space is 48 bits (57 with five levels,
  * of which a program uses 47), or 32 for a program that lies below 4 GiB. A table of one level is an array: as a real

@@ -81,7 +81,8 @@ int touched_read(struct touched *t, const char *trace)
 	err = read_all(&f, &file);
 	tracefile_close(&file);
 	if (err == 0 && unpack(t, &f) != 0)
-		err = msg_fail(1, trace, "no memory for its %llu pages; take a shorter one", (unsigned long long)f.pages);
+		err = msg_fail(1, trace, "no memory for its %llu pages; take a shorter one",
+			       (unsigned long long)f.pages);
 	if (err == 0 && t->nr == 0)
 		err = msg_fail(EXIT_USAGE, trace, "it touches no page; take another one");
 	footprint_free(&f);

@@ -13,7 +13,10 @@ struct touched {
 	unsigned nr_tasks; /* that touched something */
 };
 
-/* Reads the whole trace; "-" is standard input. 0, or the exit status after having said why. The caller frees both arrays. */
+/*
+ * Reads the whole trace; "-" is standard input. 0, or the exit status after having said why. The caller frees both
+ * arrays.
+ */
 int touched_read(struct touched *t, const char *trace);
 
 #endif

@@ -5,8 +5,9 @@
  *
  * The tables are real ones: the engine of steward sim maps an area around each address and fills it, or rebuilds the
  * address space of a process as /proc shows it. Then the accessed and dirty bits of the entries are cleared, as kswapd
- * and write-back do, the TLBs are emptied, and the MMU of the model (sim/mmu.c) makes the accesses: a read, a read again
- * and a write, or of code a fetch. Shown is what they left behind: which counters moved, and the entries before and after.
+ * and write-back do, the TLBs are emptied, and the MMU of the model (sim/mmu.c) makes the accesses: a read, a read
+ * again and a write, or of code a fetch. Shown is what they left behind: which counters moved, and the entries before
+ * and after.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -116,7 +117,8 @@ static int copy_areas(struct sim *s, const struct proc_map *m, const uint64_t *v
 		while (at < nr && vpns[at] < m->areas[i].end >> PAGE_SHIFT)
 			at++;
 		if (kind_of(&s->config, m->areas[i].end - 1) != USER)
-			return msg_fail(EXIT_USAGE, m->command, "it has addresses beyond this machine's; take one of more bits");
+			return msg_fail(EXIT_USAGE, m->command,
+					"it has addresses beyond this machine's; take one of more bits");
 		err = copy_area(s, &m->areas[i], vpns + first, at - first);
 	}
 	return err;
@@ -135,11 +137,13 @@ static int copy_process(struct sim *s, const char *pid)
 	for (unsigned node = 0; node < s->m.phys.nr_nodes; node++)
 		frames += phys_managed_frames(&s->m.phys, node);
 	if (err == 0 && (nr > RESIDENT_MAX || nr > frames / 2))
-		err = msg_fail(1, m.command, "%s of it are resident, too much to rebuild; take a smaller one", picture_size(nr * PAGE_SIZE));
+		err = msg_fail(1, m.command, "%s of it are resident, too much to rebuild; take a smaller one",
+			       picture_size(nr * PAGE_SIZE));
 	else if (err == 0)
 		err = copy_areas(s, &m, vpns, nr);
 	if (err == 0) {
-		printf("%s (process %u), rebuilt on %s: %zu pages in %u areas.\n", m.command, m.pid, s->config.name, nr, m.nr);
+		printf("%s (process %u), rebuilt on %s: %zu pages in %u areas.\n", m.command, m.pid, s->config.name, nr,
+		       m.nr);
 		free(vpns);
 	}
 	proc_map_free(&m);
@@ -252,8 +256,9 @@ static void show_walk(struct sim *s, vpn_t vpn, const struct way *before, const 
 	printf(held ? "a TLB has it, but not for this" : "no TLB has it");
 	printf(": a walk of %u load%s\n", loads, loads == 1 ? "" : "s");
 	if (pwc >= 0)
-		printf("     the page-walk cache of level %u saves the %u above level %u\n", s->config.pwc[pwc].level + 1u,
-		       s->config.levels - s->config.pwc[pwc].level, s->config.pwc[pwc].level);
+		printf("     the page-walk cache of level %u saves the %u above level %u\n",
+		       s->config.pwc[pwc].level + 1u, s->config.levels - s->config.pwc[pwc].level,
+		       s->config.pwc[pwc].level);
 	show_entries(&s->config, before, &after, loads);
 	if (after.n == 0)
 		printf("     there are no tables: the root is empty\n");
@@ -319,10 +324,12 @@ static int walk(struct sim *s, uint64_t address)
 	show_indexes(&s->config, address);
 	if (kind_of(&s->config, address) == NOT_CANONICAL) {
 		if (address_bits(&s->config) <= 32)
-			printf("  This machine's addresses have %u bits: there is no such one.\n", address_bits(&s->config));
+			printf("  This machine's addresses have %u bits: there is no such one.\n",
+			       address_bits(&s->config));
 		else
 			printf("  Not canonical: bits 63 to %u are not all the same. No table is looked at; the CPU\n"
-			       "  raises a general protection fault, and the program gets SIGSEGV.\n", address_bits(&s->config) - 1);
+			       "  raises a general protection fault, and the program gets SIGSEGV.\n",
+			       address_bits(&s->config) - 1);
 		return 0;
 	}
 	if (kind_of(&s->config, address) == KERNEL) {
@@ -370,11 +377,13 @@ static void introduce(const struct sim *s)
 {
 	const struct sim_config *c = &s->config;
 
-	printf("%s: %u-bit addresses, page tables of %u level%s, every TLB is empty.\n", c->name, address_bits(c), c->levels,
-	       c->levels == 1 ? "" : "s");
+	printf("%s: %u-bit addresses, page tables of %u level%s, every TLB is empty.\n", c->name, address_bits(c),
+	       c->levels, c->levels == 1 ? "" : "s");
 	for (unsigned i = 0; i < c->nr_tlbs; i++)
 		printf("  %-14s %5u entries%s\n", c->tlb[i].name, c->tlb[i].entries,
-		       c->tlb[i].holds & SIM_TLB_2M ? c->tlb[i].holds & SIM_TLB_4K ? " of either size" : " of huge pages" : "");
+		       c->tlb[i].holds & SIM_TLB_2M
+			       ? c->tlb[i].holds & SIM_TLB_4K ? " of either size" : " of huge pages"
+			       : "");
 }
 
 static int walk_all(struct sim *s, const char *const *addresses)
