@@ -169,7 +169,7 @@ static void tell_sorted(const struct story *t, const struct chunk *taken)
 
 		if (was->bin != BIN_UNSORTED || was->chunk == taken || is == NULL || is->bin == BIN_UNSORTED)
 			continue;
-		printf("  unsorted  0x%llx of %zu does not fit exactly: sorted into %s\n", address(was->chunk),
+		printf("  unsorted  0x%llx of %zu does not fit: sorted into %s\n", address(was->chunk),
 		       was->size, bin_name(is->bin));
 	}
 }
@@ -183,8 +183,8 @@ static void tell_rest(const struct story *t, const struct chunk *c, size_t had, 
 		printf("  whole     the other %zu bytes would be no chunk: they come along\n", had - want);
 	if (rest == 0)
 		return;
-	printf("  split     the other %zu bytes, 0x%llx, go to %s%s\n", rest, address(r), bin_name(BIN_UNSORTED),
-	       r == main_arena.last_remainder && r != t->before.last_remainder ? ", as the last remainder" : "");
+	printf("  split     %zu bytes, 0x%llx, to %s%s\n", rest, address(r), bin_name(BIN_UNSORTED),
+	       r == main_arena.last_remainder && r != t->before.last_remainder ? ": the last remainder" : "");
 }
 
 /* The chunk was in a bin before. */
@@ -201,13 +201,13 @@ static void tell_from_bin(const struct story *t, const struct chunk *c, const st
 	if (was->bin == BIN_UNSORTED && (was->size == want || was->chunk == t->before.last_remainder)) {
 		tell_sorted(t, c);
 		printf("  unsorted  0x%llx of %zu%s: taken\n", address(c), was->size,
-		       was->size == want ? " fits exactly" : " is the last remainder, and alone: cut again");
+		       was->size == want ? " fits exactly" : " is the last remainder: cut again");
 	} else {
 		tell_sorted(t, c);
 		if (was->bin == BIN_UNSORTED)
 			printf("  unsorted  0x%llx of %zu is sorted into %s\n", address(c), was->size,
 			       bin_name(bin_index(was->size)));
-		printf("  %-9s the smallest that is large enough has %zu bytes, in %s: taken\n",
+		printf("  %-9s the smallest that will do has %zu bytes, in %s: taken\n",
 		       bin_index(was->size) == own ? "large" : "binmap", was->size, bin_name(bin_index(was->size)));
 	}
 	tell_rest(t, c, was->size, want);
@@ -293,7 +293,7 @@ static void tell_merge(const struct story *t, const struct chunk *c, size_t size
 
 		if (!below && !above)
 			continue;
-		printf("  merge     with the free chunk %s it, 0x%llx of %zu, out of %s\n", below ? "below" : "above",
+		printf("  merge     with the one %s, 0x%llx of %zu, from %s\n", below ? "below" : "above",
 		       address(p->chunk), p->size, bin_name(p->bin));
 		alone = false;
 	}
@@ -448,7 +448,7 @@ static int explain(const struct explain_args *a)
 		return 1;
 	err = set(&t);
 	if (err == 0)
-		printf("Steward's allocator on %s: no cache of the thread, no fast bins; the bins are first.\n",
+		printf("Steward's allocator on %s. No cache of the thread, no fast bins.\n",
 		       a->machine.name);
 	for (unsigned i = 0; a->operands[i] != NULL && err == 0; i++)
 		err = request(&t, a->operands[i]);

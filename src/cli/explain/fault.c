@@ -85,10 +85,10 @@ static void look(const struct stage *g, uint32_t task, vpn_t vpn, struct look *l
 
 static void tell_place(const struct stage *g, const struct mm_step *p)
 {
-	printf("  frame     0x%x of zone %s, put at the young end of: %s\n", p->pfn.n, scene_zone(g->s, p->pfn),
+	printf("  frame     0x%x of zone %s; young end of: %s\n", p->pfn.n, scene_zone(g->s, p->pfn),
 	       scene_list(g->s, p->list));
 	if (p->arg > 1)
-		printf("            a huge page: one entry for %llu pages, one block of the buddy system\n",
+		printf("            a huge page: one entry and one block for %llu pages\n",
 		       (unsigned long long)p->arg);
 }
 
@@ -109,11 +109,11 @@ static void tell(const struct stage *g, const struct told *t)
 		printf("  copy      from frame 0x%llx into frame 0x%x\n", arg, p->pfn.n);
 		break;
 	case STEP_REUSE:
-		printf("  reuse     nobody else has frame 0x%x any more: no copy, the right to write comes back\n",
+		printf("  reuse     nobody else has frame 0x%x any more: no copy is made\n",
 		       p->pfn.n);
 		break;
 	case STEP_SOFT:
-		printf("  soft      frame 0x%x was still there: mapped again, and hot: %s\n", p->pfn.n,
+		printf("  soft      frame 0x%x was still there, and proved hot: %s\n", p->pfn.n,
 		       scene_list(g->s, p->list));
 		break;
 	case STEP_SWAP_IN:
@@ -121,11 +121,11 @@ static void tell(const struct stage *g, const struct told *t)
 		printf(t->n > 1 ? ", and %u more beside it\n" : "\n", t->n - 1);
 		break;
 	case STEP_FILE_READ:
-		printf("  read      %llu pages of the file into the page cache: the one wanted, and read-ahead\n", arg);
+		printf("  read      %llu pages of the file into the page cache, read-ahead included\n", arg);
 		break;
 	case STEP_MAP_FILE:
-		printf("  map       frame 0x%x of the page cache, on: %s", p->pfn.n, scene_list(g->s, p->list));
-		printf(t->n > 1 ? "; %u cached neighbours too\n" : "\n", t->n - 1);
+		printf("  map       frame 0x%x of the page cache, %s", p->pfn.n, scene_list(g->s, p->list));
+		printf(t->n > 1 ? ", and %u neighbours\n" : "\n", t->n - 1);
 		break;
 	default: break;
 	}
@@ -183,7 +183,7 @@ static int act(struct stage *g, uint32_t task, vpn_t vpn, unsigned how, const ch
 	printf("\n%s %s 0x%llx\n", who, how == TRACE_W ? "writes to" : "reads", (unsigned long long)vpn_address(vpn));
 	tell_area(&t->mm, vpn);
 	look(g, task, vpn, &before);
-	printf("  entry     %s\n", scene_entry(before.entry, 1));
+	printf("  entry     %s\n", scene_entry(before.entry, before.entry, 1));
 	g->nr_told = 0;
 	g->s->m.watcher = g;
 	g->s->m.watch = watch;
@@ -196,7 +196,7 @@ static int act(struct stage *g, uint32_t task, vpn_t vpn, unsigned how, const ch
 	if (after.invalid != before.invalid)
 		printf("  signal    SIGSEGV: the touch is not made\n");
 	else
-		printf("  entry     %s\n", scene_entry(after.entry, 1));
+		printf("  entry     %s\n", scene_entry(after.entry, after.entry, 1));
 	printf("  counters  ");
 	tell_counters(&before, &after);
 	printf("  time      %.3f us, the touch itself included\n", (after.now - before.now) / 1000);
@@ -286,7 +286,7 @@ static const struct scene {
 	{ "write", "write: minor fault. A page of the heap that nobody has touched is written.", play_write },
 	{ "cow", "cow: copy on write. A page is written by both after a fork.", play_cow },
 	{ "swap", "swap: major fault. A page that reclaim has written to swap is wanted again.", play_swap },
-	{ "file", "file: major fault. A page of a mapped file, and one that read-ahead has brought.", play_file },
+	{ "file", "file: major fault. A page of a mapped file, then one that came along.", play_file },
 	{ "soft", "soft: minor fault. A page that reclaim has unmapped as a sample, but kept.", play_soft },
 	{ "invalid", "invalid: no fault to be served. Code is written, then the null pointer followed.", play_invalid },
 };

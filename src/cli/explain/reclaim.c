@@ -130,8 +130,8 @@ static void show_badness(struct sim *s, const struct mm *victim, bool global)
 {
 	uint64_t total = sim_oom_total(s, global);
 
-	printf("\nOut of memory. Points: what a task would give back, and oom_score_adj thousandths of\n"
-	       "%llu pages, which are all memory%s.\n\n",
+	printf("\nOut of memory. Points: what a task would give back, and oom_score_adj\n"
+	       "thousandths of %llu pages, which are all memory%s.\n\n",
 	       (unsigned long long)total, global ? " and swap" : " of the limit");
 	printf("  task name            rss     swap   tables     adj     points\n");
 	for (uint32_t i = 0; i < s->nr_tasks; i++) {
@@ -227,7 +227,7 @@ static int read_file(struct show *w)
 	if (err != 0)
 		return err;
 	printf("\n1. A file of %llu pages is read, then its first half again.\n", (unsigned long long)pages);
-	printf("   Read once: inactive file list, %llu pages. Again: active, %llu. Free: %llu.\n",
+	printf("   Read once: inactive file list, %llu pages. Again: active, %llu.\n   Free: %llu.\n",
 	       (unsigned long long)sum_lists(w->s, LRU_INACTIVE_FILE),
 	       (unsigned long long)sum_lists(w->s, LRU_ACTIVE_FILE), (unsigned long long)free_pages(w->s));
 	return 0;
@@ -263,19 +263,19 @@ static int write_alone(struct show *w)
 		return err;
 	if (s->counter[VM_kswapd_wake] == 0) {
 		end_chapter(w);
-		printf("\n   The limit was reached after %llu pages: who allocates reclaims, %u pages at a time.\n",
-		       (unsigned long long)w->written, SWAP_CLUSTER_MAX);
+		printf("\n   The limit was reached after %llu pages: who allocates reclaims.\n",
+		       (unsigned long long)w->written);
 		return 0;
 	}
-	printf("   After %llu pages %llu are free, LOW is passed: kswapd wakes and works beside the\n"
-	       "   program until HIGH. It looks at 1/2^pri of each list, more if that does not do.\n",
+	printf("   After %llu pages %llu are free, LOW is passed: kswapd wakes, and works beside\n"
+	       "   the program until HIGH. It looks at 1/2^pri of each list, if need be at more.\n",
 	       (unsigned long long)w->written, (unsigned long long)before);
 	while (err == 0 && alive(s) && any_awake(s))
 		err = write_one(w, 0);
 	if (!alive(s))
 		return err;
 	end_chapter(w);
-	printf("\n   HIGH is reached: %llu are free, kswapd sleeps. The program has written %llu pages.\n",
+	printf("\n   HIGH is reached: %llu are free, kswapd sleeps. Written so far: %llu pages.\n",
 	       (unsigned long long)free_pages(s), (unsigned long long)w->written);
 	return err;
 }
@@ -287,9 +287,12 @@ static int write_together(struct show *w)
 	char title[160];
 	int err = 0;
 
-	snprintf(title, sizeof(title),
-		 "3. %u CPUs write at once. A fault takes one of them %.1f us, a page kswapd %.1f.", s->config.cpus,
-		 (double)s->config.minor_ns / 1000, (double)(s->config.scan_ns + s->config.unmap_ns) / 1000);
+	if (s->config.cpus == 1)
+		snprintf(title, sizeof(title), "3. It writes on.");
+	else
+		snprintf(title, sizeof(title), "3. %u CPUs write at once. A fault takes one %.1f us, a page kswapd %.1f.",
+			 s->config.cpus, (double)s->config.minor_ns / 1000,
+			 (double)(s->config.scan_ns + s->config.unmap_ns) / 1000);
 	begin_chapter(w, title);
 	for (unsigned i = 0; i < BURST_ROUNDS && err == 0 && s->counter[VM_allocstall] == stalls && alive(s);
 	     i++) {

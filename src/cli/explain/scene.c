@@ -71,25 +71,26 @@ void scene_look(const struct sim *s, struct scene_blocks *b)
 
 static void tell_free(const char *when, const uint64_t *free)
 {
-	printf("\n            %s", when);
+	printf("            %s", when);
 	for (unsigned order = 0; order < NR_ORDERS; order++)
-		printf("%5llu", (unsigned long long)free[order]);
+		printf(order == MAX_PAGE_ORDER ? "%6llu\n" : "%5llu", (unsigned long long)free[order]);
 }
 
 void scene_tell(const struct sim *s, const struct scene_blocks *before)
 {
+	uint64_t orders[NR_ORDERS];
 	struct scene_blocks now;
 
 	scene_look(s, &now);
+	for (unsigned order = 0; order < NR_ORDERS; order++)
+		orders[order] = order;
 	for (unsigned i = 0; i < s->m.phys.nr_zones; i++) {
 		if (memcmp(before->free[i], now.free[i], sizeof(now.free[i])) == 0)
 			continue;
-		printf("  buddy     order ");
-		for (unsigned order = 0; order < NR_ORDERS; order++)
-			printf("%5u", order);
+		printf("  buddy     free blocks of %s\n", s->m.phys.zones[i].name);
+		tell_free("order ", orders);
 		tell_free("before", before->free[i]);
 		tell_free("after ", now.free[i]);
-		printf("  free: %s\n", s->m.phys.zones[i].name);
 	}
 	if (now.tables > before->tables)
 		printf("            %u of the frames are new page tables\n", now.tables - before->tables);
@@ -129,31 +130,31 @@ const char *scene_counter(unsigned counter)
 	return names[counter];
 }
 
-static void put_flags(char *buf, size_t size, pte_t e)
+static void put_flags(char *buf, size_t size, pte_t e, pte_t was)
 {
 	static const struct {
 		uint64_t bit;
 		const char *name;
 	} flags[] = {
-		{ PTE_USER, "user" },  { PTE_WRITE, "write" }, { PTE_NX, "nx" },
-		{ PTE_ACCESSED, "A" }, { PTE_DIRTY, "D" },     { PTE_HUGE, "huge" },
+		{ PTE_USER, "user" }, { PTE_WRITE, "write" }, { PTE_NX, "nx" }, { PTE_ACCESSED, "A" }, { PTE_DIRTY, "D" },
 	};
 	size_t len = 0;
 
 	buf[0] = '\0';
 	for (unsigned i = 0; i < ARRAY_SIZE(flags); i++) {
 		if (e.v & flags[i].bit)
-			len += (size_t)snprintf(buf + len, size - len, " %s", flags[i].name);
+			len += (size_t)snprintf(buf + len, size - len, " %s%s", was.v & flags[i].bit ? "" : "+", flags[i].name);
 	}
 }
 
-const char *scene_entry(pte_t e, unsigned level)
+const char *scene_entry(pte_t e, pte_t was, unsigned level)
 {
 	static char texts[8][96];
 	static unsigned next;
+	const char *what = e.v & PTE_HUGE ? "huge" : level > 1 ? "table" : "frame";
 	char *buf = texts[next++ % ARRAY_SIZE(texts)], flags[64];
 
-	put_flags(flags, sizeof(flags), e);
+	put_flags(flags, sizeof(flags), e, was);
 	if (pte_is_none(e))
 		snprintf(buf, sizeof(texts[0]), "none");
 	else if (pte_is_swap(e))
@@ -162,7 +163,6 @@ const char *scene_entry(pte_t e, unsigned level)
 	else if (pte_is_soft(e))
 		snprintf(buf, sizeof(texts[0]), "frame 0x%x, not mapped", pte_pfn(e).n);
 	else
-		snprintf(buf, sizeof(texts[0]), "%s 0x%x%s", level > 1 && !(e.v & PTE_HUGE) ? "table" : "frame",
-			 pte_pfn(e).n, flags);
+		snprintf(buf, sizeof(texts[0]), "%s 0x%x%s", what, pte_pfn(e).n, flags);
 	return buf;
 }

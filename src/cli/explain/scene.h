@@ -41,9 +41,9 @@ const char *scene_zone(const struct sim *s, pfn_t pfn);
 const char *scene_counter(unsigned counter);
 
 /*
- * "frame 0x100 user write nx A D", "swap area 0 slot 1", "none": of an entry of a level, 1 the leaves. A few may be
- * alive at once.
+ * "frame 0x100 user write nx +A D", "swap area 0 slot 1", "none": of an entry of a level, 1 the leaves; + before flags
+ * that it did not have when it was `was`. A few may be alive at once.
  */
-const char *scene_entry(pte_t entry, unsigned level);
+const char *scene_entry(pte_t entry, pte_t was, unsigned level);
 
 #endif

@@ -207,24 +207,17 @@ static void show_indexes(const struct sim_config *c, uint64_t address)
 	printf(" %8" PRIu64 "\n\n", address & (PAGE_SIZE - 1));
 }
 
-static void show_bit(const char *name, uint64_t bit, pte_t before, pte_t after)
-{
-	if ((before.v ^ after.v) & bit)
-		printf("  %s 0→1", name);
-}
-
 static void show_entries(const struct sim_config *c, const struct way *before, const struct way *after, unsigned loads)
 {
 	unsigned first = after->n - MIN(loads, after->n);
 
+	if (after->n > 0)
+		printf("     level           at             value\n");
 	for (unsigned i = first; i < after->n; i++) {
 		unsigned level = c->levels - i;
 
-		printf("     level %u  at %#10" PRIx64 "  %016" PRIx64 "  %s", level, after->at[i], after->entry[i].v,
-		       scene_entry(after->entry[i], level));
-		show_bit("A", PTE_ACCESSED, before->entry[i], after->entry[i]);
-		show_bit("D", PTE_DIRTY, before->entry[i], after->entry[i]);
-		putchar('\n');
+		printf("     %5u  %#11" PRIx64 "  %016" PRIx64 "  %s\n", level, after->at[i], after->entry[i].v,
+		       scene_entry(after->entry[i], before->entry[i], level));
 	}
 }
 
@@ -256,9 +249,8 @@ static void show_walk(struct sim *s, vpn_t vpn, const struct way *before, const 
 	printf(held ? "a TLB has it, but not for this" : "no TLB has it");
 	printf(": a walk of %u load%s\n", loads, loads == 1 ? "" : "s");
 	if (pwc >= 0)
-		printf("     the page-walk cache of level %u saves the %u above level %u\n",
-		       s->config.pwc[pwc].level + 1u, s->config.levels - s->config.pwc[pwc].level,
-		       s->config.pwc[pwc].level);
+		printf("     a page-walk cache saves the %u above level %u\n",
+		       s->config.levels - s->config.pwc[pwc].level, s->config.pwc[pwc].level);
 	show_entries(&s->config, before, &after, loads);
 	if (after.n == 0)
 		printf("     there are no tables: the root is empty\n");
@@ -272,7 +264,7 @@ static void show_fault(const struct sim_task *t, const uint64_t *faults, uint64_
 	if (t->invalid != invalid)
 		printf("     page fault: the program has nothing there, or not for this: SIGSEGV\n");
 	else
-		printf("     page fault: %s; the kernel puts an entry there, and the access comes again\n",
+		printf("     page fault: %s; served, and the access comes again\n",
 		       kind >= 0 ? names[kind] : "the access comes again");
 }
 
@@ -327,14 +319,14 @@ static int walk(struct sim *s, uint64_t address)
 			printf("  This machine's addresses have %u bits: there is no such one.\n",
 			       address_bits(&s->config));
 		else
-			printf("  Not canonical: bits 63 to %u are not all the same. No table is looked at; the CPU\n"
-			       "  raises a general protection fault, and the program gets SIGSEGV.\n",
+			printf("  Not canonical: bits 63 to %u are not all the same. No table is looked at:\n"
+			       "  a general protection fault, and SIGSEGV for the program.\n",
 			       address_bits(&s->config) - 1);
 		return 0;
 	}
 	if (kind_of(&s->config, address) == KERNEL) {
-		printf("  The kernel's half: its entries lack the user bit. A program that goes there gets a\n"
-		       "  page fault at any level, and SIGSEGV.\n");
+		printf("  The kernel's half: its entries lack the user bit. A program that goes there\n"
+		       "  gets a page fault, and SIGSEGV.\n");
 		return 0;
 	}
 	clear_bits(s, vpn_of(address));
