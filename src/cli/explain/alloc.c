@@ -140,12 +140,12 @@ static void tell_events(void)
 		const char *what, *how, *then;
 	} calls[] = {
 		[HEAP_MAP] = { "mmap", "at", "" },
-		[HEAP_UNMAP] = { "munmap", "at", ": its frames are free again" },
+		[HEAP_UNMAP] = { "munmap", "at", ": frames are free again" },
 		[HEAP_GROW] = { "brk", "more, from", "" },
-		[HEAP_SHRINK] = { "brk", "less, down to", ": the frames above are free again" },
+		[HEAP_SHRINK] = { "brk", "less, down to", ": frames are free again" },
 		[HEAP_DISCARD] = { "dead", "from", ": reclaim may drop these pages unwritten" },
 		[HEAP_REVIVE] = { "revived", "from", "" },
-		[HEAP_PURGE] = { "purged", "from", ": their frames are free again" },
+		[HEAP_PURGE] = { "purged", "from", ": frames are free again" },
 	};
 	const struct heap_event *e;
 	unsigned n = heap_events(&e);
