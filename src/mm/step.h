@@ -22,15 +22,17 @@ enum mm_step_kind {
 	STEP_COPY,        /* the page has got a copy of its own of frame arg; STEP_PLACE came before */
 	STEP_REUSE,       /* the page may be written where it is: nobody else has it, or it is a shared file's; pfn */
 	STEP_SOFT,        /* was resident, unmapped as a sample: mapped again, pfn, list */
-	STEP_SWAP_IN,     /* read from slot arg into pfn; STEP_PLACE follows, unless it stays unmapped beside the one wanted */
+	STEP_SWAP_IN,     /* read from slot arg into pfn; STEP_PLACE follows, unless it stays unmapped beside the one wanted; mm
+			     NULL: into shared memory */
 	STEP_FILE_READ,   /* arg pages of a file have come into the page cache; mm and vpn are 0 */
 	/* Reclaim: pfn, list; node */
 	STEP_PASS,        /* a pass over a node's lists begins: priority; arg: 1 kswapd, 0 who allocates */
+	/* The next three are told by policies that have such lists: two-list. */
 	STEP_KEEP,        /* used once, or code: to the young end of its list again */
 	STEP_ACTIVATE,    /* used again: to the active list */
 	STEP_DEACTIVATE,  /* from the old end of the active list to the inactive one */
-	STEP_SAMPLE,      /* unmapped but resident: mm, vpn */
-	STEP_SWAP_OUT,    /* an anonymous page has left for slot arg: mm, vpn of one who had it; its frame is about to be free */
+	STEP_SAMPLE,      /* unmapped but resident; mm NULL: of a page that several may have had, else vpn */
+	STEP_SWAP_OUT,    /* the page has left for slot arg, its frame is about to be free; mm, vpn as for STEP_SAMPLE */
 	STEP_DROP,        /* a clean page of a file has left; arg: its number in the file */
 	STEP_DIRTY,       /* a dirty page of a file waits for the flusher; arg: its number in the file */
 	STEP_PASS_END,    /* priority; arg: pages freed */

@@ -76,8 +76,14 @@ static void hear(void *watcher, const struct mm_step *p)
 	case STEP_SOFT:
 	case STEP_REUSE: put(p->vpn, IN_FRAME, p->pfn.n); break;
 	/* Placed next, or beside the page wanted: in a frame that nobody reaches. */
-	case STEP_SAMPLE:
 	case STEP_SWAP_IN: put(p->vpn, UNMAPPED, p->pfn.n); break;
+	/* A page of a file has no entry then: it is in the page cache. */
+	case STEP_SAMPLE:
+		if (p->mm != NULL)
+			put(p->vpn, UNMAPPED, p->pfn.n);
+		else
+			forget(p->pfn);
+		break;
 	case STEP_SWAP_OUT:
 		if (p->mm != NULL)
 			put(p->vpn, IN_SWAP, p->arg);
@@ -173,10 +179,9 @@ static void begin(bool watched)
 /* Hot pages in front, so that some are used again. */
 static uint64_t any_page(struct rand *r)
 {
-	bool files = machine_has_accessed(&h.s->m);
 	uint64_t n = rand_below(r, 4) == 0 ? PAGES : 200;
 
-	return (files && rand_below(r, 3) == 0 ? FILE_START : START) + rand_below(r, n);
+	return (rand_below(r, 3) == 0 ? FILE_START : START) + rand_below(r, n);
 }
 
 static void unmap_some(struct rand *r)
