@@ -30,6 +30,7 @@
 #include "mm/space/pagetable.h"
 #include "mm/space/vma.h"
 #include "mm/stat.h"
+#include "mm/step.h"
 
 struct machine;
 
@@ -119,6 +120,8 @@ struct machine_ops {
 struct machine {
 	const struct machine_ops *ops;
 	void *engine;
+	void (*watch)(void *watcher, const struct mm_step *step); /* step.h; NULL: nobody watches */
+	void *watcher;
 	struct phys phys;
 	struct kmalloc kmalloc;
 	struct kmem_cache vma_cache, rmap_cache;
