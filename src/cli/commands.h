@@ -6,8 +6,9 @@
 
 /* argv[0] is the name of the subcommand. Each returns the exit status of steward. */
 int run_main(int argc, char **argv);
+int record_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);
 
-extern const struct option_set run_options, doctor_options;
+extern const struct option_set run_options, record_options, doctor_options;
 
 #endif

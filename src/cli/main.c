@@ -18,6 +18,7 @@ static const struct command {
 	const struct option_set *options; /* NULL: takes none */
 } commands[] = {
 	{ "run", run_main, "run a program inside a memory budget", &run_options },
+	{ "record", record_main, "record what a program does to its memory", &record_options },
 	{ "doctor", doctor_main, "say what this machine and user allow", &doctor_options },
 	{ "help", help_main, "print this, or the help of a command", NULL },
 	{ "version", version_main, "print the version", NULL },

@@ -15,6 +15,7 @@
 #include "cli/budget.h"
 #include "cli/commands.h"
 #include "cli/compressor.h"
+#include "cli/keeper.h"
 #include "cli/msg.h"
 #include "cli/probe.h"
 #include "cli/program.h"
@@ -44,6 +45,7 @@ struct run {
 	struct watch watch;
 	struct watch_total total;
 	struct outcome outcome;
+	pid_t keeper;
 };
 
 static const struct option_row rows[] = {
@@ -342,6 +344,36 @@ static int prepare(struct run *r, char **argv)
 	return err;
 }
 
+static int begin(void *ctx, const char *command)
+{
+	struct run *r = ctx;
+
+	r->keeper = keeper_start(r->share.ledger);
+	if (r->keeper < 0)
+		return supervise_no_process(command, -r->keeper);
+	/* Before the command: a program that looks for it finds it running. */
+	compressor_start(r->share.ledger);
+	return 0;
+}
+
+static void end(void *ctx)
+{
+	struct run *r = ctx;
+
+	compressor_stop(r->share.ledger);
+	keeper_stop(r->keeper);
+}
+
+static void ready(void *ctx)
+{
+	share_serve(&((struct run *)ctx)->share);
+}
+
+static void tick(void *ctx)
+{
+	watch_scan(&((struct run *)ctx)->watch);
+}
+
 static int finish(struct run *r, char **argv)
 {
 	struct summary s = {
@@ -364,6 +396,7 @@ int run_main(int argc, char **argv)
 {
 	/* Static: all of the launcher's memory is in the budget, and none of it on the heap. */
 	static struct run r = { .ram_from = "auto", .stats_fd = -1 };
+	struct attendant attendant = { .ctx = &r, .begin = begin, .end = end, .ready = ready, .tick = tick };
 	int first, err;
 
 	err = options_parse(&run_options, argc, argv, &r, &first);
@@ -380,7 +413,8 @@ int run_main(int argc, char **argv)
 	if (r.verbose)
 		say_plan(&r);
 	watch_init(&r.watch, r.share.ledger);
-	err = supervise(&r.program, argv, environ, &r.share, &r.watch, &r.outcome);
+	attendant.fd = r.share.listen_fd;
+	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);
 	if (err != 0) {
 		drop_stats(&r);
 		return err;

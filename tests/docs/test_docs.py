@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 ROOT, STEWARD, BUILD = sys.argv[1:4]
-SUBCOMMANDS = ("run", "doctor")
+SUBCOMMANDS = ("run", "record", "doctor")
 
 
 def read(name):
