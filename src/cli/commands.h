@@ -8,7 +8,10 @@
 int run_main(int argc, char **argv);
 int record_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);
+int import_main(int argc, char **argv);
+int trace_main(int argc, char **argv);
 
-extern const struct option_set run_options, record_options, doctor_options;
+extern const struct option_set run_options, record_options, doctor_options, import_options,
+	trace_options;
 
 #endif

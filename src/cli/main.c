@@ -19,6 +19,8 @@ static const struct command {
 } commands[] = {
 	{ "run", run_main, "run a program inside a memory budget", &run_options },
 	{ "record", record_main, "record what a program does to its memory", &record_options },
+	{ "import", import_main, "make a trace from one of another format", &import_options },
+	{ "trace", trace_main, "say what is in a trace", &trace_options },
 	{ "doctor", doctor_main, "say what this machine and user allow", &doctor_options },
 	{ "help", help_main, "print this, or the help of a command", NULL },
 	{ "version", version_main, "print the version", NULL },

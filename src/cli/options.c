@@ -75,3 +75,27 @@ int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, 
 	*rest = i;
 	return 0;
 }
+
+int options_parse_all(const struct option_set *o, int argc, char **argv, void *ctx, int *nr)
+{
+	bool only_operands = false;
+	int at = 0;
+
+	*nr = 0;
+	/* What options_parse() stops at is an operand, and stands where the name of the command would for the rest. */
+	while (at < argc - 1) {
+		int next = 1;
+
+		if (!only_operands) {
+			int err = options_parse(o, argc - at, argv + at, ctx, &next);
+
+			if (err != 0)
+				return err;
+			only_operands = next > 1 && strcmp(argv[at + next - 1], "--") == 0;
+		}
+		at += next;
+		if (at < argc)
+			argv[1 + (*nr)++] = argv[at];
+	}
+	return 0;
+}

@@ -30,6 +30,13 @@ struct option_set {
  */
 int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, int *rest);
 
+/*
+ * The same for commands whose operands and options may stand in any order: all
+ * of argv is parsed, behind "--" only operands are. *nr operands are moved to
+ * the start of argv + 1, in their order.
+ */
+int options_parse_all(const struct option_set *o, int argc, char **argv, void *ctx, int *nr);
+
 /* Prints the help to stdout. */
 void options_help(const struct option_set *o);
 

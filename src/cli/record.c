@@ -4,23 +4,19 @@
  * it lies under another name beside its own, so that what has the name is whole.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/exact.h"
 #include "cli/msg.h"
+#include "cli/outfile.h"
 
 enum record_option { OPT_OUTPUT, OPT_EXACT };
 
 struct record {
 	const char *output;
-	char *tmp;         /* NULL: output is no regular file and is written directly */
-	int fd;
+	struct outfile out;
 	bool exact;
 	struct program program;
 	struct recording recording;
@@ -41,6 +37,8 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	case OPT_OUTPUT:
 		if (value[0] == '\0')
 			return msg_fail(EXIT_USAGE, "--output", "the file name is empty; give one");
+		if (strcmp(value, "-") == 0)
+			return msg_fail(EXIT_USAGE, "--output", "standard output is the command's; give a file or a pipe's name");
 		r->output = value;
 		return 0;
 	case OPT_EXACT:
@@ -58,29 +56,6 @@ const struct option_set record_options = {
 	.nr = ARRAY_SIZE(rows),
 	.set = set_option,
 };
-
-static int open_output(struct record *r)
-{
-	struct stat st;
-
-	if (stat(r->output, &st) == 0 && !S_ISREG(st.st_mode))
-		r->fd = open(r->output, O_WRONLY | O_CLOEXEC);
-	else if (asprintf(&r->tmp, "%s.tmp", r->output) < 0)
-		r->tmp = NULL;
-	else
-		r->fd = open(r->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (r->fd >= 0)
-		return 0;
-	return msg_fail(EXIT_STEWARD, r->output, "cannot be written (%s); give --output another file", strerror(errno));
-}
-
-static void drop_output(struct record *r)
-{
-	if (r->fd >= 0)
-		close(r->fd);
-	if (r->tmp != NULL)
-		unlink(r->tmp);
-}
 
 static int write_event(void *ctx, const struct trace_event *e)
 {
@@ -105,14 +80,12 @@ static int finish(struct record *r)
 
 	if (r->recording.err != 0)
 		err = r->recording.err;
-	if (close(r->fd) != 0 && err == 0)
-		err = -errno;
-	r->fd = -1;
-	if (err == 0 && r->tmp != NULL && rename(r->tmp, r->output) != 0)
-		err = -errno;
+	if (err != 0)
+		outfile_drop(&r->out);
+	else
+		err = outfile_commit(&r->out);
 	if (err == 0)
 		return 0;
-	drop_output(r);
 	return msg_fail(1, r->output, "the trace cannot be written (%s); give --output another file", strerror(-err));
 }
 
@@ -120,12 +93,13 @@ static int run(struct record *r, char **argv)
 {
 	int err = exact_find(argv[0], &r->program);
 
-	if (err == 0)
-		err = open_output(r);
 	if (err != 0)
 		return err;
-	if (trace_writer_open(&r->writer, r->fd, false) != 0) {
-		drop_output(r);
+	err = outfile_open(&r->out, r->output);
+	if (err != 0)
+		return msg_fail(EXIT_STEWARD, r->output, "cannot be written (%s); give --output another file", strerror(-err));
+	if (trace_writer_open(&r->writer, r->out.fd, false) != 0) {
+		outfile_drop(&r->out);
 		return msg_fail(EXIT_STEWARD, "record", "%s; try again with more memory", strerror(ENOMEM));
 	}
 	r->recording.write = write_event;
@@ -134,7 +108,7 @@ static int run(struct record *r, char **argv)
 	err = exact_record(&r->program, argv, &r->recording, &r->outcome);
 	if (err != 0) {
 		trace_writer_abort(r->writer);
-		drop_output(r);
+		outfile_drop(&r->out);
 		return err;
 	}
 	err = finish(r);
@@ -143,7 +117,7 @@ static int run(struct record *r, char **argv)
 
 int record_main(int argc, char **argv)
 {
-	struct record r = { .output = "trace.stw", .fd = -1 };
+	struct record r = { .output = "trace.stw" };
 	int first, err;
 
 	err = options_parse(&record_options, argc, argv, &r, &first);
@@ -156,6 +130,5 @@ int record_main(int argc, char **argv)
 		return msg_fail(EXIT_USAGE, "record", "there is no other way yet; give --exact");
 	err = run(&r, argv);
 	recording_free(&r.recording);
-	free(r.tmp);
 	return err;
 }

@@ -206,6 +206,9 @@ def test_wrong_usage():
        (2, "steward: record: no command given; steward record [OPTION…] [--] COMMAND [ARG…]\n"))
     r = steward("record", "--output=", "true")
     eq((r.returncode, r.stderr), (2, "steward: --output: the file name is empty; give one\n"))
+    r = steward("record", "-o", "-", "true")
+    eq((r.returncode, r.stderr),
+       (2, "steward: --output: standard output is the command's; give a file or a pipe's name\n"))
     r = steward("record", "--exact", "-o", "/no/such/dir/t.stw", "true")
     eq((r.returncode, r.stderr), (125, "steward: /no/such/dir/t.stw: cannot be written (No such file or directory); "
                                   "give --output another file\n"))

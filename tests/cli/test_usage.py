@@ -175,7 +175,7 @@ def test_output_that_cannot_be_written():
 
 
 def test_man_pages_name_every_option_and_command():
-    for command in ("run", "record", "doctor"):
+    for command in ("run", "record", "doctor", "import", "trace"):
         with open(os.path.join(os.environ["MAN_DIR"], f"steward-{command}.1.scd")) as f:
             page = f.read()
         for option in re.findall(r"--[a-z-]+", steward("help", command).stdout):

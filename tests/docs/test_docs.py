@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 ROOT, STEWARD, BUILD = sys.argv[1:4]
-SUBCOMMANDS = ("run", "record", "doctor")
+SUBCOMMANDS = ("run", "record", "doctor", "import", "trace")
 
 
 def read(name):

@@ -45,13 +45,14 @@ foreign_headers() { # room, extended regex
 		grep -vE "include[[:space:]]*<($2)>"
 }
 
-echo "1..12"
+echo "1..13"
 report "base and mm need nothing but mem* from outside" \
 	"$(find "$root/src/base" "$root/src/mm" -name '*.c' | sort | foreign_symbols "$@")"
 report "base includes only base" "$(foreign_includes base 'base/')"
 report "mm includes only mm and base" "$(foreign_includes mm 'mm/|base/')"
 report "store includes only the contract, frames and base" \
 	"$(foreign_includes store 'store/|mm/backing/store\.h|mm/phys/|base/')"
+report "sim includes only sim, mm, store and base" "$(foreign_includes sim 'sim/|mm/|store/|base/')"
 report "live includes only live, mm, store and base" "$(foreign_includes live 'live/|mm/|store/|base/')"
 report "malloc includes only malloc, its public header and base" \
 	"$(foreign_includes malloc 'malloc/|steward/malloc\.h|base/')"

@@ -1,0 +1,22 @@
+/* A file that appears under its name only when it is complete. */
+#ifndef STW_CLI_OUTFILE_H
+#define STW_CLI_OUTFILE_H
+
+struct outfile {
+	const char *name;
+	char *tmp;    /* NULL: written directly, because it is no regular file, or standard output */
+	int fd;
+};
+
+/*
+ * Opens name for writing: a file NAME.tmp beside it, or what is there if that is
+ * no regular file; "-" is standard output. One at a time: signals that end the
+ * program remove the .tmp first. 0 or -errno.
+ */
+int outfile_open(struct outfile *o, const char *name);
+/* Closes it and gives it its name. 0 or -errno, and then there is nothing left of it. */
+int outfile_commit(struct outfile *o);
+/* Closes and removes it. */
+void outfile_drop(struct outfile *o);
+
+#endif
