@@ -3,8 +3,8 @@
  * million times between two changes; a binary search in one block of memory answers
  * that, and a change moves the tail.
  *
- *     carve [s, e):    ┌──A──┐ ┌─B─┐ ┌──C──┐        at most one area more than before:
- *                          s ────────── e           when A is C
+ *     carve [s, e):    ┌──A──┐ ┌─B─┐ ┌──C──┐        split at both ends, two areas more,
+ *                          s ────────── e           then drop what lies between
  *                      ┌─A─┐            ┌C┐
  *
  * Everything that an operation needs is allocated before it changes anything.
@@ -104,7 +104,7 @@ static void merge(struct areas *s, size_t i)
 	delete(s, i, 1);
 }
 
-/* Takes [start, end) out; index of the place where it was. Room for one more is there. */
+/* Takes [start, end) out; index of the place where it was. Room for two more is there. */
 static size_t carve(struct areas *s, uint64_t start, uint64_t end)
 {
 	size_t first, last;
@@ -120,8 +120,8 @@ static size_t carve(struct areas *s, uint64_t start, uint64_t end)
 
 int areas_map(struct areas *s, const struct area *a)
 {
-	size_t i;
 	int err = reserve(s, 2);
+	size_t i;
 
 	ASSERT(a->start < a->end);
 	if (err != 0)
@@ -135,7 +135,7 @@ int areas_map(struct areas *s, const struct area *a)
 
 int areas_unmap(struct areas *s, uint64_t start, uint64_t end)
 {
-	int err = reserve(s, 1);
+	int err = reserve(s, 2);
 
 	if (err == 0 && start < end)
 		carve(s, start, end);

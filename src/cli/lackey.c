@@ -443,8 +443,16 @@ void lackey_sweep(struct lackey *l, bool (*gone)(int32_t pid))
 
 void lackey_end(struct lackey *l)
 {
-	while (l->nr > 0)
-		drop(l, l->process[l->nr - 1]);
+	/* The youngest first, so that the same log makes the same trace. */
+	while (l->nr > 0) {
+		struct lackey_process *last = l->process[0];
+
+		for (size_t i = 1; i < l->nr; i++) {
+			if (l->process[i]->t.task > last->t.task)
+				last = l->process[i];
+		}
+		drop(l, last);
+	}
 	free(l->process);
 	l->process = NULL;
 	l->room = 0;
