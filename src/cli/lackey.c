@@ -29,6 +29,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "cli/valgrind.h"
+
 #define LINE_MAX_BYTES 8192 /* a path of 4096 and what stands around it */
 #define THREADS 512         /* valgrind numbers them from 1 and has 500 */
 
@@ -93,8 +95,10 @@ static struct lackey_process *add(struct lackey *l, int32_t pid)
 
 static void end(struct lackey *l, struct lackey_process *p)
 {
-	if (!p->ended)
+	if (!p->ended) {
+		valgrind_time(l->r, &p->t);
 		tracee_exit(l->r, &p->t);
+	}
 	p->ended = true;
 }
 
@@ -164,13 +168,13 @@ static void follow_access(struct lackey *l, struct lackey_process *p, const char
 	if (s == NULL || *s != ',' || parse_number(s + 1, false, &size) == NULL || size > PAGE_SIZE)
 		return;
 	if (letter == 'I') {
-		tracee_touch(l->r, &p->t, thread, TRACE_X, addr, size);
-		tracee_instruction(l->r, &p->t, thread);
+		valgrind_touch(l->r, &p->t, thread, TRACE_X, addr, size);
+		valgrind_instruction(l->r, &p->t);
 	}
 	if (letter == 'L' || letter == 'M')
-		tracee_touch(l->r, &p->t, thread, TRACE_R, addr, size);
+		valgrind_touch(l->r, &p->t, thread, TRACE_R, addr, size);
 	if (letter == 'S' || letter == 'M')
-		tracee_touch(l->r, &p->t, thread, TRACE_W, addr, size);
+		valgrind_touch(l->r, &p->t, thread, TRACE_W, addr, size);
 }
 
 /*
@@ -240,7 +244,7 @@ static void call_done(struct lackey *l, struct lackey_process *p, const char *re
 		return;
 	b->waits = false;
 	if (parse_result(rest, &b->call.result))
-		tracee_call(l->r, &p->t, &b->call);
+		valgrind_call(l->r, &p->t, &b->call);
 }
 
 /* "… created child 7858" in the line of a fork. */
@@ -292,7 +296,7 @@ static void follow_call(struct lackey *l, struct lackey_process *p, char *line)
 	if (nr == SYS_execve && c.path != NULL)
 		snprintf(p->exec, sizeof(p->exec), "%s", c.path);
 	if (rest != NULL && parse_result(rest, &c.result))
-		tracee_call(l->r, &p->t, &c);
+		valgrind_call(l->r, &p->t, &c);
 	else if (rest != NULL && strstr(rest, "[async]") != NULL)
 		call_waits(l, p, &c);
 }
@@ -306,6 +310,7 @@ static void follow_image(struct lackey *l, struct lackey_process *p)
 	memset(p->number, 0, sizeof(p->number));
 	p->thread = 1;
 	tracee_exec(l->r, &p->t, p->exec[0] != '\0' ? p->exec : l->name);
+	valgrind_image(l->r, &p->t);
 }
 
 /* "--7855--   SCHED[2]:  acquired lock" */
@@ -386,8 +391,10 @@ static struct lackey_process *meet(struct lackey *l, int32_t pid)
 		}
 	}
 	p = add(l, pid);
-	if (p != NULL)
+	if (p != NULL) {
 		tracee_start(l->r, &p->t, l->name);
+		valgrind_start(l->r, &p->t);
+	}
 	return p;
 }
 

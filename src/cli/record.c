@@ -5,19 +5,25 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
 #include "cli/exact.h"
 #include "cli/msg.h"
 #include "cli/outfile.h"
+#include "cli/sampled.h"
 
-enum record_option { OPT_OUTPUT, OPT_EXACT };
+#define INTERVAL_MIN_MS 1
+#define INTERVAL_MAX_MS 60000
+
+enum record_option { OPT_OUTPUT, OPT_EXACT, OPT_INTERVAL };
 
 struct record {
 	const char *output;
 	struct outfile out;
 	bool exact;
+	unsigned interval_ms;
 	struct program program;
 	struct recording recording;
 	struct trace_writer *writer;
@@ -27,7 +33,20 @@ struct record {
 static const struct option_row rows[] = {
 	[OPT_OUTPUT] = { "output", 'o', "FILE", "the trace (trace.stw)" },
 	[OPT_EXACT] = { "exact", '\0', NULL, "every load and store, under valgrind: a thousand times slower" },
+	[OPT_INTERVAL] = { "interval", '\0', "MS", "of samples: which pages are touched in each (100)" },
 };
+
+static int parse_interval(struct record *r, const char *text)
+{
+	char *end;
+	unsigned long ms = strtoul(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || ms < INTERVAL_MIN_MS || ms > INTERVAL_MAX_MS)
+		return msg_fail(EXIT_USAGE, "--interval", "\"%s\" is not a number of milliseconds from %d to %d; give one", text,
+				INTERVAL_MIN_MS, INTERVAL_MAX_MS);
+	r->interval_ms = (unsigned)ms;
+	return 0;
+}
 
 static int set_option(void *ctx, unsigned row, const char *value)
 {
@@ -44,6 +63,8 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	case OPT_EXACT:
 		r->exact = true;
 		return 0;
+	case OPT_INTERVAL:
+		return parse_interval(r, value);
 	}
 	return EXIT_USAGE;
 }
@@ -91,21 +112,24 @@ static int finish(struct record *r)
 
 static int run(struct record *r, char **argv)
 {
-	int err = exact_find(argv[0], &r->program);
+	int err = r->exact ? exact_find(argv[0], &r->program) : program_find(argv[0], &r->program);
 
 	if (err != 0)
 		return err;
 	err = outfile_open(&r->out, r->output);
 	if (err != 0)
 		return msg_fail(EXIT_STEWARD, r->output, "cannot be written (%s); give --output another file", strerror(-err));
-	if (trace_writer_open(&r->writer, r->out.fd, false) != 0) {
+	if (trace_writer_open(&r->writer, r->out.fd, !r->exact) != 0) {
 		outfile_drop(&r->out);
 		return msg_fail(EXIT_STEWARD, "record", "%s; try again with more memory", strerror(ENOMEM));
 	}
 	r->recording.write = write_event;
 	r->recording.ctx = r->writer;
 	note_command(r, argv);
-	err = exact_record(&r->program, argv, &r->recording, &r->outcome);
+	if (r->exact)
+		err = exact_record(&r->program, argv, &r->recording, &r->outcome);
+	else
+		err = sampled_record(&r->program, argv, r->interval_ms, &r->recording, &r->outcome);
 	if (err != 0) {
 		trace_writer_abort(r->writer);
 		outfile_drop(&r->out);
@@ -117,7 +141,7 @@ static int run(struct record *r, char **argv)
 
 int record_main(int argc, char **argv)
 {
-	struct record r = { .output = "trace.stw" };
+	struct record r = { .output = "trace.stw", .interval_ms = INTERVAL_MS };
 	int first, err;
 
 	err = options_parse(&record_options, argc, argv, &r, &first);
@@ -126,8 +150,6 @@ int record_main(int argc, char **argv)
 	argv += first;
 	if (argv[0] == NULL)
 		return msg_fail(EXIT_USAGE, "record", "no command given; steward record [OPTION…] [--] COMMAND [ARG…]");
-	if (!r.exact)
-		return msg_fail(EXIT_USAGE, "record", "there is no other way yet; give --exact");
 	err = run(&r, argv);
 	recording_free(&r.recording);
 	return err;

@@ -232,25 +232,6 @@ static int fill_ledger(struct run *r)
 	return 0;
 }
 
-/* Variables for the command. Ours is first in LD_PRELOAD: it must see mmap before others do. */
-static int set_environment(struct run *r, const char *preload)
-{
-	const char *others = getenv("LD_PRELOAD");
-	char *value = NULL;
-	int err;
-
-	if (others == NULL || others[0] == '\0')
-		err = setenv("LD_PRELOAD", preload, 1);
-	else if (asprintf(&value, "%s:%s", preload, others) < 0)
-		err = -1;
-	else
-		err = setenv("LD_PRELOAD", value, 1);
-	free(value);
-	if (err != 0 || putenv(r->share.env) != 0)
-		return msg_fail(EXIT_STEWARD, "environment", "%s; try again with more memory", strerror(errno));
-	return 0;
-}
-
 /* Opened before the command starts: hours of work must not end with "permission denied". */
 static int open_stats(struct run *r)
 {
@@ -338,7 +319,7 @@ static int prepare(struct run *r, char **argv)
 	if (err == 0)
 		err = share_open(&r->share, probe.device_fd);
 	if (err == 0)
-		err = set_environment(r, preload);
+		err = share_environment(&r->share, preload);
 	if (err == 0)
 		err = fill_ledger(r);
 	return err;

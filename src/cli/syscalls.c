@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cli/tracee.h"
+#include "cli/valgrind.h"
 
 #define TRANSFER_MAX 0x7ffff000 /* bytes that one call moves at most (MAX_RW_COUNT) */
 
@@ -139,7 +139,7 @@ static void follow_madvise(struct context *x)
 
 static void follow_shmat(struct context *x)
 {
-	tracee_discover(x->r, x->t, page(x->c->result));
+	valgrind_discover(x->r, x->t, page(x->c->result));
 }
 
 static void follow_shmdt(struct context *x)
@@ -189,7 +189,7 @@ static void open_path(struct context *x, int64_t dir, uint64_t flags)
 	fdtable_close(&x->t->fds, fd, fd);
 	if (find_file(x, dir, &st, name, sizeof(name)) != 0)
 		return;
-	of.hidden = tracee_hides(name);
+	of.hidden = valgrind_hides(name);
 	of.file = of.hidden ? UINT32_MAX : recording_file(x->r, &st, name);
 	if (of.file != 0)
 		check(x, fdtable_open(&x->t->fds, fd, &of, (flags & O_CLOEXEC) != 0));
@@ -282,7 +282,7 @@ static void touch_buffer(struct context *x)
 	uint8_t flags = writes(x->c->nr) ? TRACE_R : TRACE_W;
 
 	if (x->c->result <= TRANSFER_MAX)
-		tracee_touch(x->r, x->t, x->c->thread, flags, x->c->arg[1], x->c->result);
+		valgrind_touch(x->r, x->t, x->c->thread, flags, x->c->arg[1], x->c->result);
 }
 
 static void follow_io(struct context *x)
@@ -408,7 +408,7 @@ static const struct {
 	{ SYS_fdatasync, 1, follow_fsync },
 };
 
-void tracee_call(struct recording *r, struct tracee *t, const struct traced_call *c)
+void valgrind_call(struct recording *r, struct tracee *t, const struct traced_call *c)
 {
 	struct context x = { r, t, c };
 

@@ -1,45 +1,7 @@
-/*
- * What a program that runs under valgrind has mapped.
- *
- *   0 ──── program, ld.so, libraries, brk, mmap ── 0x58000000 valgrind ── 64 GiB ──── valgrind ──── stack ───
- *
- * The first mappings are made by valgrind itself, before the program's first instruction, and no system call
- * tells of them. They are read from /proc/PID/maps when the image says its first line; valgrind cannot have gone
- * far by then, because what it writes waits in a small buffer until we have read it (exact.c). Below 64 GiB everything
- * is the program's but the file of the tool and the anonymous memory that follows it. Above, only the stack
- * is: it is the area that the first data access of an image goes to, whatever the loader.
- *
- * From then on the system calls tell (syscalls.c). Four things remain:
- *   - The stack grows: touches up to 8 MiB below it belong to it.
- *   - Valgrind makes a heap of one page ahead of the program, writable and executable as no other. It is
- *     hidden until the program moves its break.
- *   - An area appears of which nothing was understood (shmat): it is looked up when it is touched.
- *   - A piece of valgrind is loaded into the program by LD_PRELOAD (vgpreload_core). It is hidden, and so is what the
- *     program executes inside of the tool itself (replacements of vsyscalls, returns from signals).
- *
- * Areas that are hidden are in the books and in no event.
- */
 #include "cli/tracee.h"
 
-#include <dirent.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
-
-#include "cli/procmaps.h"
-
-#define VALGRIND_START (0x1000000000 >> PAGE_SHIFT)
-#define VALGRIND_FDS 12 /* descriptors that valgrind takes, above the soft limit or from the top of the hard one */
-#define STACK_PAGES (8 * MIB >> PAGE_SHIFT)
-/*
- * Own time is not to be had under valgrind, so it is counted: 0.3 ns an instruction, what programs that live in caches
- * take on a machine of 3 GHz. A trace needs it as a scale for what faults cost, not as a clock.
- */
-#define INSTRUCTION_PS 300
-#define INSTRUCTIONS_A_TICK (1 << 18)
 
 static void check(struct recording *r, int err)
 {
@@ -141,24 +103,7 @@ void tracee_move(struct recording *r, struct tracee *t, uint64_t start, uint64_t
 	check(r, err);
 }
 
-static bool begins_with(const char *path, const char *directory, const char *name)
-{
-	const char *base = strrchr(path, '/');
-
-	return base != NULL && strstr(path, directory) != NULL && strncmp(base + 1, name, strlen(name)) == 0;
-}
-
-bool tracee_hides(const char *path)
-{
-	return begins_with(path, "/valgrind/", "vgpreload_");
-}
-
-static bool is_tool(const char *path)
-{
-	return begins_with(path, "/valgrind/", "lackey-");
-}
-
-/* The file of a mapping, as number; pages that it cannot have are an end that was taken from it since. */
+/* The number of the file of a mapping, which may have been replaced or removed since; 0: none. */
 static uint32_t map_file(struct recording *r, const struct proc_map *m)
 {
 	struct stat st;
@@ -172,98 +117,14 @@ static uint32_t map_file(struct recording *r, const struct proc_map *m)
 	return recording_file(r, &st, m->path);
 }
 
-static struct area map_area(struct recording *r, const struct proc_map *m)
+struct area tracee_area(struct recording *r, const struct proc_map *m, bool hidden)
 {
-	struct area a = { .start = m->start >> PAGE_SHIFT, .end = m->end >> PAGE_SHIFT, .flags = m->flags };
+	struct area a = { .start = m->start >> PAGE_SHIFT, .end = m->end >> PAGE_SHIFT, .flags = m->flags, .hidden = hidden };
 
-	a.hidden = is_tool(m->path) || tracee_hides(m->path);
-	if (!a.hidden)
+	if (!hidden)
 		a.file = map_file(r, m);
 	a.pgoff = a.file != 0 ? m->offset >> PAGE_SHIFT : 0;
 	return a;
-}
-
-struct image {
-	struct recording *r;
-	struct tracee *t;
-	uint64_t tool_end; /* page after what was taken for the tool's so far */
-};
-
-static bool map_image(void *ctx, const struct proc_map *m)
-{
-	struct image *i = ctx;
-	uint64_t start = m->start >> PAGE_SHIFT;
-
-	if (start >= VALGRIND_START)
-		return false;
-	if (m->path[0] == '[')
-		return true;
-	struct area a = map_area(i->r, m);
-
-	if (a.hidden || (m->path[0] == '\0' && start == i->tool_end)) {
-		a.hidden = true;
-		i->tool_end = a.end;
-	}
-	/* The heap's first page. */
-	if (m->path[0] == '\0' && a.end - a.start == 1 && a.flags == (TRACE_R | TRACE_W | TRACE_X))
-		a.hidden = true;
-	tracee_map(i->r, i->t, &a);
-	return true;
-}
-
-/* Where in its file the open file behind a descriptor stands; bytes. */
-static uint64_t position(int32_t pid, int fd)
-{
-	unsigned long long pos = 0;
-	char name[64];
-	FILE *f;
-
-	snprintf(name, sizeof(name), "/proc/%d/fdinfo/%d", pid, fd);
-	f = fopen(name, "re");
-	if (f == NULL)
-		return 0;
-	if (fscanf(f, "pos: %llu", &pos) != 1)
-		pos = 0;
-	fclose(f);
-	return pos;
-}
-
-static void inherit_one(struct recording *r, struct tracee *t, int fd)
-{
-	struct open_file of = { .pos = position(t->pid, fd) };
-	char name[64], path[4096];
-	struct stat st;
-	ssize_t n;
-
-	snprintf(name, sizeof(name), "/proc/%d/fd/%d", t->pid, fd);
-	n = readlink(name, path, sizeof(path) - 1);
-	if (n < 0 || stat(name, &st) != 0)
-		return;
-	path[n] = '\0';
-	of.file = recording_file(r, &st, path);
-	if (of.file != 0)
-		check(r, fdtable_open(&t->fds, fd, &of, false));
-}
-
-/* The descriptors that a program was started with; valgrind's own stand above them. */
-static void inherit(struct recording *r, struct tracee *t)
-{
-	struct rlimit limit = { .rlim_cur = 0 };
-	struct dirent *e;
-	char name[64];
-	DIR *d;
-
-	snprintf(name, sizeof(name), "/proc/%d/fd", t->pid);
-	d = t->pid != 0 ? opendir(name) : NULL;
-	getrlimit(RLIMIT_NOFILE, &limit);
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		unsigned fd = (unsigned)atoi(e->d_name);
-
-		if (e->d_name[0] != '.' && fd < limit.rlim_cur && fd < limit.rlim_max - VALGRIND_FDS)
-			inherit_one(r, t, (int)fd);
-	}
-	if (d != NULL)
-		closedir(d);
 }
 
 static void emit_text(struct recording *r, uint8_t op, uint32_t task, const char *text)
@@ -277,7 +138,6 @@ void tracee_start(struct recording *r, struct tracee *t, const char *name)
 {
 	t->task = recording_task(r);
 	emit_text(r, TRACE_TASK, t->task, name);
-	inherit(r, t);
 }
 
 void tracee_fork(struct recording *r, struct tracee *child, const struct tracee *parent)
@@ -295,151 +155,28 @@ void tracee_fork(struct recording *r, struct tracee *child, const struct tracee 
 
 void tracee_exec(struct recording *r, struct tracee *t, const char *name)
 {
-	struct image image = { r, t, 0 };
-
 	emit_text(r, TRACE_EXEC, t->task, name);
 	check(r, areas_unmap(&t->areas, 0, UINT64_MAX));
 	changed(t);
 	fdtable_exec(&t->fds);
 	t->brk = 0;
 	t->fresh = true;
-	if (t->pid != 0)
-		proc_maps(t->pid, map_image, &image);
 }
 
-static void tell_time(struct recording *r, struct tracee *t, uint16_t thread)
+void tracee_time(struct recording *r, const struct tracee *t, uint64_t ns)
 {
-	struct trace_event e = { .op = TRACE_TIME, .task = t->task, .thread = thread,
-				 .arg = t->instructions * INSTRUCTION_PS / 1000 };
+	struct trace_event e = { .op = TRACE_TIME, .task = t->task, .arg = ns };
 
-	t->instructions = 0;
-	if (e.arg > 0)
+	if (ns > 0)
 		recording_emit(r, &e);
-}
-
-void tracee_instruction(struct recording *r, struct tracee *t, uint16_t thread)
-{
-	if (++t->instructions == INSTRUCTIONS_A_TICK)
-		tell_time(r, t, thread);
 }
 
 void tracee_exit(struct recording *r, struct tracee *t)
 {
 	struct trace_event e = { .op = TRACE_EXIT, .task = t->task };
 
-	tell_time(r, t, 0);
 	recording_emit(r, &e);
 	areas_free(&t->areas);
 	fdtable_free(&t->fds);
 }
 
-struct search {
-	uint64_t vpn;
-	struct recording *r;
-	struct area found;
-};
-
-static bool search_map(void *ctx, const struct proc_map *m)
-{
-	struct search *s = ctx;
-
-	if (m->end >> PAGE_SHIFT <= s->vpn)
-		return true;
-	if (m->start >> PAGE_SHIFT <= s->vpn)
-		s->found = map_area(s->r, m);
-	return false;
-}
-
-/* No more of *a than what no area has yet; vpn is in it. */
-static void clip(const struct areas *s, struct area *a, uint64_t vpn)
-{
-	size_t i = areas_from(s, vpn);
-	uint64_t start = a->start;
-
-	if (i > 0 && s->area[i - 1].end > start)
-		start = s->area[i - 1].end;
-	if (i < s->nr && s->area[i].start < a->end)
-		a->end = s->area[i].start;
-	a->pgoff += a->file != 0 ? start - a->start : 0;
-	a->start = start;
-}
-
-const struct area *tracee_discover(struct recording *r, struct tracee *t, uint64_t vpn)
-{
-	struct search s = { .vpn = vpn, .r = r };
-
-	if (areas_find(&t->areas, vpn) == NULL && t->pid != 0)
-		proc_maps(t->pid, search_map, &s);
-	if (s.found.end == 0)
-		return areas_find(&t->areas, vpn);
-	clip(&t->areas, &s.found, vpn);
-	/* What the program has up there it has asked for, but for its stack. */
-	if (t->fresh)
-		s.found.flags |= TRACE_MAP_STACK;
-	else if (s.found.start >= VALGRIND_START)
-		s.found.hidden = true;
-	tracee_map(r, t, &s.found);
-	return areas_find(&t->areas, vpn);
-}
-
-static const struct area *grow_stack(struct recording *r, struct tracee *t, uint64_t vpn)
-{
-	size_t i = areas_from(&t->areas, vpn);
-	const struct area *above = i < t->areas.nr ? &t->areas.area[i] : NULL;
-	struct area more;
-
-	if (above == NULL || !(above->flags & TRACE_MAP_STACK) || above->start - vpn > STACK_PAGES)
-		return NULL;
-	more = (struct area){ .start = vpn, .end = above->start, .flags = above->flags };
-	tracee_map(r, t, &more);
-	return areas_find(&t->areas, vpn);
-}
-
-/* The area of a page that is touched: there is one, or it is made. NULL: not without memory. */
-static const struct area *locate(struct recording *r, struct tracee *t, uint64_t vpn)
-{
-	const struct area *a = areas_find(&t->areas, vpn);
-
-	if (a == NULL)
-		a = grow_stack(r, t, vpn);
-	if (a == NULL)
-		a = tracee_discover(r, t, vpn);
-	if (a == NULL) {
-		struct area page = { .start = vpn, .end = vpn + 1, .flags = TRACE_R | TRACE_W,
-				     .hidden = vpn >= VALGRIND_START && !t->fresh };
-
-		if (t->fresh)
-			page.flags |= TRACE_MAP_STACK;
-		tracee_map(r, t, &page);
-		a = areas_find(&t->areas, vpn);
-	}
-	return a;
-}
-
-static void touch(struct recording *r, struct tracee *t, uint16_t thread, uint8_t flags, uint64_t vpn)
-{
-	struct trace_event e = { .op = TRACE_ACCESS, .flags = flags, .thread = thread, .task = t->task, .vpn = vpn, .n = 1 };
-	unsigned kind = flags == TRACE_X ? 0 : flags;
-
-	if (vpn < t->last[kind].start || vpn >= t->last[kind].end) {
-		const struct area *a = locate(r, t, vpn);
-
-		if (flags != TRACE_X)
-			t->fresh = false;
-		if (a == NULL || a->hidden)
-			return;
-		t->last[kind].start = a->start;
-		t->last[kind].end = a->end;
-	}
-	recording_emit(r, &e);
-}
-
-void tracee_touch(struct recording *r, struct tracee *t, uint16_t thread, uint8_t flags, uint64_t addr, uint64_t size)
-{
-	uint64_t last;
-
-	if (size == 0 || __builtin_add_overflow(addr, size - 1, &last))
-		return;
-	for (uint64_t vpn = addr >> PAGE_SHIFT; vpn <= last >> PAGE_SHIFT; vpn++)
-		touch(r, t, thread, flags, vpn);
-}

@@ -4,6 +4,7 @@
 
 #include "cli/areas.h"
 #include "cli/fdtable.h"
+#include "cli/procmaps.h"
 #include "cli/recording.h"
 
 struct tracee {
@@ -30,15 +31,12 @@ struct traced_call {
 /* The three ways to begin; t is all zeros but for pid. Each gives it a task number and the event. */
 void tracee_start(struct recording *r, struct tracee *t, const char *name);
 void tracee_fork(struct recording *r, struct tracee *child, const struct tracee *parent);
-/* A new image in place of the old one: maps what the loader of the program is to find. Also after tracee_start. */
+/* A new image in place of the old one. Also after tracee_start. */
 void tracee_exec(struct recording *r, struct tracee *t, const char *name);
 void tracee_exit(struct recording *r, struct tracee *t);
 
-/* A touch of bytes [addr, addr + size): of every page in it, once. flags: TRACE_R, TRACE_W or TRACE_X. */
-void tracee_touch(struct recording *r, struct tracee *t, uint16_t thread, uint8_t flags, uint64_t addr, uint64_t size);
-void tracee_instruction(struct recording *r, struct tracee *t, uint16_t thread);
-/* What a call has done to the address space and to files. syscalls.c. */
-void tracee_call(struct recording *r, struct tracee *t, const struct traced_call *c);
+/* ns of CPU time that the program has had since the last time that this was told; 0 is not told. */
+void tracee_time(struct recording *r, const struct tracee *t, uint64_t ns);
 
 /* Changes of the address space, in pages; nothing is said of hidden areas. */
 void tracee_map(struct recording *r, struct tracee *t, const struct area *a);
@@ -46,9 +44,7 @@ void tracee_unmap(struct recording *r, struct tracee *t, uint64_t start, uint64_
 void tracee_protect(struct recording *r, struct tracee *t, uint64_t start, uint64_t end, uint8_t rights);
 void tracee_drop(struct recording *r, struct tracee *t, uint64_t start, uint64_t end);
 void tracee_move(struct recording *r, struct tracee *t, uint64_t start, uint64_t to, uint64_t n);
-/* The area that the kernel has at page vpn, if the trace lacks it. Returns it, or NULL. */
-const struct area *tracee_discover(struct recording *r, struct tracee *t, uint64_t vpn);
-/* Is the file with this path valgrind's, loaded into the program? */
-bool tracee_hides(const char *path);
+/* An area as the kernel has it; its file is announced unless it is hidden. */
+struct area tracee_area(struct recording *r, const struct proc_map *m, bool hidden);
 
 #endif

@@ -149,6 +149,8 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn)
 	unsigned n, nr_reserved;
 
 	readahead_plan(vma, vpn, ZERO_RUN_MAX, &plan);
+	if (m->precise)
+		plan.n = 1;
 	zero_run(mm, vpn, &plan, &start, &n);
 	unsigned got = alloc_run(m, n, frames);
 	if (got == 0)

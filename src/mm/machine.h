@@ -97,6 +97,7 @@ struct machine {
 		vpn_t vpn;
 	} hand;            /* demote.c: where it stands */
 	bool gather;       /* the engine's: contiguous homes move in one call, so that gather.c is worth its work */
+	bool precise;      /* the engine's: a minor fault fills the page touched and no others */
 	uint8_t blocks_wanted; /* by read-ahead windows that found none, lately */
 	uint32_t gather_hand; /* gather.c: frame number where its search goes on */
 	struct cluster cluster;

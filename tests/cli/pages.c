@@ -107,8 +107,9 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "again") == 0)
 		return 0;
-	base = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	munmap(mmap(NULL, 200 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 200 * PAGE);
+	/* What is moved later has its place here. */
+	base = mmap(NULL, 300 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	base = mmap((char *)base, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	walk();
 	change();
 	use_processes(argv[0]);

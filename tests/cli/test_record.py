@@ -1,4 +1,4 @@
-"""steward record --exact: what a program does to its memory, page for page, and how recording ends."""
+"""steward record: what a program does to its memory, every touch or by samples, and how recording ends."""
 import os
 import re
 import shutil
@@ -21,10 +21,10 @@ class Event:
             int, (task, thread, flags, vpn, n, arg, file))
 
 
-def read_trace(path):
+def read_trace(path, sampled=False):
     r = subprocess.run([os.environ["TRACE_SHOW"], path], stdout=subprocess.PIPE, text=True, check=True)
     lines = r.stdout.splitlines()
-    assert lines[-1].startswith("totals exact "), lines[-1]
+    assert lines[-1].startswith("totals sampled " if sampled else "totals exact "), lines[-1]
     return [Event(line) for line in lines[:-1]]
 
 
@@ -38,6 +38,40 @@ def record(d, *args, options=(), **more):
     path = os.path.join(d, "t.stw")
     r = steward("record", "--exact", "-o", path, *options, "--", *args, timeout=300, **more)
     return r, path
+
+
+def sample(d, *args, interval=20, **more):
+    """Records by samples, with the real library."""
+    path = os.path.join(d, "t.stw")
+    r = steward("record", "--interval", str(interval), "-o", path, "--", *args, timeout=300,
+                STEWARD_PRELOAD=os.environ["STEWARD_LIBRARY"], **more)
+    if r.returncode == 125 and "userfaultfd" in r.stderr:
+        raise Skip(r.stderr.strip())
+    return r, path
+
+
+def check_mappings(events):
+    """The oracle is a page table of our own, driven by the events: every touch is allowed by it."""
+    mapped = {}
+    for e in events:
+        pages = mapped.setdefault(e.task, {})
+        span = range(e.vpn, e.vpn + e.n)
+        if e.op == "mmap":
+            pages.update(dict.fromkeys(span, e.flags))
+        elif e.op == "munmap":
+            for p in span:
+                pages.pop(p, None)
+        elif e.op == "mremap":
+            for i in range(e.n):
+                pages[e.arg + i] = pages.pop(e.vpn + i)
+        elif e.op == "mprotect":
+            pages.update((p, pages[p] & ~7 | e.flags) for p in span)
+        elif e.op == "exec":
+            pages.clear()
+        elif e.op == "fork":
+            mapped[e.arg] = dict(pages)
+        elif e.op == "access":
+            assert pages.get(e.vpn, 0) & e.flags, f"page {e.vpn:#x}, {e.flags}, has {pages.get(e.vpn)}"
 
 
 class Walk:
@@ -126,28 +160,7 @@ def test_files():
 
 
 def test_every_touch_is_inside_of_a_mapping():
-    """The oracle is a page table of our own, driven by the events."""
-    w = Walk.get()
-    mapped = {}
-    for e in w.events:
-        pages = mapped.setdefault(e.task, {})
-        span = range(e.vpn, e.vpn + e.n)
-        if e.op == "mmap":
-            pages.update(dict.fromkeys(span, e.flags))
-        elif e.op == "munmap":
-            for p in span:
-                pages.pop(p, None)
-        elif e.op == "mremap":
-            for i in range(e.n):
-                pages[e.arg + i] = pages.pop(e.vpn + i)
-        elif e.op == "mprotect":
-            pages.update((p, pages[p] & ~7 | e.flags) for p in span)
-        elif e.op == "exec":
-            pages.clear()
-        elif e.op == "fork":
-            mapped[e.arg] = dict(pages)
-        elif e.op == "access":
-            assert pages.get(e.vpn, 0) & e.flags, f"page {e.vpn:#x}, {e.flags}, has {pages.get(e.vpn)}"
+    check_mappings(Walk.get().events)
 
 
 def test_code_and_stack_are_there_and_valgrind_is_not():
@@ -200,12 +213,66 @@ def test_a_killed_recorder_leaves_nothing_under_the_name():
         assert not os.path.exists(path)
 
 
+def test_samples_find_the_pages_of_each_phase():
+    """The program says which pages it touches in each phase; so many fit the bound, so the samples are exact."""
+    with scratch() as d:
+        r, path = sample(d, os.environ["PHASES"])
+        eq((r.returncode, r.stderr), (6, ""))
+        base, *lines = r.stdout.splitlines()
+        base = int(base)
+        want = [(int(line.split()[0]), line.split()[1], set(map(int, line.split()[2:]))) for line in lines]
+        events = read_trace(path, sampled=True)
+    check_mappings(events)
+    marks = {}
+    for i, e in enumerate(events):
+        if e.op == "access":
+            marks.setdefault(e.vpn - base, i)
+    ends = [marks[mark] for mark, _, _ in want[1:]] + [len(events)]
+    for (mark, kind, pages), end in zip(want, ends):
+        found = {}
+        for e in events[marks[mark] + 1:end]:
+            if e.op == "access" and base <= e.vpn < base + 4000:
+                found.setdefault(e.vpn - base, set()).add(e.flags)
+        eq(set(found), pages)
+        # The first phase, of fresh pages, and those that write are recorded as such.
+        if kind == "write":
+            eq({flag for flags in found.values() for flag in flags}, {W})
+        else:
+            assert all(flags == {R} for flags in found.values())
+    assert sum(e.arg for e in events if e.op == "time") > 50_000_000
+
+
+def test_samples_of_a_program_that_does_everything():
+    with scratch() as d:
+        r, path = sample(d, PAGES, os.path.join(d, "file"))
+        eq((r.returncode, r.stderr), (5, "words of its own\n"))
+        events = read_trace(path, sampled=True)
+    eq([(e.op, e.task) for e in events if e.op in ("task", "fork", "exec", "exit")],
+       [("task", 0), ("fork", 0), ("exec", 1), ("exit", 1), ("exit", 0)])
+    base = int(r.stdout.split()[0])
+    touched = {e.vpn - base for e in events if e.op == "access" and e.task == 0}
+    assert set(range(100)) <= touched, sorted(set(range(100)) - touched)
+    names = [e.text for e in events if e.op == "file"]
+    eq([n for n in names if "steward" in n], [])
+
+
+def test_samples_of_a_program_that_is_killed():
+    with scratch() as d:
+        r, path = sample(d, "/bin/sh", "-c", "kill -9 $$")
+        eq(r.returncode, 128 + 9)
+        eq(read_trace(path, sampled=True)[-1].op, "exit")
+
+
 def test_wrong_usage():
     r = steward("record", "--exact")
     eq((r.returncode, r.stderr),
        (2, "steward: record: no command given; steward record [OPTION…] [--] COMMAND [ARG…]\n"))
     r = steward("record", "--output=", "true")
     eq((r.returncode, r.stderr), (2, "steward: --output: the file name is empty; give one\n"))
+    for bad in ("0", "-1", "x", "", "60001", "1ms"):
+        r = steward("record", "--interval", bad, "true")
+        eq((r.returncode, r.stderr), (2, f'steward: --interval: "{bad}" is not a number of milliseconds from 1 to 60000; '
+                                      'give one\n'))
     r = steward("record", "-o", "-", "true")
     eq((r.returncode, r.stderr),
        (2, "steward: --output: standard output is the command's; give a file or a pipe's name\n"))

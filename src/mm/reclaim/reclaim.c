@@ -116,21 +116,12 @@ static void unmap_all(struct machine *m, struct frame **frames, unsigned n, bool
 	}
 }
 
-static unsigned sample(struct machine *m, bool kswapd, bool *progress)
+/* Unmaps n locked pages, which are on no list: they are soft then, or active if they cannot be had. Lock given up inside. */
+static void make_soft(struct machine *m, struct frame **frames, unsigned n, bool *progress)
 {
 	struct lru *l = &m->lru;
-	uint64_t resident = l->nr[LRU_ACTIVE] + l->nr[LRU_NEW] + l->nr[LRU_INACTIVE];
-	uint64_t target = MAX(resident / SAMPLE_SHARE, SAMPLE_MIN);
-	struct frame *frames[SAMPLE_BATCH];
 	bool unmapped[SAMPLE_BATCH];
 
-	if (l->nr[LRU_INACTIVE] >= target)
-		return 0;
-	bool from_new = l->nr[LRU_NEW] > resident / PROBATION_SHARE || l->nr[LRU_ACTIVE] == 0;
-	unsigned n = isolate(m, from_new ? LRU_NEW : LRU_ACTIVE, frames, SAMPLE_BATCH);
-	if (n == 0)
-		return 0;
-	count_scan(m, kswapd, n);
 	sort_by_address(frames, n);
 	gather(m, frames, n);
 	m->ops->unlock(m);
@@ -150,6 +141,37 @@ static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 		}
 		user_page_unlock(m, f);
 	}
+}
+
+static unsigned sample(struct machine *m, bool kswapd, bool *progress)
+{
+	struct lru *l = &m->lru;
+	uint64_t resident = l->nr[LRU_ACTIVE] + l->nr[LRU_NEW] + l->nr[LRU_INACTIVE];
+	uint64_t target = MAX(resident / SAMPLE_SHARE, SAMPLE_MIN);
+	struct frame *frames[SAMPLE_BATCH];
+
+	if (l->nr[LRU_INACTIVE] >= target)
+		return 0;
+	bool from_new = l->nr[LRU_NEW] > resident / PROBATION_SHARE || l->nr[LRU_ACTIVE] == 0;
+	unsigned n = isolate(m, from_new ? LRU_NEW : LRU_ACTIVE, frames, SAMPLE_BATCH);
+	if (n == 0)
+		return 0;
+	count_scan(m, kswapd, n);
+	make_soft(m, frames, n, progress);
+	return n;
+}
+
+unsigned reclaim_sample(struct machine *m, enum lru_list list, unsigned n)
+{
+	struct frame *frames[SAMPLE_BATCH];
+	bool progress = false;
+
+	ASSERT(!m->reclaiming);
+	m->reclaiming = true;
+	n = isolate(m, list, frames, MIN(n, SAMPLE_BATCH));
+	if (n > 0)
+		make_soft(m, frames, n, &progress);
+	m->reclaiming = false;
 	return n;
 }
 
