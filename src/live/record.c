@@ -226,7 +226,7 @@ static uint64_t sample_list(enum lru_list list, uint64_t max)
 	uint64_t done = 0, n = 1;
 
 	engine_take();
-	for (max = MIN(max, m->lru.nr[list]); done < max && n > 0 && atomic_load(&engine.pause) == 0; done += n) {
+	for (max = MIN(max, m->lruvec[0].nr[list]); done < max && n > 0 && atomic_load(&engine.pause) == 0; done += n) {
 		while (m->reclaiming)
 			m->ops->relax(m);
 		n = reclaim_sample(m, list, (unsigned)MIN(max - done, SAMPLE_AT_ONCE));
@@ -280,8 +280,8 @@ void record_tick(uint64_t now)
 	put((struct record_entry){ .op = RECORD_TICK, .n = had });
 	e->m.precise = e->m.counter[VM_pgminor] - record.minor <= samples;
 	record.interval++;
-	samples -= sample_list(LRU_ACTIVE, samples);
-	sample_list(LRU_NEW, samples);
+	samples -= sample_list(LRU_ACTIVE_ANON, samples);
+	sample_list(LRU_INACTIVE_ANON, samples);
 	record.program_ns = program;
 	record.minor = e->m.counter[VM_pgminor];
 	record.stall_ns = e->m.counter[VM_stall_ns];

@@ -13,7 +13,7 @@
 unsigned reclaim_batch(struct machine *m, bool kswapd, bool *progress);
 
 /*
- * Takes up to n pages, 32 at most, off the old end of list, NEW or ACTIVE, whatever the length of the sample: they
+ * Takes up to n pages, 32 at most, off the old end of a list of the policy, whatever the length of the sample: they
  * become soft. Returns how many were taken. Gives the lock up inside. Not while m->reclaiming.
  */
 unsigned reclaim_sample(struct machine *m, enum lru_list list, unsigned n);

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
-#include "cli/areas.h"
+#include "cli/record/areas.h"
 #include "sim/trace.h"
 
 #define PAGES 200

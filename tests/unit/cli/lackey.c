@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/rand.h"
-#include "cli/lackey.h"
+#include "cli/record/lackey.h"
 
 /* Processes that do not exist: nothing is read from /proc. */
 #define FIRST 1073741824

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "cli/validate.h"
+#include "cli/validate/validate.h"
 
 #define PAGES 32768u
 #define TOUCHES 500000u

@@ -8,7 +8,7 @@
 #include "cli/msg.h"
 #include "cli/outfile.h"
 #include "cli/table.h"
-#include "cli/validate.h"
+#include "cli/validate/validate.h"
 
 static int by_size(const void *a, const void *b)
 {

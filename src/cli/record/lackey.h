@@ -1,8 +1,8 @@
 /* The log of valgrind's tool lackey, as it comes in, into events of a trace. */
-#ifndef STW_CLI_LACKEY_H
-#define STW_CLI_LACKEY_H
+#ifndef STW_CLI_RECORD_LACKEY_H
+#define STW_CLI_RECORD_LACKEY_H
 
-#include "cli/tracee.h"
+#include "cli/record/tracee.h"
 
 struct lackey_process;
 

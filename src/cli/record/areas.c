@@ -9,7 +9,7 @@
  *
  * Everything that an operation needs is allocated before it changes anything.
  */
-#include "cli/areas.h"
+#include "cli/record/areas.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -16,7 +16,7 @@
 
 #include "cli/msg.h"
 #include "cli/tracefile.h"
-#include "cli/validate.h"
+#include "cli/validate/validate.h"
 #include "sim/engine.h"
 
 #define NO_LIMIT (UINT64_C(1) << 46)

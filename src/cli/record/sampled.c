@@ -16,7 +16,7 @@
  *
  * Memory that Steward does not manage (code, files, stacks, shared memory) is in the trace as mappings, without touches.
  */
-#include "cli/sampled.h"
+#include "cli/record/sampled.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -30,7 +30,7 @@
 #include "cli/msg.h"
 #include "cli/probe.h"
 #include "cli/share.h"
-#include "cli/tracee.h"
+#include "cli/record/tracee.h"
 #include "cli/watch.h"
 #include "live/ledger.h"
 
@@ -94,7 +94,7 @@ static bool is_ours(const char *path)
 	       (base != NULL && strncmp(base, "/libsteward-preload.so", 22) == 0);
 }
 
-static bool look_at(void *ctx, const struct proc_map *m)
+static bool look_at(void *ctx, const struct maps_line *m)
 {
 	struct look *l = ctx;
 	/* Its bss follows it. */
@@ -172,7 +172,7 @@ static void look(struct sampled *s, struct source *src)
 	int err;
 
 	src->looked = true;
-	err = proc_maps(src->t.pid, look_at, &l);
+	err = maps_each(src->t.pid, look_at, &l);
 	for (size_t i = 0; i < src->own.nr && err == 0; i++)
 		err = areas_unmap(&l.now, src->own.area[i].start, src->own.area[i].end);
 	if (err == 0)

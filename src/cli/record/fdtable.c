@@ -1,4 +1,4 @@
-#include "cli/fdtable.h"
+#include "cli/record/fdtable.h"
 
 #include <errno.h>
 #include <stdlib.h>

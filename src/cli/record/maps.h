@@ -1,10 +1,10 @@
 /* /proc/PID/maps, line by line. */
-#ifndef STW_CLI_PROCMAPS_H
-#define STW_CLI_PROCMAPS_H
+#ifndef STW_CLI_RECORD_MAPS_H
+#define STW_CLI_RECORD_MAPS_H
 
 #include "base/types.h"
 
-struct proc_map {
+struct maps_line {
 	uint64_t start, end; /* bytes */
 	uint64_t offset;     /* bytes */
 	uint8_t flags;       /* TRACE_R, TRACE_W, TRACE_X, TRACE_MAP_SHARED */
@@ -14,6 +14,6 @@ struct proc_map {
 };
 
 /* Calls each() for all of them until it returns false. 0, or -errno if they cannot be read (-ENOENT: no such process). */
-int proc_maps(int32_t pid, bool (*each)(void *ctx, const struct proc_map *m), void *ctx);
+int maps_each(int32_t pid, bool (*each)(void *ctx, const struct maps_line *m), void *ctx);
 
 #endif

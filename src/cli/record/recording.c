@@ -1,4 +1,4 @@
-#include "cli/recording.h"
+#include "cli/record/recording.h"
 
 #include <errno.h>
 #include <stdio.h>

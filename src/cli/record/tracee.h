@@ -1,11 +1,11 @@
 /* A process that is being recorded: its address space and its files as the trace knows them. */
-#ifndef STW_CLI_TRACEE_H
-#define STW_CLI_TRACEE_H
+#ifndef STW_CLI_RECORD_TRACEE_H
+#define STW_CLI_RECORD_TRACEE_H
 
-#include "cli/areas.h"
-#include "cli/fdtable.h"
-#include "cli/procmaps.h"
-#include "cli/recording.h"
+#include "cli/record/areas.h"
+#include "cli/record/fdtable.h"
+#include "cli/record/maps.h"
+#include "cli/record/recording.h"
 
 struct tracee {
 	int32_t pid;           /* as the recorder sees it; 0: not a process of this machine (tests) */
@@ -45,6 +45,6 @@ void tracee_protect(struct recording *r, struct tracee *t, uint64_t start, uint6
 void tracee_drop(struct recording *r, struct tracee *t, uint64_t start, uint64_t end);
 void tracee_move(struct recording *r, struct tracee *t, uint64_t start, uint64_t to, uint64_t n);
 /* An area as the kernel has it; its file is announced unless it is hidden. */
-struct area tracee_area(struct recording *r, const struct proc_map *m, bool hidden);
+struct area tracee_area(struct recording *r, const struct maps_line *m, bool hidden);
 
 #endif

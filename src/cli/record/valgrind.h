@@ -1,8 +1,8 @@
 /* A program under valgrind: which of the process's memory is the program's, and what the tool's log says it touches. */
-#ifndef STW_CLI_VALGRIND_H
-#define STW_CLI_VALGRIND_H
+#ifndef STW_CLI_RECORD_VALGRIND_H
+#define STW_CLI_RECORD_VALGRIND_H
 
-#include "cli/tracee.h"
+#include "cli/record/tracee.h"
 
 /* A program that nobody in the trace forked: the descriptors that it was started with. After tracee_start. */
 void valgrind_start(struct recording *r, struct tracee *t);

@@ -7,10 +7,10 @@
  * validate_program.c  the same for a program and its trace
  * validate_show.c   the table, the reasons for what misses, JSON
  */
-#ifndef STW_CLI_VALIDATE_H
-#define STW_CLI_VALIDATE_H
+#ifndef STW_CLI_VALIDATE_VALIDATE_H
+#define STW_CLI_VALIDATE_VALIDATE_H
 
-#include "cli/memcage.h"
+#include "cli/validate/memcage.h"
 #include "sim/config.h"
 #include "sim/workload.h"
 

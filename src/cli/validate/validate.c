@@ -19,8 +19,8 @@
 
 #include "cli/commands.h"
 #include "cli/msg.h"
-#include "cli/validate.h"
-#include "cli/zramguard.h"
+#include "cli/validate/validate.h"
+#include "cli/validate/zramguard.h"
 
 #define PAGES 32768u                        /* 128 MiB */
 #define LIMIT (UINT64_C(16896) << PAGE_SHIFT) /* 66 MiB */

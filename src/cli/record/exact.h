@@ -1,8 +1,8 @@
 /* Recording every touch: the command runs under valgrind. */
-#ifndef STW_CLI_EXACT_H
-#define STW_CLI_EXACT_H
+#ifndef STW_CLI_RECORD_EXACT_H
+#define STW_CLI_RECORD_EXACT_H
 
-#include "cli/recording.h"
+#include "cli/record/recording.h"
 #include "cli/supervise.h"
 
 /* Is valgrind here, and the command? 0, or the exit status after having said why. */

@@ -9,10 +9,10 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "cli/exact.h"
+#include "cli/record/exact.h"
 #include "cli/msg.h"
 #include "cli/outfile.h"
-#include "cli/sampled.h"
+#include "cli/record/sampled.h"
 
 #define INTERVAL_MIN_MS 1
 #define INTERVAL_MAX_MS 60000

@@ -2,8 +2,8 @@
  * A trace that is being made: where its events go, and the names it gives out
  * (tasks, threads, files). Both ways of recording end here.
  */
-#ifndef STW_CLI_RECORDING_H
-#define STW_CLI_RECORDING_H
+#ifndef STW_CLI_RECORD_RECORDING_H
+#define STW_CLI_RECORD_RECORDING_H
 
 #include <sys/stat.h>
 

@@ -19,7 +19,7 @@
  * Cost. Valgrind writes a line in about 1.2 µs, lackey.c reads one in 0.1 µs, on another CPU if there is one: a program
  * runs some thousand times slower than alone. Threads run one at a time.
  */
-#include "cli/exact.h"
+#include "cli/record/exact.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/lackey.h"
+#include "cli/record/lackey.h"
 #include "cli/msg.h"
 #include "cli/watch.h"
 

@@ -1,4 +1,4 @@
-#include "cli/tracee.h"
+#include "cli/record/tracee.h"
 
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -104,7 +104,7 @@ void tracee_move(struct recording *r, struct tracee *t, uint64_t start, uint64_t
 }
 
 /* The number of the file of a mapping, which may have been replaced or removed since; 0: none. */
-static uint32_t map_file(struct recording *r, const struct proc_map *m)
+static uint32_t map_file(struct recording *r, const struct maps_line *m)
 {
 	struct stat st;
 
@@ -117,7 +117,7 @@ static uint32_t map_file(struct recording *r, const struct proc_map *m)
 	return recording_file(r, &st, m->path);
 }
 
-struct area tracee_area(struct recording *r, const struct proc_map *m, bool hidden)
+struct area tracee_area(struct recording *r, const struct maps_line *m, bool hidden)
 {
 	struct area a = { .start = m->start >> PAGE_SHIFT, .end = m->end >> PAGE_SHIFT, .flags = m->flags, .hidden = hidden };
 

@@ -3,8 +3,8 @@
  * which file, and where in it the next read begins. As in the kernel a descriptor
  * refers to an open file, which dup and fork share, and with it the position.
  */
-#ifndef STW_CLI_FDTABLE_H
-#define STW_CLI_FDTABLE_H
+#ifndef STW_CLI_RECORD_FDTABLE_H
+#define STW_CLI_RECORD_FDTABLE_H
 
 #include "base/types.h"
 

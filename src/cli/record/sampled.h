@@ -1,8 +1,8 @@
 /* Recording by samples: the live engine, inside the program, says which pages it touches in each interval. */
-#ifndef STW_CLI_SAMPLED_H
-#define STW_CLI_SAMPLED_H
+#ifndef STW_CLI_RECORD_SAMPLED_H
+#define STW_CLI_RECORD_SAMPLED_H
 
-#include "cli/recording.h"
+#include "cli/record/recording.h"
 #include "cli/supervise.h"
 
 #define INTERVAL_MS 100

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cli/valgrind.h"
+#include "cli/record/valgrind.h"
 
 #define TRANSFER_MAX 0x7ffff000 /* bytes that one call moves at most (MAX_RW_COUNT) */
 

@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/validate.h"
+#include "cli/validate/validate.h"
 
 #define HUGE_BYTES ((size_t)2 << 20)
 #define LOOK_NS 5000000 /* how often the parent looks whether the child has ended, when it has nothing else to do */

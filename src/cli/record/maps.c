@@ -1,4 +1,4 @@
-#include "cli/procmaps.h"
+#include "cli/record/maps.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 
 #include "sim/trace.h"
 
-static bool parse(char *line, struct proc_map *m)
+static bool parse(char *line, struct maps_line *m)
 {
 	unsigned long long start, end, offset, ino;
 	char rights[5];
@@ -27,7 +27,7 @@ static bool parse(char *line, struct proc_map *m)
 	return true;
 }
 
-int proc_maps(int32_t pid, bool (*each)(void *ctx, const struct proc_map *m), void *ctx)
+int maps_each(int32_t pid, bool (*each)(void *ctx, const struct maps_line *m), void *ctx)
 {
 	char name[32], *line = NULL;
 	size_t room = 0;
@@ -38,7 +38,7 @@ int proc_maps(int32_t pid, bool (*each)(void *ctx, const struct proc_map *m), vo
 	if (f == NULL)
 		return -errno;
 	while (getline(&line, &room, f) > 0) {
-		struct proc_map m;
+		struct maps_line m;
 
 		if (parse(line, &m) && !each(ctx, &m))
 			break;

@@ -21,7 +21,7 @@
  * A log is read as it is. A name of a file that contains a newline breaks its line in two; both are
  * then skipped, or taken for what they look like.
  */
-#include "cli/lackey.h"
+#include "cli/record/lackey.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "cli/valgrind.h"
+#include "cli/record/valgrind.h"
 
 #define LINE_MAX_BYTES 8192 /* a path of 4096 and what stands around it */
 #define THREADS 512         /* valgrind numbers them from 1 and has 500 */

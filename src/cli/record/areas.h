@@ -1,6 +1,6 @@
 /* What a recorded process has mapped, as far as its trace says: ranges of pages, ordered, without overlaps. */
-#ifndef STW_CLI_AREAS_H
-#define STW_CLI_AREAS_H
+#ifndef STW_CLI_RECORD_AREAS_H
+#define STW_CLI_RECORD_AREAS_H
 
 #include "base/types.h"
 

@@ -19,7 +19,7 @@
  *
  * Areas that are hidden are in the books and in no event.
  */
-#include "cli/valgrind.h"
+#include "cli/record/valgrind.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -61,7 +61,7 @@ static bool is_tool(const char *path)
 	return begins_with(path, "/valgrind/", "lackey-");
 }
 
-static struct area map_area(struct recording *r, const struct proc_map *m)
+static struct area map_area(struct recording *r, const struct maps_line *m)
 {
 	return tracee_area(r, m, is_tool(m->path) || valgrind_hides(m->path));
 }
@@ -72,7 +72,7 @@ struct image {
 	uint64_t tool_end; /* page after what was taken for the tool's so far */
 };
 
-static bool map_image(void *ctx, const struct proc_map *m)
+static bool map_image(void *ctx, const struct maps_line *m)
 {
 	struct image *i = ctx;
 	uint64_t start = m->start >> PAGE_SHIFT;
@@ -153,7 +153,7 @@ void valgrind_image(struct recording *r, struct tracee *t)
 	struct image image = { r, t, 0 };
 
 	if (t->pid != 0)
-		proc_maps(t->pid, map_image, &image);
+		maps_each(t->pid, map_image, &image);
 }
 
 struct search {
@@ -162,7 +162,7 @@ struct search {
 	struct area found;
 };
 
-static bool search_map(void *ctx, const struct proc_map *m)
+static bool search_map(void *ctx, const struct maps_line *m)
 {
 	struct search *s = ctx;
 
@@ -192,7 +192,7 @@ const struct area *valgrind_discover(struct recording *r, struct tracee *t, uint
 	struct search s = { .vpn = vpn, .r = r };
 
 	if (areas_find(&t->areas, vpn) == NULL && t->pid != 0)
-		proc_maps(t->pid, search_map, &s);
+		maps_each(t->pid, search_map, &s);
 	if (s.found.end == 0)
 		return areas_find(&t->areas, vpn);
 	clip(&t->areas, &s.found, vpn);
