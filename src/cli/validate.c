@@ -301,7 +301,8 @@ static void say_machine(const struct validate_place *p)
 	printf("Linux %s, cgroups of version %d, limit 66 MiB, swappiness %u, swap on zram with lz4.\n", u.release, p->root.version,
 	       p->swappiness);
 	if (setting("/sys/kernel/mm/lru_gen/enabled", 0) != 0)
-		printf("This kernel reclaims by MGLRU, the model classically; echo 0 >/sys/kernel/mm/lru_gen/enabled compares like with like.\n");
+		printf("This kernel reclaims by MGLRU, the model classically; to compare like with like:\n"
+		       "echo 0 >/sys/kernel/mm/lru_gen/enabled\n");
 }
 
 int validate_main(int argc, char **argv)
@@ -314,10 +315,12 @@ int validate_main(int argc, char **argv)
 
 	status = options_parse(&validate_options, argc, argv, &o, &rest);
 	if (status == 0 && rest < argc && o.trace == NULL)
-		status = msg_fail(EXIT_USAGE, argv[rest], "a command needs its trace; steward record --exact -o T.stw -- %s makes one, --trace T.stw",
+		status = msg_fail(EXIT_USAGE, argv[rest],
+				  "a command needs its trace; steward record --exact -o T.stw -- %s makes one, --trace T.stw",
 				  argv[rest]);
 	if (status == 0 && rest == argc && o.trace != NULL)
-		status = msg_fail(EXIT_USAGE, "--trace", "no command given that it is of; steward validate --trace FILE -- COMMAND [ARG…]");
+		status = msg_fail(EXIT_USAGE, "--trace",
+				  "no command given that it is of; steward validate --trace FILE -- COMMAND [ARG…]");
 	o.command = argv + rest;
 	if (status == 0 && o.only != NULL)
 		status = check_list(o.only);

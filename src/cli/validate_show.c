@@ -122,8 +122,9 @@ static void explain_killed(const struct validate_case *c)
 		printf(".\n         The model is not killed at these phases of the statistics' clock; it may be at others.\n");
 		return;
 	}
-	printf(".\n         The inactive list is empty, and by statistics that are up to 2 s old it is not low. Active pages alone keep no\n"
-	       "         pass of reclaim going, so nothing is found although swap is free. The model: %s.\n", why);
+	printf(".\n         The inactive list is empty, and by statistics that are up to 2 s old it is not low. Active pages\n"
+	       "         alone keep no pass of reclaim going, so nothing is found although swap is free. The model:\n"
+	       "         %s.\n", why);
 }
 
 /* The model's run that is nearest to the kernel's median. */
@@ -150,12 +151,13 @@ static void explain_miss(const struct validate_case *c)
 
 	printf("         miss: ");
 	if (real.n == 0 || near == NULL)
-		printf("%s was killed in every run, so there is no number to compare.\n", real.n == 0 ? "the kernel's process" : "the model's");
+		printf("%s was killed in every run, so there is no number to compare.\n",
+		       real.n == 0 ? "the kernel's process" : "the model's");
 	else if (model.median >= real.min && model.median <= real.max)
 		printf("the prediction is within the kernel's own band; when statistics are refreshed in a run is chance.\n");
 	else if (near->majflt * 100 >= real.median * (100 - (uint64_t)c->target) &&
 		 near->majflt * 100 <= real.median * (100 + (uint64_t)c->target))
-		printf("with the statistics refreshed at another moment the model has %llu; the kernel's clock was there more often.\n",
+		printf("with the statistics refreshed at another moment the model has %llu, and so it was here more often.\n",
 		       (unsigned long long)near->majflt);
 	else
 		printf("at no phase of the statistics' clock is the model near; this kernel reclaims by other rules than the model's\n"
