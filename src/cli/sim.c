@@ -1,9 +1,13 @@
 /* steward sim: traces replayed on a modelled machine. */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/machine_file.h"
 #include "cli/msg.h"
+#include "cli/policies.h"
 #include "cli/simreport.h"
 #include "cli/tracefile.h"
 
@@ -61,15 +65,32 @@ const struct option_set sim_options = {
 	.set = set_option,
 };
 
-static int bad_policy(const char *name)
+/* Policies that know what comes: the trace is read once before it is replayed. */
+static int foresee(struct sim *s, char **traces, unsigned n)
 {
-	char known[512] = "";
-	size_t len = 0;
-	const struct policy *p;
+	const char *dir = getenv("TMPDIR");
+	struct trace_error error;
+	struct tracefile file;
+	int status, err;
 
-	for (unsigned i = 0; (p = policy_nth(i)) != NULL && len < sizeof(known); i++)
-		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i == 0 ? "" : ", ", p->name);
-	return msg_fail(EXIT_USAGE, name, "no such policy; there are %s", known);
+	if (!s->m.policy->foresight)
+		return 0;
+	if (n > 1 || strcmp(traces[0], "-") == 0)
+		return msg_fail(EXIT_USAGE, s->m.policy->name, "it reads the trace twice, and only one; give the name of one file");
+	if (dir == NULL || dir[0] == '\0')
+		dir = "/var/tmp";
+	status = tracefile_open(&file, traces[0]);
+	if (status != 0)
+		return status;
+	err = foresight_read(&s->foresight, file.reader, dir, &error);
+	if (err != 0 && error.err != 0)
+		status = tracefile_fail(&file, &error);
+	else if (err == -ENOMEM)
+		status = msg_fail(1, s->m.policy->name, "no memory for the pages of the trace; take a shorter one");
+	else if (err != 0)
+		status = msg_fail(1, dir, "no room for 8 bytes an access of the trace (%s); set TMPDIR to a larger disk", strerror(-err));
+	tracefile_close(&file);
+	return status;
 }
 
 static int replay_all(struct sim *s, char **traces, unsigned n)
@@ -110,13 +131,18 @@ int sim_main(int argc, char **argv)
 		return status;
 	if (o.policy != NULL)
 		snprintf(config.policy, sizeof(config.policy), "%s", o.policy);
-	if (policy_find(config.policy) == NULL)
-		return bad_policy(config.policy);
+	status = policy_number(o.policy != NULL ? "--policy" : "vm.policy", config.policy, false);
+	if (status < 0)
+		return -status;
+	if (!config.accessed_bits && !policy_find(config.policy)->sampled)
+		return msg_fail(EXIT_USAGE, config.policy, "this policy needs accessed bits; set vm.accessed_bits to yes");
 	struct sim *s = sim_create(&config, &error);
 
 	if (s == NULL)
 		return msg_fail(1, "sim", "%s; take a smaller machine", error.text);
-	status = replay_all(s, argv + rest, (unsigned)(argc - rest));
+	status = foresee(s, argv + rest, (unsigned)(argc - rest));
+	if (status == 0)
+		status = replay_all(s, argv + rest, (unsigned)(argc - rest));
 	if (status == 0)
 		status = simreport_print(s, o.timeline);
 	if (status == 0 && o.json != NULL)

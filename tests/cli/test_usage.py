@@ -57,6 +57,16 @@ def test_sizes_out_of_range():
         fails(["run", "--ram", small, "true"], 2, f"--ram: {small} is too small; the smallest that works is 8 MiB")
 
 
+def test_unknown_policy():
+    fails(["run", "--policy", "best", "true"], 2, '--policy: "best" is unknown; use one of second-chance, two-list, clock, '
+          'mglru, s3-fifo, random')
+
+
+def test_policy_of_the_simulator():
+    fails(["run", "--policy", "opt", "true"], 2, '--policy: "opt" is for steward sim only; use one of second-chance, two-list, clock, mglru, '
+          's3-fifo, random')
+
+
 def test_unknown_codec():
     fails(["run", "--codec", "gzip", "true"], 2, '--codec: "gzip" is unknown; use lz4 or zstd')
 

@@ -54,7 +54,7 @@ static struct two_list *state(struct lruvec *v)
 
 static bool is_file(const struct frame *f)
 {
-	return (f->flags & FRAME_FILE) != 0;
+	return frame_on_disk(f);
 }
 
 static enum lru_list list_for(const struct frame *f, bool active)
