@@ -125,6 +125,7 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 	t->faults[kind]++;
 	t->stall_ns += *s->clock - began;
 	t->rss_max = MAX(t->rss_max, t->mm.rss + t->mm.rss_file);
+	sim_note_use(s);
 	hist_add(&s->fault_ns, (uint64_t)(*s->clock - began));
 	sim_background(s, *s->clock);
 	return t->end == SIM_RUNS;

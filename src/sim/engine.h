@@ -106,7 +106,10 @@ struct sim {
 	struct hist fault_ns;      /* all faults */
 	struct sim_oom *oom;
 	uint32_t nr_oom;
-	bool stopped;              /* nobody is left who could be killed */
+	bool stopped;              /* nobody is left who could be killed, or late */
+	double deadline;           /* the caller's, ns: nobody wants to know what comes after; 0: none */
+	bool late;                 /* it was passed */
+	uint64_t used_max;         /* frames of user pages, files and page tables, at the worst moment */
 	struct sim_sample sample[SIM_SAMPLES];
 	uint32_t nr_samples;
 	double sample_every, sample_next;
@@ -150,6 +153,11 @@ void sim_task_free_all(struct sim *s);
 int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error);
 /* Runs what is waiting for memory (a function that returns FAULT_NOMEM) until it gets it or the task is killed. False: killed. */
 bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries);
+/* Memory may never have been as full as now. */
+static inline void sim_note_use(struct sim *s)
+{
+	s->used_max = MAX(s->used_max, s->m.charged + s->m.phys.nr_tables);
+}
 /* background.c: everything that is due until now. */
 void sim_background(struct sim *s, double now);
 /* engine.c: no CPU has a translation of these pages any more. */

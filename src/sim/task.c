@@ -203,6 +203,7 @@ static int file_event(struct sim *s, struct sim_task *t, const struct trace_even
 		at += done;
 		if (r == FAULT_NOMEM && !sim_make_room(s, t, &tries))
 			return 0;
+		sim_note_use(s);
 		sim_background(s, *s->clock);
 	}
 	return 0;
