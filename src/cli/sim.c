@@ -1,13 +1,10 @@
 /* steward sim: traces replayed on a modelled machine. */
-#include <stdio.h>
+#include <string.h>
 
 #include "cli/commands.h"
-#include "cli/machine_file.h"
 #include "cli/msg.h"
+#include "cli/simargs.h"
 #include "cli/simreport.h"
-#include "cli/tracefile.h"
-
-#define SETS_MAX 64
 
 enum { OPT_MACHINE, OPT_SET, OPT_POLICY, OPT_JSON, OPT_TIMELINE };
 
@@ -20,9 +17,8 @@ static const struct option_row rows[] = {
 };
 
 struct sim_args {
-	const char *machine, *policy, *json;
-	const char *set[SETS_MAX];
-	unsigned nr_sets;
+	struct simargs sim;
+	const char *json;
 	bool timeline;
 };
 
@@ -32,15 +28,12 @@ static int set_option(void *ctx, unsigned row, const char *value)
 
 	switch (row) {
 	case OPT_MACHINE:
-		o->machine = value;
+		o->sim.machine = value;
 		return 0;
 	case OPT_SET:
-		if (o->nr_sets == SETS_MAX)
-			return msg_fail(EXIT_USAGE, "--set", "more than %d of them; put them into a machine file", SETS_MAX);
-		o->set[o->nr_sets++] = value;
-		return 0;
+		return simargs_set(&o->sim, value);
 	case OPT_POLICY:
-		o->policy = value;
+		o->sim.policy = value;
 		return 0;
 	case OPT_JSON:
 		o->json = value;
@@ -61,36 +54,6 @@ const struct option_set sim_options = {
 	.set = set_option,
 };
 
-static int bad_policy(const char *name)
-{
-	char known[512] = "";
-	size_t len = 0;
-	const struct policy *p;
-
-	for (unsigned i = 0; (p = policy_nth(i)) != NULL && len < sizeof(known); i++)
-		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i == 0 ? "" : ", ", p->name);
-	return msg_fail(EXIT_USAGE, name, "no such policy; there are %s", known);
-}
-
-static int replay_all(struct sim *s, char **traces, unsigned n)
-{
-	struct tracefile file[SIM_SOURCES_MAX];
-	struct trace_reader *reader[SIM_SOURCES_MAX];
-	unsigned have = 0, source;
-	struct trace_error error;
-	int status = 0;
-
-	for (; have < n && status == 0; have += status == 0) {
-		status = tracefile_open(&file[have], traces[have]);
-		reader[have] = file[have].reader;
-	}
-	if (status == 0 && sim_replay(s, reader, n, &source, &error) != 0)
-		status = tracefile_fail(&file[source], &error);
-	while (have-- > 0)
-		tracefile_close(&file[have]);
-	return status;
-}
-
 int sim_main(int argc, char **argv)
 {
 	struct sim_args o = { 0 };
@@ -105,19 +68,16 @@ int sim_main(int argc, char **argv)
 		return msg_fail(EXIT_USAGE, "sim", "no trace given; steward record -o T.stw -- CMD makes one");
 	if (argc - rest > SIM_SOURCES_MAX)
 		return msg_fail(EXIT_USAGE, "sim", "more than %d traces; replay some of them", SIM_SOURCES_MAX);
-	status = machine_load(&config, o.machine, o.set, o.nr_sets);
+	status = simargs_config(&o.sim, &config);
 	if (status != 0)
 		return status;
-	if (o.policy != NULL)
-		snprintf(config.policy, sizeof(config.policy), "%s", o.policy);
-	if (policy_find(config.policy) == NULL)
-		return bad_policy(config.policy);
 	struct sim *s = sim_create(&config, &error);
 
 	if (s == NULL)
 		return msg_fail(1, "sim", "%s; take a smaller machine", error.text);
-	status = replay_all(s, argv + rest, (unsigned)(argc - rest));
-	if (status == 0)
+	status = simargs_replay(s, argv + rest, (unsigned)(argc - rest));
+	/* JSON on standard output has it for itself. */
+	if (status == 0 && (o.json == NULL || strcmp(o.json, "-") != 0))
 		status = simreport_print(s, o.timeline);
 	if (status == 0 && o.json != NULL)
 		status = simreport_json(s, o.json);
