@@ -23,7 +23,8 @@ static int file_of(const void *data, size_t size)
 
 	if (fd < 0)
 		fd = memfd_create("machine", MFD_CLOEXEC);
-	require(fd >= 0 && ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size && lseek(fd, 0, SEEK_SET) == 0);
+	require(fd >= 0 && ftruncate(fd, 0) == 0 && pwrite(fd, data, size, 0) == (ssize_t)size &&
+		lseek(fd, 0, SEEK_SET) == 0);
 	return fd;
 }
 

@@ -18,7 +18,7 @@
 #define PAGES_MAX ((uint64_t)1 << 24) /* 64 GiB */
 
 static const struct explain_topic *const topics[] = {
-	&explain_layout, &explain_machine, &explain_tables, &explain_watermarks,
+	&explain_keys, &explain_layout, &explain_machine, &explain_tables, &explain_watermarks,
 };
 
 static const struct option_row rows[] = {
@@ -68,7 +68,8 @@ static int take_number(const char *option, const char *value, uint64_t max, uint
 	if (value[0] < '0' || value[0] > '9' || *end != '\0')
 		return msg_fail(EXIT_USAGE, option, "\"%s\" is not a whole number; write digits only", value);
 	if (errno != 0 || *n > max)
-		return msg_fail(EXIT_USAGE, option, "%s is too large; the most is %llu", value, (unsigned long long)max);
+		return msg_fail(EXIT_USAGE, option, "%s is too large; the most is %llu", value,
+				(unsigned long long)max);
 	return 0;
 }
 
@@ -132,8 +133,8 @@ static int check_operands(const struct given *g)
 			return msg_fail(EXIT_USAGE, g->args.operands[i], "explain %s takes no argument; leave it out",
 					g->topic->name);
 		if (i == g->topic->operands)
-			return msg_fail(EXIT_USAGE, g->args.operands[i], "too much; steward explain %s %s", g->topic->name,
-					g->topic->usage);
+			return msg_fail(EXIT_USAGE, g->args.operands[i], "too much; steward explain %s %s",
+					g->topic->name, g->topic->usage);
 	}
 	return 0;
 }

@@ -33,6 +33,6 @@ struct explain_topic {
 /* The programs of a machine: 32-bit ones if its page tables do not reach further. */
 enum layout_kind explain_layout_kind(const struct sim_config *c);
 
-extern const struct explain_topic explain_layout, explain_machine, explain_tables, explain_watermarks;
+extern const struct explain_topic explain_keys, explain_layout, explain_machine, explain_tables, explain_watermarks;
 
 #endif

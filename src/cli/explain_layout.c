@@ -109,7 +109,8 @@ static int explain_new(const struct explain_args *a)
 		printf("Every start has these addresses: an attacker knows them.\n");
 	else
 		printf("Each start draws new offsets, in pages. Who guesses is right once in 2^%u times\nabout mappings, 2^%u about "
-		       "the stack, 2^%u about the heap. --fixed has none.\n", l.mmap_bits, l.stack_bits, l.brk_bits);
+		       "the stack, 2^%u about the heap. --fixed has none.\n",
+		       l.mmap_bits, l.stack_bits, l.brk_bits);
 	return 0;
 }
 
@@ -227,8 +228,8 @@ static int explain_process(const char *pid)
 		rss += m.areas[i].rss;
 		swap += m.areas[i].swap;
 	}
-	printf("%s (process %u): %u areas, %s mapped, %s resident, %s in swap.\n\n", m.command, m.pid, m.nr, picture_size(mapped),
-	       picture_size(rss), picture_size(swap));
+	printf("%s (process %u)\n%u areas, %s mapped, %s resident, %s in swap.\n\n", m.command, m.pid, m.nr,
+	       picture_size(mapped), picture_size(rss), picture_size(swap));
 	/* Gaps in a group begin at none and grow until there are few enough groups. */
 	while (count_groups(&m, near) > GROUPS_MAX && near < GIB)
 		near = near != 0 ? near * 8 : PAGE_SIZE;
@@ -242,7 +243,8 @@ static int explain(const struct explain_args *a)
 	if (a->operands[0] == NULL)
 		return explain_new(a);
 	if (a->has_machine || a->fixed)
-		return msg_fail(EXIT_USAGE, a->operands[0], "a process is on no machine of a file; leave one of them out");
+		return msg_fail(EXIT_USAGE, a->operands[0],
+				"a process is on no machine of a file; leave one of them out");
 	return explain_process(a->operands[0]);
 }
 

@@ -81,8 +81,12 @@ static void add_run(struct pages *p, uint64_t vpn, uint64_t n)
 /* A hundredth executable, half heap, a hundredth stack, the rest mappings of 2 MiB with as much between them. */
 static void as_program(struct pages *p, const struct explain_args *a)
 {
-	struct layout_params lp = { .kind = explain_layout_kind(&a->machine), .random = LAYOUT_ALL, .pie = true, .stack_limit = 8 * MIB,
-		.text_bytes = MIB, .seed = a->seed };
+	struct layout_params lp = { .kind = explain_layout_kind(&a->machine),
+				    .random = LAYOUT_ALL,
+				    .pie = true,
+				    .stack_limit = 8 * MIB,
+				    .text_bytes = MIB,
+				    .seed = a->seed };
 	struct layout l;
 	uint64_t few = a->pages / 100, heap = a->pages / 2, rest = a->pages - 2 * few - heap, at;
 	int err = layout_make(&l, &lp);
@@ -194,7 +198,8 @@ static void show_geometry(const struct geometry *g, const struct pages *p)
 		at += snprintf(bits + at, sizeof(bits) - (size_t)at, "%s%u", at > 0 ? "+" : "", g->bits[i]);
 	snprintf(memory, sizeof(memory), "%s%s", err != 0 ? "over " : "",
 		 picture_size(err != 0 ? TABLES_MAX : frames * PAGE_SIZE));
-	snprintf(share, sizeof(share), err != 0 || p->nr == 0 ? "" : "%.2f %%", 100.0 * (double)frames / (double)MAX(p->nr, 1));
+	snprintf(share, sizeof(share), err != 0 || p->nr == 0 ? "" : "%.2f %%",
+		 100.0 * (double)frames / (double)MAX(p->nr, 1));
 	printf("%-20s %-12s %14s %12s %10u\n", g->name, bits, memory, share, g->levels);
 }
 
@@ -222,10 +227,10 @@ static int explain_process(const char *pid)
 		return err;
 	err = proc_map_pages(&m, &p.vpns, &p.nr);
 	if (err == 0) {
-		printf("%s (process %u): %zu pages resident or in swap, %s.\n\n", m.command, m.pid, p.nr,
+		printf("%s (process %u)\n%zu pages resident or in swap, %s.\n\n", m.command, m.pid, p.nr,
 		       picture_size(p.nr * PAGE_SIZE));
 		show(&p);
-		printf("The kernel's own tables of it have %s.\n", picture_size(m.tables));
+		printf("The kernel's own tables of it have %s, less their root of 4 KiB.\n", picture_size(m.tables));
 		free(p.vpns);
 	}
 	proc_map_free(&m);
@@ -243,7 +248,8 @@ static int explain(const struct explain_args *a)
 	struct pages p;
 
 	if (a->operands[0] != NULL && (a->has_machine || a->has_pages || a->spread != SPREAD_PROGRAM))
-		return msg_fail(EXIT_USAGE, a->operands[0], "a process has its own pages and machine; leave the options out");
+		return msg_fail(EXIT_USAGE, a->operands[0],
+				"a process has its own pages and machine; leave the options out");
 	if (a->operands[0] != NULL)
 		return explain_process(a->operands[0]);
 	if (narrow && a->pages > PAGES_32_MAX)

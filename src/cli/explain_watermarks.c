@@ -27,9 +27,11 @@ static int make_phys(struct phys *p, const struct sim_config *c, struct frame **
 	int err;
 
 	for (unsigned i = 0; i < c->nr_zones; i++)
-		zones[i] = (struct phys_zone_config){ .name = c->zone[i].name, .node = c->zone[i].node,
-			.start = { (uint32_t)(c->zone[i].start_bytes >> PAGE_SHIFT) },
-			.spanned = (uint32_t)(c->zone[i].size_bytes >> PAGE_SHIFT), .reserve_ratio = c->zone[i].reserve_ratio };
+		zones[i] = (struct phys_zone_config){ .name = c->zone[i].name,
+						      .node = c->zone[i].node,
+						      .start = { (uint32_t)(c->zone[i].start_bytes >> PAGE_SHIFT) },
+						      .spanned = (uint32_t)(c->zone[i].size_bytes >> PAGE_SHIFT),
+						      .reserve_ratio = c->zone[i].reserve_ratio };
 	/* Only the heads of free blocks are ever written to. */
 	*bytes = (size_t)nr_frames * sizeof(**frames);
 	*frames = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -56,6 +58,7 @@ static uint64_t managed(const struct phys *p)
 	return frames;
 }
 
+/* The integer root, rounded down. */
 static uint64_t root(uint64_t x)
 {
 	uint64_t r = 0;
@@ -76,10 +79,10 @@ static uint64_t tell_total(const struct phys *p)
 		printf("min_free_kbytes is set to %llu", (unsigned long long)kbytes);
 	} else {
 		kbytes = MIN(MAX(root(kib * 16), 128), 262144);
-		printf("min_free_kbytes = √(16 × %llu KiB) = %llu%s", (unsigned long long)kib, (unsigned long long)root(kib * 16),
-		       kbytes != root(kib * 16) ? ", within bounds" : "");
+		printf("min_free_kbytes = √(16 × %llu KiB) = %llu", (unsigned long long)kib,
+		       (unsigned long long)root(kib * 16));
 		if (kbytes != root(kib * 16))
-			printf(" %llu", (unsigned long long)kbytes);
+			printf(", within bounds %llu", (unsigned long long)kbytes);
 	}
 	printf(": %llu pages, for all zones.\n\n", (unsigned long long)(kbytes / 4));
 	return kbytes / 4;
@@ -93,8 +96,9 @@ static void show_table(const struct phys *p)
 
 		printf("%-14.14s %4u %11u %9u %9u %9u\n", z->name, z->node, z->managed, z->wmark[WMARK_MIN],
 		       z->wmark[WMARK_LOW], z->wmark[WMARK_HIGH]);
-		printf("%-14s %4s %11s %9s %9s %9s\n", "", "", frames_size(z->managed), frames_size(z->wmark[WMARK_MIN]),
-		       frames_size(z->wmark[WMARK_LOW]), frames_size(z->wmark[WMARK_HIGH]));
+		printf("%-14s %4s %11s %9s %9s %9s\n", "", "", frames_size(z->managed),
+		       frames_size(z->wmark[WMARK_MIN]), frames_size(z->wmark[WMARK_LOW]),
+		       frames_size(z->wmark[WMARK_HIGH]));
 	}
 }
 
@@ -105,10 +109,12 @@ static void show_steps(const struct phys *p, uint64_t pages_min)
 	printf("\nHow, in pages:\n");
 	for (unsigned i = 0; i < p->nr_zones; i++) {
 		const struct zone *z = &p->zones[i];
-		uint32_t min = z->wmark[WMARK_MIN], scaled = (uint32_t)((uint64_t)z->managed * p->watermark_scale_factor / 10000);
+		uint32_t min = z->wmark[WMARK_MIN];
+		uint32_t scaled = (uint32_t)((uint64_t)z->managed * p->watermark_scale_factor / 10000);
 
 		printf("  %s\n", z->name);
-		printf("    MIN  = %llu × %u / %llu = %u, its share by size\n", (unsigned long long)pages_min, z->managed, total, min);
+		printf("    MIN  = %llu × %u / %llu = %u, its share by size\n", (unsigned long long)pages_min,
+		       z->managed, total, min);
 		printf("    gap  = the larger of MIN / 4 = %u and %u × %u / 10000 = %u\n", min / 4, z->managed,
 		       p->watermark_scale_factor, scaled);
 		printf("    LOW  = MIN + gap = %u, HIGH = LOW + gap = %u\n", z->wmark[WMARK_LOW], z->wmark[WMARK_HIGH]);
@@ -127,7 +133,7 @@ static void show_reserves(const struct phys *p)
 			if (p->zones[j].node != z->node || z->lowmem_reserve[j] == 0)
 				continue;
 			if (!any)
-				printf("\nlowmem_reserve: a request that is content with a high zone leaves low ones alone\n");
+				printf("\nlowmem_reserve: a request content with a high zone leaves low ones alone\n");
 			any = true;
 			printf("  %s keeps %u pages (%s) from what %s would do for:\n", z->name, z->lowmem_reserve[j],
 			       frames_size(z->lowmem_reserve[j]), p->zones[j].name);
@@ -142,7 +148,8 @@ static void show_meaning(const struct sim_config *c)
 	       "  below LOW   kswapd is woken, and reclaims until HIGH is free\n"
 	       "  below MIN   who allocates must reclaim by himself; what is left is for reclaim\n");
 	if (c->limit_bytes != 0)
-		printf("A cgroup has no such marks: at its %s, who allocates reclaims at once.\n", picture_size(c->limit_bytes));
+		printf("A cgroup has no such marks: at its %s, who allocates reclaims at once.\n",
+		       picture_size(c->limit_bytes));
 }
 
 static int explain(const struct explain_args *a)

@@ -54,6 +54,16 @@ static uint64_t walks(const struct sim *s)
 	return n;
 }
 
+static uint64_t tlb_hits(const struct sim *s)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < s->config.cpus; i++)
+		for (unsigned t = 0; t < s->config.nr_tlbs; t++)
+			n += mmu_stat(s->cpu[i].mmu)->hits[t];
+	return n;
+}
+
 static uint64_t shootdowns(const struct sim *s)
 {
 	uint64_t n = 0;
@@ -85,7 +95,7 @@ static void rows_machine(struct table *t, const struct sim *s)
 	table_row(t, "touches");
 	put_count(&t->f, s->touches);
 	if (s->touches > 0) {
-		put_percent(&t->f, ", a TLB had ", s->touches - MIN(s->touches, walks(s)), s->touches, " %");
+		put_percent(&t->f, ", a TLB had ", tlb_hits(s), s->touches, " %");
 		put_some(&t->f, "; ", walks(s), " walks");
 	}
 }

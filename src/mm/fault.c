@@ -168,6 +168,8 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 
 	if (m->zero != NULL && access != FAULT_WRITE)
 		return fault_zero(mm, vma, vpn, access);
+	if (fault_huge(mm, vma, vpn, access))
+		return FAULT_DONE;
 	readahead_plan(vma, vpn, m->streams ? ZERO_RUN_MAX : 1, &plan);
 	zero_run(mm, vpn, &plan, &start, &n);
 	unsigned got = alloc_run(m, n, frames);

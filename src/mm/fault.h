@@ -3,6 +3,7 @@
 #define STW_MM_FAULT_H
 
 #include "mm/filemap.h"
+#include "mm/huge.h"
 #include "mm/user_page.h"
 
 /* A frame for the page that is touched; NULL: reclaim first (a limit is reached, or memory is short). */

@@ -58,10 +58,12 @@ static int share_page(struct mm *parent, struct mm *child, struct vma *vma, vpn_
 static int copy_area(struct mm *parent, struct mm *child, struct vma *vma)
 {
 	bool shared = vma->flags & VMA_SHARED;
-	int err = shared ? 0 : vma_share(vma, &parent->machine->rmap_cache);
+	int err = shared ? 0 : huge_split_range(parent, vma->start, vma->end);
 	vpn_t at = vma->start;
 	pte_t pte;
 
+	if (err == 0 && !shared)
+		err = vma_share(vma, &parent->machine->rmap_cache);
 	if (err == 0 && vma_copy(&child->vmas, vma) == NULL)
 		err = -ENOMEM;
 	for (; err == 0 && !shared && pt_next(&parent->pt, at, vma->end, &at, &pte); at.n++)

@@ -142,6 +142,7 @@ struct machine {
 	uint8_t local_node; /* the engine's: where the CPU is that faults */
 	uint64_t limit;     /* frames that a cgroup's limit allows; UINT64_MAX: none */
 	uint64_t charged;   /* frames of user pages */
+	bool thp;           /* anonymous memory in huge pages where it can be */
 	bool flush_wanted;  /* reclaim met dirty pages of files: file_flush */
 	bool streams;      /* the engine's: one fault may bring many pages, because delivering it is dear */
 	bool gather;       /* the engine's: contiguous homes move in one call, so that gather.c is worth its work */
@@ -189,8 +190,8 @@ int mm_map(struct mm *mm, vpn_t start, vpn_t end, uint32_t vma_flags, struct vm_
 int mm_protect(struct mm *mm, vpn_t start, vpn_t end, uint32_t rights);
 /* The range is gone (munmap). 0 or -ENOMEM: nothing changed. */
 int mm_unmap(struct mm *mm, vpn_t start, vpn_t end);
-/* The range reads as zeros from now on (MADV_DONTNEED, MADV_FREE). */
-void mm_drop(struct mm *mm, vpn_t start, vpn_t end);
+/* The range reads as zeros from now on (MADV_DONTNEED, MADV_FREE). -ENOMEM only where there are huge pages: nothing changed. */
+int mm_drop(struct mm *mm, vpn_t start, vpn_t end);
 /* The pages of [from, from+n) are at [to, to+n) now (mremap). 0 or -ENOMEM: nothing changed. */
 int mm_move(struct mm *mm, vpn_t from, vpn_t to, uint64_t n);
 /* A page is present at vpn that the manager did not place: count it. 0 or -ENOMEM. */

@@ -22,7 +22,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->leaving.first = m->leaving.nr = 0;
 	TAILQ_INIT(&m->mms);
 	m->hand.mm = NULL;
-	m->flush_wanted = m->gather = false;
+	m->thp = m->flush_wanted = m->gather = false;
 	m->streams = true;
 	m->zero = NULL;
 	m->pt_levels = 4;
@@ -155,6 +155,14 @@ void mm_check(struct mm *mm)
 		struct frame *f = pfn_frame(&m->phys, pte_pfn(pte));
 		if (f == m->zero)
 			continue;
+		if (pte.v & PTE_HUGE) {
+			const struct frame *head = f - (at.n & (pt_huge_pages(&mm->pt) - 1));
+
+			ASSERT((head->flags & FRAME_HUGE) && head->user.mm == mm && head->refs == 1);
+			ASSERT(f == head || f->flags == 0);
+			rss++;
+			continue;
+		}
 		ASSERT(!!(f->flags & FRAME_LRU) != !!(f->flags & FRAME_LOCKED));
 		if (f->flags & FRAME_FILE) {
 			ASSERT(pte_is_present(pte) && f->refs > 1);

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 
+#include "mm/huge.h"
 #include "mm/user_page.h"
 
 int mm_map(struct mm *mm, vpn_t start, vpn_t end, uint32_t vma_flags, struct vm_file *file, uint64_t pgoff)
@@ -20,7 +21,10 @@ int mm_map(struct mm *mm, vpn_t start, vpn_t end, uint32_t vma_flags, struct vm_
 int mm_protect(struct mm *mm, vpn_t start, vpn_t end, uint32_t rights)
 {
 	const uint32_t all = VMA_READ | VMA_WRITE | VMA_EXEC;
-	int err = vma_change(&mm->vmas, start, end, rights, all & ~rights);
+	int err = huge_split_range(mm, start, end);
+
+	if (err == 0)
+		err = vma_change(&mm->vmas, start, end, rights, all & ~rights);
 	vpn_t at = start;
 	pte_t pte;
 
@@ -40,16 +44,22 @@ int mm_protect(struct mm *mm, vpn_t start, vpn_t end, uint32_t rights)
 
 int mm_unmap(struct mm *mm, vpn_t start, vpn_t end)
 {
-	int err = vma_remove(&mm->vmas, start, end);
+	int err = huge_split_borders(mm, start, end);
 
+	if (err == 0)
+		err = vma_remove(&mm->vmas, start, end);
 	if (err == 0)
 		user_page_drop_range(mm, start, end);
 	return err;
 }
 
-void mm_drop(struct mm *mm, vpn_t start, vpn_t end)
+int mm_drop(struct mm *mm, vpn_t start, vpn_t end)
 {
-	user_page_drop_range(mm, start, end);
+	int err = huge_split_borders(mm, start, end);
+
+	if (err == 0)
+		user_page_drop_range(mm, start, end);
+	return err;
 }
 
 /*
@@ -102,8 +112,10 @@ int mm_move(struct mm *mm, vpn_t from, vpn_t to, uint64_t n)
 	vpn_t at = from, end = { from.n + n };
 	uint64_t offset = to.n - from.n;
 	pte_t pte;
-	int err = move_leaves(mm, from, end, offset, true);
+	int err = huge_split_range(mm, from, end);
 
+	if (err == 0)
+		err = move_leaves(mm, from, end, offset, true);
 	if (err != 0)
 		return err;
 	err = vma_move(&mm->vmas, from, to, n);

@@ -38,6 +38,8 @@
 	X(workingset_refault, "pages read back that had been evicted")  \
 	X(workingset_activate, "of them: within the working set")       \
 	X(pgcopied, "pages copied because they could not be moved")     \
+	X(thp_fault_alloc, "huge pages that a first touch got")         \
+	X(thp_split_page, "huge pages that were split")                 \
 	X(oom_kill, "processes killed for want of memory")              \
 	X(stall_ns, "time that threads waited for their fault, ns")     \
 	X(kswapd_ns, "time that kswapd worked, ns")

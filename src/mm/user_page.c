@@ -1,6 +1,7 @@
 #include "mm/user_page.h"
 
 #include "base/assert.h"
+#include "mm/huge.h"
 #include "mm/reclaim/reclaim.h"
 
 /* What a page gets that somebody else has mapped, or whose access is not known. */
@@ -260,6 +261,7 @@ void user_page_drop_range(struct mm *mm, vpn_t start, vpn_t end)
 	vpn_t at = start;
 	pte_t pte;
 
+	huge_drop_range(mm, start, end);
 	for (; pt_next(&mm->pt, at, end, &at, &pte); at.n++)
 		drop_one(mm, at);
 }

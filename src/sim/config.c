@@ -1,5 +1,5 @@
 /*
- * Machine files: YAML documents to struct sim_config and back.
+ * Machine files: YAML documents to struct sim_config. Back again: config_write.c.
  *
  *	text ──libyaml──► tree of nodes ──collect──► a node for each row of the table ──apply──► fields
  *	                                    │                                             │
@@ -110,8 +110,8 @@ static int unknown_key(const struct source *s, const struct scope *at, const yam
 
 	snprintf(shown, sizeof(shown), "%s%s", at->prefix, path);
 	if (is_section(at, path))
-		return config_error(s->error, line_of(s, key), shown, "a section; name one of its keys, as in %s.%s", path,
-				    first_of_section(at, path));
+		return config_error(s->error, line_of(s, key), shown, "a section; name one of its keys, as in %s.%s",
+				    path, first_of_section(at, path));
 	if (near == NULL)
 		return config_error(s->error, line_of(s, key), shown, "unknown key; see docs/machine-files.md");
 	return config_error(s->error, line_of(s, key), shown, "unknown key; did you mean %s%s?", at->prefix, near);
@@ -132,15 +132,18 @@ static bool given_before(struct source *s, const yaml_node_t *map, const yaml_no
 static int collect(struct source *s, struct scope *at, const yaml_node_t *map, const char *section)
 {
 	for (const yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
-		yaml_node_t *key = yaml_document_get_node(&s->doc, p->key), *value = yaml_document_get_node(&s->doc, p->value);
+		yaml_node_t *key = yaml_document_get_node(&s->doc, p->key);
+		yaml_node_t *value = yaml_document_get_node(&s->doc, p->value);
 		const char *name = scalar_text(key);
 		const struct config_key *row;
 		char path[PATH_TEXT], full[2 * PATH_TEXT];
 		int err = 0;
 
 		if (name == NULL)
-			return complain(s, key, section != NULL ? section : "", "a key that is not a name; write NAME: VALUE");
-		snprintf(path, sizeof(path), "%s%s%s", section != NULL ? section : "", section != NULL ? "." : "", name);
+			return complain(s, key, section != NULL ? section : "",
+					"a key that is not a name; write NAME: VALUE");
+		snprintf(path, sizeof(path), "%s%s%s", section != NULL ? section : "", section != NULL ? "." : "",
+			 name);
 		snprintf(full, sizeof(full), "%s%s", at->prefix, path);
 		row = config_find(at->keys, at->nr, path, strlen(path));
 		if (row == NULL && (section != NULL || !is_section(at, path)))
@@ -198,7 +201,8 @@ static int apply_numbers(struct source *s, const struct config_key *k, uint8_t *
 			continue;
 		}
 		if (*n == k->list->max)
-			return config_error(s->error, line_of(s, node), path, "more than %u numbers; leave some out", *n);
+			return config_error(s->error, line_of(s, node), path, "more than %u numbers; leave some out",
+					    *n);
 		fmt_init(&why, why_text, sizeof(why_text));
 		if (text == NULL)
 			return complain(s, node, path, "a number belongs here");
@@ -314,8 +318,8 @@ static int apply_entry(struct source *s, const struct config_key *k, void *base,
 	snprintf(in.prefix, sizeof(in.prefix), "%.96s[%u].", path, index);
 	make_entry(k, base, index);
 	if (node->type != YAML_MAPPING_NODE)
-		return config_error(s->error, line_of(s, node), "", "%.96s[%u]: keys belong here; write {NAME: VALUE, …}", path,
-				    index);
+		return config_error(s->error, line_of(s, node), "",
+				    "%.96s[%u]: keys belong here; write {NAME: VALUE, …}", path, index);
 	return apply_scope(s, &in, node);
 }
 
@@ -331,7 +335,8 @@ static int apply_entries(struct source *s, const struct config_key *k, void *bas
 		int err;
 
 		if (n == k->list->max)
-			return config_error(s->error, line_of(s, node), path, "more than %u entries; leave some out", n);
+			return config_error(s->error, line_of(s, node), path, "more than %u entries; leave some out",
+					    n);
 		err = apply_entry(s, k, base, n, node, path);
 		if (err != 0)
 			return err;
@@ -420,7 +425,8 @@ static int load(struct source *s, const char *text, size_t len, yaml_node_t **ro
 	*root = yaml_document_get_root_node(&s->doc);
 	if (*root == NULL) {
 		err = config_error(s->error, 0, document_path(s), "empty; %s",
-				   s->path != NULL ? "give a value" : "give the keys that are to differ, see docs/machine-files.md");
+				   s->path != NULL ? "give a value"
+						   : "give the keys that are to differ, see docs/machine-files.md");
 	} else if (!yaml_parser_load(&p, &more)) {
 		err = yaml_failed(s, &p, text, len);
 	} else {
@@ -437,7 +443,7 @@ out:
 	return err;
 }
 
-/* A rule between keys was broken: gives the complaint, "memory.zones[1]: …", the line of the list's entry or the key. */
+/* A rule between keys was broken: gives the complaint, "memory.zones[1]: …", the line of that entry or key. */
 static void locate(struct source *s, const struct scope *at)
 {
 	size_t len = strcspn(s->error->text, "[:");
@@ -538,14 +544,15 @@ static const struct config_key *resolve(struct sim_config *c, const char *path, 
 		goto unknown;
 	index = strtoul(path + len + 1, &end, 10);
 	if (strcmp(end, "]") == 0) {
-		config_error(error, 0, path, "a whole entry; name one of its keys, as in %s.%s", path, k->list->keys[0].path);
+		config_error(error, 0, path, "a whole entry; name one of its keys, as in %s.%s", path,
+			     k->list->keys[0].path);
 		return NULL;
 	}
 	if (end[0] != ']' || end[1] != '.')
 		goto unknown;
 	if (index > config_count(k->list, c) || index >= k->list->max) {
-		config_error(error, 0, path, "there are %u of them, and at most %u; give a lower index", config_count(k->list, c),
-			     k->list->max);
+		config_error(error, 0, path, "there are %u of them, and at most %u; give a lower index",
+			     config_count(k->list, c), k->list->max);
 		return NULL;
 	}
 	if (index == config_count(k->list, c)) {
@@ -559,7 +566,8 @@ static const struct config_key *resolve(struct sim_config *c, const char *path, 
 	if (k != NULL)
 		return k;
 unknown:
-	unknown_key(&(struct source){ .error = error, .path = path }, at, &(yaml_node_t){ .type = YAML_SCALAR_NODE }, path);
+	unknown_key(&(struct source){ .error = error, .path = path }, at, &(yaml_node_t){ .type = YAML_SCALAR_NODE },
+		    path);
 	return NULL;
 }
 
@@ -576,7 +584,8 @@ int sim_config_set(struct sim_config *c, const char *assignment, struct sim_conf
 
 	*error = (struct sim_config_error){ 0 };
 	if (equals == NULL || equals == assignment || equals - assignment >= PATH_TEXT)
-		return config_error(error, 0, "", "\"%.64s\" is not an assignment; write it as vm.swappiness=10", assignment);
+		return config_error(error, 0, "", "\"%.64s\" is not an assignment; write it as vm.swappiness=10",
+				    assignment);
 	snprintf(path, sizeof(path), "%.*s", (int)(equals - assignment), assignment);
 	k = resolve(&copy, path, &at, error);
 	if (k == NULL)
@@ -595,90 +604,5 @@ int sim_config_set(struct sim_config *c, const char *assignment, struct sim_conf
 		return err;
 	count_nodes(&copy);
 	*c = copy;
-	return 0;
-}
-
-/*
- * Writing
- */
-
-#define TEXT_MAX 32768 /* all lists full, each value at its longest, and half as much again */
-
-static void write_entries(struct fmt *f, const struct config_key *k, const struct sim_config *c, const char *indent)
-{
-	for (uint32_t i = 0; i < config_count(k->list, c); i++) {
-		const char *entry = (const char *)c + k->offset + (size_t)i * k->list->stride;
-
-		fmt_str(f, "\n");
-		fmt_str(f, indent);
-		fmt_str(f, "  - {");
-		for (unsigned j = 0; j < k->list->nr_keys; j++) {
-			fmt_str(f, j > 0 ? ", " : "");
-			fmt_str(f, k->list->keys[j].path);
-			fmt_str(f, ": ");
-			config_value_format(&k->list->keys[j], entry, f);
-		}
-		fmt_char(f, '}');
-	}
-}
-
-/* Begins a section when a key is in another one than the key before; returns the name without it. */
-static const char *write_section(struct fmt *f, const char *path, const char *before)
-{
-	const char *dot = strchr(path, '.');
-
-	if (dot == NULL)
-		return path;
-	if (before == NULL || strncmp(path, before, (size_t)(dot + 1 - path)) != 0) {
-		for (const char *p = path; p < dot; p++)
-			fmt_char(f, *p);
-		fmt_str(f, ":\n");
-	}
-	fmt_str(f, "  ");
-	return dot + 1;
-}
-
-static void write_keys(struct fmt *f, const struct sim_config *c)
-{
-	const char *before = NULL;
-
-	for (unsigned i = 0; i < config_nr_keys; i++) {
-		const struct config_key *k = &config_keys[i];
-		const char *name;
-
-		if (k->type == KEY_PRESET)
-			continue;
-		name = write_section(f, k->path, before);
-		before = k->path;
-		fmt_str(f, name);
-		fmt_char(f, ':');
-		if (k->type != KEY_ITEMS || config_count(k->list, c) == 0)
-			fmt_char(f, ' ');
-		if (k->type != KEY_ITEMS)
-			config_value_format(k, c, f);
-		else if (config_count(k->list, c) == 0)
-			fmt_str(f, "[]");
-		else
-			write_entries(f, k, c, name != k->path ? "  " : "");
-		fmt_char(f, '\n');
-	}
-}
-
-int sim_config_write(const struct sim_config *c, int fd)
-{
-	char text[TEXT_MAX];
-	struct fmt f;
-
-	fmt_init(&f, text, sizeof(text));
-	write_keys(&f, c);
-	ASSERT(f.len < sizeof(text) - 1);
-	for (size_t done = 0; done < f.len;) {
-		ssize_t n = write(fd, text + done, f.len - done);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n > 0)
-			done += (size_t)n;
-	}
 	return 0;
 }

@@ -47,7 +47,7 @@ struct sim_swap_config {
 	uint64_t size_bytes;      /* capacity; 0: as much as fits (compressed) */
 	int prio;
 	double ratio;             /* compressed: 4096 / mean packed size; 0: none */
-	bool in_memory;           /* compressed: what is packed takes frames of the machine (and counts in a limit); false: as zram in a cgroup */
+	bool in_memory;           /* compressed: packed pages take frames, and count in a limit; false: as zram in a cgroup */
 	uint64_t read_ns, write_ns;   /* latency of one request, or compression and decompression of one page */
 	uint64_t bandwidth_bytes;     /* per second; 0: unlimited */
 	uint32_t queue_depth;         /* requests that the device serves at once */

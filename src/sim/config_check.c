@@ -13,7 +13,9 @@ static bool is_unset(const struct config_key *k, const char *entry)
 
 	if (k->def != NULL || k->type == KEY_ENUM)
 		return false;
-	return memcmp(entry + k->offset, zeros, k->type == KEY_TEXT ? 1 : k->type == KEY_UINT ? k->width : sizeof(zeros)) == 0;
+	if (k->type == KEY_TEXT)
+		return entry[k->offset] == '\0';
+	return memcmp(entry + k->offset, zeros, k->type == KEY_UINT ? k->width : sizeof(zeros)) == 0;
 }
 
 static int check_entries(const struct config_key *list, const struct sim_config *c, struct sim_config_error *error)
@@ -52,11 +54,13 @@ static bool power_of_two(uint32_t n)
 static int check_geometry(const char *path, uint32_t entries, uint32_t ways, struct sim_config_error *error)
 {
 	if (ways > entries)
-		return config_error(error, 0, path, "%u ways but only %u entries; give fewer ways, or 0 for fully associative",
-				    ways, entries);
+		return config_error(error, 0, path,
+				    "%u ways but only %u entries; give fewer ways, or 0 for fully associative", ways,
+				    entries);
 	if (ways != 0 && (entries % ways != 0 || !power_of_two(entries / ways)))
-		return config_error(error, 0, path, "%u entries are not a power of two times %u ways; change one of them",
-				    entries, ways);
+		return config_error(error, 0, path,
+				    "%u entries are not a power of two times %u ways; change one of them", entries,
+				    ways);
 	return 0;
 }
 
@@ -91,7 +95,8 @@ static int check_caches(const struct sim_config *c, struct sim_config_error *err
 		err = check_geometry(path, c->pwc[i].entries, c->pwc[i].ways, error);
 		for (unsigned j = 0; j < i && err == 0; j++) {
 			if (c->pwc[j].level == c->pwc[i].level)
-				err = config_error(error, 0, path, "level %u has a cache already; merge the two", c->pwc[i].level);
+				err = config_error(error, 0, path, "level %u has a cache already; merge the two",
+						   c->pwc[i].level);
 		}
 	}
 	return err;
@@ -106,10 +111,11 @@ static int check_paging(const struct sim_config *c, struct sim_config_error *err
 	for (unsigned i = 0; i < c->levels; i++)
 		bits += c->bits[i];
 	if (bits > PT_VPN_BITS_MAX)
-		return config_error(error, 0, "paging.bits", "%u bits together; 64-bit addresses have %u above the page", bits,
-				    PT_VPN_BITS_MAX);
+		return config_error(error, 0, "paging.bits",
+				    "%u bits together; 64-bit addresses have %u above the page", bits, PT_VPN_BITS_MAX);
 	if (c->thp && (c->levels < 2 || c->bits[0] != 9))
-		return config_error(error, 0, "paging.thp", "2 MiB pages need a leaf level of 9 bits and one above; write no");
+		return config_error(error, 0, "paging.thp",
+				    "2 MiB pages need a leaf level of 9 bits and one above; write no");
 	return 0;
 }
 
@@ -142,18 +148,21 @@ static int check_memory(const struct sim_config *c, struct sim_config_error *err
 			return err;
 	}
 	if (c->nr_distances != 0 && c->nr_distances != c->nr_nodes * c->nr_nodes)
-		return config_error(error, 0, "memory.distances", "%u numbers for %u nodes; give %u, a row for each node, or []",
-				    c->nr_distances, c->nr_nodes, c->nr_nodes * c->nr_nodes);
+		return config_error(error, 0, "memory.distances",
+				    "%u numbers for %u nodes; give %u, a row for each node, or []", c->nr_distances,
+				    c->nr_nodes, c->nr_nodes * c->nr_nodes);
 	for (unsigned i = 0; i < c->nr_distances; i++) {
 		bool local = i % (c->nr_nodes + 1) == 0;
 
 		if (local != (c->distance[i] == 10))
-			return config_error(error, 0, "memory.distances", "from node %u to node %u it is %u; 10 is to itself and to no other",
+			return config_error(error, 0, "memory.distances",
+					    "from node %u to node %u it is %u; 10 is to itself and to no other",
 					    i / c->nr_nodes, i % c->nr_nodes, c->distance[i]);
 	}
 	for (unsigned i = 0; i < c->cpus; i++) {
 		if (c->cpu_node[i] >= c->nr_nodes)
-			return config_error(error, 0, "cpu.node", "CPU %u is on node %u, which has no zone; add one or change it", i,
+			return config_error(error, 0, "cpu.node",
+					    "CPU %u is on node %u, which has no zone; add one or change it", i,
 					    c->cpu_node[i]);
 	}
 	return 0;
@@ -167,7 +176,8 @@ static int check_swap(const struct sim_config *c, struct sim_config_error *error
 
 		snprintf(path, sizeof(path), "swap[%u]", i);
 		if (s->kind == SIM_SWAP_COMPRESSED && s->ratio < 1)
-			return config_error(error, 0, path, "compressed without a ratio; add ratio: 2.6, or what your pages give");
+			return config_error(error, 0, path,
+					    "compressed without a ratio; add ratio: 2.6, or what your pages give");
 		if (s->kind != SIM_SWAP_COMPRESSED && s->size_bytes == 0)
 			return config_error(error, 0, path, "no size; add size: 8G");
 	}

@@ -117,8 +117,9 @@ const struct config_key config_keys[] = {
 	{ "content", .type = KEY_BOOL, AT(content), .def = "no", .doc = "frames carry bytes: for tests" },
 
 	{ "cpu.preset", .type = KEY_PRESET, .def = "zen4",
-	  .doc = "TLBs, page-walk caches and their times, asid, as below; what the file says of these besides takes precedence" },
-	{ "cpu.count", .type = KEY_UINT, AT(cpus), WIDTH(cpus), .min = 1, .max = SIM_CPUS_MAX, .def = "8", .doc = "CPUs" },
+	  .doc = "TLBs, page-walk caches, their times and asid; what the file says of these besides takes precedence" },
+	{ "cpu.count", .type = KEY_UINT, AT(cpus), WIDTH(cpus), .min = 1, .max = SIM_CPUS_MAX, .def = "8",
+	  .doc = "CPUs" },
 	{ "cpu.node", .type = KEY_NUMBERS, AT(cpu_node), .list = &cpu_nodes, .max = PHYS_NODES_MAX - 1,
 	  .def = "[0, 0, 0, 0, 0, 0, 0, 0]", .doc = "the node of each CPU; those not named are on node 0" },
 	{ "cpu.access", .type = KEY_DURATION_PS, AT(access_ns), .max = 1000000, .def = "1ns",
@@ -129,15 +130,17 @@ const struct config_key config_keys[] = {
 	  .doc = "one load of the walker" },
 	{ "cpu.tlb", .type = KEY_ITEMS, AT(tlb), .list = &tlbs, .def = "those of the preset",
 	  .doc = "in the order in which they are asked" },
-	{ "cpu.pwc", .type = KEY_ITEMS, AT(pwc), .list = &pwcs, .def = "those of the preset", .doc = "page-walk caches" },
+	{ "cpu.pwc", .type = KEY_ITEMS, AT(pwc), .list = &pwcs, .def = "those of the preset",
+	  .doc = "page-walk caches" },
 
 	{ "paging.bits", .type = KEY_NUMBERS, AT(bits), .list = &levels, .min = 1, .max = 38, .def = "[9, 9, 9, 9]",
-	  .doc = "index bits of each level of the page tables, leaf first: as many levels as numbers, 52 bits at most" },
+	  .doc = "index bits of each level of the page tables, leaf first: a level for each number, 52 bits at most" },
 	{ "paging.thp", .type = KEY_BOOL, AT(thp), .def = "no",
 	  .doc = "anonymous memory in 2 MiB pages where aligned ranges allow" },
 
 	{ "memory.zones", .type = KEY_ITEMS, AT(zone), .list = &zones,
-	  .def = "[{name: DMA32, size: 3G, reserve_ratio: 256}, {name: Normal, start: 4G, size: 5G, reserve_ratio: 32}]",
+	  .def = "[{name: DMA32, size: 3G, reserve_ratio: 256}, "
+		 "{name: Normal, start: 4G, size: 5G, reserve_ratio: 32}]",
 	  .doc = "physical memory" },
 	{ "memory.distances", .type = KEY_NUMBERS, AT(distance), .list = &distances, .min = 10, .max = 254, .def = "[]",
 	  .doc = "between nodes, as ACPI's SLIT: a row for each node; []: 10 to itself, 20 to others" },
@@ -147,7 +150,8 @@ const struct config_key config_keys[] = {
 	  .doc = "the cgroup's statistics, by which reclaim decides, are so old at most; 0: exact" },
 
 	{ "swap", .type = KEY_ITEMS, AT(swap), .list = &swaps,
-	  .def = "[{kind: compressed, size: 8G, prio: 100, ratio: 2.63, read: 1us, write: 3us}]", .doc = "swap areas; []: none" },
+	  .def = "[{kind: compressed, size: 8G, prio: 100, ratio: 2.63, read: 1us, write: 3us}]",
+	  .doc = "swap areas; []: none" },
 
 	{ "disk.read", .type = KEY_DURATION, AT(disk_read_ns), .max = HOUR_NS, .def = "80us",
 	  .doc = "latency of a request to the disk that files are on" },
@@ -178,8 +182,8 @@ const struct config_key config_keys[] = {
 	  .doc = "a page dirty for so long is written" },
 	{ "vm.dirty_writeback", .type = KEY_DURATION, AT(dirty_writeback_ns), .max = HOUR_NS, .def = "5s",
 	  .doc = "the flusher looks so often; 0: never" },
-	{ "vm.overcommit_memory", .type = KEY_UINT, AT(overcommit_memory), WIDTH(overcommit_memory), .max = 2, .def = "0",
-	  .doc = "0: guess, 1: always, 2: never" },
+	{ "vm.overcommit_memory", .type = KEY_UINT, AT(overcommit_memory), WIDTH(overcommit_memory), .max = 2,
+	  .def = "0", .doc = "0: guess, 1: always, 2: never" },
 
 	{ "costs.minor", .type = KEY_DURATION, AT(minor_ns), .max = HOUR_NS, .def = "2.3us",
 	  .doc = "a minor fault that fills a page" },
@@ -187,10 +191,12 @@ const struct config_key config_keys[] = {
 	  .doc = "a major fault, less its device" },
 	{ "costs.soft", .type = KEY_DURATION, AT(soft_ns), .max = HOUR_NS, .def = "1us",
 	  .doc = "a fault on a page that is resident" },
-	{ "costs.cow", .type = KEY_DURATION, AT(cow_ns), .max = HOUR_NS, .def = "2.7us", .doc = "a fault that copies a page" },
+	{ "costs.cow", .type = KEY_DURATION, AT(cow_ns), .max = HOUR_NS, .def = "2.7us",
+	  .doc = "a fault that copies a page" },
 	{ "costs.scan", .type = KEY_DURATION, AT(scan_ns), .max = HOUR_NS, .def = "100ns",
 	  .doc = "reclaim looks at a page" },
-	{ "costs.unmap", .type = KEY_DURATION, AT(unmap_ns), .max = HOUR_NS, .def = "400ns", .doc = "reclaim unmaps a page" },
+	{ "costs.unmap", .type = KEY_DURATION, AT(unmap_ns), .max = HOUR_NS, .def = "400ns",
+	  .doc = "reclaim unmaps a page" },
 	{ "costs.shootdown", .type = KEY_DURATION, AT(shootdown_ns), .max = HOUR_NS, .def = "4us",
 	  .doc = "another CPU is interrupted to drop translations" },
 };

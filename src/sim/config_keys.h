@@ -5,7 +5,8 @@
  * config_value.c   one value: text to field and back
  * config_preset.c  what CPUs have
  * config_check.c   rules between keys
- * config.c         documents: defaults, reading, setting, writing
+ * config_write.c   documents out
+ * config.c         documents in: defaults, reading, setting
  */
 #ifndef STW_SIM_CONFIG_KEYS_H
 #define STW_SIM_CONFIG_KEYS_H

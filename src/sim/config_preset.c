@@ -26,8 +26,8 @@ static const struct cpu {
 } cpus[] = {
 	{
 		{ "zen4", "AMD Zen 4",
-		  "CPUID 80000005h and 80000006h of an EPYC, read 2026-11; L2 associativity is coded as 8 to 15 ways, taken as "
-		  "12; times and page-walk caches are estimates" },
+		  "CPUID 80000005h and 80000006h of a Zen 4, 2026; the second level's ways are coded as 8 to 15 there and taken "
+		  "as 12; times and page-walk caches are estimates" },
 		true, 3,
 		{
 			{ "L1 data", 1, SMALL | LARGE | DATA, SIM_LRU, 72, 0, 0 },
@@ -39,7 +39,7 @@ static const struct cpu {
 	},
 	{
 		{ "skylake", "Intel Skylake",
-		  "Intel's optimization manual, table of Skylake's TLBs, as cited by WikiChip, read 2026-11; times and "
+		  "Intel's optimization manual 248966-045 (2022), table 2-15, as quoted in Intel's forum; replacement, times and "
 		  "page-walk caches are estimates" },
 		true, 3.5,
 		{
@@ -53,7 +53,8 @@ static const struct cpu {
 	},
 	{
 		{ "icelake", "Intel Ice Lake (Sunny Cove)",
-		  "from memory of Intel's optimization manual, 2026-11, unverified; times and page-walk caches are estimates" },
+		  "commonly quoted figures, 2026, not checked with Intel's manual; replacement, times and page-walk caches are "
+		  "estimates" },
 		true, 3.5,
 		{
 			{ "L1 data", 1, SMALL | DATA, SIM_PLRU, 64, 4, 0 },
@@ -66,8 +67,8 @@ static const struct cpu {
 	},
 	{
 		{ "p6", "Intel Pentium II and III",
-		  "descriptors 01h to 04h of CPUID leaf 2 as Intel's manual lists them, from memory, 2026-11, unverified; "
-		  "times are estimates" },
+		  "descriptors 01h to 04h of CPUID leaf 2, from memory, 2026, not checked with Intel's manual; times are "
+		  "estimates" },
 		false, 12,
 		{
 			{ "data", 1, SMALL | DATA, SIM_PLRU, 64, 4, 0 },
@@ -79,7 +80,8 @@ static const struct cpu {
 	},
 	{
 		{ "champsim", "ChampSim's default core",
-		  "champsim_config.json of the ChampSim project, read 2026-11; cycles at 4 GHz, walker's load an estimate" },
+		  "champsim_config.json and the walker's defaults (PSCL2 to 5), read 2026-11; 4 GHz; the walker's load is an "
+		  "estimate" },
 		true, 2.5,
 		{
 			{ "DTLB", 1, SMALL | DATA, SIM_LRU, 64, 4, 0 },
@@ -90,7 +92,7 @@ static const struct cpu {
 	},
 	{
 		{ "virtuoso", "Virtuoso's mmu_base",
-		  "configuration mmu_base of the Virtuoso project, read 2026-11; ways of the second level and times are estimates" },
+		  "mmu_base of the Virtuoso project, noted 2026; ways of the second level and times are estimates" },
 		true, 2.5,
 		{
 			{ "L1 data", 1, SMALL | DATA, SIM_LRU, 64, 4, 0 },

@@ -345,7 +345,7 @@ static void format_numbers(const struct config_key *k, const void *base, struct 
 	fmt_char(f, ']');
 }
 
-/* A fraction has been read as a whole number of thousandths; half of one more than makes up for the division's rounding. */
+/* A fraction was read as a whole number of thousandths: half of one makes up for what the division rounded off. */
 static uint64_t thousandths(double v)
 {
 	return (uint64_t)(v * 1000 + 0.5);

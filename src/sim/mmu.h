@@ -58,6 +58,7 @@ struct mmu {
 	const struct sim_config *config;
 	struct pagetable *pt;
 	unsigned asid;
+	bool mixed;              /* entries of other address spaces may be cached */
 	unsigned shift[PT_LEVELS_MAX];     /* of the page number that an entry of a level stands for */
 	int8_t route[MMU_KINDS][2][2];     /* which TLB, by level and size (4 KiB, huge); -1: none */
 	int8_t pwc_of[PT_LEVELS_MAX];      /* which page-walk cache, by level; -1: none */
@@ -89,9 +90,9 @@ static inline uint64_t mmu_front_key(const struct mmu *m, vpn_t vpn, enum mmu_ac
 }
 
 /*
- * n touches in a row of one page, n ≥ 1. *pfn: of the 4 KiB frame. Adds what they cost beyond the program's own time to
- * *ns. The result is that of the first. On a fault nothing is cached, *pfn is as it was and no touch counts; the touch
- * comes again after it.
+ * n touches in a row of one page, n ≥ 1. *pfn: of the 4 KiB frame. Adds what they cost beyond the program's own time
+ * to *ns. The result is that of the first. On a fault nothing is cached, *pfn is as it was and no touch counts; the
+ * touch comes again after it.
  */
 static inline enum mmu_result mmu_touch(struct mmu *m, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn,
 					double *ns)

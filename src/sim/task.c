@@ -238,7 +238,7 @@ static int area_event(struct sim *s, struct sim_task *t, const struct trace_even
 			WITH_ROOM(s, t, err, mm_move(&t->mm, start, (vpn_t){ e->arg }, e->n));
 		break;
 	default:
-		mm_drop(&t->mm, start, end);
+		WITH_ROOM(s, t, err, mm_drop(&t->mm, start, end));
 		break;
 	}
 	if (t->end == SIM_RUNS)

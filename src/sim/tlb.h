@@ -26,7 +26,7 @@ struct tlb_slot {
 #define TLB_NO_PAGE UINT64_MAX
 
 /*
- * Law: a slot that was ever used is in the bucket of its key and in its key's
+ * Law: live is their number; a slot that was ever used is in the bucket of its key and in its key's
  * set; no two live slots have the same key; stamps of a set are different, or
  * 0; no serial is above tlb->serial.
  */
@@ -35,6 +35,7 @@ struct tlb {
 	uint32_t *buckets;       /* first slot of the chain, + 1 */
 	uint32_t sets, ways;
 	unsigned bucket_shift;   /* of a hash of 64 bits */
+	uint32_t live;           /* slots */
 	uint8_t replacement;     /* enum sim_replacement */
 	uint64_t serial;         /* of the last fill */
 	uint64_t floor;          /* fills up to this one are flushed */
@@ -47,10 +48,15 @@ void tlb_destroy(struct tlb *t);
 
 /* The live slot of a key, or NULL. Who uses it says so: slot->stamp = now. */
 static inline struct tlb_slot *tlb_find(const struct tlb *t, uint64_t page, unsigned asid);
-/* A slot for a key that has none, stamped with now, which grows from call to call. Its translation is the caller's to fill in. */
+/* A slot for a key that has none, stamped with now, which grows from call to call. The caller fills in what it means. */
 struct tlb_slot *tlb_insert(struct tlb *t, uint64_t page, unsigned asid, uint64_t now);
 /* The translation is gone; its way is the next to be filled, and as old as it was. */
-static inline void tlb_remove(struct tlb_slot *s) { s->serial = 0; }
+static inline void tlb_remove(struct tlb *t, struct tlb_slot *s)
+{
+	s->serial = 0;
+	t->live--;
+}
+
 void tlb_flush(struct tlb *t);
 void tlb_flush_asid(struct tlb *t, unsigned asid);
 void tlb_check(const struct tlb *t);

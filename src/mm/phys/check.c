@@ -28,7 +28,7 @@ static void check_flags(const struct frame *f)
 {
 	const unsigned file = FRAME_FILE | FRAME_DIRTY | FRAME_WRITEBACK;
 	const unsigned user = FRAME_LRU | FRAME_REFERENCED | FRAME_AWAY | FRAME_READAHEAD | FRAME_WORKINGSET |
-	                      FRAME_SHARED | file;
+	                      FRAME_SHARED | FRAME_HUGE | file;
 	const unsigned kind = f->flags & (FRAME_BUDDY | FRAME_SLAB | FRAME_OFFLINE);
 
 	ASSERT((kind & (kind - 1)) == 0);

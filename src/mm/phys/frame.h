@@ -12,6 +12,8 @@
 
 #include "mm/types.h"
 
+#define FRAME_HUGE_ORDER 9 /* 2 MiB */
+
 struct mm;
 struct rmap;
 struct vm_file;
@@ -33,12 +35,13 @@ enum frame_flag {
 	FRAME_FILE = 1 << 11,      /* page of a file, in the page cache (backing/pagecache.c) */
 	FRAME_DIRTY = 1 << 12,     /* … newer than what is on the disk */
 	FRAME_WRITEBACK = 1 << 13, /* … on its way to the disk */
+	FRAME_HUGE = 1 << 14,      /* user page of 1 << FRAME_HUGE_ORDER frames, of which this is the head */
 };
 
 /*
  * Law: exactly one of BUDDY, SLAB, LRU or none (kernel use) describes a frame;
  * frames inside a block or slab, other than its head, have flags 0 or OFFLINE.
- * REFERENCED, READAHEAD, WORKINGSET, AWAY, SHARED and FILE imply a user page; DIRTY and
+ * REFERENCED, READAHEAD, WORKINGSET, AWAY, SHARED, HUGE and FILE imply a user page; DIRTY and
  * WRITEBACK imply FILE. refs of a user page: its mappings, and one for the page cache.
  */
 struct frame {

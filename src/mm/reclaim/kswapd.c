@@ -3,8 +3,6 @@
 
 #include "mm/reclaim/reclaim.h"
 
-#define KSWAPD_FAILURES 16 /* MAX_RECLAIM_RETRIES */
-
 /* Stores give frames back by compaction when eviction alone does not get on. */
 static uint32_t shrink_stores(struct machine *m)
 {
@@ -26,23 +24,29 @@ static bool balanced(const struct machine *m, unsigned node)
 	return phys_free_frames(&m->phys, node) >= phys_wmark(&m->phys, node, WMARK_HIGH);
 }
 
+/* One batch without accessed bits. False: nothing came of it. */
+static bool sampled_step(struct machine *m)
+{
+	bool progress = false;
+
+	if (demote_wanted(m))
+		progress = demote_batch(m) > 0;
+	reclaim_batch(m, true, &progress);
+	return progress || shrink_stores(m) > 0;
+}
+
 static int balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx)
 {
 	unsigned failures = 0;
 
 	while (!balanced(m, node)) {
-		bool progress = false;
-
 		if (stop != NULL && stop(ctx))
 			return STOPPED;
 		if (m->reclaiming) {
 			m->ops->relax(m);
 			continue;
 		}
-		if (demote_wanted(m))
-			progress = demote_batch(m) > 0;
-		reclaim_batch(m, true, &progress);
-		if (progress || shrink_stores(m) > 0)
+		if (sampled_step(m))
 			failures = 0;
 		else if (++failures >= KSWAPD_FAILURES)
 			return -ENOMEM;
@@ -50,6 +54,22 @@ static int balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), vo
 		m->ops->relax(m);
 	}
 	return 0;
+}
+
+enum kswapd_state kswapd_step(struct machine *m, unsigned node)
+{
+	struct kswapd *k = &m->kswapd[node];
+
+	if (machine_has_accessed(m))
+		return shrink_balance(m, node);
+	if (k->failures >= KSWAPD_FAILURES)
+		return KSWAPD_HOPELESS;
+	if (balanced(m, node)) {
+		k->failures = 0;
+		return KSWAPD_BALANCED;
+	}
+	k->failures = sampled_step(m) ? 0 : k->failures + 1;
+	return KSWAPD_WORKING;
 }
 
 int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx)

@@ -20,7 +20,7 @@ static void account_add(struct lruvec *v, struct frame *f, enum lru_list list)
 	DEBUG_ASSERT(list != LRU_SAMPLE || !(f->flags & FRAME_AWAY));
 	f->flags |= FRAME_LRU;
 	f->list = list;
-	v->nr[list]++;
+	v->nr[list] += frame_pages(f);
 }
 
 void lru_add(struct lruvec *v, struct frame *f, enum lru_list list)
@@ -39,7 +39,7 @@ void lru_del(struct lruvec *v, struct frame *f)
 {
 	DEBUG_ASSERT(f->flags & FRAME_LRU);
 	TAILQ_REMOVE(&v->list[f->list], f, link);
-	v->nr[f->list]--;
+	v->nr[f->list] -= frame_pages(f);
 	f->flags &= (uint16_t)~FRAME_LRU;
 }
 
@@ -69,7 +69,7 @@ void lru_check(const struct lruvec *v, const struct phys *p)
 			ASSERT(f->flags & FRAME_LRU);
 			ASSERT(f->list == i);
 			ASSERT(i != LRU_SAMPLE || !(f->flags & FRAME_AWAY));
-			n++;
+			n += frame_pages(f);
 		}
 		ASSERT(n == v->nr[i]);
 	}

@@ -30,7 +30,7 @@ enum lru_list {
 	NR_LRU,
 };
 
-/* Law: nr[l] is the length of list[l]; every frame on list l has FRAME_LRU and frame->list == l. */
+/* Law: nr[l] is the number of pages on list[l], where a huge page is many; every frame on list l has FRAME_LRU and frame->list == l. */
 struct lruvec {
 	struct frame_list list[NR_LRU]; /* head: youngest */
 	uint64_t nr[NR_LRU];
@@ -50,6 +50,11 @@ void lru_replace(struct lruvec *v, struct frame *listed, struct frame *f);
 /* Pages on all lists that reclaim may look at. */
 uint64_t lru_resident(const struct lruvec *v);
 void lru_check(const struct lruvec *v, const struct phys *p);
+
+static inline uint64_t frame_pages(const struct frame *f)
+{
+	return f->flags & FRAME_HUGE ? 1u << FRAME_HUGE_ORDER : 1;
+}
 
 static inline enum lru_list lru_list_of(const struct frame *f) { return (enum lru_list)f->list; }
 

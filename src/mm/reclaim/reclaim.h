@@ -28,12 +28,17 @@ unsigned demote_batch(struct machine *m);
  */
 unsigned reclaim_direct(struct machine *m, unsigned target, bool global);
 
+#define KSWAPD_FAILURES 16 /* MAX_RECLAIM_RETRIES */
+
 enum kswapd_state {
 	KSWAPD_BALANCED, /* a zone of the node is above HIGH: sleep */
 	KSWAPD_WORKING,  /* call again */
 	KSWAPD_HOPELESS, /* 16 rounds without a page: sleep until direct reclaim gets somewhere */
 };
 /* One pass of kswapd over its node. */
+enum kswapd_state shrink_balance(struct machine *m, unsigned node);
+
+/* kswapd.c: one step of kswapd on either kind of engine, for one that has a clock of its own. */
 enum kswapd_state kswapd_step(struct machine *m, unsigned node);
 
 /* reclaim.c: pages that are unmapped and locked are written, their frames freed; the others arrive on a list again. Returns how many went. */

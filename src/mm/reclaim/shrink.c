@@ -19,9 +19,8 @@
 
 #include "base/assert.h"
 #include "mm/filemap.h"
+#include "mm/huge.h"
 #include "mm/user_page.h"
-
-#define KSWAPD_FAILURES 16 /* MAX_RECLAIM_RETRIES */
 
 static void charge_time(struct machine *m, enum mm_work work, unsigned n)
 {
@@ -32,7 +31,16 @@ static void charge_time(struct machine *m, enum mm_work work, unsigned n)
 static unsigned evict_anon(struct machine *m, struct frame **frames, unsigned n, unsigned *written)
 {
 	struct swap_io io[SWAP_CLUSTER_MAX];
+	unsigned ready = 0;
 
+	for (unsigned i = 0; i < n; i++) {
+		/* A huge page leaves in small ones; those that do not fit into this batch are next. */
+		if (!(frames[i]->flags & FRAME_HUGE) || huge_split(m, frames[i]) == 0)
+			frames[ready++] = frames[i];
+		else
+			m->policy->arrive(m, lruvec_of(m, frames[i]), frames[i], ARRIVE_BACK);
+	}
+	n = ready;
 	for (unsigned i = 0; i < n; i++) {
 		user_page_unmap(m, frames[i]);
 		io[i] = (struct swap_io){ .frame = frames[i], .page = frame_home(&m->phys, frames[i]) };
@@ -140,7 +148,7 @@ static uint32_t node_target(const struct machine *m, unsigned node)
 	return target;
 }
 
-enum kswapd_state kswapd_step(struct machine *m, unsigned node)
+enum kswapd_state shrink_balance(struct machine *m, unsigned node)
 {
 	struct kswapd *k = &m->kswapd[node];
 

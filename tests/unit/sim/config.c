@@ -297,8 +297,11 @@ static void entries_of_lists_have_the_defaults_of_the_table(void **state)
 
 	(void)state;
 	sim_config_default(&c);
-	assert_int_equal(read_text(&c, "cpu: {tlb: [{entries: 16}]}\nmemory:\n  zones: [{name: A, size: 1M}, {name: B, size: 1M}]\n"
-				       "swap: [{kind: disk, size: 1M}]\n", &error), 0);
+	assert_int_equal(read_text(&c,
+				   "cpu: {tlb: [{entries: 16}]}\n"
+				   "memory:\n  zones: [{name: A, size: 1M}, {name: B, size: 1M}]\n"
+				   "swap: [{kind: disk, size: 1M}]\n",
+				   &error), 0);
 	assert_int_equal(c.nr_tlbs, 1);
 	assert_string_equal(c.tlb[0].name, "TLB");
 	assert_int_equal(c.tlb[0].holds, SIM_TLB_4K | SIM_TLB_DATA | SIM_TLB_CODE);
@@ -332,7 +335,8 @@ static const struct {
 	{ "vm:\n  swappines: 3\n", 2, "vm.swappines: unknown key; did you mean vm.swappiness?" },
 	{ "vm:\n  limit: 3\n", 2, "vm.limit: unknown key; did you mean memory.limit?" },
 	{ "quux: 3\n", 1, "quux: unknown key; see docs/machine-files.md" },
-	{ "memory:\n  zones:\n    - name: A\n      sise: 4M\n", 4, "memory.zones[0].sise: unknown key; did you mean memory.zones[0].size?" },
+	{ "memory:\n  zones:\n    - name: A\n      sise: 4M\n", 4,
+	  "memory.zones[0].sise: unknown key; did you mean memory.zones[0].size?" },
 	{ "? [1]\n: 3\n", 1, "a key that is not a name; write NAME: VALUE" },
 	{ "vm:\n  swappiness: 1\n  swappiness: 2\n", 3, "vm.swappiness: given twice; leave one out" },
 	{ "vm:\n  swappiness: 1\ncpu: {count: 1}\nvm:\n  page_cluster: 2\n", 4, "vm: given twice; leave one out" },
@@ -364,13 +368,16 @@ static const struct {
 	{ "name: \"\"\n", 1, "name: empty; give a name" },
 	{ "name: 0123456789012345678901234567890123456789012345678901234567890123\n", 1,
 	  "name: longer than 63 characters; give a shorter name" },
-	{ "name: 'a\\b'\n", 1, "name: holds a character that a name cannot have; use letters, digits, blanks and punctuation "
-			       "without \" and \\" },
-	{ "cpu:\n  preset: 486\n", 2, "cpu.preset: unknown preset; write zen4, skylake, icelake, p6, champsim, virtuoso" },
+	{ "name: 'a\\b'\n", 1,
+	  "name: holds a character that a name cannot have; use letters, digits, blanks and punctuation "
+	  "without \" and \\" },
+	{ "cpu:\n  preset: 486\n", 2,
+	  "cpu.preset: unknown preset; write zen4, skylake, icelake, p6, champsim, virtuoso" },
 	{ "cpu:\n  count: 2\n  node: [0, 0, 0]\n", 3, "cpu.node: 3 numbers for 2; leave some out" },
 	{ "cpu:\n  node: [0, x]\n", 2, "cpu.node: not a whole number; write digits only" },
 	{ "cpu:\n  node: [{a: 1}]\n", 2, "cpu.node: a number belongs here" },
-	{ "cpu:\n  tlb:\n    - {entries: 4, holds: [4k]}\n", 3, "cpu.tlb[0].holds: unknown; write one of 4K, 2M, data, code" },
+	{ "cpu:\n  tlb:\n    - {entries: 4, holds: [4k]}\n", 3,
+	  "cpu.tlb[0].holds: unknown; write one of 4K, 2M, data, code" },
 	{ "paging:\n  bits: [9, 9, 9, 9, 9, 9]\n", 2, "paging.bits: more than 5 numbers; leave some out" },
 	{ "paging:\n  bits: [39]\n", 2, "paging.bits: out of range; write list of 1 to 38" },
 	{ "cpu:\n  pwc: [{level: 1, entries: 1}, {level: 1, entries: 1}, {level: 1, entries: 1}, {level: 1, entries: 1},\n"
@@ -387,13 +394,15 @@ static const struct {
 	{ "cpu:\n  pwc:\n    - {level: 1, entries: 1}\n    - {level: 1, entries: 1}\n", 4,
 	  "cpu.pwc[1]: level 1 has a cache already; merge the two" },
 	{ "paging:\n  bits: []\n", 2, "paging.bits: no level; give at least one number" },
-	{ "name: a\npaging:\n  bits: [38, 15]\n", 3, "paging.bits: 53 bits together; 64-bit addresses have 52 above the page" },
+	{ "name: a\npaging:\n  bits: [38, 15]\n", 3,
+	  "paging.bits: 53 bits together; 64-bit addresses have 52 above the page" },
 	{ "paging:\n  bits: [10, 10]\n  thp: yes\n", 3,
 	  "paging.thp: 2 MiB pages need a leaf level of 9 bits and one above; write no" },
 	{ "memory:\n  zones: []\n", 2, "memory.zones: no memory; give at least one zone" },
 	{ "memory:\n  zones:\n  - {name: A, size: 65537}\n", 3,
 	  "memory.zones[0]: start and size are not multiples of 4K; round them" },
-	{ "memory:\n  zones:\n  - {name: A, start: 8T, size: 8T}\n", 3, "memory.zones[0]: ends above 16 TiB; make it smaller" },
+	{ "memory:\n  zones:\n  - {name: A, start: 8T, size: 8T}\n", 3,
+	  "memory.zones[0]: ends above 16 TiB; make it smaller" },
 	{ "memory:\n  zones:\n  - {name: A, start: 1G, size: 1M}\n  - {name: B, start: 0, size: 1M}\n", 4,
 	  "memory.zones[1]: starts below the zone before; sort them by start" },
 	{ "memory:\n  zones:\n  - {name: A, size: 2M}\n  - {name: B, start: 1M, size: 1M}\n", 4,
@@ -409,7 +418,8 @@ static const struct {
 	/* Graphs instead of trees. */
 	{ "swap: &a\n  - *a\n", 1, "swap[0]: keys belong here; write {NAME: VALUE, …}" },
 	{ "paging:\n  bits: &a [9, *a]\n", 2, "paging.bits: a number belongs here" },
-	{ "&a name: *a\nvm: &b {swappiness: *b}\n", 2, "vm.swappiness: a single value belongs here, not a list or section" },
+	{ "&a name: *a\nvm: &b {swappiness: *b}\n", 2,
+	  "vm.swappiness: a single value belongs here, not a list or section" },
 };
 
 static void each_mistake_has_its_line_and_changes_nothing(void **state)
@@ -448,7 +458,8 @@ static const struct {
 	{ "swap[x].size=3", "swap[x].size: unknown key; see docs/machine-files.md" },
 	{ "swap[2].size=1G", "swap[2].size: there are 1 of them, and at most 8; give a lower index" },
 	{ "vm.policy[0].size=1G", "vm.policy[0].size: unknown key; see docs/machine-files.md" },
-	{ "swap[18446744073709551617].size=1G", "swap[18446744073709551617].size: there are 1 of them, and at most 8; give a lower index" },
+	{ "swap[18446744073709551617].size=1G",
+	  "swap[18446744073709551617].size: there are 1 of them, and at most 8; give a lower index" },
 };
 
 static void assignments_reach_every_kind_of_key(void **state)

@@ -52,8 +52,12 @@ static void without_random_offsets_addresses_are_the_kernels(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(golden); i++) {
-		struct layout l = make(&(struct layout_params){ .kind = golden[i].kind, .legacy = golden[i].legacy, .pie = true,
-			.stack_limit = golden[i].stack_limit, .text_bytes = 1, .seed = i });
+		struct layout l = make(&(struct layout_params){ .kind = golden[i].kind,
+								.legacy = golden[i].legacy,
+								.pie = true,
+								.stack_limit = golden[i].stack_limit,
+								.text_bytes = 1,
+								.seed = i });
 
 		if (l.mmap_base != golden[i].mmap_base || l.stack_top != golden[i].stack_top)
 			fail_msg("row %zu: %#lx %#lx", i, (unsigned long)l.mmap_base, (unsigned long)l.stack_top);
@@ -64,7 +68,8 @@ static void without_random_offsets_addresses_are_the_kernels(void **state)
 
 static void the_executable_begins_where_the_kernel_or_the_linker_puts_it(void **state)
 {
-	static const uint64_t pie[] = { 0x555555554000, 0x400000, 0x56555000 }, fixed[] = { 0x400000, 0x8048000, 0x8048000 };
+	static const uint64_t pie[] = { 0x555555554000, 0x400000, 0x56555000 },
+			      fixed[] = { 0x400000, 0x8048000, 0x8048000 };
 
 	(void)state;
 	for (unsigned kind = 0; kind < 3; kind++) {
@@ -111,7 +116,9 @@ static void laws(const struct layout *l, const struct layout_params *p)
 {
 	assert_true(l->text.start < l->text.end && l->text.end <= l->data.start && l->data.end <= l->bss.start &&
 		    l->bss.start <= l->bss.end && l->bss.end <= l->start_brk);
-	assert_int_equal((l->text.start | l->data.start | l->bss.start | l->start_brk | l->mmap_base | l->stack_top) % PAGE_SIZE, 0);
+	assert_int_equal((l->text.start | l->data.start | l->bss.start | l->start_brk | l->mmap_base | l->stack_top) %
+				 PAGE_SIZE,
+			 0);
 	assert_int_equal(l->stack_pointer % 16, 0);
 	assert_true(l->stack_pointer <= l->stack_top && l->stack_top - l->stack_pointer < PAGE_SIZE);
 	assert_true(l->stack_top <= l->task_size && l->stack_low <= l->stack_top && l->guard_low <= l->stack_low);
@@ -176,11 +183,17 @@ static void laws_hold_for_random_parameters(void **state)
 	(void)state;
 	rand_seed(&r, 1);
 	for (unsigned i = 0; i < 20000; i++) {
-		struct layout_params p = { .kind = (enum layout_kind)rand_below(&r, 3), .random = (enum layout_random)rand_below(&r, 3),
-			.pie = rand_below(&r, 2), .legacy = rand_below(&r, 2),
-			.stack_limit = rand_below(&r, 4) ? rand_below(&r, (uint64_t)1 << rand_below(&r, 48)) : UNLIMITED,
-			.text_bytes = 1 + rand_below(&r, 64 * MIB), .data_bytes = rand_below(&r, 64 * MIB),
-			.bss_bytes = rand_below(&r, 64 * MIB), .seed = i };
+		struct layout_params p = { .kind = (enum layout_kind)rand_below(&r, 3),
+					   .random = (enum layout_random)rand_below(&r, 3),
+					   .pie = rand_below(&r, 2),
+					   .legacy = rand_below(&r, 2),
+					   .stack_limit = rand_below(&r, 4)
+								  ? rand_below(&r, (uint64_t)1 << rand_below(&r, 48))
+								  : UNLIMITED,
+					   .text_bytes = 1 + rand_below(&r, 64 * MIB),
+					   .data_bytes = rand_below(&r, 64 * MIB),
+					   .bss_bytes = rand_below(&r, 64 * MIB),
+					   .seed = i };
 		struct layout l, again;
 
 		if (layout_make(&l, &p) != 0)
