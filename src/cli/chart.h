@@ -26,7 +26,7 @@ struct chart_mark {
 
 /* Lines and texts are the caller's. */
 struct chart {
-	const char *title, *x_title;
+	const char *title;
 	enum chart_unit x_unit, y_unit;
 	bool log_y;          /* to the base 2; values must be above 0 */
 	struct chart_series series[CHART_SERIES_MAX];

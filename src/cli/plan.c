@@ -13,7 +13,7 @@
 
 #define SLOWDOWN_MAX 1000000 /* per mille */
 
-enum { OPT_MACHINE, OPT_SET, OPT_POLICY, OPT_SLOWDOWN, OPT_POINTS, OPT_JSON };
+enum { OPT_MACHINE, OPT_SET, OPT_POLICY, OPT_SLOWDOWN, OPT_POINTS, OPT_OUTPUT, OPT_JSON };
 
 static const struct option_row rows[] = {
 	[OPT_MACHINE] = { "machine", 'm', "FILE", "the machine (default: a laptop of 8 GiB)" },
@@ -21,13 +21,14 @@ static const struct option_row rows[] = {
 	[OPT_POLICY] = { "policy", 'p', "NAME", "replacement policy" },
 	[OPT_SLOWDOWN] = { "slowdown", '\0', "PERCENT", "how much longer it may take, as in 5% (the default)" },
 	[OPT_POINTS] = { "points", '\0', "N", "sizes to begin with, 4 to 64 (default: 16)" },
+	[OPT_OUTPUT] = { "output", 'o', "FILE", "the same as a page for a browser" },
 	[OPT_JSON] = { "json", '\0', "FILE", "all figures as JSON" },
 };
 
 struct plan_args {
 	struct simargs sim;
 	struct plan_request request;
-	const char *json;
+	const char *json, *output;
 };
 
 /* "5%", "2.5%": tenths of a per cent. */
@@ -78,6 +79,9 @@ static int set_option(void *ctx, unsigned row, const char *value)
 		return set_slowdown(o, value);
 	case OPT_POINTS:
 		return set_points(o, value);
+	case OPT_OUTPUT:
+		o->output = value;
+		return 0;
 	default:
 		o->json = value;
 		return 0;
@@ -129,5 +133,7 @@ int plan_main(int argc, char **argv)
 		status = plan_print(&plan);
 	if (status == 0 && o.json != NULL)
 		status = plan_json(&plan, o.json);
+	if (status == 0 && o.output != NULL)
+		status = plan_html(&plan, o.output);
 	return status;
 }

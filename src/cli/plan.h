@@ -9,6 +9,7 @@
 #ifndef STW_CLI_PLAN_H
 #define STW_CLI_PLAN_H
 
+#include "cli/chart.h"
 #include "sim/config.h"
 
 #define PLAN_POINTS_MIN 4
@@ -72,11 +73,19 @@ bool plan_keeps(const struct plan *p, const struct plan_point *point);
 /* "127.5 MiB". Returns buf, of PLAN_SIZE_TEXT bytes at least. */
 #define PLAN_SIZE_TEXT 32
 const char *plan_size(uint64_t bytes, char *buf);
+#define PLAN_HEADLINE_TEXT 256
 /* The one sentence. Returns buf. */
 const char *plan_headline(const struct plan *p, char *buf, size_t size);
+/* The charts: their data in *d, the text of the mark in mark[PLAN_MARK_TEXT]. */
+#define PLAN_MARK_TEXT 96
+struct plan_curves {
+	double size[PLAN_POINTS_ROOM], times[PLAN_POINTS_ROOM], major[PLAN_POINTS_ROOM];
+};
+void plan_curves(const struct plan *p, struct plan_curves *d, struct chart *time, struct chart *faults, char *mark);
 /* To stdout. 0, or the exit status after having said why. */
 int plan_print(const struct plan *p);
 /* To files ("-": stdout). 0, or the exit status after having said why. */
 int plan_json(const struct plan *p, const char *path);
+int plan_html(const struct plan *p, const char *path);
 
 #endif

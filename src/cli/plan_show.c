@@ -122,30 +122,38 @@ const char *plan_headline(const struct plan *p, char *buf, size_t size)
 
 /* --- for people --- */
 
-static void plots(const struct plan *p)
+void plan_curves(const struct plan *p, struct plan_curves *d, struct chart *time, struct chart *faults, char *mark)
 {
-	double x[PLAN_POINTS_ROOM], times[PLAN_POINTS_ROOM], major[PLAN_POINTS_ROOM];
-	struct chart time = { .title = "Time, as a multiple of that with enough memory", .x_unit = CHART_BYTES,
-			      .y_unit = CHART_TIMES, .log_y = true };
-	struct chart faults = { .title = "Major faults", .x_unit = CHART_BYTES };
-	char text[96];
 	struct fmt f;
 
 	for (unsigned i = 0; i < p->nr_points; i++) {
 		const struct plan_point *r = &p->point[i];
 
-		x[i] = (double)r->bytes;
-		times[i] = r->end == PLAN_DONE || r->end == PLAN_LATE_END ? MIN(plan_times(p, r), PLAN_LATE) : NAN;
-		major[i] = plan_major(p, r);
+		d->size[i] = (double)r->bytes;
+		d->times[i] = r->end == PLAN_DONE || r->end == PLAN_LATE_END ? MIN(plan_times(p, r), PLAN_LATE) : NAN;
+		d->major[i] = plan_major(p, r);
 	}
-	chart_add(&time, "time", x, times, p->nr_points);
-	chart_add(&faults, "major faults", x, major, p->nr_points);
-	if (p->answer.keeps != 0) {
-		fmt_init(&f, text, sizeof(text));
-		put_size(&f, "", p->answer.keeps, ": within ");
-		put_slowdown(&f, p->request->slowdown_permille);
-		chart_mark(&time, (double)p->answer.keeps, text);
-	}
+	*time = (struct chart){ .title = "Time, as a multiple of that with enough memory", .x_unit = CHART_BYTES,
+				.y_unit = CHART_TIMES, .log_y = true };
+	*faults = (struct chart){ .title = "Major faults", .x_unit = CHART_BYTES };
+	chart_add(time, "time", d->size, d->times, p->nr_points);
+	chart_add(faults, "simulated", d->size, d->major, p->nr_points);
+	if (p->answer.keeps == 0)
+		return;
+	fmt_init(&f, mark, PLAN_MARK_TEXT);
+	put_size(&f, "", p->answer.keeps, ": within ");
+	put_slowdown(&f, p->request->slowdown_permille);
+	chart_mark(time, (double)p->answer.keeps, mark);
+	chart_mark(faults, (double)p->answer.keeps, mark);
+}
+
+static void plots(const struct plan *p)
+{
+	static struct plan_curves curves;
+	struct chart time, faults;
+	char mark[PLAN_MARK_TEXT];
+
+	plan_curves(p, &curves, &time, &faults, mark);
 	plot_print(&time);
 	printf("\n");
 	plot_print(&faults);

@@ -4,21 +4,23 @@
 #include "cli/commands.h"
 #include "cli/msg.h"
 #include "cli/simargs.h"
+#include "cli/simhtml.h"
 #include "cli/simreport.h"
 
-enum { OPT_MACHINE, OPT_SET, OPT_POLICY, OPT_JSON, OPT_TIMELINE };
+enum { OPT_MACHINE, OPT_SET, OPT_POLICY, OPT_JSON, OPT_REPORT, OPT_TIMELINE };
 
 static const struct option_row rows[] = {
 	[OPT_MACHINE] = { "machine", 'm', "FILE", "the machine (default: a laptop of 8 GiB)" },
 	[OPT_SET] = { "set", 's', "KEY=VALUE", "change a key of the machine, as in limit.size=512M" },
 	[OPT_POLICY] = { "policy", 'p', "NAME", "replacement policy; help lists them" },
 	[OPT_JSON] = { "json", '\0', "FILE", "all figures and the timeline as JSON" },
+	[OPT_REPORT] = { "report", 'r', "FILE", "the same as a page for a browser" },
 	[OPT_TIMELINE] = { "timeline", 't', NULL, "how memory, faults and reclaim went over time" },
 };
 
 struct sim_args {
 	struct simargs sim;
-	const char *json;
+	const char *json, *report;
 	bool timeline;
 };
 
@@ -37,6 +39,9 @@ static int set_option(void *ctx, unsigned row, const char *value)
 		return 0;
 	case OPT_JSON:
 		o->json = value;
+		return 0;
+	case OPT_REPORT:
+		o->report = value;
 		return 0;
 	default:
 		o->timeline = true;
@@ -81,6 +86,8 @@ int sim_main(int argc, char **argv)
 		status = simreport_print(s, o.timeline);
 	if (status == 0 && o.json != NULL)
 		status = simreport_json(s, o.json);
+	if (status == 0 && o.report != NULL)
+		status = simhtml_write(s, o.report);
 	sim_destroy(s);
 	return status;
 }

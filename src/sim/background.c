@@ -1,8 +1,11 @@
 /* What runs besides the programs, each when it is due: kswapd, the flusher of dirty pages of files, the timeline. */
 #include "sim/engine.h"
 
+#include <stdlib.h>
+
 #define STEP_NS 1000     /* a step of kswapd takes so long at least: or one that finds nothing would never end */
 #define FLUSH_PAGES 1024
+#define TASKS_SEEN 64    /* a task is sampled that ever had more than one part of so many of what was in use */
 
 static void run_kswapd(struct sim *s, unsigned node, double now)
 {
@@ -41,17 +44,40 @@ static void run_flusher(struct sim *s, double now)
 	s->clock = clock;
 }
 
+/* Of a task that has a part worth seeing of what is in use. If the host has no memory, it has no samples. */
+static void sample_task(const struct sim *s, struct sim_task *t, unsigned at)
+{
+	uint64_t rss = t->end == SIM_RUNS ? t->mm.rss + t->mm.rss_file : 0;
+
+	if (t->sample == NULL && rss * TASKS_SEEN > s->m.charged)
+		t->sample = calloc(SIM_SAMPLES, sizeof(*t->sample));
+	if (t->sample == NULL)
+		return;
+	t->sample[at] = (struct sim_task_sample){ .rss = rss, .swap = t->end == SIM_RUNS ? t->mm.swapents : 0 };
+	for (unsigned k = 0; k < SIM_NR_FAULTS; k++)
+		t->sample[at].faults += t->faults[k];
+	t->sample[at].major = t->faults[SIM_MAJOR];
+}
+
+/* Every other sample goes. */
+static void thin_out(struct sim *s)
+{
+	for (unsigned i = 0; i < SIM_SAMPLES / 2; i++)
+		s->sample[i] = s->sample[2 * i + 1];
+	for (unsigned n = 0; n < s->nr_tasks; n++)
+		for (unsigned i = 0; s->task[n] != NULL && s->task[n]->sample != NULL && i < SIM_SAMPLES / 2; i++)
+			s->task[n]->sample[i] = s->task[n]->sample[2 * i + 1];
+	s->nr_samples = SIM_SAMPLES / 2;
+	s->sample_every *= 2;
+}
+
 static void take_sample(struct sim *s, double now)
 {
 	const struct machine *m = &s->m;
 	struct sim_sample *p;
 
-	if (s->nr_samples == SIM_SAMPLES) {
-		for (unsigned i = 0; i < SIM_SAMPLES / 2; i++)
-			s->sample[i] = s->sample[2 * i + 1];
-		s->nr_samples = SIM_SAMPLES / 2;
-		s->sample_every *= 2;
-	}
+	if (s->nr_samples == SIM_SAMPLES)
+		thin_out(s);
 	p = &s->sample[s->nr_samples++];
 	*p = (struct sim_sample){
 		.now_ns = now,
@@ -65,9 +91,13 @@ static void take_sample(struct sim *s, double now)
 		.tables = m->phys.nr_tables,
 		.swap_used = swap_used(&m->swap),
 	};
-	for (unsigned i = 0; i < s->nr_tasks; i++)
-		for (unsigned k = 0; s->task[i] != NULL && k < SIM_NR_FAULTS; k++)
+	for (unsigned i = 0; i < s->nr_tasks; i++) {
+		if (s->task[i] == NULL)
+			continue;
+		for (unsigned k = 0; k < SIM_NR_FAULTS; k++)
 			p->faults[k] += s->task[i]->faults[k];
+		sample_task(s, s->task[i], s->nr_samples - 1);
+	}
 	for (unsigned i = 0; i < s->config.cpus; i++)
 		p->tlb_misses += mmu_stat(s->cpu[i].mmu)->walks;
 	for (unsigned node = 0; node < m->phys.nr_nodes; node++) {

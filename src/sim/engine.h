@@ -34,6 +34,12 @@ enum sim_fault { SIM_MINOR, SIM_SOFT, SIM_COW, SIM_MAJOR, SIM_NR_FAULTS };
 
 enum sim_end { SIM_RUNS, SIM_EXITED, SIM_KILLED_OOM, SIM_KILLED_LOST };
 
+/* Of a task, at the same moment as sim.sample of that index. */
+struct sim_task_sample {
+	uint64_t rss, swap;        /* pages */
+	uint64_t faults, major;    /* until then */
+};
+
 struct sim_task {
 	struct mm mm;              /* first */
 	uint32_t number;           /* in the trace */
@@ -46,6 +52,7 @@ struct sim_task {
 	uint64_t rss_max;          /* pages */
 	double own_ns;             /* its own time */
 	double stall_ns;           /* in faults */
+	struct sim_task_sample *sample; /* SIM_SAMPLES of them, from when it was large for the first time; NULL: it never was */
 	char name[SIM_TASK_NAME];
 };
 
