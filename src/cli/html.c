@@ -45,8 +45,8 @@ static const char style[] =
 	".legend svg { width: 34px; height: 10px; margin-right: .4rem; }\n"
 	".wide { overflow-x: auto; }\n"
 	"table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }\n"
-	"th, td { padding: .2rem .8rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }\n"
-	"th.t, td.t { text-align: left; }\n"
+	"th, td { white-space: nowrap; padding: .2rem .8rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }\n"
+	"th.t, td.t { text-align: left; white-space: normal; }\n"
 	"th { color: var(--soft); font-weight: 600; }\n"
 	"</style>\n";
 

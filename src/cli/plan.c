@@ -127,6 +127,8 @@ int plan_main(int argc, char **argv)
 		status = check_trace(o.request.trace);
 	plan.request = &o.request;
 	if (status == 0)
+		status = plan_look(&plan);
+	if (status == 0)
 		status = plan_run(&plan);
 	/* JSON on standard output has it for itself. */
 	if (status == 0 && (o.json == NULL || strcmp(o.json, "-") != 0))
@@ -135,5 +137,6 @@ int plan_main(int argc, char **argv)
 		status = plan_json(&plan, o.json);
 	if (status == 0 && o.output != NULL)
 		status = plan_html(&plan, o.output);
+	locality_destroy(plan.locality);
 	return status;
 }

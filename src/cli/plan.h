@@ -2,6 +2,7 @@
  * steward plan: one trace simulated with many sizes of memory.
  *
  * plan.c       the command
+ * plan_look.c  what the trace says by itself: its working set, and what LRU would miss
  * plan_run.c   which sizes, and the simulations in processes of their own
  * plan_show.c  what came out: for people, and JSON
  * plan_html.c  the same as a page
@@ -11,6 +12,7 @@
 
 #include "cli/chart.h"
 #include "sim/config.h"
+#include "sim/locality.h"
 
 #define PLAN_POINTS_MIN 4
 #define PLAN_POINTS_MAX 64       /* of the first round */
@@ -32,7 +34,16 @@ struct plan_point {
 	bool ran;
 	double time_ns;
 	uint64_t touches, minor, major, swapped_in, swapped_out, scanned;
-	uint64_t used_max_bytes;
+	uint64_t used_max_bytes, tables_max_bytes;
+	uint64_t lru_misses;   /* what LRU would miss in that memory, less page tables: plan_look.c */
+};
+
+/* The working set: in windows of three lengths, each four times the one before. */
+#define PLAN_LENGTHS 3
+struct plan_windows {
+	uint64_t length;           /* ns, or touches */
+	unsigned n;
+	uint32_t pages[LOCALITY_WINDOWS];
 };
 
 /* What is asked for. */
@@ -58,10 +69,15 @@ struct plan {
 	struct plan_point point[PLAN_POINTS_ROOM]; /* sizes ascending */
 	unsigned nr_points;
 	struct plan_answer answer;
+	struct locality *locality; /* what the trace says by itself */
+	bool timed;                /* its clock is time; false: touches */
 	bool sampled;              /* the trace has not all touches */
+	struct plan_windows windows[PLAN_LENGTHS];
 };
 
-/* Fills *p, whose request is set. 0, or the exit status after having said why. */
+/* Reads the trace once: p->locality and what follows from it. 0, or the exit status after having said why. */
+int plan_look(struct plan *p);
+/* Fills *p, which has been looked at. 0, or the exit status after having said why. */
 int plan_run(struct plan *p);
 
 /* What a point has: times as long as with enough memory. */
@@ -79,7 +95,7 @@ const char *plan_headline(const struct plan *p, char *buf, size_t size);
 /* The charts: their data in *d, the text of the mark in mark[PLAN_MARK_TEXT]. */
 #define PLAN_MARK_TEXT 96
 struct plan_curves {
-	double size[PLAN_POINTS_ROOM], times[PLAN_POINTS_ROOM], major[PLAN_POINTS_ROOM];
+	double size[PLAN_POINTS_ROOM], times[PLAN_POINTS_ROOM], major[PLAN_POINTS_ROOM], lru[PLAN_POINTS_ROOM];
 };
 void plan_curves(const struct plan *p, struct plan_curves *d, struct chart *time, struct chart *faults, char *mark);
 /* To stdout. 0, or the exit status after having said why. */

@@ -66,6 +66,8 @@ static void take_results(const struct sim *s, struct plan_point *r)
 	r->swapped_out = s->counter[VM_pswpout];
 	r->scanned = s->counter[VM_pgscan_direct] + s->counter[VM_pgscan_kswapd];
 	r->touches = s->touches;
+	for (unsigned i = 0; i < s->nr_samples; i++)
+		r->tables_max_bytes = MAX(r->tables_max_bytes, s->sample[i].tables << PAGE_SHIFT);
 	r->used_max_bytes = s->used_max << PAGE_SHIFT;
 }
 
@@ -352,6 +354,11 @@ int plan_run(struct plan *p)
 		status = grow(p);
 	if (status == 0)
 		status = refine(p);
+	for (unsigned i = 0; i < p->nr_points; i++) {
+		uint64_t tables = MIN(p->enough.tables_max_bytes, p->point[i].bytes);
+
+		p->point[i].lru_misses = locality_misses(p->locality, (p->point[i].bytes - tables) >> PAGE_SHIFT);
+	}
 	p->answer.keeps = answer(p, plan_keeps);
 	p->answer.quick = answer(p, is_quick);
 	p->answer.works = answer(p, works);

@@ -132,6 +132,7 @@ void plan_curves(const struct plan *p, struct plan_curves *d, struct chart *time
 		d->size[i] = (double)r->bytes;
 		d->times[i] = r->end == PLAN_DONE || r->end == PLAN_LATE_END ? MIN(plan_times(p, r), PLAN_LATE) : NAN;
 		d->major[i] = plan_major(p, r);
+		d->lru[i] = (double)r->lru_misses;
 	}
 	*time = (struct chart){ .title = "Time, as a multiple of that with enough memory", .x_unit = CHART_BYTES,
 				.y_unit = CHART_TIMES, .log_y = true };
@@ -199,8 +200,8 @@ static void print_point(const struct plan *p, const struct plan_point *r)
 	}
 	cell(text, 8);
 	cell_count(r->major, 13);
+	cell_count(r->lru_misses, 13);
 	cell_count(r->swapped_out, 13);
-	cell_count(r->scanned, 13);
 	printf("%s\n", r->bytes == p->answer.keeps ? " ◄" : "");
 }
 
@@ -209,8 +210,8 @@ static void print_points(const struct plan *p)
 {
 	unsigned step = DIV_ROUND_UP(p->nr_points, ROWS);
 
-	printf("\n %11s %11s %8s %13s %13s %13s\n", p->limit ? "limit" : "memory", "time", "times", "major faults", "pages out",
-	       "looked at");
+	printf("\n %11s %11s %8s %13s %13s %13s\n", p->limit ? "limit" : "memory", "time", "times", "major faults", "LRU misses",
+	       "pages out");
 	for (unsigned i = 0; i < p->nr_points; i++) {
 		const struct plan_point *r = &p->point[i];
 		uint64_t next = i + 1 < p->nr_points ? r[1].bytes : 0;
@@ -218,6 +219,26 @@ static void print_points(const struct plan *p)
 		if (i % step == 0 || i + 1 == p->nr_points || r->bytes == p->answer.keeps || r->bytes == p->answer.quick ||
 		    r->bytes == p->answer.works || (next != 0 && next == p->answer.keeps))
 			print_point(p, r);
+	}
+}
+
+/* Bars a line for each length; those of longer windows take as many cells as the windows they last for. */
+static void print_windows(const struct plan *p)
+{
+	double cell_of[PLOT_CELLS], most = 0;
+	char text[32];
+
+	for (unsigned i = 0; i < p->windows[PLAN_LENGTHS - 1].n; i++)
+		most = MAX(most, (double)(p->windows[PLAN_LENGTHS - 1].pages[i] * (uint64_t)PAGE_SIZE));
+	printf("\n  Working set over %s: pages touched in windows of three lengths, and the largest\n",
+	       p->timed ? "time" : "touches");
+	for (unsigned k = PLAN_LENGTHS; k-- > 0;) {
+		const struct plan_windows *w = &p->windows[k];
+
+		for (unsigned i = 0; i < p->windows[0].n; i++)
+			cell_of[i] = (double)(w->pages[i >> (2 * k)] * (uint64_t)PAGE_SIZE);
+		chart_text(p->timed ? CHART_TIME : CHART_COUNT, (double)w->length, text, sizeof(text));
+		plot_bars(text, cell_of, p->windows[0].n, most, CHART_BYTES);
 	}
 }
 
@@ -236,6 +257,7 @@ int plan_print(const struct plan *p)
 		fmt_str(&f, "; the trace has samples of the touches only");
 	printf("  %s\n\n", text);
 	plots(p);
+	print_windows(p);
 	print_points(p);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		return msg_fail(1, "standard output", "%s; send it somewhere else", strerror(errno));
@@ -274,6 +296,24 @@ static void json_points(struct json *j, const struct plan *p)
 		json_u64(j, "swapped_out", r->swapped_out);
 		json_u64(j, "scanned", r->scanned);
 		json_u64(j, "used_max_bytes", r->used_max_bytes);
+		json_u64(j, "lru_misses", r->lru_misses);
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+static void json_windows(struct json *j, const struct plan *p)
+{
+	json_u64(j, "touched_pages", locality_pages(p->locality));
+	json_string(j, "clock", p->timed ? "ns" : "touches");
+	json_array(j, "working_set");
+	for (unsigned k = 0; k < PLAN_LENGTHS; k++) {
+		json_object(j, NULL);
+		json_u64(j, "window", p->windows[k].length);
+		json_array(j, "pages");
+		for (unsigned i = 0; i < p->windows[k].n; i++)
+			json_u64(j, NULL, p->windows[k].pages[i]);
+		json_array_end(j);
 		json_object_end(j);
 	}
 	json_array_end(j);
@@ -304,6 +344,7 @@ int plan_json(const struct plan *p, const char *path)
 	json_u64(&j, "footprint_bytes", p->enough.used_max_bytes);
 	json_u64(&j, "enough_ns", whole(p->enough.time_ns));
 	json_points(&j, p);
+	json_windows(&j, p);
 	json_object_end(&j);
 	err = json_finish(&j);
 	if (err != 0)

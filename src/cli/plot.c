@@ -25,6 +25,7 @@
 #define LABEL 9
 #define COLUMNS 68
 #define ROWS 10
+#define BARS_LABEL 7
 #define DOTS_X (COLUMNS * 2)
 #define DOTS_Y (ROWS * 4)
 
@@ -166,7 +167,7 @@ void plot_bars(const char *label, const double *value, unsigned n, double most, 
 	double largest = 0;
 	char text[32];
 
-	printf("  %*s%s ", LABEL - 2 - columns(label), "", label);
+	printf("%*s%s ", BARS_LABEL - columns(label), "", label);
 	for (unsigned i = 0; i < n; i++) {
 		if (isnan(value[i]) || most <= 0) {
 			putchar(' ');
