@@ -46,7 +46,8 @@ static const char style[] =
 	".wide { overflow-x: auto; }\n"
 	"table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }\n"
 	"th, td { white-space: nowrap; padding: .2rem .8rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }\n"
-	"th.t, td.t { text-align: left; white-space: normal; }\n"
+	"th.t, td.t { text-align: left; }\n"
+	"td.t:last-child { white-space: normal; }\n"
 	"th { color: var(--soft); font-weight: 600; }\n"
 	"</style>\n";
 
