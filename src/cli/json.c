@@ -34,7 +34,7 @@ static void put_str(struct json *j, const char *text)
 
 static void new_line(struct json *j)
 {
-	if (j->in_line)
+	if (j->in_line > 0)
 		return;
 	put_str(j, "\n");
 	for (unsigned i = 0; i < j->depth; i++)
@@ -70,7 +70,7 @@ static void put_string(struct json *j, const char *text)
 static void begin(struct json *j, const char *key)
 {
 	if (!j->first)
-		put_str(j, j->in_line ? ", " : ",");
+		put_str(j, j->in_line > 0 ? ", " : ",");
 	j->first = false;
 	if (j->depth > 0)
 		new_line(j);
@@ -115,7 +115,7 @@ void json_array(struct json *j, const char *key)
 	put_str(j, "[");
 	j->depth++;
 	j->first = true;
-	j->in_line = true;
+	j->in_line++;
 }
 
 void json_array_end(struct json *j)
@@ -123,7 +123,7 @@ void json_array_end(struct json *j)
 	j->depth--;
 	put_str(j, "]");
 	j->first = false;
-	j->in_line = false;
+	j->in_line--;
 }
 
 void json_fixed(struct json *j, const char *key, uint64_t value, unsigned decimals)
