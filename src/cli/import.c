@@ -49,11 +49,16 @@ static int set_option(void *ctx, unsigned row, const char *value)
 const struct option_set import_options = {
 	.command = "import",
 	.usage = "--from FORMAT -o FILE IN",
-	.summary = "Makes a trace of Steward from IN (- is standard input), which may be packed with gzip, xz, zstd or zip.",
+	.summary = "Makes a trace from IN (- is standard input), which may be packed with gzip, xz, zstd or zip.",
 	.rows = rows,
 	.nr = ARRAY_SIZE(rows),
 	.set = set_option,
 };
+
+static int say_unwritten(const struct job *job, int err)
+{
+	return msg_fail(1, job->output, "it cannot be written (%s); make room or give -o another file", strerror(-err));
+}
 
 /* What went wrong, and where; returns the exit status. */
 static int say(const struct job *job, const char *in, const struct import_error *e)
@@ -64,13 +69,13 @@ static int say(const struct job *job, const char *in, const struct import_error 
 	unsigned long long at = e->at;
 
 	if (e->where == IMPORT_OUTPUT)
-		return msg_fail(1, job->output, "it cannot be written (%s); make room or give -o another file", strerror(-e->err));
+		return say_unwritten(job, e->err);
 	if (e->err != -EBADMSG && e->err != -ENODATA)
 		return msg_fail(1, in, "%s (%s); correct that and try again", e->what, strerror(-e->err));
 	if (e->where == IMPORT_NOWHERE)
 		return msg_fail(EXIT_USAGE, in, "%s; --from %s takes %s", e->what, job->from->name, job->from->text);
-	return msg_fail(EXIT_USAGE, in, "%s %llu: %s; --from %s takes %s", places[e->where], at, e->what, job->from->name,
-			job->from->text);
+	return msg_fail(EXIT_USAGE, in, "%s %llu: %s; --from %s takes %s", places[e->where], at, e->what,
+			job->from->name, job->from->text);
 }
 
 static int convert(const struct job *job, const char *in, int fd)
@@ -80,7 +85,8 @@ static int convert(const struct job *job, const char *in, int fd)
 	int err = outfile_open(&out, job->output);
 
 	if (err != 0)
-		return msg_fail(EXIT_USAGE, job->output, "it cannot be written (%s); give -o another file", strerror(-err));
+		return msg_fail(EXIT_USAGE, job->output, "it cannot be written (%s); give -o another file",
+				strerror(-err));
 	if (isatty(out.fd)) {
 		outfile_drop(&out);
 		return msg_fail(EXIT_USAGE, job->output, "a trace is no text for a terminal; give -o a file");
@@ -90,9 +96,7 @@ static int convert(const struct job *job, const char *in, int fd)
 		return say(job, in, &error);
 	}
 	err = outfile_commit(&out);
-	if (err == 0)
-		return 0;
-	return msg_fail(1, job->output, "it cannot be written (%s); make room or give -o another file", strerror(-err));
+	return err == 0 ? 0 : say_unwritten(job, err);
 }
 
 int import_main(int argc, char **argv)
@@ -107,9 +111,10 @@ int import_main(int argc, char **argv)
 		return msg_fail(EXIT_USAGE, "import", "the format is missing; write --from %s", FORMATS);
 	if (job.output == NULL)
 		return msg_fail(EXIT_USAGE, "import", "the output is missing; write -o FILE");
-	if (nr != 1)
-		return msg_fail(EXIT_USAGE, nr == 0 ? "import" : argv[2], nr == 0 ? "the input is missing; name a file, or -" :
-				"one input at a time; leave it out");
+	if (nr == 0)
+		return msg_fail(EXIT_USAGE, "import", "the input is missing; name a file, or -");
+	if (nr > 1)
+		return msg_fail(EXIT_USAGE, argv[2], "one input at a time; leave it out");
 	const char *in = argv[1];
 
 	if (strcmp(in, "-") != 0)

@@ -11,7 +11,7 @@
 enum trace_option { OPT_JSON, OPT_FROM, OPT_COUNT };
 
 static const struct option_row rows[] = {
-	[OPT_JSON] = { "json", '\0', "FILE", "info: write it as JSON to FILE as well; - is standard output, and only that" },
+	[OPT_JSON] = { "json", '\0', "FILE", "info: write it as JSON to FILE as well; -: to standard output only" },
 	[OPT_FROM] = { "from", '\0', "N", "dump: begin with event N (0)" },
 	[OPT_COUNT] = { "count", '\0', "N", "dump: print N events at most" },
 };
@@ -48,7 +48,7 @@ static int set_option(void *ctx, unsigned row, const char *value)
 const struct option_set trace_options = {
 	.command = "trace",
 	.usage = "info|dump [OPTION…] FILE",
-	.summary = "Says what is in a trace: a summary (info), or its events, one a line (dump). FILE - is standard input.",
+	.summary = "Says what is in a trace: a summary (info), or its events (dump). FILE - is standard input.",
 	.rows = rows,
 	.nr = ARRAY_SIZE(rows),
 	.set = set_option,
@@ -68,10 +68,12 @@ int trace_main(int argc, char **argv)
 	bool info = strcmp(argv[1], "info") == 0;
 
 	if (!info && strcmp(argv[1], "dump") != 0)
-		return msg_fail(EXIT_USAGE, argv[1], "trace knows info and dump only; steward trace %s", trace_options.usage);
-	if (nr != 2)
-		return msg_fail(EXIT_USAGE, nr == 1 ? "trace" : argv[3], nr == 1 ? "no trace given; name a file, or -" :
-				"one trace at a time; leave it out");
+		return msg_fail(EXIT_USAGE, argv[1], "trace knows info and dump only; steward trace %s",
+				trace_options.usage);
+	if (nr == 1)
+		return msg_fail(EXIT_USAGE, "trace", "no trace given; name a file, or -");
+	if (nr > 2)
+		return msg_fail(EXIT_USAGE, argv[3], "one trace at a time; leave it out");
 	if (info && (o.from_given || o.count_given))
 		return msg_fail(EXIT_USAGE, o.from_given ? "--from" : "--count", "it is for dump only; leave it out");
 	if (!info && o.json != NULL)

@@ -205,8 +205,8 @@ static void print_info(const struct info *info)
 	       (unsigned long long)info->writes, "execute", (unsigned long long)info->executes);
 	printf("%-10s %llu pages, %s\n", "footprint", (unsigned long long)info->footprint.pages,
 	       size_text(info->footprint.pages << TRACE_PAGE_SHIFT, buf, sizeof(buf)));
-	printf("%-10s %llu.%03llu s of the programs' own, all threads together\n", "time", (unsigned long long)(ms / 1000),
-	       (unsigned long long)(ms % 1000));
+	printf("%-10s %llu.%03llu s of the programs' own, all threads together\n", "time",
+	       (unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000));
 	printf("%-10s %llu\n", "events", (unsigned long long)t->events);
 	for (unsigned i = 0; i < TRACE_OPS; i++) {
 		if (info->events[i] > 0)

@@ -17,6 +17,9 @@ int tracefile_fail(const struct tracefile *t, const struct trace_error *e)
 		return msg_fail(EXIT_USAGE, t->name, "damaged at byte %llu (%s); get or make it again", at, e->what);
 	if (e->err == -ENODATA)
 		return msg_fail(EXIT_USAGE, t->name, "cut at byte %llu (%s); get or make it again", at, e->what);
+	if (e->err == -EINVAL)
+		return msg_fail(EXIT_USAGE, t->name, "event %llu does not fit this machine: %s; steward trace dump --from %llu shows it",
+				at, e->what, at);
 	return msg_fail(1, t->name, "%s (%s); check the file", e->what, strerror(-e->err));
 }
 

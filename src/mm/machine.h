@@ -142,6 +142,7 @@ struct machine {
 	uint8_t local_node; /* the engine's: where the CPU is that faults */
 	uint64_t limit;     /* frames that a cgroup's limit allows; UINT64_MAX: none */
 	uint64_t charged;   /* frames of user pages */
+	bool mlocked;       /* some area has been VMA_LOCKED */
 	bool thp;           /* anonymous memory in huge pages where it can be */
 	bool flush_wanted;  /* reclaim met dirty pages of files: file_flush */
 	bool streams;      /* the engine's: one fault may bring many pages, because delivering it is dear */

@@ -11,6 +11,7 @@
 
 int mm_map(struct mm *mm, vpn_t start, vpn_t end, uint32_t vma_flags, struct vm_file *file, uint64_t pgoff)
 {
+	mm->machine->mlocked |= (vma_flags & VMA_LOCKED) != 0;
 	if (file == NULL)
 		pgoff = start.n;
 	else if (vma_flags & VMA_EXEC)

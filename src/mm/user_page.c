@@ -123,6 +123,24 @@ bool frame_executable(const struct frame *f)
 	return (f->flags & FRAME_FILE) && f->cache.file->executable;
 }
 
+static void see_mlocked(struct machine *m, struct frame *f, const struct mapper *at, void *ctx)
+{
+	const struct vma *vma = vma_find(&at->mm->vmas, at->vpn);
+
+	(void)m;
+	(void)f;
+	*(bool *)ctx |= vma != NULL && (vma->flags & VMA_LOCKED);
+}
+
+bool user_page_mlocked(struct machine *m, struct frame *f)
+{
+	bool locked = false;
+
+	if (m->mlocked)
+		each_mapper(m, f, see_mlocked, &locked);
+	return locked;
+}
+
 static void see_unmap(struct machine *m, struct frame *f, const struct mapper *at, void *ctx)
 {
 	bool *dirty = ctx;

@@ -13,6 +13,8 @@ uint64_t user_prot(const struct vma *vma, enum fault_access access);
 int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, uint64_t prot, enum lru_arrival how);
 /* The page at vpn, which has an entry, is in frame f but not mapped: the same, at the young end of the sample. */
 void user_page_add_soft(struct mm *mm, vpn_t vpn, struct frame *f);
+/* Does somebody have it in an area that is locked in memory (VMA_LOCKED)? */
+bool user_page_mlocked(struct machine *m, struct frame *f);
 /* Nobody reaches the page any more: every entry that names its frame is soft, of a file's page none. True: it was written to. */
 bool user_page_unmap(struct machine *m, struct frame *f);
 /* Every entry that names the frame of an anonymous page, unmapped, names the slot instead; the slot has one use from swap_write. */

@@ -281,6 +281,7 @@ struct sim *sim_create(const struct sim_config *config, struct sim_config_error 
 {
 	struct sim *s = calloc(1, sizeof(*s));
 	int err = s == NULL ? -ENOMEM : 0;
+	unsigned bits = 0;
 
 	error->line = 0;
 	if (policy_find(config->policy) == NULL) {
@@ -295,6 +296,9 @@ struct sim *sim_create(const struct sim_config *config, struct sim_config_error 
 				config->disk_queue_depth);
 		s->sample_every = s->sample_next = 1e6;
 		s->flusher_next = (double)config->dirty_writeback_ns;
+		for (unsigned i = 0; i < config->levels; i++)
+			bits += config->bits[i];
+		s->vpn_end = UINT64_C(1) << bits;
 		err = make_memory(s);
 	}
 	if (err == 0)

@@ -95,6 +95,7 @@ struct sim {
 	struct rand rand;
 	/* Who works now: a CPU's or kswapd's clock. */
 	double *clock;
+	uint64_t vpn_end;          /* pages that an address space may have */
 	struct sim_cpu cpu[SIM_CPUS_MAX];
 	struct {
 		bool awake;

@@ -16,6 +16,7 @@ struct source {
 	struct trace_reader *reader;
 	struct trace_event *event;
 	long n, at;
+	uint64_t events; /* in batches before this one */
 	double now;
 	uint32_t offset; /* of its tasks and files */
 	bool over;
@@ -25,6 +26,11 @@ int sim_event(struct sim *s, const struct trace_event *e, const char **error)
 {
 	struct sim_task *t;
 
+	if (unlikely(e->vpn >= s->vpn_end || (e->op != TRACE_ACCESS && e->n > s->vpn_end - e->vpn && e->op != TRACE_FILE) ||
+		     (e->op == TRACE_MREMAP && e->arg + e->n > s->vpn_end))) {
+		*error = "its address is beyond what the machine's page tables reach (paging.bits)";
+		return -EINVAL;
+	}
 	if (unlikely(e->op != TRACE_ACCESS))
 		return sim_task_event(s, e, error);
 	t = sim_task(s, e->task);
@@ -52,6 +58,7 @@ static int turn(struct sim *s, struct source *src, unsigned *quiet, long limit, 
 	int err = 0;
 
 	if (src->at == src->n) {
+		src->events += (uint64_t)src->n;
 		src->n = trace_read(src->reader, src->event, BATCH, error);
 		src->at = 0;
 		if (src->n <= 0) {
@@ -72,8 +79,10 @@ static int turn(struct sim *s, struct source *src, unsigned *quiet, long limit, 
 	src->now = *s->clock;
 	if (s->deadline > 0 && src->now > s->deadline)
 		s->late = s->stopped = true;
-	if (err != 0)
+	if (err != 0) {
 		error->err = err;
+		error->offset = src->events + (uint64_t)src->at - 1;
+	}
 	return err;
 }
 

@@ -56,7 +56,7 @@ struct trace_end {
 
 /* Control bytes: kind in bits 0 and 1, then for accesses the lengths of two numbers, else what it is. */
 #define TRACE_KIND_OTHER 3u
-#define TRACE_OTHER_SWITCH 0u /* not an event: other task, other thread; otherwise an op, TRACE_ACCESS is none of them */
+#define TRACE_OTHER_SWITCH 0u /* no event: another task and thread. Otherwise an op; TRACE_ACCESS is none of them */
 
 /* Which numbers an op has, in the order in which they stand in the high bytes. */
 enum trace_field {

@@ -286,8 +286,10 @@ static long read_run(struct trace_reader *r, struct trace_event *e, size_t n)
 		e[i].file = e[i].text_len = 0;
 		e[i].text = NULL;
 	}
-	if (unlikely(large >= TRACE_PAGES_MAX || low > r->low_end || high > r->high_end || (i > 0 && !r->alive)))
-		return bad_block(r, r->alive ? "a block holds an access out of range" : "an event of a task that is not there");
+	if (unlikely(i > 0 && !r->alive))
+		return bad_block(r, "an event of a task that is not there");
+	if (unlikely(large >= TRACE_PAGES_MAX || low > r->low_end || high > r->high_end))
+		return bad_block(r, "a block holds an access out of range");
 	r->control += i;
 	r->low = low;
 	r->high = high;
@@ -396,7 +398,8 @@ static long read_other(struct trace_reader *r, struct trace_event *e)
 /* The block has been decoded to its end: is it what its header says? 0 or -errno. */
 static long check_block(struct trace_reader *r)
 {
-	if (r->low != r->low_end || r->high != r->high_end || r->events != r->block.events || r->touches != r->block.touches)
+	if (r->low != r->low_end || r->high != r->high_end || r->events != r->block.events ||
+	    r->touches != r->block.touches)
 		return bad_block(r, "a block holds other events than it says");
 	r->seen.events += r->events;
 	r->seen.touches += r->touches;

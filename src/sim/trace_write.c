@@ -95,7 +95,8 @@ static int block_end(struct trace_writer *w)
 	memcpy(w->raw, w->control, b->control);
 	memcpy(w->raw + b->control, w->low, b->low);
 	memcpy(w->raw + b->control + b->low, w->high, b->high);
-	size_t n = ZSTD_compressCCtx(w->zstd, w->packed + sizeof(*b), w->packed_max - sizeof(*b), w->raw, raw, ZSTD_LEVEL);
+	size_t n = ZSTD_compressCCtx(w->zstd, w->packed + sizeof(*b), w->packed_max - sizeof(*b), w->raw, raw,
+				     ZSTD_LEVEL);
 
 	if (ZSTD_isError(n)) {
 		w->err = -ENOMEM;
@@ -229,8 +230,8 @@ int trace_write(struct trace_writer *w, const struct trace_event *e)
 {
 	struct trace_event *run = &w->run;
 
-	if (e->op == TRACE_ACCESS && run->n > 0 && e->vpn == run->vpn && e->flags == run->flags && e->task == run->task &&
-	    e->thread == run->thread && e->n - 1 < TRACE_PAGES_MAX - 1 - run->n && w->err == 0) {
+	if (e->op == TRACE_ACCESS && run->n > 0 && e->vpn == run->vpn && e->flags == run->flags &&
+	    e->task == run->task && e->thread == run->thread && e->n - 1 < TRACE_PAGES_MAX - 1 - run->n && w->err == 0) {
 		run->n += e->n;
 		return 0;
 	}

@@ -53,6 +53,20 @@ static unsigned evict_anon(struct machine *m, struct frame **frames, unsigned n,
 	return freed;
 }
 
+/* Pages that mlock holds go where nobody looks at them again, until they are unmapped. Returns how many are left. */
+static unsigned cull_mlocked(struct machine *m, struct lruvec *v, struct frame **frames, unsigned n)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (user_page_mlocked(m, frames[i]))
+			lru_add(v, frames[i], LRU_UNEVICTABLE);
+		else
+			frames[left++] = frames[i];
+	}
+	return left;
+}
+
 /* One pass over the lists of a node. */
 static void shrink_node(struct machine *m, unsigned node, struct scan *s, bool kswapd)
 {
@@ -70,6 +84,7 @@ static void shrink_node(struct machine *m, unsigned node, struct scan *s, bool k
 		struct scan_result r = { .chosen = n };
 
 		charge_time(m, MM_SCAN, s->scanned - before);
+		n = r.chosen = cull_mlocked(m, v, frames, n);
 		if (n == 0)
 			continue;
 		r.file = frames[0]->flags & FRAME_FILE;

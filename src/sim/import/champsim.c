@@ -1,9 +1,11 @@
 /*
- * ChampSim's input_instr (inc/trace_instruction.h there; traces are .xz or .gz): one record of 64 bytes an instruction,
+ * ChampSim's input_instr (inc/trace_instruction.h there; traces are .xz or
+ * .gz): one record of 64 bytes an instruction,
  *
  *     0 u64 ip   8 u8 is branch, taken   10 u8 registers[2 + 4]   16 u64 memory written[2]   32 u64 memory read[4]
  *
- * with 0 where there is no operand. Sizes are not known: an operand touches one page. It is executed, then reads, then writes.
+ * with 0 where there is no operand. Sizes are not known: an operand touches one
+ * page. An instruction is executed, then reads, then writes.
  */
 #include "sim/import/reader.h"
 

@@ -96,7 +96,8 @@ static enum column column_of(const struct field *f)
 		enum column column;
 	} names[] = {
 		{ "address", COL_ADDRESS }, { "addr", COL_ADDRESS }, { "page", COL_PAGE }, { "vpn", COL_PAGE },
-		{ "rw", COL_KIND }, { "op", COL_KIND }, { "kind", COL_KIND }, { "size", COL_SIZE }, { "count", COL_COUNT },
+		{ "rw", COL_KIND }, { "op", COL_KIND }, { "kind", COL_KIND }, { "size", COL_SIZE },
+		{ "count", COL_COUNT },
 		{ "task", COL_TASK }, { "pid", COL_TASK }, { "thread", COL_THREAD }, { "tid", COL_THREAD },
 	};
 

@@ -41,8 +41,8 @@ int import_end(struct import *im, int err)
 	if (s->err != 0) {
 		bool packed = s->err == -EBADMSG || s->err == -ENODATA;
 
-		*im->error = (struct import_error){ .err = s->err, .where = packed ? IMPORT_PACKED_BYTE : IMPORT_NOWHERE,
-						    .at = s->packed_at, .what = s->what };
+		*im->error = (struct import_error){ .err = s->err, .at = s->packed_at, .what = s->what };
+		im->error->where = packed ? IMPORT_PACKED_BYTE : IMPORT_NOWHERE;
 		return s->err;
 	}
 	if (err == -EMSGSIZE) {
@@ -52,6 +52,11 @@ int import_end(struct import *im, int err)
 	return err == -ENODATA ? import_fail(im, -ENODATA, "the last record is cut") : err;
 }
 
+static void fail_output(struct import_error *error, int err)
+{
+	*error = (struct import_error){ .err = err, .where = IMPORT_OUTPUT, .what = "it cannot be written" };
+}
+
 int import_event(struct import *im, const struct trace_event *e)
 {
 	int err = trace_write(im->out, e);
@@ -59,7 +64,7 @@ int import_event(struct import *im, const struct trace_event *e)
 	if (unlikely(err == -EINVAL))
 		return import_fail(im, -EBADMSG, trace_writer_why(im->out));
 	if (unlikely(err != 0))
-		*im->error = (struct import_error){ .err = err, .where = IMPORT_OUTPUT, .what = "it cannot be written" };
+		fail_output(im->error, err);
 	return err;
 }
 
@@ -141,7 +146,7 @@ int import_run(const struct importer *kind, int in, int out, struct import_error
 	}
 	if (err == 0) {
 		err = trace_writer_close(im->out);
-		*error = (struct import_error){ .err = err, .where = IMPORT_OUTPUT, .what = "it cannot be written" };
+		fail_output(error, err);
 	} else {
 		trace_writer_abort(im->out);
 	}

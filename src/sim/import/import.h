@@ -29,10 +29,10 @@ const struct importer *importer_find(const char *name);
 enum import_where { IMPORT_NOWHERE, IMPORT_LINE, IMPORT_BYTE, IMPORT_PACKED_BYTE, IMPORT_OUTPUT };
 
 struct import_error {
-	int err;             /* -EBADMSG: not such a trace, or damaged; -ENODATA: it ends too soon; else -errno of I/O or memory */
+	int err;                 /* -EBADMSG: no such trace, or damaged; -ENODATA: ends too soon; else of I/O or memory */
 	enum import_where where; /* IMPORT_OUTPUT: it is the trace that could not be written */
-	uint64_t at;         /* line, 1 up, or offset */
-	const char *what;    /* static text */
+	uint64_t at;             /* line, 1 up, or offset */
+	const char *what;        /* static text */
 };
 
 /*

@@ -6,9 +6,11 @@
  *                 bash 10297/10297   694.800228: page-faults:     7f0b4020cb70 _start     7f0b4020cb70 _start
  *     command name     pid   tid     seconds     event            address      its symbol instruction  its symbol
  *
- * Names of commands and symbols may have blanks in them, so the line is found by its "pid/tid" that has a time behind it.
- * A fault does not say whether it was a read: the page of the instruction itself was executed, others count as
- * written. Its time is that of the wall: from one fault of a thread to its next, waiting included.
+ * Names of commands and symbols may have blanks in them, so what is looked for
+ * is a "pid/tid" that has a time behind it. A fault does not say whether it was a
+ * read: the page of the instruction itself was executed, others count as written.
+ * Its time is that of the wall: from one fault of a thread to its next, waiting
+ * included.
  */
 #include <stdlib.h>
 
@@ -70,7 +72,7 @@ static bool executes(const char *p, const char *end, uint64_t address)
 		uint64_t v;
 		const char *behind = parse_hex(p, &v);
 
-		if (behind != NULL && (behind == end || *behind == ' ') && v >> TRACE_PAGE_SHIFT == address >> TRACE_PAGE_SHIFT)
+		if (behind != NULL && (behind == end || *behind == ' ') && (v ^ address) >> TRACE_PAGE_SHIFT == 0)
 			return true;
 		while (p < end && *p != ' ')
 			p++;

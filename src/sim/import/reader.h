@@ -50,8 +50,8 @@ int import_touch(struct import *im, uint64_t address, uint64_t size, uint64_t n,
 int import_page(struct import *im, uint64_t vpn, uint64_t n, uint8_t flag);
 
 /*
- * Numbers in lines, which end with a byte that is no digit. They return what is behind the last digit, or NULL: no digit,
- * or more than 64 bits.
+ * Numbers in lines, which end with a byte that is no digit. They return what is
+ * behind the last digit, or NULL: no digit, or more than 64 bits.
  */
 const char *parse_hex(const char *p, uint64_t *v);
 const char *parse_decimal(const char *p, uint64_t *v);

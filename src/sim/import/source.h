@@ -48,9 +48,9 @@ int source_raw(struct source *s);
 int source_fail(struct source *s, int err, const char *what);
 
 /*
- * The next line, without its end (LF or CRLF); some byte that no line has in it
- * is at line[*len]. NULL: see *err, 0 at the end, -EMSGSIZE if a line is longer
- * than the window.
+ * The next line, without its end (LF or CRLF), which is at line[*len]. NULL: see
+ * *err, which means nothing otherwise: 0 at the end, -EMSGSIZE if a line is
+ * longer than the window.
  */
 static inline const char *source_line(struct source *s, size_t *len, int *err)
 {

@@ -41,8 +41,10 @@ static char text_pool[5000];
 static unsigned fail_nth;
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
 void *__wrap_malloc(size_t n);
 void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
 
 void *__wrap_malloc(size_t n)
 {
@@ -52,6 +54,11 @@ void *__wrap_malloc(size_t n)
 void *__wrap_calloc(size_t n, size_t size)
 {
 	return fail_nth > 0 && --fail_nth == 0 ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n)
+{
+	return fail_nth > 0 && --fail_nth == 0 ? NULL : __real_realloc(p, n);
 }
 
 static int setup(void **state)
@@ -556,8 +563,10 @@ static void forged_blocks_are_refused(void **state)
 	} bad[] = {
 		/* An access before any task; of no page that there is; a count beyond the limit. */
 		{ { .control = 1 }, { 0 }, 1, 1 },
-		{ { .control = 2, .low = 2, .high = 6 }, { TRACE_TASK << 2 | 3, 7 << 2, 0xfe, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0xff }, 2, 1 },
-		{ { .control = 2, .high = 8 }, { TRACE_TASK << 2 | 3, 7 << 5, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 2, 1 },
+		{ { .control = 2, .low = 2, .high = 7 },
+		  { TRACE_TASK << 2 | 3, 7 << 2, 0xfe, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff }, 2, 1 },
+		{ { .control = 2, .high = 9 },
+		  { TRACE_TASK << 2 | 3, 7 << 5, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, 2, (uint64_t)1 << 56 },
 		/* Numbers, and streams, that end too early or too late. */
 		{ { .control = 2, .low = 1, .high = 2 }, { TRACE_TASK << 2 | 3, 2 << 2, 0, 0, 0 }, 2, 1 },
 		{ { .control = 2, .low = 3, .high = 2 }, { TRACE_TASK << 2 | 3, 2 << 2, 0, 0, 0, 0, 0 }, 2, 1 },
@@ -626,7 +635,8 @@ static void forged_events_have_the_law(void **state)
 	(void)state;
 	rand_seed(&rng, 8);
 	for (unsigned round = 0; round < 5000; round++) {
-		struct trace_block b = { .control = 1 + (uint32_t)rand_below(&rng, 12), .low = (uint32_t)rand_below(&rng, 8),
+		struct trace_block b = { .control = 1 + (uint32_t)rand_below(&rng, 12),
+					 .low = (uint32_t)rand_below(&rng, 8),
 					 .high = (uint32_t)rand_below(&rng, 40) };
 		struct trace_event e;
 		struct list l = { 0 };
