@@ -65,13 +65,18 @@ bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries)
 	return t->end == SIM_RUNS;
 }
 
-/* The trace maps nothing, so what is touched is there: a chunk around the page, as far as it is free. */
+/*
+ * The trace maps nothing, so what is touched is there: a chunk around the page, as far as it is free. 0, -ENOMEM (the
+ * machine's), or -EEXIST: the page is mapped, and does not allow this.
+ */
 static int map_on_demand(struct sim_task *t, vpn_t vpn)
 {
 	vpn_t start = { ALIGN_DOWN(vpn.n, DEMAND_PAGES) }, end = { start.n + DEMAND_PAGES };
 	struct vma *above = vma_find_above(&t->mm.vmas, vpn);
 	struct vma *below = above != NULL ? TAILQ_PREV(above, vma_list, link) : TAILQ_LAST(&t->mm.vmas.list, vma_list);
 
+	if (above != NULL && above->start.n <= vpn.n)
+		return -EEXIST;
 	if (above != NULL)
 		end.n = MIN(end.n, above->start.n);
 	if (below != NULL)
@@ -96,8 +101,20 @@ static double cost_of(const struct sim_config *c, enum sim_fault kind)
 	return (double)ns[kind];
 }
 
+/* True: mm_fault can be tried again. False: it has its answer, or the task was killed for it. */
+static bool fault_again(struct sim *s, struct sim_task *t, vpn_t vpn, enum fault_result r, unsigned *tries)
+{
+	int err = -ENOMEM;
+
+	if (r == FAULT_INVALID && t->on_demand)
+		err = map_on_demand(t, vpn);
+	else if (r != FAULT_NOMEM)
+		return false;
+	return err == 0 || (err == -ENOMEM && sim_make_room(s, t, tries));
+}
+
 /* True: the touch can come again. False: it is left out. */
-static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access how, int *err)
+static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access how)
 {
 	struct machine *m = &s->m;
 	const uint64_t before[] = { m->counter[VM_pgsoft], m->counter[VM_pgcow] };
@@ -106,13 +123,12 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 	unsigned tries = 0;
 	enum fault_result r;
 
-	while ((r = mm_fault(&t->mm, vpn, fault_access_of(how), &report)) == FAULT_NOMEM ||
-	       (r == FAULT_INVALID && t->on_demand)) {
-		*err = r == FAULT_INVALID ? map_on_demand(t, vpn) : -ENOMEM;
-		if (*err == -ENOMEM && !sim_make_room(s, t, &tries))
-			return false;
-		*err = 0;
-	}
+	do {
+		r = mm_fault(&t->mm, vpn, fault_access_of(how), &report);
+	} while (fault_again(s, t, vpn, r, &tries));
+	/* Killed: the trace goes on without it. */
+	if (r == FAULT_NOMEM || t->end != SIM_RUNS)
+		return false;
 	COUNT(m, pgfault);
 	if (r == FAULT_INVALID) {
 		t->invalid++;
@@ -147,7 +163,6 @@ int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, c
 	vpn_t vpn = { e->vpn };
 	unsigned tries = 0;
 	pfn_t pfn;
-	int err = 0;
 
 	if (unlikely(c->current != t)) {
 		mmu_switch(c->mmu, &t->mm.pt, t->asid);
@@ -156,8 +171,8 @@ int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, c
 	}
 	s->clock = &c->now;
 	while (unlikely(mmu_touch(c->mmu, vpn, how, e->n, &pfn, &c->now) > MMU_WALKED)) {
-		if (!fault(s, t, vpn, how, &err))
-			return err;
+		if (!fault(s, t, vpn, how))
+			return 0;
 		if (++tries > TOUCH_TRIES) {
 			*error = "a touch that faults for ever: the model is wrong";
 			return -EINVAL;
