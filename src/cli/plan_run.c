@@ -58,7 +58,10 @@ static uint64_t faults_of(const struct sim *s, bool major)
 
 static void take_results(const struct sim *s, struct plan_point *r)
 {
-	r->end = s->nr_oom > 0 ? PLAN_KILLED : s->late ? PLAN_LATE_END : PLAN_DONE;
+	/* Stopped, and not for being late: nobody was left who could be killed. */
+	bool killed = s->nr_oom > 0 || (s->stopped && !s->late);
+
+	r->end = killed ? PLAN_KILLED : s->late ? PLAN_LATE_END : PLAN_DONE;
 	r->time_ns = sim_now(s);
 	r->minor = faults_of(s, false);
 	r->major = faults_of(s, true);

@@ -13,6 +13,7 @@
 
 #define SCHEMA 1
 #define ROWS 18 /* of the table, about */
+#define TERMINAL 80
 
 static const char *const end_names[] = { "done", "late", "killed", "no start" };
 
@@ -230,7 +231,7 @@ static void print_windows(const struct plan *p)
 
 	for (unsigned i = 0; i < p->windows[PLAN_LENGTHS - 1].n; i++)
 		most = MAX(most, (double)(p->windows[PLAN_LENGTHS - 1].pages[i] * (uint64_t)PAGE_SIZE));
-	printf("\n  Working set over %s: pages touched in windows of three lengths, and the largest\n",
+	printf("\n  Working set over %s: pages touched in windows, and the largest of a line\n",
 	       p->timed ? "time" : "touches");
 	for (unsigned k = PLAN_LENGTHS; k-- > 0;) {
 		const struct plan_windows *w = &p->windows[k];
@@ -242,12 +243,26 @@ static void print_windows(const struct plan *p)
 	}
 }
 
+/* In lines of 80 columns; it has no character of more than one byte. */
+static void print_sentence(const char *text)
+{
+	while (strlen(text) > TERMINAL) {
+		int n = TERMINAL;
+
+		while (n > 0 && text[n] != ' ')
+			n--;
+		printf("%.*s\n", n, text);
+		text += n + 1;
+	}
+	printf("%s\n\n", text);
+}
+
 int plan_print(const struct plan *p)
 {
 	char text[256];
 	struct fmt f;
 
-	printf("%s\n\n", plan_headline(p, text, sizeof(text)));
+	print_sentence(plan_headline(p, text, sizeof(text)));
 	fmt_init(&f, text, sizeof(text));
 	fmt_str(&f, p->request->machine.name);
 	fmt_str(&f, ", policy ");

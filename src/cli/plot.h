@@ -11,7 +11,7 @@ void plot_print(const struct chart *c);
  * One line to stdout: the label, n ≤ PLOT_CELLS values as bars of one cell each (▁ to █, of the most there may be), and
  * the largest value. NAN: nothing is drawn.
  */
-#define PLOT_CELLS 64
+#define PLOT_CELLS 60
 void plot_bars(const char *label, const double *value, unsigned n, double most, enum chart_unit unit);
 
 #endif

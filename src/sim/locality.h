@@ -4,7 +4,7 @@
 
 #include "sim/trace.h"
 
-#define LOCALITY_WINDOWS 64 /* over the whole trace, of the shortest length; more than half of them are used at its end */
+#define LOCALITY_WINDOWS 60 /* over the whole trace, of the shortest length; more than half of them are used at its end */
 
 struct locality;
 

@@ -19,6 +19,14 @@ def trace(folder, lines, name="t.stw"):
     return path
 
 
+def made(folder, kind):
+    """A trace that tests/cli/trace-make.c writes."""
+    path = os.path.join(folder, kind + ".stw")
+    with open(path, "wb") as f:
+        subprocess.run([os.environ["TRACE_MAKE"], kind], stdout=f, check=True)
+    return path
+
+
 def loop(pages, rounds, count=1):
     return [f"{0x10000 + i},W,{count}\n" for _ in range(rounds) for i in range(pages)]
 
@@ -94,11 +102,11 @@ def test_without_swap_less_is_death():
 
 def test_working_set_follows_the_phases():
     with scratch() as d:
-        # 1024 touches of 16 pages, then 1024 of 128.
+        # 1024 touches of 16 pages, then 1024 of 128, and none after.
         plan = as_json("plan", trace(d, loop(16, 64) + loop(128, 8)), *LIMIT)
         eq((plan["clock"], plan["touched_pages"]), ("touches", 128))
-        window = next(w for w in plan["working_set"] if w["window"] == 128)
-        eq(window["pages"][:16], [16] * 8 + [128] * 8)
+        window = next(w for w in plan["working_set"] if w["window"] == 256)
+        eq(window["pages"][:8], [16] * 4 + [128] * 4)
 
 
 def test_the_same_bytes_each_time():
@@ -144,15 +152,42 @@ def test_pages_are_well_formed_and_need_no_network():
             assert "prefers-color-scheme: dark" in text
 
 
+def test_processes_and_their_time():
+    with scratch() as d:
+        path, page = made(d, "family"), os.path.join(d, "page.html")
+        plan = as_json("plan", path, *LIMIT)
+        # 200 of the parent and 400 of the child; it ran 42 ms.
+        eq((plan["clock"], plan["touched_pages"]), ("ns", 600))
+        window = plan["working_set"][0]
+        eq(len(window["pages"]), 42000000 // window["window"] + 1)
+        assert max(plan["working_set"][2]["pages"]) == 600
+        eq(steward("sim", path, "-r", page).returncode, 0)
+        text = open(page).read()
+        for name in ("1 parent", "2 child &#60;&#38;&#62;"):
+            assert text.count(f"<title>{name}</title>") == 2, name
+
+
+def test_a_machine_of_two_nodes():
+    with scratch() as d:
+        page = os.path.join(d, "page.html")
+        machine = os.path.join(os.environ["MACHINES"], "server-2node.yaml")
+        eq(steward("sim", "-m", machine, made(d, "family"), "-r", page).returncode, 0)
+        text = open(page).read()
+        for node in (0, 1):
+            assert f"Free memory of node {node}, and its watermarks" in text
+        plan = as_json("plan", "-m", machine, made(d, "family"), "--points", "4")
+        assert plan["keeps_bytes"] < 64 << 20, plan["keeps_bytes"]
+
+
 def test_names_of_others_stay_text():
     with scratch() as d:
         path = os.path.join(d, "machine.yaml")
         with open(path, "w") as f:
-            f.write('name: "<script>&\\"x"\n')
+            f.write('name: "<script>&x"\n')
         page = os.path.join(d, "page.html")
         eq(steward("sim", "-m", path, trace(d, loop(10, 2)), "-r", page).returncode, 0)
         text = open(page).read()
-        assert "<script" not in text and "&#60;script&#62;&#38;&#34;x" in text
+        assert "<script" not in text and "&#60;script&#62;&#38;x" in text
         xml.etree.ElementTree.fromstring(text)
 
 
@@ -212,7 +247,7 @@ def test_bad_input_leaves_nothing():
         with open(path, "rb") as f:
             whole = f.read()
         out = [os.path.join(d, n) for n in ("o.json", "o.html")]
-        for name, content, what in (("none.stw", b"not a trace at all, but long enough", "give a file that"),
+        for name, content, what in (("none.stw", b"not a trace at all, but long enough", "steward import makes one"),
                                     ("cut.stw", whole[:-30], "get or make it again"),
                                     ("damaged.stw", whole[:60] + b"\xff" + whole[61:], "get or make it again")):
             bad = os.path.join(d, name)
@@ -229,7 +264,7 @@ def test_bad_input_leaves_nothing():
 
 def test_a_trace_without_touches():
     with scratch() as d:
-        path = trace(d, [])
+        path = made(d, "empty")
         fails(["plan", path], 2, f"{path}: no page is touched in it; record what the program does")
 
 
