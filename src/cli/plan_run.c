@@ -32,6 +32,7 @@
 
 #include "cli/msg.h"
 #include "cli/plan.h"
+#include "cli/simargs.h"
 #include "cli/tracefile.h"
 #include "sim/engine.h"
 
@@ -80,8 +81,10 @@ static int replay(struct sim *s, char *name, struct plan_point *r)
 	struct trace_error error;
 	struct tracefile file;
 	unsigned source;
-	int status = tracefile_open(&file, name);
+	int status = simargs_foresee(s, &name, 1);
 
+	if (status == 0)
+		status = tracefile_open(&file, name);
 	if (status != 0)
 		return status;
 	int err = sim_replay(s, &file.reader, 1, &source, &error);

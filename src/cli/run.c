@@ -16,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/compressor.h"
 #include "cli/msg.h"
+#include "cli/policies.h"
 #include "cli/probe.h"
 #include "cli/program.h"
 #include "cli/share.h"
@@ -23,7 +24,7 @@
 #include "cli/supervise.h"
 #include "cli/watch.h"
 
-enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP_FILE_MAX, OPT_CODEC, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE };
+enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP_FILE_MAX, OPT_CODEC, OPT_POLICY, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE };
 
 struct run {
 	uint64_t ram_bytes;        /* 0: auto */
@@ -34,6 +35,7 @@ struct run {
 	bool file_max_given;
 	uint64_t file_max_bytes;
 	enum ledger_codec codec;
+	uint32_t policy;           /* number in the table */
 	bool verbose;
 	bool base_path;
 	bool engage;
@@ -51,6 +53,7 @@ static const struct option_row rows[] = {
 	[OPT_STATS] = { "stats", '\0', "FILE", "write the summary as JSON to FILE" },
 	[OPT_SWAP_FILE_MAX] = { "swap-file-max", '\0', "SIZE", "cap of a process's swap file; 0: none" },
 	[OPT_CODEC] = { "codec", '\0', "lz4|zstd", "how pages are compressed (lz4)" },
+	[OPT_POLICY] = { "policy", '\0', "NAME", "which pages go: second-chance (default), two-list, clock, mglru, s3-fifo, random" },
 	[OPT_VERBOSE] = { "verbose", 'v', NULL, "say what was decided, print all counters" },
 	[OPT_BASE_PATH] = { "debug-base-path", '\0', NULL, "as if the kernel could not move pages" },
 	[OPT_MOVE_AGAIN] = { "debug-move-again", '\0', NULL, "as if the kernel had moved pages at a second try" },
@@ -93,6 +96,7 @@ static int parse_ram(struct run *r, const char *text)
 static int set_option(void *ctx, unsigned row, const char *value)
 {
 	struct run *r = ctx;
+	int policy;
 
 	switch ((enum run_option)row) {
 	case OPT_RAM:
@@ -109,6 +113,12 @@ static int set_option(void *ctx, unsigned row, const char *value)
 		if (strcmp(value, "lz4") != 0 && strcmp(value, "zstd") != 0)
 			return msg_fail(EXIT_USAGE, "--codec", "\"%s\" is unknown; use lz4 or zstd", value);
 		r->codec = value[0] == 'z' ? LEDGER_ZSTD : LEDGER_LZ4;
+		return 0;
+	case OPT_POLICY:
+		policy = policy_number("--policy", value, true);
+		if (policy < 0)
+			return -policy;
+		r->policy = (uint32_t)policy;
 		return 0;
 	case OPT_VERBOSE:
 		r->verbose = true;
@@ -213,6 +223,7 @@ static int fill_ledger(struct run *r)
 	char given[32], least[32];
 
 	l->codec = r->codec;
+	l->policy = r->policy;
 	l->ram_pages = r->ram_bytes / PAGE_SIZE;
 	l->file_bytes_max = r->swap.path[0] != '\0' ? r->file_max_bytes : 0;
 	snprintf(l->tmpdir, sizeof(l->tmpdir), "%s", r->swap.path);

@@ -1,9 +1,13 @@
 #include "cli/simargs.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cli/machine_file.h"
 #include "cli/msg.h"
+#include "cli/policies.h"
 #include "cli/tracefile.h"
 
 int simargs_set(struct simargs *a, const char *assignment)
@@ -14,17 +18,6 @@ int simargs_set(struct simargs *a, const char *assignment)
 	return 0;
 }
 
-static int bad_policy(const char *name)
-{
-	char known[512] = "";
-	size_t len = 0;
-	const struct policy *p;
-
-	for (unsigned i = 0; (p = policy_nth(i)) != NULL && len < sizeof(known); i++)
-		len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i == 0 ? "" : ", ", p->name);
-	return msg_fail(EXIT_USAGE, name, "no such policy; there are %s", known);
-}
-
 int simargs_config(const struct simargs *a, struct sim_config *c)
 {
 	int status = machine_load(c, a->machine, a->set, a->nr_sets);
@@ -33,7 +26,40 @@ int simargs_config(const struct simargs *a, struct sim_config *c)
 		return status;
 	if (a->policy != NULL)
 		snprintf(c->policy, sizeof(c->policy), "%s", a->policy);
-	return policy_find(c->policy) != NULL ? 0 : bad_policy(c->policy);
+	status = policy_number(a->policy != NULL ? "--policy" : "vm.policy", c->policy, false);
+	if (status < 0)
+		return -status;
+	if (!c->accessed_bits && !policy_find(c->policy)->sampled)
+		return msg_fail(EXIT_USAGE, c->policy, "this policy needs accessed bits; set vm.accessed_bits to yes");
+	return 0;
+}
+
+/* Policies that know what comes: the trace is read once before it is replayed. */
+int simargs_foresee(struct sim *s, char **traces, unsigned n)
+{
+	const char *dir = getenv("TMPDIR");
+	struct trace_error error;
+	struct tracefile file;
+	int status, err;
+
+	if (!s->m.policy->foresight)
+		return 0;
+	if (n > 1 || strcmp(traces[0], "-") == 0)
+		return msg_fail(EXIT_USAGE, s->m.policy->name, "it reads the trace twice, and only one; give the name of one file");
+	if (dir == NULL || dir[0] == '\0')
+		dir = "/var/tmp";
+	status = tracefile_open(&file, traces[0]);
+	if (status != 0)
+		return status;
+	err = foresight_read(&s->foresight, file.reader, dir, &error);
+	if (err != 0 && error.err != 0)
+		status = tracefile_fail(&file, &error);
+	else if (err == -ENOMEM)
+		status = msg_fail(1, s->m.policy->name, "no memory for the pages of the trace; take a shorter one");
+	else if (err != 0)
+		status = msg_fail(1, dir, "no room for 8 bytes an access of the trace (%s); set TMPDIR to a larger disk", strerror(-err));
+	tracefile_close(&file);
+	return status;
 }
 
 int simargs_replay(struct sim *s, char **traces, unsigned n)
@@ -42,7 +68,7 @@ int simargs_replay(struct sim *s, char **traces, unsigned n)
 	struct trace_reader *reader[SIM_SOURCES_MAX] = { NULL };
 	unsigned have = 0, source;
 	struct trace_error error;
-	int status = 0;
+	int status = simargs_foresee(s, traces, n);
 
 	for (; have < n && status == 0; have += status == 0) {
 		status = tracefile_open(&file[have], traces[have]);

@@ -16,6 +16,8 @@ struct simargs {
 int simargs_set(struct simargs *a, const char *assignment);
 /* The machine: its file, the changes, the policy. 0, or the exit status after having said why. */
 int simargs_config(const struct simargs *a, struct sim_config *c);
+/* Before a replay: a policy that knows what comes reads the trace. 0, or the exit status after having said why. */
+int simargs_foresee(struct sim *s, char **traces, unsigned n);
 /* n ≤ SIM_SOURCES_MAX traces, side by side. 0, or the exit status after having said why. */
 int simargs_replay(struct sim *s, char **traces, unsigned n);
 

@@ -177,6 +177,10 @@ int arena_init(void)
 		return err;
 	e->m.vmalloc.vmap = live_vmap;
 	e->m.vmalloc.vunmap = live_vunmap;
+	e->m.policy = policy_nth(e->ledger->policy);
+	err = policy_init(&e->m);
+	if (err != 0)
+		return err;
 	return mm_init(&e->mm, &e->m);
 }
 

@@ -80,6 +80,7 @@ struct ledger {
 	uint64_t magic;
 	uint32_t size;                 /* sizeof(struct ledger): both sides must agree */
 	uint32_t codec;                /* enum ledger_codec */
+	uint32_t policy;               /* number in the table of policies */
 	uint64_t pid_ns;               /* inode of /proc/self/ns/pid of the supervisor: slots hold pids of this namespace */
 	uint64_t ram_pages;            /* --ram */
 	uint64_t reserved_pages;       /* supervisor's own */

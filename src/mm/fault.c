@@ -3,7 +3,8 @@
  *
  *     no area ........................ FAULT_INVALID
  *     entry none ..................... minor: frames of zeros
- *     entry present .................. spurious, or the host dropped the page: zeros again
+ *     entry present .................. spurious, or the host dropped the page: zeros again; where the engine has
+ *                                      page tables: a right that came back, or a write to what others share
  *     entry soft ..................... soft: the sample was hot; map it back, activate
  *     entry swap ..................... major: frames, read the stores, map
  *     any, and its frame is locked ... wait: whoever holds it wakes the access
@@ -46,7 +47,7 @@ static void machine_unlock(void *m)
 /* NULL: not without the half of the reserve that is reclaim's. */
 struct frame *fault_frame(struct machine *m)
 {
-	if (m->charged + m->phys.nr_tables >= m->limit)
+	if (machine_charged(m) >= m->limit)
 		return NULL;
 	struct frame *f = frame_alloc(&m->phys, m->local_node, 0, MIGRATE_MOVABLE, ALLOC_LOW);
 
@@ -79,7 +80,7 @@ static unsigned alloc_run(struct machine *m, unsigned n, struct frame **frames)
 {
 	unsigned got = 0;
 
-	if (m->charged + m->phys.nr_tables + n > m->limit)
+	if (machine_charged(m) + n > m->limit)
 		n = 1;
 	while (n - got > 1) {
 		unsigned order = 32 - (unsigned)__builtin_clz(n - got - 1);
@@ -170,6 +171,9 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 		return fault_zero(mm, vma, vpn, access);
 	if (fault_huge(mm, vma, vpn, access))
 		return FAULT_DONE;
+	/* The table before the page, as in Linux: at a limit, the order decides which of the two reclaim comes before. */
+	if (machine_has_accessed(m) && pt_reserve(&mm->pt, vpn, (vpn_t){ vpn.n + 1 }) != 0)
+		return FAULT_NOMEM;
 	readahead_plan(vma, vpn, m->streams ? ZERO_RUN_MAX : 1, &plan);
 	zero_run(mm, vpn, &plan, &start, &n);
 	unsigned got = alloc_run(m, n, frames);
@@ -214,6 +218,18 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	COUNT_N(m, swap_ra, (unsigned)mapped - 1);
 	/* The run stopped short of the page touched: its access comes again. */
 	return vpn.n < start.n + (uint64_t)mapped ? FAULT_DONE : FAULT_RETRY;
+}
+
+/* mprotect has given back a right that the entry still lacks; that to write is fault_protected's. */
+static enum fault_result fault_regained(struct mm *mm, const struct vma *vma, vpn_t vpn, pte_t pte, struct frame *f)
+{
+	struct machine *m = mm->machine;
+	uint64_t v = pte.v | PTE_USER | PTE_ACCESSED;
+
+	pt_set(&mm->pt, vpn, (pte_t){ vma->flags & VMA_EXEC ? v & ~PTE_NX : v });
+	m->ops->unmap(m, mm, vpn, &f, 1);
+	COUNT(m, pgspurious);
+	return FAULT_DONE;
 }
 
 static enum fault_result fault_present(struct mm *mm, vpn_t vpn, struct frame *f)
@@ -466,7 +482,7 @@ enum fault_result mm_fault(struct mm *mm, vpn_t vpn, enum fault_access access, s
 		return fault_soft(mm, vma, vpn, f, access);
 	if (access == FAULT_WRITE && !(pte.v & PTE_WRITE))
 		return fault_protected(mm, vma, vpn, pte);
-	return fault_present(mm, vpn, f);
+	return access == FAULT_ANY ? fault_present(mm, vpn, f) : fault_regained(mm, vma, vpn, pte, f);
 }
 
 int mm_peek(struct mm *mm, vpn_t vpn, void *page)

@@ -21,6 +21,7 @@
 #include "base/assert.h"
 #include "mm/fault.h"
 #include "mm/reclaim/reclaim.h"
+#include "mm/shmem.h"
 
 #define FAULT_AROUND 16 /* pages: Linux's fault_around_bytes */
 #define NO_SHADOW (-1)
@@ -47,7 +48,7 @@ static uint64_t distance_of(const struct lruvec *v, int32_t shadow)
 	return (uint64_t)(uint16_t)((uint16_t)(v->age >> order) - (uint16_t)shadow) << order;
 }
 
-/* A frame for page pgoff, in the cache and on the lists. The bytes are the engine's to fill. */
+/* A frame for page pgoff, in the cache and on the lists. */
 static struct frame *cache_page(struct machine *m, struct vm_file *file, uint64_t pgoff)
 {
 	struct frame *f = fault_frame(m);
@@ -62,6 +63,7 @@ static struct frame *cache_page(struct machine *m, struct vm_file *file, uint64_
 	struct lruvec *v = lruvec_of(m, f);
 	bool hot = shadow != NO_SHADOW && workingset_hot(m, v, distance_of(v, shadow), true);
 
+	m->ops->file_fill(m, f);
 	m->charged++;
 	m->policy->arrive(m, v, f, hot ? ARRIVE_REFAULT : ARRIVE_NEW);
 	COUNT_N(m, workingset_refault, shadow != NO_SHADOW);
@@ -117,18 +119,39 @@ static void read_on(struct machine *m, struct vm_file *file, const struct filera
 	COUNT_N(m, pgfilein, n);
 }
 
-/* Present, without the right to write: a shared mapping gets it with the first write. */
+/* Present, without the right to write: a shared mapping gets it with the first write, unless there is no disk to hear of it. */
 static int map_page(struct mm *mm, const struct vma *vma, vpn_t vpn, struct frame *f, uint64_t prot)
 {
 	struct machine *m = mm->machine;
-	int err = pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), prot & ~PTE_WRITE));
+	bool writable = (vma->flags & VMA_SHARED) && vma->file->swap_backed;
+	int err = pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), prot & ~(writable ? 0 : PTE_WRITE)));
 
-	(void)vma;
 	if (err != 0)
 		return err;
 	f->refs++;
 	mm->rss_file++;
 	return 0;
+}
+
+static bool on_sample(const struct frame *f)
+{
+	return (f->flags & FRAME_LRU) && lru_list_of(f) == LRU_SAMPLE;
+}
+
+/* A cached page is touched: minor, unless it was taken away to see whether it would be. */
+static void touched(struct machine *m, struct frame *f)
+{
+	struct lruvec *v = lruvec_of(m, f);
+
+	if (!on_sample(f)) {
+		COUNT(m, pgminor);
+		return;
+	}
+	lru_del(v, f);
+	m->policy->arrive(m, v, f, ARRIVE_SOFT);
+	v->age++;
+	COUNT(m, pgsoft);
+	COUNT(m, pgactivate);
 }
 
 /* The neighbours that are cached are mapped as well; it is no use of them. */
@@ -142,7 +165,7 @@ static void fault_around(struct mm *mm, struct vma *vma, vpn_t vpn)
 	for (uint64_t at = lo; at < hi; at++) {
 		struct frame *f = at == vpn.n ? NULL : pagecache_get(vma->file, vma_pgoff(vma, (vpn_t){ at }));
 
-		if (f == NULL || (f->flags & FRAME_LOCKED) || !pte_is_none(pt_get(&mm->pt, (vpn_t){ at })))
+		if (f == NULL || (f->flags & FRAME_LOCKED) || on_sample(f) || !pte_is_none(pt_get(&mm->pt, (vpn_t){ at })))
 			continue;
 		if (map_page(mm, vma, (vpn_t){ at }, f, user_prot(vma, FAULT_READ) & ~PTE_ACCESSED) != 0)
 			break;
@@ -159,7 +182,7 @@ static enum fault_result cached(struct mm *mm, struct vma *vma, vpn_t vpn, struc
 		return fault_copy(mm, vma, vpn, f);
 	if (map_page(mm, vma, vpn, f, user_prot(vma, access) & ~PTE_DIRTY) != 0)
 		return FAULT_NOMEM;
-	if (access == FAULT_WRITE)
+	if (access == FAULT_WRITE && !(pt_get(&mm->pt, vpn).v & PTE_WRITE))
 		return fault_protected(mm, vma, vpn, pt_get(&mm->pt, vpn));
 	fault_around(mm, vma, vpn);
 	return FAULT_DONE;
@@ -175,13 +198,24 @@ enum fault_result fault_file(struct mm *mm, struct vma *vma, vpn_t vpn, enum fau
 
 	if (pgoff >= file->size_pages)
 		return FAULT_INVALID;
-	struct frame *f = pagecache_get(file, pgoff);
+	struct frame *f;
 
+	if (file->swap_backed) {
+		enum fault_result r = FAULT_DONE;
+
+		f = pagecache_get(file, pgoff);
+		if (f != NULL)
+			touched(m, f);
+		else
+			r = shmem_page(m, file, pgoff, &f, report);
+		return r == FAULT_DONE ? cached(mm, vma, vpn, f, access) : r;
+	}
+	f = pagecache_get(file, pgoff);
 	if (f != NULL) {
 		filera_fault_cached(&file->ra, file, pgoff, FILERA_NORMAL, &plan);
 		if (plan.n > 0)
 			read_on(m, file, &plan);
-		COUNT(m, pgminor);
+		touched(m, f);
 		return cached(mm, vma, vpn, f, access);
 	}
 	filera_fault(&file->ra, file, pgoff, FILERA_NORMAL, &plan);

@@ -56,6 +56,8 @@ struct vm_tunables {
 	uint32_t swappiness;     /* 0 to 200; Linux: 60 */
 	uint32_t page_cluster;   /* swap read-ahead of 2^n pages */
 	uint64_t stats_flush_ns; /* lists as reclaim believes them to be are so old at most; 0: exact */
+	uint32_t reclaim_batch;  /* pages that reclaim takes at once, and the target of direct reclaim, 1 to SWAP_CLUSTER_MAX */
+	bool limit_tables;       /* page tables count in the limit */
 };
 
 struct kswapd {
@@ -94,12 +96,14 @@ struct machine_ops {
 	/* to, just allocated, gets the content of from (NULL: zeros). NULL where pages are never shared. */
 	void (*copy)(struct machine *m, struct frame *to, const struct frame *from);
 	/*
-	 * The disk that files are on: n pages of the file are read for somebody who waits, or ahead, or written. The frames are
-	 * in the page cache; if frames carry bytes, the engine finds them there. NULL where there are no files.
+	 * The disk that files are on: n pages of the file are read for somebody who waits, or ahead, or written, which the
+	 * engine finds in the page cache. NULL where there are no files.
 	 */
 	void (*file_read)(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n);
 	void (*file_read_ahead)(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n);
 	void (*file_write)(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n);
+	/* f, of a file with a disk, has just entered the page cache: if frames carry bytes, it gets those of the disk. */
+	void (*file_fill)(struct machine *m, struct frame *f);
 	/* Accesses that wait for vpn are tried again. */
 	void (*wake)(struct machine *m, struct mm *mm, vpn_t vpn);
 	/* True: the content of this page is dead (the heap freed it). Asked again after unmap. May be NULL. */
@@ -139,6 +143,9 @@ struct machine {
 		vpn_t vpn;
 	} hand;            /* demote.c: where it stands */
 	struct frame *zero; /* all reads of untouched anonymous memory share it; NULL: each gets a frame of its own */
+	uint64_t seed;      /* the engine's: of what policies draw by chance */
+	/* The engine's: when the page touched now is touched next, in touches of the trace; UINT64_MAX: never. NULL: it cannot know. */
+	uint64_t (*next_use)(struct machine *m);
 	uint8_t local_node; /* the engine's: where the CPU is that faults */
 	uint64_t limit;     /* frames that a cgroup's limit allows; UINT64_MAX: none */
 	uint64_t charged;   /* frames of user pages */
@@ -163,6 +170,12 @@ static inline struct lruvec *lruvec_of(struct machine *m, const struct frame *f)
 
 /* Can the engine tell which pages are used? Without, reclaim samples by unmapping. */
 static inline bool machine_has_accessed(const struct machine *m) { return m->ops->test_and_clear_accessed != NULL; }
+
+/* Frames that the limit is about. */
+static inline uint64_t machine_charged(const struct machine *m)
+{
+	return m->charged + (m->vm.limit_tables ? m->phys.nr_tables : 0);
+}
 
 #define COUNT(m, name) ((m)->counter[VM_##name]++)
 #define COUNT_N(m, name, n) ((m)->counter[VM_##name] += (n))

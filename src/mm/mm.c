@@ -29,6 +29,9 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	memset(m->pt_bits, 0, sizeof(m->pt_bits));
 	m->local_node = 0;
 	m->limit = UINT64_MAX;
+	m->vm = (struct vm_tunables){ .swappiness = 60, .reclaim_batch = SWAP_CLUSTER_MAX, .limit_tables = true };
+	m->seed = 0;
+	m->next_use = NULL;
 	m->charged = 0;
 	m->blocks_wanted = 0;
 	m->gather_hand = 0;
@@ -65,6 +68,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 void machine_destroy(struct machine *m)
 {
 	ASSERT(TAILQ_EMPTY(&m->mms));
+	policy_destroy(m);
 	vfree(&m->vmalloc, m->bounce);
 	swap_destroy(&m->swap);
 	pagecache_destroy(&m->pagecache);

@@ -104,8 +104,13 @@ static void move_one(struct mm *mm, vpn_t from, vpn_t to)
 	if (pte_is_none(pte))
 		return;
 	pt_set(&mm->pt, from, pte_none());
-	if (!pte_is_swap(pte))
-		pfn_frame(&m->phys, pte_pfn(pte))->user.vpn = to;
+	if (pte_is_swap(pte))
+		return;
+	struct frame *f = pfn_frame(&m->phys, pte_pfn(pte));
+
+	/* A frame that several entries may name knows none of them. */
+	if (f != m->zero && !(f->flags & (FRAME_FILE | FRAME_SHARED)))
+		f->user.vpn = to;
 }
 
 int mm_move(struct mm *mm, vpn_t from, vpn_t to, uint64_t n)

@@ -44,10 +44,10 @@ static bool wait_for_flusher(struct sim *s)
 bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries)
 {
 	struct machine *m = &s->m;
-	bool global = m->charged + m->phys.nr_tables < m->limit, progress = false;
+	bool global = machine_charged(m) < m->limit, progress = false;
 
 	if (machine_has_accessed(m)) {
-		progress = reclaim_direct(m, SWAP_CLUSTER_MAX, global) > 0;
+		progress = reclaim_direct(m, m->vm.reclaim_batch, global) > 0;
 	} else {
 		COUNT(m, allocstall);
 		reclaim_batch(m, false, &progress);
@@ -119,14 +119,18 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 	struct machine *m = &s->m;
 	const uint64_t before[] = { m->counter[VM_pgsoft], m->counter[VM_pgcow] };
 	struct fault_report report = { 0 };
-	double began = *s->clock;
 	unsigned tries = 0;
 	enum fault_result r;
+	double began;
+
+	/* Not afterwards: kswapd could take the page before the touch comes again, and so for ever. */
+	sim_background(s, *s->clock);
+	began = *s->clock;
 
 	do {
 		r = mm_fault(&t->mm, vpn, fault_access_of(how), &report);
 	} while (fault_again(s, t, vpn, r, &tries));
-	/* Killed: the trace goes on without it. */
+	/* A task that was killed for it has no error: its events are passed over from now on. */
 	if (r == FAULT_NOMEM || t->end != SIM_RUNS)
 		return false;
 	COUNT(m, pgfault);
@@ -143,7 +147,6 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 	t->rss_max = MAX(t->rss_max, t->mm.rss + t->mm.rss_file);
 	sim_note_use(s);
 	hist_add(&s->fault_ns, (uint64_t)(*s->clock - began));
-	sim_background(s, *s->clock);
 	return t->end == SIM_RUNS;
 }
 
@@ -156,13 +159,17 @@ static void tell_policy(struct machine *m, pfn_t pfn)
 		m->policy->touch(m, lruvec_of(m, f), f);
 }
 
-int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
+/* The use by the access that faulted, which walked the tables once more, is forgotten. */
+static void forget_use(struct sim *s, struct sim_task *t, vpn_t vpn)
 {
-	struct sim_cpu *c = sim_cpu_of(s, t, e->thread);
-	enum mmu_access how = mmu_access_of(e->flags);
-	vpn_t vpn = { e->vpn };
+	if (s->m.ops->test_and_clear_accessed != NULL)
+		s->m.ops->test_and_clear_accessed(&s->m, &t->mm, vpn);
+}
+
+int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
+	      pfn_t *pfn)
+{
 	unsigned tries = 0;
-	pfn_t pfn;
 
 	if (unlikely(c->current != t)) {
 		mmu_switch(c->mmu, &t->mm.pt, t->asid);
@@ -170,16 +177,30 @@ int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, c
 		t->cpus |= UINT64_C(1) << (c - s->cpu);
 	}
 	s->clock = &c->now;
-	while (unlikely(mmu_touch(c->mmu, vpn, how, e->n, &pfn, &c->now) > MMU_WALKED)) {
+	while (unlikely(mmu_touch(c->mmu, vpn, how, n, pfn, &c->now) > MMU_WALKED)) {
 		if (!fault(s, t, vpn, how))
-			return 0;
-		if (++tries > TOUCH_TRIES) {
-			*error = "a touch that faults for ever: the model is wrong";
+			return t->end == SIM_RUNS ? -EFAULT : -ESRCH;
+		if (++tries > TOUCH_TRIES)
 			return -EINVAL;
-		}
 	}
-	t->touches += e->n;
-	s->touches += e->n;
+	if (unlikely(tries > 0) && !s->config.fault_young)
+		forget_use(s, t, vpn);
+	t->touches += n;
+	s->touches += n;
+	return 0;
+}
+
+int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
+{
+	struct sim_cpu *c = sim_cpu_of(s, t, e->thread);
+	pfn_t pfn;
+	int err = sim_touch(s, t, c, (vpn_t){ e->vpn }, mmu_access_of(e->flags), e->n, &pfn);
+
+	if (unlikely(err != 0)) {
+		if (err == -EINVAL)
+			*error = "a touch that faults for ever: the model is wrong";
+		return err == -EFAULT || err == -ESRCH ? 0 : err;
+	}
 	if (!s->own_time) {
 		double ns = (double)e->n * s->config.access_ns;
 

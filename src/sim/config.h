@@ -81,6 +81,7 @@ struct sim_config {
 	uint32_t nr_distances;    /* nr_nodes²; 0: none given, 10 to oneself and 20 to others */
 	uint8_t distance[PHYS_NODES_MAX * PHYS_NODES_MAX]; /* [from * nr_nodes + to] */
 	uint64_t limit_bytes;     /* of a cgroup that all tasks are in; 0: none */
+	bool limit_tables;        /* page tables count in it, as with Linux's cgroups */
 	uint64_t limit_flush_ns;  /* statistics of the cgroup are so old at most; 0: exact (Linux: 2 s) */
 	/* Swap */
 	uint32_t nr_swaps;
@@ -91,6 +92,9 @@ struct sim_config {
 	/* vm: names as in /proc/sys/vm */
 	char policy[SIM_NAME_MAX];
 	bool accessed_bits;       /* false: reclaim samples by unmapping, as the live engine must */
+	bool fault_young;         /* the access that faults counts as a use */
+	bool flush_young;         /* clearing an accessed bit drops the translation from TLBs */
+	uint32_t reclaim_batch;   /* pages that reclaim takes at once, and the target of direct reclaim */
 	uint32_t swappiness;      /* 0 to 200 */
 	uint32_t min_free_kbytes; /* 0: as Linux computes it */
 	uint32_t watermark_scale_factor;

@@ -41,8 +41,16 @@ static int op_map(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *con
 
 static int op_unmap(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n)
 {
+	struct sim_task *t = (struct sim_task *)mm;
+	struct sim *s = sim_of(m);
+
 	(void)frames;
-	sim_flush_tlb(sim_of(m), (struct sim_task *)mm, vpn, n);
+	/* Linux flushes once for all pages that a step of reclaim has unmapped, and then everything (arch_tlbbatch_flush). */
+	if (m->reclaiming && t->flushed != s->unmaps)
+		sim_flush_tlb(s, t, (vpn_t){ 0 }, UINT64_C(1) << PT_VPN_BITS_MAX);
+	else if (!m->reclaiming)
+		sim_flush_tlb(s, t, vpn, n);
+	t->flushed = s->unmaps;
 	return (int)n;
 }
 
@@ -66,11 +74,13 @@ static bool op_accessed(struct machine *m, struct mm *mm, vpn_t vpn)
 	unsigned n = pt_walk(&mm->pt, vpn, steps);
 	bool accessed = n > 0 && (steps[n - 1]->v & PTE_ACCESSED);
 
-	(void)m;
-	/* As on x86, no TLB is told: a translation that stays there sets no bit again until it is walked for anew. */
-	if (accessed)
-		steps[n - 1]->v &= ~PTE_ACCESSED;
-	return accessed;
+	if (!accessed)
+		return false;
+	steps[n - 1]->v &= ~PTE_ACCESSED;
+	/* On x86 no TLB is told: a translation that stays there sets no bit again until it is walked for anew. */
+	if (sim_of(m)->config.flush_young)
+		sim_flush_tlb(sim_of(m), (struct sim_task *)mm, vpn, 1);
+	return true;
 }
 
 static void op_copy(struct machine *m, struct frame *to, const struct frame *from)
@@ -87,7 +97,15 @@ static void op_worked(struct machine *m, enum mm_work work, unsigned n)
 {
 	struct sim *s = sim_of(m);
 
+	s->unmaps += work == MM_UNMAP;
 	*s->clock += (double)n * (double)(work == MM_SCAN ? s->config.scan_ns : s->config.unmap_ns);
+}
+
+static uint64_t op_next_use(struct machine *m)
+{
+	const struct sim *s = sim_of(m);
+
+	return s->access <= s->foresight.n && s->access > 0 ? s->foresight.next[s->access - 1] : UINT64_MAX;
 }
 
 static uint64_t op_now(struct machine *m)
@@ -131,12 +149,18 @@ static void op_file_read_ahead(struct machine *m, struct vm_file *file, uint64_t
 	sim_device_request(&s->disk, *s->clock, false, (uint64_t)n << PAGE_SHIFT);
 }
 
+static void op_file_fill(struct machine *m, struct frame *f)
+{
+	if (sim_of(m)->config.content)
+		sim_file_fill(sim_of(m), f);
+}
+
 static void op_file_write(struct machine *m, struct vm_file *file, uint64_t pgoff, unsigned n)
 {
 	struct sim *s = sim_of(m);
 
-	(void)file;
-	(void)pgoff;
+	if (s->config.content)
+		sim_file_write_back(s, (struct sim_file *)file, pgoff, n);
 	sim_device_request(&s->disk, *s->clock, true, (uint64_t)n << PAGE_SHIFT);
 }
 
@@ -144,7 +168,7 @@ static void op_file_write(struct machine *m, struct vm_file *file, uint64_t pgof
 	{ \
 		.map = op_map, .unmap = op_unmap, .test_and_clear_accessed = accessed, .worked = op_worked, .now_ns = op_now, \
 		.copy = op_copy, .file_read = op_file_read, .file_read_ahead = op_file_read_ahead, \
-		.file_write = op_file_write, .wake = op_wake, .wake_kswapd = op_wake_kswapd, .lock = nothing, \
+		.file_fill = op_file_fill, .file_write = op_file_write, .wake = op_wake, .wake_kswapd = op_wake_kswapd, .lock = nothing, \
 		.unlock = nothing, .relax = nothing, \
 	}
 
@@ -249,6 +273,10 @@ static int make_machine(struct sim *s)
 	m->pt_levels = c->levels;
 	memcpy(m->pt_bits, c->bits, sizeof(m->pt_bits));
 	m->vm.swappiness = c->swappiness;
+	m->vm.reclaim_batch = c->reclaim_batch;
+	m->vm.limit_tables = c->limit_tables;
+	m->seed = c->seed;
+	m->next_use = op_next_use;
 	m->vm.page_cluster = c->page_cluster;
 	m->vm.stats_flush_ns = c->limit_bytes != 0 ? c->limit_flush_ns : 0;
 	if (c->limit_bytes != 0)
@@ -289,6 +317,11 @@ struct sim *sim_create(const struct sim_config *config, struct sim_config_error 
 		free(s);
 		return NULL;
 	}
+	if (!config->accessed_bits && !policy_find(config->policy)->sampled) {
+		snprintf(error->text, sizeof(error->text), "vm.policy: %s needs accessed bits", config->policy);
+		free(s);
+		return NULL;
+	}
 	if (err == 0) {
 		s->config = *config;
 		rand_seed(&s->rand, config->seed);
@@ -325,6 +358,7 @@ void sim_destroy(struct sim *s)
 	if (s == NULL)
 		return;
 	sim_task_free_all(s);
+	sim_file_free_all(s);
 	for (unsigned i = 0; i < s->config.cpus; i++)
 		mmu_destroy(s->cpu[i].mmu);
 	for (unsigned i = 0; i < s->config.nr_swaps; i++)
@@ -333,6 +367,7 @@ void sim_destroy(struct sim *s)
 	give_back(s->memory, (uint64_t)s->nr_frames << PAGE_SHIFT);
 	give_back(s->frames, (uint64_t)s->nr_frames * sizeof(struct frame));
 	give_back(s->vm, VM_BYTES);
+	foresight_drop(&s->foresight);
 	free(s->oom);
 	free(s);
 }
@@ -349,16 +384,4 @@ double sim_now(const struct sim *s)
 	for (unsigned i = 0; i < s->config.cpus; i++)
 		now = MAX(now, s->cpu[i].now);
 	return now;
-}
-
-void sim_check(struct sim *s)
-{
-	struct mm *mm;
-
-	TAILQ_FOREACH(mm, &s->m.mms, link)
-		mm_check(mm);
-	phys_check(&s->m.phys);
-	pagecache_check(&s->m.pagecache);
-	for (unsigned i = 0; i < s->config.cpus; i++)
-		mmu_check(s->cpu[i].mmu);
 }

@@ -4,9 +4,13 @@
  * engine.c      memory, CPUs and stores of the machine; what mm/ asks of an engine
  * task.c        processes: their address spaces follow the trace; the OOM killer's victims
  * access.c      one touch: MMU, fault, reclaim when there is no frame
+ * file.c        files, their bytes on the disk, shared memory without a name
+ * content.c     loads and stores of bytes
+ * check.c       the laws of it all
  * background.c  what runs besides programs: kswapd, the flusher, the timeline
  * device.c      how long a request of a disk takes
  * replay.c      a trace from beginning to end
+ * foresight.c   when each touch of a trace comes again, for the policy that may know
  *
  * Time. Each CPU has a clock. Whoever runs on it moves it on: the program by its own time, the MMU, faults, direct
  * reclaim and devices waited for. kswapd has a clock a node. Events come in the order of the trace; between them
@@ -21,6 +25,7 @@
 #include "mm/reclaim/reclaim.h"
 #include "sim/config.h"
 #include "sim/device.h"
+#include "sim/foresight.h"
 #include "sim/mmu.h"
 #include "sim/trace.h"
 #include "store/model.h"
@@ -48,6 +53,7 @@ struct sim_task {
 	bool on_demand;            /* the trace never maps anything: whatever it touches is there */
 	int oom_score_adj;         /* -1000 … 1000 */
 	uint64_t cpus;             /* bit for each CPU that it has run on */
+	uint32_t flushed;          /* sim.unmaps, when its translations were last dropped for reclaim */
 	uint64_t touches, faults[SIM_NR_FAULTS], invalid;
 	uint64_t rss_max;          /* pages */
 	double own_ns;             /* its own time */
@@ -67,6 +73,10 @@ struct sim_file {
 	struct vm_file vm;         /* first */
 	uint32_t number;           /* in the trace */
 	double dirty_since;        /* ns */
+	uint8_t **disk;            /* content mode: its pages; NULL: zeros */
+	uint64_t nr_disk;
+	struct sim_file *next_shm; /* in sim.shm */
+	bool held;                 /* by an mmap under way */
 	char name[64];
 };
 
@@ -109,6 +119,7 @@ struct sim {
 	uint32_t nr_tasks;
 	struct sim_file **file;
 	uint32_t nr_files;
+	struct sim_file *shm;      /* shared anonymous memory: files without a number */
 	uint16_t asids;
 	bool own_time;             /* the trace says how long the program took by itself */
 	struct hist fault_ns;      /* all faults */
@@ -122,6 +133,9 @@ struct sim {
 	uint32_t nr_samples;
 	double sample_every, sample_next;
 	uint64_t touches;
+	uint64_t access;           /* events TRACE_ACCESS so far, counted while there is foresight */
+	struct foresight foresight; /* policies that want it: the caller fills it before the replay */
+	uint32_t unmaps;           /* steps of reclaim that have unmapped pages */
 };
 
 /* config has passed sim_config_check and is copied. NULL: *error says why (no memory, an unknown policy). */
@@ -142,7 +156,24 @@ void sim_finish(struct sim *s);
  */
 int sim_replay(struct sim *s, struct trace_reader *const *r, unsigned n, unsigned *source, struct trace_error *error);
 
-/* Executes the laws of everything. */
+/*
+ * Content mode only: n bytes at an address of the task are read or written by its thread, page after page, with the touches
+ * that this takes. 0; -EFAULT: the page that comes next may not be touched so; -ESRCH: the task has ended, perhaps
+ * because memory was short; -ENOMEM, -EINVAL as sim_event.
+ */
+int sim_load(struct sim *s, struct sim_task *t, unsigned thread, uint64_t address, void *buf, size_t n);
+int sim_store(struct sim *s, struct sim_task *t, unsigned thread, uint64_t address, const void *buf, size_t n);
+/*
+ * Content mode only: read(2) and write(2) of n whole pages. Returns how many there were (writes make the file longer), or
+ * -ESRCH as above.
+ */
+long sim_pread(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, void *buf, uint64_t n);
+long sim_pwrite(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, const void *buf,
+		uint64_t n);
+/* The bytes of a page on the disk, which may be changed while the page is not cached. NULL: beyond the end, no memory, or not content mode. */
+uint8_t *sim_file_disk(struct sim *s, struct sim_file *f, uint64_t pgoff);
+
+/* Executes the laws of everything, those between structures as far as the host has memory for them. */
 void sim_check(struct sim *s);
 
 /* Elapsed time: the latest of the CPUs. */
@@ -157,7 +188,25 @@ int sim_task_event(struct sim *s, const struct trace_event *e, const char **erro
 /* The machine is out of memory: somebody is killed. False: nobody can be. */
 bool sim_oom(struct sim *s, bool global);
 void sim_task_free_all(struct sim *s);
+/* Room for entry `number` in an array of pointers. 0 or -ENOMEM. */
+int sim_grow(void ***array, uint32_t *nr, uint32_t number);
+/* file.c: TRACE_FILE; TRACE_READ, TRACE_WRITE, TRACE_FSYNC. */
+int sim_file_event(struct sim *s, const struct trace_event *e);
+int sim_file_io_event(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error);
+/* Shared anonymous memory, held until it is mapped. NULL: the host has no memory. */
+struct sim_file *sim_shm_make(struct sim *s, uint64_t pages);
+/* What nobody maps any more, nor holds, is freed. */
+void sim_shm_sweep(struct sim *s);
+void sim_file_free_all(struct sim *s);
+/* The bytes of a page that has just come into the cache, and of n cached pages that go to the disk. Content mode only. */
+void sim_file_fill(struct sim *s, struct frame *frame);
+void sim_file_write_back(struct sim *s, struct sim_file *f, uint64_t pgoff, unsigned n);
 /* access.c */
+/*
+ * n touches of a page through the MMU: *pfn is the frame. 0; -EFAULT: it is left out; -ESRCH: the task was killed for
+ * memory; -ENOMEM; -EINVAL: it faults for ever.
+ */
+int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn);
 int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error);
 /* Runs what is waiting for memory (a function that returns FAULT_NOMEM) until it gets it or the task is killed. False: killed. */
 bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries);

@@ -33,6 +33,8 @@ int sim_event(struct sim *s, const struct trace_event *e, const char **error)
 	}
 	if (unlikely(e->op != TRACE_ACCESS))
 		return sim_task_event(s, e, error);
+	if (unlikely(s->m.policy->foresight))
+		s->access++;
 	t = sim_task(s, e->task);
 	if (unlikely(t == NULL)) {
 		*error = "a touch by a task that does not exist";

@@ -14,13 +14,7 @@ struct sim_task *sim_task(struct sim *s, uint32_t number)
 	return number < s->nr_tasks ? s->task[number] : NULL;
 }
 
-struct sim_file *sim_file(struct sim *s, uint32_t number)
-{
-	return number < s->nr_files ? s->file[number] : NULL;
-}
-
-/* Room for entry `number` in an array of pointers. */
-static int grow(void ***array, uint32_t *nr, uint32_t number)
+int sim_grow(void ***array, uint32_t *nr, uint32_t number)
 {
 	uint32_t want = *nr;
 	void **p;
@@ -55,6 +49,7 @@ static void end_task(struct sim *s, struct sim_task *t, enum sim_end how)
 		s->cpu[i].current = NULL;
 	}
 	mm_destroy(&t->mm);
+	sim_shm_sweep(s);
 	t->end = (uint8_t)how;
 }
 
@@ -79,7 +74,7 @@ static int new_task(struct sim *s, const struct trace_event *e, uint32_t number,
 		*error = "a task that exists begins again";
 		return -EINVAL;
 	}
-	err = grow((void ***)&s->task, &s->nr_tasks, number);
+	err = sim_grow((void ***)&s->task, &s->nr_tasks, number);
 	if (err != 0)
 		return err;
 	free_task(t);
@@ -149,25 +144,6 @@ static uint32_t vma_flags_of(unsigned flags)
 	return vma;
 }
 
-static int new_file(struct sim *s, uint32_t number, uint64_t pages, const char *name)
-{
-	struct sim_file *f;
-	int err = grow((void ***)&s->file, &s->nr_files, number);
-
-	if (err != 0)
-		return err;
-	f = calloc(1, sizeof(*f));
-	if (f == NULL)
-		return -ENOMEM;
-	vm_file_init(&f->vm, &s->m.pagecache, pages);
-	filera_init(&f->vm.ra, s->config.readahead_kb / 4, 0);
-	f->number = f->vm.id = number;
-	snprintf(f->name, sizeof(f->name), "%s", name != NULL ? name : "");
-	f->vm.name = f->name;
-	s->file[number] = f;
-	return 0;
-}
-
 static int map_event(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
 {
 	vpn_t start = { e->vpn }, end = { e->vpn + e->n };
@@ -183,37 +159,18 @@ static int map_event(struct sim *s, struct sim_task *t, const struct trace_event
 	if (err != 0 || t->end != SIM_RUNS)
 		return err;
 	sim_flush_tlb(s, t, start, e->n);
+	sim_shm_sweep(s);
+	if (file == NULL && (e->flags & TRACE_MAP_SHARED)) {
+		file = sim_shm_make(s, e->n);
+		if (file == NULL)
+			return -ENOMEM;
+	}
 	WITH_ROOM(s, t, err, mm_map(&t->mm, start, end, vma_flags_of(e->flags), file != NULL ? &file->vm : NULL, e->pgoff));
+	if (file != NULL && file->held) {
+		file->held = false;
+		sim_shm_sweep(s);
+	}
 	return err;
-}
-
-/* read(2) and write(2). Pages beyond the end are new ones, or not there. */
-static int file_event(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
-{
-	struct sim_file *f = sim_file(s, e->file);
-	bool write = e->op == TRACE_WRITE;
-	uint64_t at = e->pgoff, end = e->pgoff + e->n, done;
-	unsigned tries = 0;
-
-	if (f == NULL) {
-		*error = "a file that was not announced";
-		return -EINVAL;
-	}
-	if (write && end > f->vm.size_pages)
-		file_resize(&s->m, &f->vm, end);
-	end = MIN(end, f->vm.size_pages);
-	if (write && f->vm.nr_dirty == 0)
-		f->dirty_since = *s->clock;
-	while (at < end) {
-		enum fault_result r = file_access(&s->m, &f->vm, at, end - at, write, &done);
-
-		at += done;
-		if (r == FAULT_NOMEM && !sim_make_room(s, t, &tries))
-			return 0;
-		sim_note_use(s);
-		sim_background(s, *s->clock);
-	}
-	return 0;
 }
 
 static int time_event(struct sim *s, struct sim_task *t, const struct trace_event *e)
@@ -250,6 +207,9 @@ static int area_event(struct sim *s, struct sim_task *t, const struct trace_even
 	}
 	if (t->end == SIM_RUNS)
 		sim_flush_tlb(s, t, start, e->n);
+	if (t->end == SIM_RUNS && e->op == TRACE_MREMAP)
+		sim_flush_tlb(s, t, (vpn_t){ e->arg }, e->n);
+	sim_shm_sweep(s);
 	return err;
 }
 
@@ -272,12 +232,8 @@ int sim_task_event(struct sim *s, const struct trace_event *e, const char **erro
 		return new_task(s, e, e->task, &child, error);
 	if (e->op == TRACE_NOTE)
 		return 0;
-	if (e->op == TRACE_FILE && sim_file(s, e->file) == NULL)
-		return new_file(s, e->file, e->n, e->text);
-	if (e->op == TRACE_FILE) {
-		file_resize(&s->m, &sim_file(s, e->file)->vm, e->n);
-		return 0;
-	}
+	if (e->op == TRACE_FILE)
+		return sim_file_event(s, e);
 	if (t == NULL) {
 		*error = "an event of a task that does not exist";
 		return -EINVAL;
@@ -295,11 +251,8 @@ int sim_task_event(struct sim *s, const struct trace_event *e, const char **erro
 		return 0;
 	case TRACE_READ:
 	case TRACE_WRITE:
-		return file_event(s, t, e, error);
 	case TRACE_FSYNC:
-		if (sim_file(s, e->file) != NULL && file_flush(&s->m, &sim_file(s, e->file)->vm, UINT32_MAX) > 0)
-			*s->clock = MAX(*s->clock, s->disk.wire_free + s->disk.write_ns);
-		return 0;
+		return sim_file_io_event(s, t, e, error);
 	case TRACE_TIME:
 		return time_event(s, t, e);
 	default:
@@ -383,16 +336,6 @@ bool sim_oom(struct sim *s, bool global)
 	return true;
 }
 
-static void drop_cached(void *ctx, struct frame *f)
-{
-	struct sim *s = ctx;
-
-	lru_del(lruvec_of(&s->m, f), f);
-	f->flags = 0;
-	s->m.charged--;
-	frame_free(&s->m.phys, f, 0);
-}
-
 void sim_task_free_all(struct sim *s)
 {
 	for (uint32_t i = 0; i < s->nr_tasks; i++) {
@@ -400,13 +343,5 @@ void sim_task_free_all(struct sim *s)
 			end_task(s, s->task[i], SIM_EXITED);
 		free_task(s->task[i]);
 	}
-	for (uint32_t i = 0; i < s->nr_files; i++) {
-		if (s->file[i] == NULL)
-			continue;
-		pagecache_truncate(&s->file[i]->vm, 0, drop_cached, s);
-		vm_file_destroy(&s->file[i]->vm);
-		free(s->file[i]);
-	}
 	free(s->task);
-	free(s->file);
 }

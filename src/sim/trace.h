@@ -90,8 +90,8 @@ struct trace_totals {
 };
 
 struct trace_error {
-	int err;           /* -errno; -EBADMSG: not a trace, or damaged; -ENODATA: ends before its end */
-	uint64_t offset;   /* in the file, bytes: of the header or block that is damaged, or where the file ends too soon */
+	int err;           /* -errno; -EBADMSG: not a trace, or damaged; -ENODATA: ends before its end; -EINVAL: a simulator refused an event */
+	uint64_t offset;   /* in the file, bytes: of the header or block that is damaged, or where the file ends too soon; -EINVAL: number of the event, from 0 */
 	const char *what;  /* static text */
 };
 

@@ -40,7 +40,8 @@ static void write(struct store *store, struct store_io *io, unsigned n)
 
 static uint8_t *bytes_of(struct model_store *s, uint64_t handle)
 {
-	ASSERT(handle < s->capacity);
+	/* Slot 0 is none. */
+	ASSERT(handle > 0 && handle <= s->capacity);
 	return s->content + handle * PAGE_SIZE;
 }
 

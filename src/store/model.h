@@ -13,7 +13,7 @@ struct model_store {
 	struct phys *phys;
 	uint32_t packed_bytes; /* of a page in frames of the machine; 0: it takes none */
 	uint64_t capacity;     /* pages; 0: no limit but memory */
-	uint8_t *content;      /* room for `capacity` pages by slot number; NULL: bytes are not kept */
+	uint8_t *content;      /* room for pages by slot number, 1 to `capacity`; NULL: bytes are not kept */
 	struct frame_list frames; /* taken for packed pages */
 	/* n pages go in or come out in one request. May be NULL. */
 	void (*moves)(void *ctx, struct model_store *s, bool write, unsigned n);

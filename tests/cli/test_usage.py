@@ -57,6 +57,16 @@ def test_sizes_out_of_range():
         fails(["run", "--ram", small, "true"], 2, f"--ram: {small} is too small; the smallest that works is 8 MiB")
 
 
+def test_unknown_policy():
+    fails(["run", "--policy", "best", "true"], 2, '--policy: "best" is unknown; use one of second-chance, two-list, clock, '
+          'mglru, s3-fifo, random')
+
+
+def test_policy_of_the_simulator():
+    fails(["run", "--policy", "opt", "true"], 2, '--policy: "opt" is for steward sim only; use one of second-chance, two-list, clock, mglru, '
+          's3-fifo, random')
+
+
 def test_unknown_codec():
     fails(["run", "--codec", "gzip", "true"], 2, '--codec: "gzip" is unknown; use lz4 or zstd')
 
@@ -149,6 +159,20 @@ def test_library_path_that_cannot_be_preloaded():
 def test_run_inside_a_run():
     fails(["run", "true"], 125, "run: this is already inside a steward run; leave the inner one out, "
           "the outer budget covers its command", STEWARD_RUN="x:1:2:3")
+
+
+def test_validate():
+    fails(["validate", "--bogus"], 2, "--bogus: unknown option; see steward validate --help")
+    fails(["validate", "loop"], 2, "loop: validate takes no argument; leave it out")
+    for bad in ("0", "x", "-1", "5x", "65", ""):
+        fails(["validate", "--runs", bad], 2, f'--runs: "{bad}" is not a number from 1 to 64; write it as 5')
+    fails(["validate", "--only", "loop,lop"], 2,
+          '--only: "lop" is no workload; there are loop, uniform, zipf0.6, zipf0.9, hotscan, window')
+
+
+def test_validate_needs_root():
+    if os.geteuid() != 0:
+        fails(["validate", "--quick"], 1, "validate: it sets a memory limit and swaps, and that takes root; run it as root")
 
 
 def test_help_and_version():

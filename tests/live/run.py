@@ -3,7 +3,7 @@
 
   run.py --build DIR [--with steward|kernel|native] [--only SUBSTRING] [--shares 50,25,12.5] GROUP…
 
-Groups: verifier, syscalls, invalid, jobs, base-path, move-again, scenarios. TAP on stdout.
+Groups: verifier, syscalls, invalid, jobs, base-path, move-again, policies, scenarios. TAP on stdout.
 
 Each case runs alone first (the oracle: output, status, peak resident size),
 then for each share of that size as `steward run --ram SHARE` inside a memory
@@ -52,6 +52,9 @@ BALANCE_MODES = {"random-read", "random-write", "sequential"}
 BASE_PATH_MODES = ["random-write", "same-filled", "mremap", "madvise", "mprotect", "munmap", "model", "atomic", "fork-write"]
 # With UFFDIO_MOVE reporting successes as failures: Linux 6.18, when it has to try twice.
 MOVE_AGAIN_MODES = ["random-write", "sequential", "mremap", "model", "fork-write"]
+# second-chance is what all others run with.
+POLICIES = ["two-list", "clock", "mglru", "s3-fifo", "random"]
+POLICY_MODES = ["random-write", "madvise", "model", "fork-write"]
 NOBODY = 65534
 
 
@@ -176,6 +179,15 @@ class Suite:
             slack = FORK_SLACK if mode in FORK_MODES else SLACK
             self.compare(simple("%s, verifier %s" % (name, mode), [self.tool("verifier"), mode, str(VERIFIER_MIB)], [25.0],
                                 slack=slack, timeout=180, options=[option]))
+
+    def policies(self):
+        """Whoever chooses the pages, the program finds what it has left."""
+        for policy in POLICIES:
+            for mode in POLICY_MODES:
+                self.compare(simple("policy %s, verifier %s" % (policy, mode),
+                                    [self.tool("verifier"), mode, str(VERIFIER_MIB)], [25.0],
+                                    slack=FORK_SLACK if mode in FORK_MODES else SLACK, timeout=180,
+                                    options=["--policy", policy]))
 
     def syscalls(self):
         self.compare(simple("syscalls", [self.tool("syscalls"), "all", str(VERIFIER_MIB)], self.args.shares or SHARES))
@@ -446,7 +458,7 @@ def parse():
     p.add_argument("--with", dest="peer", choices=["steward", "kernel", "native"], default="steward")
     p.add_argument("--only", help="cases whose name contains this")
     p.add_argument("--shares", type=lambda s: [float(x) for x in s.split(",")], help="percent of the footprint (default 50,25,12.5)")
-    p.add_argument("group", nargs="+", choices=["verifier", "syscalls", "invalid", "jobs", "base-path", "move-again", "scenarios"])
+    p.add_argument("group", nargs="+", choices=["verifier", "syscalls", "invalid", "jobs", "base-path", "move-again", "policies", "scenarios"])
     return p.parse_args()
 
 

@@ -4,6 +4,7 @@
  *     struct vm_file ──pages──► radix tree ──┬─► frame          FRAME_FILE: (file, pgoff)
  *            │                               ├─► frame, dirty   tag and FRAME_DIRTY
  *            │ rmap                          ├─► shadow         evicted at this age
+ *            │                               ├─► slot           in swap: a file without a disk
  *            ▼                               └─► nothing
  *     areas that map it
  *
@@ -39,13 +40,19 @@
 
 #include "base/assert.h"
 
-#define SHADOW 1u /* in an entry: not a frame */
+/* In an entry: not a frame. */
+#define SHADOW 1u
+#define SLOT 2u
 
-_Static_assert(_Alignof(struct frame) > SHADOW, "the lowest bit of a frame's address says that it is one");
+_Static_assert(_Alignof(struct frame) > (SHADOW | SLOT), "the lowest bits of a frame's address say that it is one");
 
 static bool is_shadow(uint64_t entry) { return (entry & SHADOW) != 0; }
-static uint64_t shadow_entry(uint16_t age) { return (uint64_t)age << 1 | SHADOW; }
-static uint16_t shadow_age(uint64_t entry) { return (uint16_t)(entry >> 1); }
+static bool is_slot(uint64_t entry) { return (entry & SLOT) != 0; }
+static bool is_frame(uint64_t entry) { return entry != 0 && (entry & (SHADOW | SLOT)) == 0; }
+static uint64_t slot_entry(swp_t slot) { return slot.v << 2 | SLOT; }
+static swp_t entry_slot(uint64_t entry) { return (swp_t){ entry >> 2 }; }
+static uint64_t shadow_entry(uint16_t age) { return (uint64_t)age << 2 | SHADOW; }
+static uint16_t shadow_age(uint64_t entry) { return (uint16_t)(entry >> 2); }
 static uint64_t frame_entry(const struct frame *frame) { return (uint64_t)(uintptr_t)frame; }
 static struct frame *entry_frame(uint64_t entry) { return (struct frame *)(uintptr_t)entry; }
 
@@ -74,7 +81,7 @@ void vm_file_init(struct vm_file *f, struct pagecache *pc, uint64_t size_pages)
 
 void vm_file_destroy(struct vm_file *f)
 {
-	ASSERT(f->nr_cached == 0 && f->rmap.nr == 0);
+	ASSERT(f->nr_cached == 0 && f->nr_swapped == 0 && f->rmap.nr == 0);
 	pagecache_forget(f);
 	radix_destroy(&f->pages);
 	TAILQ_REMOVE(&f->cache->files, f, link);
@@ -120,7 +127,7 @@ struct frame *pagecache_get(const struct vm_file *f, uint64_t pgoff)
 {
 	uint64_t entry = radix_get(&f->pages, pgoff);
 
-	return is_shadow(entry) ? NULL : entry_frame(entry);
+	return is_frame(entry) ? entry_frame(entry) : NULL;
 }
 
 struct frame *pagecache_next(const struct vm_file *f, uint64_t from, uint64_t last)
@@ -128,7 +135,7 @@ struct frame *pagecache_next(const struct vm_file *f, uint64_t from, uint64_t la
 	uint64_t at, entry;
 
 	while (radix_next(&f->pages, from, last, RADIX_ANY, &at, &entry)) {
-		if (!is_shadow(entry))
+		if (is_frame(entry))
 			return entry_frame(entry);
 		if (at == last)
 			break;
@@ -155,14 +162,15 @@ int pagecache_add(struct vm_file *f, uint64_t pgoff, struct frame *frame, int32_
 
 	ASSERT(pgoff < f->size_pages);
 	ASSERT((frame->flags & (FRAME_FILE | FRAME_DIRTY | FRAME_WRITEBACK)) == 0);
-	if (old != 0 && !is_shadow(old))
+	if (is_frame(old))
 		return -EEXIST;
 	if (radix_set(&f->pages, pgoff, frame_entry(frame)) != 0)
 		return -ENOMEM;
-	if (old != 0)
+	if (is_shadow(old))
 		shadows_add(f, -1);
+	f->nr_swapped -= is_slot(old);
 	if (shadow != NULL)
-		*shadow = old != 0 ? shadow_age(old) : -1;
+		*shadow = is_shadow(old) ? shadow_age(old) : -1;
 	frame->flags |= FRAME_FILE;
 	frame->cache.file = f;
 	frame->cache.pgoff = pgoff;
@@ -180,10 +188,11 @@ static void replace(struct frame *frame, uint64_t entry)
 	ASSERT(radix_get(&f->pages, pgoff) == frame_entry(frame));
 	pagecache_clear_dirty(frame);
 	radix_set(&f->pages, pgoff, entry);
-	frame->flags &= (uint16_t)~(FRAME_FILE | FRAME_READAHEAD);
+	frame->flags &= (uint16_t)~(FRAME_FILE | FRAME_READAHEAD | FRAME_SWAPBACKED);
 	cached_add(f, -1);
-	if (entry != 0)
+	if (is_shadow(entry))
 		shadows_add(f, 1);
+	f->nr_swapped += is_slot(entry);
 }
 
 void pagecache_remove(struct frame *frame)
@@ -199,6 +208,32 @@ void pagecache_evict(struct frame *frame, uint16_t shadow)
 	replace(frame, beyond ? 0 : shadow_entry(shadow));
 }
 
+void pagecache_swap_out(struct frame *frame, swp_t entry)
+{
+	ASSERT(frame->cache.file->swap_backed && frame->cache.pgoff < frame->cache.file->size_pages);
+	replace(frame, slot_entry(entry));
+}
+
+swp_t pagecache_swapped(const struct vm_file *f, uint64_t pgoff)
+{
+	uint64_t entry = f->nr_swapped > 0 ? radix_get(&f->pages, pgoff) : 0;
+
+	return is_slot(entry) ? entry_slot(entry) : (swp_t){ 0 };
+}
+
+void pagecache_drop_swapped(struct vm_file *f, void (*put)(void *ctx, swp_t entry), void *ctx)
+{
+	uint64_t at = 0, entry;
+
+	for (; f->nr_swapped > 0 && radix_next(&f->pages, at, UINT64_MAX, RADIX_ANY, &at, &entry); at++) {
+		if (!is_slot(entry))
+			continue;
+		radix_set(&f->pages, at, 0);
+		f->nr_swapped--;
+		put(ctx, entry_slot(entry));
+	}
+}
+
 /*
  * Dirty pages
  */
@@ -208,7 +243,7 @@ bool pagecache_set_dirty(struct frame *frame)
 	struct vm_file *f = frame->cache.file;
 
 	ASSERT(frame->flags & FRAME_FILE);
-	if (frame->flags & FRAME_DIRTY)
+	if ((frame->flags & FRAME_DIRTY) || f->swap_backed)
 		return false;
 	frame->flags |= FRAME_DIRTY;
 	radix_tag(&f->pages, frame->cache.pgoff, PAGECACHE_DIRTY);
@@ -263,6 +298,7 @@ uint64_t pagecache_truncate(struct vm_file *f, uint64_t size_pages, void (*drop)
 	for (; radix_next(&f->pages, at, UINT64_MAX, RADIX_ANY, &at, &entry); at++) {
 		struct frame *frame = entry_frame(entry);
 
+		ASSERT(!is_slot(entry));
 		if (is_shadow(entry)) {
 			radix_set(&f->pages, at, 0);
 			shadows_add(f, -1);
@@ -296,7 +332,7 @@ uint32_t pagecache_forget(struct vm_file *f)
 
 void vm_file_check(const struct vm_file *f)
 {
-	uint64_t cached = 0, dirty = 0, writeback = 0, shadows = 0, at = 0, entry;
+	uint64_t cached = 0, dirty = 0, writeback = 0, shadows = 0, swapped = 0, at = 0, entry;
 
 	radix_check(&f->pages);
 	for (; radix_next(&f->pages, at, UINT64_MAX, RADIX_ANY, &at, &entry); at++) {
@@ -309,6 +345,11 @@ void vm_file_check(const struct vm_file *f)
 			shadows++;
 			continue;
 		}
+		if (is_slot(entry)) {
+			ASSERT(!is_dirty && !is_written && at < f->size_pages && f->swap_backed);
+			swapped++;
+			continue;
+		}
 		ASSERT((frame->flags & FRAME_FILE) && frame->cache.file == f && frame->cache.pgoff == at);
 		ASSERT(is_dirty == !!(frame->flags & FRAME_DIRTY));
 		ASSERT(is_written == !!(frame->flags & FRAME_WRITEBACK));
@@ -317,7 +358,8 @@ void vm_file_check(const struct vm_file *f)
 		writeback += is_written;
 	}
 	ASSERT(cached == f->nr_cached && dirty == f->nr_dirty);
-	ASSERT(writeback == f->nr_writeback && shadows == f->nr_shadows);
+	ASSERT(writeback == f->nr_writeback && shadows == f->nr_shadows && swapped == f->nr_swapped);
+	ASSERT(!f->swap_backed || dirty + writeback == 0);
 	filera_check(&f->ra);
 }
 

@@ -22,7 +22,7 @@ struct pagecache {
 
 /*
  * One file. Law: `pages` has an entry for each cached page (the frame, which is
- * FRAME_FILE and names this file and its pgoff) and for each shadow, no others;
+ * FRAME_FILE and names this file and its pgoff), for each shadow, and for each page in swap, no others;
  * tags PAGECACHE_DIRTY and PAGECACHE_WRITEBACK stand where the frame has
  * FRAME_DIRTY and FRAME_WRITEBACK; the counts are right. Entries lie below
  * size_pages, but for pages that pagecache_truncate had to leave.
@@ -33,6 +33,8 @@ struct vm_file {
 	uint64_t size_pages;    /* the last one may be partly beyond the end */
 	struct radix pages;
 	uint64_t nr_cached, nr_dirty, nr_writeback, nr_shadows;
+	uint64_t nr_swapped;    /* pages in swap: of a file that is swap_backed */
+	bool swap_backed;       /* no disk behind it: its pages are never dirty, and leave to swap (shmem.c) */
 	struct file_ra ra;      /* of mappings; a descriptor may have one of its own */
 	bool executable;        /* somebody has mapped it as code, once */
 	uint32_t id;            /* the engine's, like the next two */
@@ -74,7 +76,17 @@ int pagecache_add(struct vm_file *f, uint64_t pgoff, struct frame *frame, int32_
 void pagecache_remove(struct frame *frame);
 void pagecache_evict(struct frame *frame, uint16_t shadow);
 
-/* The frame is newer than the disk now. False: it was dirty already. */
+/*
+ * Of a file that is swap_backed: the frame leaves as by pagecache_evict, and the slot that has its content is named in
+ * its place. Cannot fail. pagecache_add puts a frame there again, and the slot is its caller's.
+ */
+void pagecache_swap_out(struct frame *frame, swp_t entry);
+/* The slot of a page that is in swap, or none. */
+swp_t pagecache_swapped(const struct vm_file *f, uint64_t pgoff);
+/* Forgets all slots; each is given to put(ctx, entry), whose it is. */
+void pagecache_drop_swapped(struct vm_file *f, void (*put)(void *ctx, swp_t entry), void *ctx);
+
+/* The frame is newer than the disk now. False: it was dirty already, or there is no disk. */
 bool pagecache_set_dirty(struct frame *frame);
 /* It is not any more (it was written by somebody else, or nobody wants it). False: it was clean. */
 bool pagecache_clear_dirty(struct frame *frame);

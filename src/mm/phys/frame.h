@@ -36,13 +36,14 @@ enum frame_flag {
 	FRAME_DIRTY = 1 << 12,     /* … newer than what is on the disk */
 	FRAME_WRITEBACK = 1 << 13, /* … on its way to the disk */
 	FRAME_HUGE = 1 << 14,      /* user page of 1 << FRAME_HUGE_ORDER frames, of which this is the head */
+	FRAME_SWAPBACKED = 1 << 15, /* page of a file that has no disk but swap: shared anonymous memory (shmem.c) */
 };
 
 /*
  * Law: exactly one of BUDDY, SLAB, LRU or none (kernel use) describes a frame;
  * frames inside a block or slab, other than its head, have flags 0 or OFFLINE.
- * REFERENCED, READAHEAD, WORKINGSET, AWAY, SHARED, HUGE and FILE imply a user page; DIRTY and
- * WRITEBACK imply FILE. refs of a user page: its mappings, and one for the page cache.
+ * REFERENCED, READAHEAD, WORKINGSET, AWAY, SHARED, HUGE and FILE imply a user page; DIRTY, WRITEBACK and SWAPBACKED imply
+ * FILE, and SWAPBACKED excludes the other two. refs of a user page: its mappings, and one for the page cache.
  */
 struct frame {
 	uint16_t flags;              /* [m] enum frame_flag */
@@ -81,5 +82,11 @@ struct frame {
 _Static_assert(sizeof(struct frame) <= 64, "the frame table must stay under 1.6 % of memory");
 
 TAILQ_HEAD(frame_list, frame);
+
+/* Does a disk stand behind the page, so that it counts as file memory? (Linux: folio_is_file_lru) */
+static inline bool frame_on_disk(const struct frame *f)
+{
+	return (f->flags & (FRAME_FILE | FRAME_SWAPBACKED)) == FRAME_FILE;
+}
 
 #endif

@@ -4,6 +4,14 @@
 static const struct policy *const policies[] = {
 	&policy_second_chance,
 	&policy_two_list,
+	&policy_clock,
+	&policy_mglru,
+	&policy_s3fifo,
+	&policy_random,
+	/* These need accessed bits, or more. */
+	&policy_fifo,
+	&policy_lru,
+	&policy_opt,
 };
 
 const struct policy *policy_nth(unsigned n)
@@ -35,4 +43,10 @@ int policy_init(struct machine *m)
 			return err;
 	}
 	return 0;
+}
+
+void policy_destroy(struct machine *m)
+{
+	for (unsigned node = 0; m->policy->destroy != NULL && node < m->phys.nr_nodes; node++)
+		m->policy->destroy(m, &m->lruvec[node]);
 }

@@ -41,6 +41,7 @@ struct scan {
 	/* The policy's: pages to look at yet, and at first, of each list; where it is. */
 	uint64_t nr[NR_POLICY_LRU], wanted[NR_POLICY_LRU];
 	uint32_t flags, turn, kept;
+	uint32_t before;    /* reclaimed by earlier passes */
 };
 
 /* What came of the pages that choose() handed out last: those that are not gone have arrived again. */
@@ -54,11 +55,14 @@ struct policy {
 	const char *text;      /* one line, for the help */
 	bool sampled;          /* makes sense without accessed bits: the live engine can run it */
 	bool every_touch;      /* wants touch() for every single access: a yardstick, not a policy for a machine */
+	bool foresight;        /* … and machine.next_use */
 	/* machine: for policies that need memory of their own; may be NULL. 0 or -ENOMEM. */
 	int (*init)(struct machine *m, struct lruvec *v);
+	/* Gives it back. May be NULL. */
+	void (*destroy)(struct machine *m, struct lruvec *v);
 	/* Puts the page on a list. */
 	void (*arrive)(struct machine *m, struct lruvec *v, struct frame *f, enum lru_arrival how);
-	/* Takes up to n pages, all of files or none, off the lists; they are to leave. 0: see s->done. Counts s->scanned. */
+	/* Takes up to n pages, all with a disk behind them (frame_on_disk) or none, off the lists; they are to leave. 0: see s->done. Counts s->scanned. */
 	unsigned (*choose)(struct machine *m, struct lruvec *v, struct scan *s, struct frame **frames, unsigned n);
 	/* A pass begins: sets s->nr. May be NULL. */
 	void (*begin)(struct machine *m, struct lruvec *v, struct scan *s);
@@ -76,9 +80,11 @@ struct policy {
 const struct policy *policy_find(const char *name);
 /* Prepares m->policy, which has just been set and has no pages yet, for every node. 0 or -ENOMEM. */
 int policy_init(struct machine *m);
+void policy_destroy(struct machine *m);
 /* The nth of the table; NULL behind the last. */
 const struct policy *policy_nth(unsigned n);
 
-extern const struct policy policy_second_chance, policy_two_list;
+extern const struct policy policy_second_chance, policy_two_list, policy_clock, policy_mglru, policy_s3fifo, policy_random,
+	policy_fifo, policy_lru, policy_opt;
 
 #endif

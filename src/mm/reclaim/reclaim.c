@@ -34,6 +34,7 @@
 #include <errno.h>
 
 #include "base/assert.h"
+#include "mm/filemap.h"
 #include "mm/reclaim/gather.h"
 #include "mm/user_page.h"
 
@@ -138,6 +139,17 @@ static unsigned choose(struct machine *m, struct lruvec *v, struct frame **frame
 	return n;
 }
 
+/* Where pages may be shared, every entry that names one is to be found; and nobody else is there to wait for. */
+static void sample_shared(struct machine *m, struct lruvec *v, struct frame **frames, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (user_page_unmap(m, frames[i]) && frame_on_disk(frames[i]))
+			pagecache_set_dirty(frames[i]);
+		lru_add(v, frames[i], LRU_SAMPLE);
+		COUNT(m, pgdeactivate);
+	}
+}
+
 static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 {
 	struct lruvec *v = &m->lruvec[0];
@@ -151,9 +163,14 @@ static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 
 	if (n == 0)
 		return 0;
+	count_scan(m, kswapd, n);
+	if (m->ops->copy != NULL) {
+		sample_shared(m, v, frames, n);
+		*progress = true;
+		return n;
+	}
 	for (unsigned i = 0; i < n; i++)
 		user_page_lock(frames[i]);
-	count_scan(m, kswapd, n);
 	sort_by_address(frames, n);
 	gather(m, frames, n);
 	m->ops->unlock(m);
@@ -224,7 +241,10 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 		return false;
 	}
 	workingset_evict(m, f, swap_slot_of(&m->swap, io->entry));
-	user_page_to_swap(m, f, io->entry);
+	if (f->flags & FRAME_FILE)
+		pagecache_swap_out(f, io->entry);
+	else
+		user_page_to_swap(m, f, io->entry);
 	COUNT(m, pswpout);
 	if (io->same)
 		COUNT(m, pgsame);
@@ -235,6 +255,24 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 	return true;
 }
 
+/* Pages of files need not be written by us: those that are clean go. Returns how many others are left. */
+static unsigned drop_files(struct machine *m, struct frame **frames, unsigned n, unsigned *freed)
+{
+	struct frame *files[EVICT_BATCH_DISK];
+	unsigned left = 0, nr_files = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!frame_on_disk(frames[i])) {
+			frames[left++] = frames[i];
+			continue;
+		}
+		user_page_unlock(m, frames[i]);
+		files[nr_files++] = frames[i];
+	}
+	*freed += file_evict(m, files, nr_files);
+	return left;
+}
+
 /* Takes up to n pages off the old end, locked; drops those that nobody needs. Returns how many are left to write. */
 static unsigned evict_begin(struct machine *m, struct swap_io *io, unsigned n, bool kswapd, unsigned *freed)
 {
@@ -242,7 +280,7 @@ static unsigned evict_begin(struct machine *m, struct swap_io *io, unsigned n, b
 
 	n = isolate(m, frames, n);
 	count_scan(m, kswapd, n);
-	n = discard(m, frames, n, freed);
+	n = discard(m, frames, drop_files(m, frames, n, freed), freed);
 	for (unsigned i = 0; i < n; i++)
 		io[i] = (struct swap_io){ .frame = frames[i], .page = frame_home(&m->phys, frames[i]) };
 	return n;
@@ -340,6 +378,8 @@ unsigned reclaim_batch(struct machine *m, bool kswapd, bool *progress)
 	sample(m, kswapd, progress);
 	unsigned freed = evict(m, kswapd, progress);
 	m->reclaiming = false;
+	for (unsigned node = 0; freed > 0 && !kswapd && node < m->phys.nr_nodes; node++)
+		m->kswapd[node].failures = 0;
 	return freed;
 }
 

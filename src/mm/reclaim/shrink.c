@@ -12,6 +12,7 @@
  *      anonymous           are written to an area, or dropped if the copy there is still good
  *      file, clean         are dropped; what remains is a shadow that tells when
  *      file, dirty         are given to the flusher and go back on the lists
+ *      shared anonymous    as anonymous; the file without a disk names the slot
  *
  * One step is one pass at one priority, so that an engine with a clock of its own can put faults between them.
  */
@@ -80,14 +81,14 @@ static void shrink_node(struct machine *m, unsigned node, struct scan *s, bool k
 		m->policy->begin(m, v, s);
 	while (!s->done) {
 		uint32_t before = s->scanned;
-		unsigned n = m->policy->choose(m, v, s, frames, SWAP_CLUSTER_MAX);
+		unsigned n = m->policy->choose(m, v, s, frames, m->vm.reclaim_batch);
 		struct scan_result r = { .chosen = n };
 
 		charge_time(m, MM_SCAN, s->scanned - before);
 		n = r.chosen = cull_mlocked(m, v, frames, n);
 		if (n == 0)
 			continue;
-		r.file = frames[0]->flags & FRAME_FILE;
+		r.file = frame_on_disk(frames[0]);
 		charge_time(m, MM_UNMAP, n);
 		r.reclaimed = r.file ? file_evict(m, frames, n) : evict_anon(m, frames, n, &r.written);
 		s->reclaimed += r.reclaimed;
@@ -131,6 +132,9 @@ unsigned reclaim_direct(struct machine *m, unsigned target, bool global)
 	COUNT(m, allocstall);
 	unsigned freed = reclaim_passes(m, &s);
 
+	/* Linux looks once more at groups that the first walk may have passed over; there are none, but it looks. */
+	if (freed == 0)
+		freed = reclaim_passes(m, &s);
 	if (freed == 0 && s.skipped) {
 		s = (struct scan){ .target = target, .global = global, .force = true };
 		freed = reclaim_passes(m, &s);

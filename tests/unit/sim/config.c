@@ -231,6 +231,10 @@ static void some_machine(struct sim_config *c)
 	c->disk_queue_depth = 1 + (uint32_t)below(100);
 	c->accessed_bits = below(2);
 	c->swappiness = (uint32_t)below(201);
+	c->reclaim_batch = 1 + (uint32_t)below(32);
+	c->fault_young = below(2) != 0;
+	c->flush_young = below(2) != 0;
+	c->limit_tables = below(2) != 0;
 	c->min_free_kbytes = (uint32_t)below(1 << 30);
 	c->watermark_scale_factor = 1 + (uint32_t)below(3000);
 	c->page_cluster = (uint32_t)below(11);
@@ -697,7 +701,7 @@ static void the_examples_are_machines(void **state)
 		n++;
 	}
 	closedir(dir);
-	assert_int_equal(n, 5);
+	assert_int_equal(n, 6);
 }
 
 /* One more row of the document; what it lacks is printed, to be put in. */

@@ -11,9 +11,7 @@
  * PROBATION_SHARE of what is resident before ACTIVE gives, so that a stream of pages used once passes by without
  * touching the hot ones.
  */
-#include "mm/reclaim/policy.h"
-
-#include "mm/reclaim/reclaim.h"
+#include "mm/reclaim/policy/queue.h"
 
 #define NEW LRU_INACTIVE_ANON
 #define ACTIVE LRU_ACTIVE_ANON
@@ -25,26 +23,20 @@ static void arrive(struct machine *m, struct lruvec *v, struct frame *f, enum lr
 	lru_add(v, f, how == ARRIVE_NEW ? NEW : ACTIVE);
 }
 
+static bool used(struct machine *m, struct lruvec *v, struct frame *f)
+{
+	if (frame_referenced(m, f) == 0)
+		return false;
+	lru_add(v, f, ACTIVE);
+	return true;
+}
+
 static unsigned choose(struct machine *m, struct lruvec *v, struct scan *s, struct frame **frames, unsigned n)
 {
 	bool from_new = v->nr[NEW] > lru_resident(v) / PROBATION_SHARE || v->nr[ACTIVE] == 0;
-	struct frame_list *list = &v->list[from_new ? NEW : ACTIVE];
-	unsigned got = 0;
+	unsigned got = queue_take(m, v, s, from_new ? NEW : ACTIVE, frames, n, used);
 
-	while (got < n) {
-		struct frame *f = TAILQ_LAST(list, frame_list);
-
-		if (f == NULL)
-			break;
-		lru_del(v, f);
-		s->scanned++;
-		/* Each page gets one more lap at most in a pass: a pass must end. */
-		if (s->scanned <= v->nr[NEW] + v->nr[ACTIVE] && frame_referenced(m, f) > 0)
-			lru_add(v, f, ACTIVE);
-		else
-			frames[got++] = f;
-	}
-	s->done = v->nr[NEW] + v->nr[ACTIVE] == 0;
+	s->done = v->nr[NEW] + v->nr[ACTIVE] == 0 || queue_over(s);
 	return got;
 }
 
@@ -60,6 +52,7 @@ const struct policy policy_second_chance = {
 	.text = "FIFO queues of new and of proven pages",
 	.sampled = true,
 	.arrive = arrive,
+	.begin = queue_begin,
 	.choose = choose,
 	.workingset = workingset,
 };
