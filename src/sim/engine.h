@@ -33,6 +33,7 @@
 #define SIM_TASK_NAME 32
 #define SIM_TASKS_MAX 65535 /* address-space numbers of the MMU */
 #define SIM_SOURCES_MAX 16
+#define SIM_TASKS_SAMPLED 32
 #define SIM_SAMPLES 512     /* of the timeline: when it is full, every other one goes */
 
 enum sim_fault { SIM_MINOR, SIM_SOFT, SIM_COW, SIM_MAJOR, SIM_NR_FAULTS };
@@ -41,8 +42,8 @@ enum sim_end { SIM_RUNS, SIM_EXITED, SIM_KILLED_OOM, SIM_KILLED_LOST };
 
 /* Of a task, at the same moment as sim.sample of that index. */
 struct sim_task_sample {
-	uint64_t rss, swap;        /* pages */
-	uint64_t faults, major;    /* until then */
+	uint64_t rss;              /* pages */
+	uint64_t major;            /* faults until then */
 };
 
 struct sim_task {
@@ -58,7 +59,7 @@ struct sim_task {
 	uint64_t rss_max;          /* pages */
 	double own_ns;             /* its own time */
 	double stall_ns;           /* in faults */
-	struct sim_task_sample *sample; /* SIM_SAMPLES of them, from when it was large for the first time; NULL: it never was */
+	struct sim_task_sample *sample; /* SIM_SAMPLES of them, if it is in sim.sampled; 0 before it was large */
 	char name[SIM_TASK_NAME];
 };
 
@@ -132,6 +133,7 @@ struct sim {
 	struct sim_sample sample[SIM_SAMPLES];
 	uint32_t nr_samples;
 	double sample_every, sample_next;
+	struct sim_task *sampled[SIM_TASKS_SAMPLED]; /* the largest that a sample ever met; NULL: none */
 	uint64_t touches;
 	uint64_t access;           /* events TRACE_ACCESS so far, counted while there is foresight */
 	struct foresight foresight; /* policies that want it: the caller fills it before the replay */
