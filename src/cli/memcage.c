@@ -183,6 +183,16 @@ uint64_t memcage_kernel(const struct memcage *c)
 	return c->version == 1 ? read_number(c, "memory.kmem.usage_in_bytes", NULL) : read_number(c, "memory.stat", "kernel");
 }
 
+uint64_t memcage_peak(const struct memcage *c)
+{
+	return read_number(c, c->version == 1 ? "memory.max_usage_in_bytes" : "memory.peak", NULL);
+}
+
+uint64_t memcage_kernel_peak(const struct memcage *c)
+{
+	return c->version == 1 ? read_number(c, "memory.kmem.max_usage_in_bytes", NULL) : memcage_kernel(c);
+}
+
 uint64_t memcage_oom_kills(const struct memcage *c)
 {
 	return read_number(c, c->version == 1 ? "memory.oom_control" : "memory.events", "oom_kill");

@@ -35,6 +35,9 @@ int memcage_file(const struct memcage *c, const char *name, int how);
 /* Bytes charged to it now; of these, what is the kernel's (tables, stacks, slabs). 0 where the kernel does not tell. */
 uint64_t memcage_usage(const struct memcage *c);
 uint64_t memcage_kernel(const struct memcage *c);
+/* The most of each so far; the kernel's of version 2 is what it is now. */
+uint64_t memcage_peak(const struct memcage *c);
+uint64_t memcage_kernel_peak(const struct memcage *c);
 /* Processes that the OOM killer has ended in it. */
 uint64_t memcage_oom_kills(const struct memcage *c);
 

@@ -32,12 +32,13 @@
 #define PHASES 8
 #define QUICK_RUNS 3
 
-enum { OPT_RUNS, OPT_ONLY, OPT_QUICK, OPT_JSON };
+enum { OPT_RUNS, OPT_ONLY, OPT_QUICK, OPT_TRACE, OPT_JSON };
 
 static const struct option_row rows[] = {
 	[OPT_RUNS] = { "runs", 'n', "N", "real runs of each case (default 5)" },
 	[OPT_ONLY] = { "only", '\0', "LIST", "these workloads, separated by commas" },
 	[OPT_QUICK] = { "quick", 'q', NULL, "only the short cases, 3 runs each" },
+	[OPT_TRACE] = { "trace", '\0', "FILE", "what steward record --exact wrote of COMMAND" },
 	[OPT_JSON] = { "json", '\0', "FILE", "every run and prediction as JSON" },
 };
 
@@ -61,7 +62,8 @@ static struct validate_case cases[] = {
 
 struct validate_args {
 	unsigned runs;
-	const char *only, *json;
+	const char *only, *json, *trace;
+	char **command;
 	bool quick;
 };
 
@@ -83,6 +85,9 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	case OPT_QUICK:
 		o->quick = true;
 		return 0;
+	case OPT_TRACE:
+		o->trace = value;
+		return 0;
 	default:
 		o->json = value;
 		return 0;
@@ -91,7 +96,7 @@ static int set_option(void *ctx, unsigned row, const char *value)
 
 const struct option_set validate_options = {
 	.command = "validate",
-	.usage = "[OPTION…]",
+	.usage = "[OPTION…] [--trace FILE [--] COMMAND [ARG…]]",
 	.summary = "Compares the model with this machine's kernel: major faults of the same touches under the same limit.",
 	.rows = rows,
 	.nr = ARRAY_SIZE(rows),
@@ -247,21 +252,28 @@ static int run_case(const struct validate_place *p, const struct validate_costs 
 static int run_all(const struct validate_args *o, const struct validate_place *p)
 {
 	struct validate_costs costs;
-	unsigned missed = 0;
+	unsigned missed = 0, nr_cases = ARRAY_SIZE(cases);
 	int status = measure_costs(p, &costs);
 
 	if (status != 0)
 		return status;
 	printf("A touch takes %.0f ns, a major fault %.1f us.\n", costs.touch_ns, costs.fault_ns / 1000);
-	validate_show_head();
-	for (unsigned i = 0; i < ARRAY_SIZE(cases) && status == 0; i++) {
+	if (o->trace != NULL) {
+		status = validate_program(o->trace, o->command, p, &costs, cases, o->runs);
+		nr_cases = VALIDATE_SHARES;
+		for (unsigned i = 0; i < nr_cases; i++)
+			missed += !validate_holds(&cases[i]);
+	} else {
+		validate_show_head();
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(cases) && status == 0 && o->trace == NULL; i++) {
 		if (!wanted(o, &cases[i]))
 			continue;
 		status = run_case(p, &costs, &cases[i], o->runs);
 		missed += !validate_holds(&cases[i]);
 	}
 	if (status == 0 && o->json != NULL)
-		status = validate_json(o->json, cases, ARRAY_SIZE(cases), p, &costs);
+		status = validate_json(o->json, cases, nr_cases, p, &costs);
 	if (status == 0 && missed > 0)
 		return msg_fail(1, "validate", "%u predictions miss their targets; the reasons are above", missed);
 	return status;
@@ -301,8 +313,12 @@ int validate_main(int argc, char **argv)
 	int rest, status, err;
 
 	status = options_parse(&validate_options, argc, argv, &o, &rest);
-	if (status == 0 && rest < argc)
-		status = msg_fail(EXIT_USAGE, argv[rest], "validate takes no argument; leave it out");
+	if (status == 0 && rest < argc && o.trace == NULL)
+		status = msg_fail(EXIT_USAGE, argv[rest], "a command needs its trace; steward record --exact -o T.stw -- %s makes one, --trace T.stw",
+				  argv[rest]);
+	if (status == 0 && rest == argc && o.trace != NULL)
+		status = msg_fail(EXIT_USAGE, "--trace", "no command given that it is of; steward validate --trace FILE -- COMMAND [ARG…]");
+	o.command = argv + rest;
 	if (status == 0 && o.only != NULL)
 		status = check_list(o.only);
 	if (status != 0)

@@ -4,6 +4,7 @@
  * validate.c        the command: which cases, how often, what to say of them
  * validate_real.c   one run on this machine, in a cage (memcage.h) with swap on zram (zramguard.h)
  * validate_model.c  one run on the modelled machine
+ * validate_program.c  the same for a program and its trace
  * validate_show.c   the table, the reasons for what misses, JSON
  */
 #ifndef STW_CLI_VALIDATE_H
@@ -30,7 +31,8 @@ struct validate_outcome {
 	uint64_t polls;    /* real: how often the statistics were read */
 	double seconds;
 	bool killed;       /* by the OOM killer, or the model's */
-	uint64_t kernel_bytes; /* real: charged for tables and the like when it was over */
+	uint64_t kernel_bytes; /* real: charged for tables and the like when it was over; of a program: at most */
+	uint64_t peak_bytes;   /* real, of a program: charged at most */
 	char why[400];     /* model: what the OOM killer said */
 };
 
@@ -47,6 +49,9 @@ struct validate_place {
  */
 int validate_real(const struct validate_place *p, const struct validate_sequence *s, uint64_t poll_ns,
 		  struct validate_outcome *out, const char **why);
+
+/* A command instead, its standard output dropped. -ECHILD: it failed. */
+int validate_real_program(const struct validate_place *p, char *const *argv, struct validate_outcome *out, const char **why);
 
 /* What things take here: from two real runs (validate.c). */
 struct validate_costs {
@@ -70,6 +75,7 @@ struct validate_case {
 	double target;       /* per cent that the model's median may be off; 0: reported only */
 	/* Filled in by the command. */
 	unsigned nr_real, nr_model;
+	uint64_t limit_bytes; /* of a program's run; 0: validate_place's */
 	uint64_t poll_ns;    /* polled: how often that was in fact, in the median */
 	struct validate_outcome real[VALIDATE_RUNS_MAX], model[VALIDATE_PHASES_MAX];
 };
@@ -87,6 +93,15 @@ double validate_error(const struct validate_case *c);
 unsigned validate_exact(const struct validate_case *c);
 /* Within its target, or without one. */
 bool validate_holds(const struct validate_case *c);
+
+#define VALIDATE_SHARES 3 /* 75, 50 and 25 per cent of what a program takes */
+
+/*
+ * The command under shares of its footprint, and its trace on the model: fills and shows the cases. 0, or an exit
+ * status after having said why.
+ */
+int validate_program(const char *trace, char *const *argv, const struct validate_place *place,
+		     const struct validate_costs *costs, struct validate_case *cases, unsigned runs);
 
 void validate_show_head(void);
 void validate_show(const struct validate_case *c);

@@ -164,7 +164,10 @@ static void explain_miss(const struct validate_case *c)
 
 void validate_show(const struct validate_case *c)
 {
-	printf("%-8s %6uk %5s", c->workload, c->thousands, c->polled ? "5 ms" : "2 s");
+	if (c->limit_bytes != 0)
+		printf("%-8s %6.1fM %5s", c->workload, (double)c->limit_bytes / 0x1p20, c->polled ? "5 ms" : "2 s");
+	else
+		printf("%-8s %6uk %5s", c->workload, c->thousands, c->polled ? "5 ms" : "2 s");
 	show_spread(c->real, c->nr_real);
 	show_spread(c->model, c->nr_model);
 	printf(" %3u/%-2u", validate_exact(c), c->nr_real);

@@ -178,6 +178,7 @@ int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, e
 	}
 	s->clock = &c->now;
 	while (unlikely(mmu_touch(c->mmu, vpn, how, n, pfn, &c->now) > MMU_WALKED)) {
+		sim_on_cpu(s, c);
 		if (!fault(s, t, vpn, how))
 			return t->end == SIM_RUNS ? -EFAULT : -ESRCH;
 		if (++tries > TOUCH_TRIES)

@@ -281,6 +281,7 @@ static int make_machine(struct sim *s)
 	m->vm.stats_flush_ns = c->limit_bytes != 0 ? c->limit_flush_ns : 0;
 	if (c->limit_bytes != 0)
 		m->limit = c->limit_bytes >> PAGE_SHIFT;
+	m->files_elsewhere = !c->limit_files;
 	m->swap.unchecked = true;
 	m->streams = !c->accessed_bits;
 	m->thp = c->thp && c->accessed_bits;
@@ -375,6 +376,12 @@ void sim_destroy(struct sim *s)
 struct sim_cpu *sim_cpu_of(struct sim *s, const struct sim_task *t, unsigned thread)
 {
 	return &s->cpu[(t->number + thread) % s->config.cpus];
+}
+
+void sim_on_cpu(struct sim *s, struct sim_cpu *c)
+{
+	s->clock = &c->now;
+	s->m.local_node = s->config.cpu_node[c - s->cpu];
 }
 
 double sim_now(const struct sim *s)

@@ -221,6 +221,8 @@ static inline void sim_note_use(struct sim *s)
 void sim_background(struct sim *s, double now);
 /* engine.c: no CPU has a translation of these pages any more. */
 void sim_flush_tlb(struct sim *s, struct sim_task *t, vpn_t vpn, uint64_t n);
+/* Whatever follows happens on this CPU: its clock, and memory near it. */
+void sim_on_cpu(struct sim *s, struct sim_cpu *c);
 struct sim_cpu *sim_cpu_of(struct sim *s, const struct sim_task *t, unsigned thread);
 
 #endif

@@ -163,7 +163,9 @@ def test_run_inside_a_run():
 
 def test_validate():
     fails(["validate", "--bogus"], 2, "--bogus: unknown option; see steward validate --help")
-    fails(["validate", "loop"], 2, "loop: validate takes no argument; leave it out")
+    fails(["validate", "ls"], 2, "ls: a command needs its trace; steward record --exact -o T.stw -- ls makes one, --trace T.stw")
+    fails(["validate", "--trace", "T.stw"], 2,
+          "--trace: no command given that it is of; steward validate --trace FILE -- COMMAND [ARG…]")
     for bad in ("0", "x", "-1", "5x", "65", ""):
         fails(["validate", "--runs", bad], 2, f'--runs: "{bad}" is not a number from 1 to 64; write it as 5')
     fails(["validate", "--only", "loop,lop"], 2,
