@@ -210,6 +210,7 @@ static long transfer(struct sim *s, struct sim_task *t, struct sim_file *f, uint
 		at += done;
 		if (r == FAULT_NOMEM && !sim_make_room(s, t, &tries))
 			return -ESRCH;
+		sim_note_use(s);
 		sim_background(s, *s->clock);
 	}
 	return at > pgoff ? (long)(at - pgoff) : 0;

@@ -79,6 +79,8 @@ static int turn(struct sim *s, struct source *src, unsigned *quiet, long limit, 
 		}
 	}
 	src->now = *s->clock;
+	if (s->deadline > 0 && src->now > s->deadline)
+		s->late = s->stopped = true;
 	if (err != 0) {
 		error->err = err;
 		error->offset = src->events + (uint64_t)src->at - 1;
