@@ -197,6 +197,7 @@ static unsigned shrink_active(struct machine *m, struct lruvec *v, struct scan *
 	unsigned i = 0, rotated = 0;
 	struct frame *f;
 
+	frames_prefetch(m, TAILQ_LAST(list, frame_list), n);
 	for (; i < n && (f = TAILQ_LAST(list, frame_list)) != NULL; i++) {
 		bool code = file && frame_executable(f);
 
@@ -246,7 +247,7 @@ static unsigned shrink_inactive(struct machine *m, struct lruvec *v, struct scan
 	struct frame *f;
 
 	s->kept = 0;
-
+	frames_prefetch(m, TAILQ_LAST(list, frame_list), n);
 	for (unsigned i = 0; i < n && (f = TAILQ_LAST(list, frame_list)) != NULL; i++) {
 		lru_del(v, f);
 		s->scanned++;
