@@ -12,7 +12,8 @@
  * compare. The sets matter only when a victim is chosen.
  *
  * Recency is a number: each use writes the time beside the slot, one store, and
- * moves nothing. (Beside it, because choosing reads the times of a set and nothing else.) All three policies choose from that, on a miss only:
+ * moves nothing. (Beside it, because choosing reads the times of a set and
+ * nothing else.) All three policies choose from that, on a miss only:
  *
  *   LRU      the way with the oldest stamp
  *   PLRU     the tree of Intel's and AMD's caches: a bit at each node points to
