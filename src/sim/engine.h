@@ -22,6 +22,7 @@
 #include "base/hist.h"
 #include "base/rand.h"
 #include "mm/filemap.h"
+#include "mm/reclaim/oom.h"
 #include "mm/reclaim/reclaim.h"
 #include "sim/config.h"
 #include "sim/device.h"
@@ -47,6 +48,7 @@ struct sim_task {
 	bool on_demand;            /* the trace never maps anything: whatever it touches is there */
 	int oom_score_adj;         /* -1000 … 1000 */
 	uint64_t cpus;             /* bit for each CPU that it has run on */
+	uint32_t flushed;          /* sim.unmaps, when its translations were last dropped for reclaim */
 	uint64_t touches, faults[SIM_NR_FAULTS], invalid;
 	uint64_t rss_max;          /* pages */
 	double own_ns;             /* its own time */
@@ -124,6 +126,7 @@ struct sim {
 	uint64_t touches;
 	uint64_t access;           /* events TRACE_ACCESS so far, counted while there is foresight */
 	struct foresight foresight; /* policies that want it: the caller fills it before the replay */
+	uint32_t unmaps;           /* steps of reclaim that have unmapped pages */
 };
 
 /* config has passed sim_config_check and is copied. NULL: *error says why (no memory, an unknown policy). */
@@ -175,6 +178,10 @@ struct sim_file *sim_file(struct sim *s, uint32_t number);
 int sim_task_event(struct sim *s, const struct trace_event *e, const char **error);
 /* The machine is out of memory: somebody is killed. False: nobody can be. */
 bool sim_oom(struct sim *s, bool global);
+/* What the OOM killer knows of a task. */
+void sim_oom_row(struct sim_task *t, struct oom_task *row);
+/* RAM and swap, pages, that a shortage is about: the machine's, or a limit's. */
+uint64_t sim_oom_total(const struct sim *s, bool global);
 void sim_task_free_all(struct sim *s);
 /* Room for entry `number` in an array of pointers. 0 or -ENOMEM. */
 int sim_grow(void ***array, uint32_t *nr, uint32_t number);
@@ -202,6 +209,8 @@ bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries);
 void sim_background(struct sim *s, double now);
 /* engine.c: no CPU has a translation of these pages any more. */
 void sim_flush_tlb(struct sim *s, struct sim_task *t, vpn_t vpn, uint64_t n);
+/* Whatever follows happens on this CPU: its clock, and memory near it. */
+void sim_on_cpu(struct sim *s, struct sim_cpu *c);
 struct sim_cpu *sim_cpu_of(struct sim *s, const struct sim_task *t, unsigned thread);
 
 #endif

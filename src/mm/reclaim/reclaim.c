@@ -139,14 +139,24 @@ static unsigned choose(struct machine *m, struct lruvec *v, struct frame **frame
 	return n;
 }
 
+/* Whose page it is, if it can be only one's: then f->user is valid. */
+static struct mm *sole_mm(const struct frame *f)
+{
+	return f->flags & (FRAME_SHARED | FRAME_FILE) ? NULL : f->user.mm;
+}
+
 /* Where pages may be shared, every entry that names one is to be found; and nobody else is there to wait for. */
 static void sample_shared(struct machine *m, struct lruvec *v, struct frame **frames, unsigned n)
 {
+	if (m->ops->worked != NULL)
+		m->ops->worked(m, MM_UNMAP, n);
 	for (unsigned i = 0; i < n; i++) {
 		if (user_page_unmap(m, frames[i]) && frame_on_disk(frames[i]))
 			pagecache_set_dirty(frames[i]);
 		lru_add(v, frames[i], LRU_SAMPLE);
 		COUNT(m, pgdeactivate);
+		STEP(m, SAMPLE, .mm = sole_mm(frames[i]), .vpn = frames[i]->user.vpn, .pfn = frame_pfn(&m->phys, frames[i]),
+		     .list = LRU_SAMPLE);
 	}
 }
 
@@ -184,6 +194,7 @@ static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 			pt_set(&f->user.mm->pt, f->user.vpn, pte_soft_make(frame_pfn(&m->phys, f)));
 			lru_add(v, f, LRU_SAMPLE);
 			COUNT(m, pgdeactivate);
+			STEP(m, SAMPLE, .mm = f->user.mm, .vpn = f->user.vpn, .pfn = frame_pfn(&m->phys, f), .list = LRU_SAMPLE);
 			*progress = true;
 		} else {
 			m->policy->arrive(m, v, f, ARRIVE_BACK);
@@ -250,6 +261,7 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 		COUNT(m, pgsame);
 	if (io->clean)
 		COUNT(m, pgclean);
+	STEP(m, SWAP_OUT, .mm = sole_mm(f), .vpn = f->user.vpn, .pfn = frame_pfn(&m->phys, f), .arg = swp_slot(io->entry));
 	user_page_unlock(m, f);
 	user_page_free(m, f);
 	return true;

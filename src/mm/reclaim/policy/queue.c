@@ -16,6 +16,7 @@ unsigned queue_take(struct machine *m, struct lruvec *v, struct scan *s, enum lr
 	while (got < n && s->nr[0] > 0 && (f = TAILQ_LAST(&v->list[list], frame_list)) != NULL) {
 		bool file = frame_on_disk(f);
 
+		/* What has a disk and what has swap behind it leave by different doors. */
 		if (got > 0 && file != frame_on_disk(frames[0]))
 			break;
 		lru_del(v, f);

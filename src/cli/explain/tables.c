@@ -1,6 +1,7 @@
 /*
- * steward explain tables: what page tables of one to five levels cost for the pages of one program, in memory and in
- * loads of a walk. The tables are built, by mm/space/pagetable.c in frames of a modelled machine, and counted.
+ * steward explain tables: what page tables of one to five levels cost for the pages of a program, or of those that a
+ * trace is of, in memory and in loads of a walk. The tables are built, by mm/space/pagetable.c in frames of a modelled
+ * machine, and counted.
  *
  * Model. Entries of 8 bytes everywhere, as x86-64 and PAE have them. The address space is 48 bits (57 with five levels,
  * of which a program uses 47), or 32 for a program that lies below 4 GiB. A table of one level is an array: as a real
@@ -14,10 +15,11 @@
 
 #include "base/assert.h"
 #include "base/rand.h"
-#include "cli/explain.h"
+#include "cli/explain/explain.h"
 #include "cli/msg.h"
-#include "cli/picture.h"
-#include "cli/procmaps.h"
+#include "cli/explain/picture.h"
+#include "cli/explain/procmaps.h"
+#include "cli/explain/touched.h"
 #include "mm/space/layout.h"
 #include "mm/space/pagetable.h"
 
@@ -43,10 +45,12 @@ static const struct geometry {
 	{ "5 levels: la57", 5, { 9, 9, 9, 9, 9 }, false },
 };
 
-/* Page numbers, ascending, each once. */
+/* Page numbers, ascending, each once; of several address spaces one after the other. */
 struct pages {
 	uint64_t *vpns;
 	size_t nr;
+	const size_t *end; /* of each address space: index behind its last; NULL: there is one */
+	unsigned nr_spaces;
 };
 
 /*
@@ -170,20 +174,45 @@ static void memory_end(struct memory *m)
 		munmap(m->bytes, TABLES_MAX);
 }
 
-/* How many frames tables of that geometry take. 0; -ENOMEM: more than TABLES_MAX, or none at all to be had. */
-static int count_frames(const struct geometry *g, const struct pages *p, uint64_t *frames)
+static bool reaches(const struct geometry *g, const struct pages *p)
+{
+	unsigned bits = 0;
+
+	for (unsigned i = 0; i < g->levels; i++)
+		bits += g->bits[i];
+	for (size_t i = 0; i < p->nr; i++)
+		if (p->vpns[i] >> bits != 0)
+			return false;
+	return true;
+}
+
+/* The tables of one address space, whose pages are vpns[0..n). */
+static int build(struct phys *phys, const struct geometry *g, const uint64_t *vpns, size_t n, uint64_t *frames)
 {
 	struct pagetable pt;
-	struct memory m;
-	int err = memory_make(&m);
+	int err = pt_init(&pt, phys, g->levels, g->bits);
 
-	if (err == 0)
-		err = pt_init(&pt, &m.phys, g->levels, g->bits);
 	/* The frames that the entries name are not there: nobody follows them. */
-	for (size_t i = 0; i < p->nr && err == 0; i++)
-		err = pt_set(&pt, (vpn_t){ p->vpns[i] }, pte_present_make((pfn_t){ (uint32_t)i }, PTE_USER));
-	if (err == 0)
-		*frames = pt.nr_nodes;
+	for (size_t i = 0; i < n && err == 0; i++)
+		err = pt_set(&pt, (vpn_t){ vpns[i] }, pte_present_make((pfn_t){ (uint32_t)i }, PTE_USER));
+	*frames += err == 0 ? pt.nr_nodes : 0;
+	return err;
+}
+
+/* How many frames tables of that geometry take. 0; -ENOMEM: more than TABLES_MAX, or none at all to be had; -ERANGE. */
+static int count_frames(const struct geometry *g, const struct pages *p, uint64_t *frames)
+{
+	size_t at = 0, all = p->nr;
+	const size_t *end = p->end != NULL ? p->end : &all;
+	struct memory m;
+	int err = reaches(g, p) ? memory_make(&m) : -ERANGE;
+
+	if (err == -ERANGE)
+		return err;
+	for (unsigned i = 0; i < (p->end != NULL ? p->nr_spaces : 1) && err == 0; i++) {
+		err = build(&m.phys, g, p->vpns + at, end[i] - at, frames);
+		at = end[i];
+	}
 	memory_end(&m);
 	return err;
 }
@@ -196,8 +225,8 @@ static void show_geometry(const struct geometry *g, const struct pages *p)
 
 	for (unsigned i = g->levels; i-- > 0;)
 		at += snprintf(bits + at, sizeof(bits) - (size_t)at, "%s%u", at > 0 ? "+" : "", g->bits[i]);
-	snprintf(memory, sizeof(memory), "%s%s", err != 0 ? "over " : "",
-		 picture_size(err != 0 ? TABLES_MAX : frames * PAGE_SIZE));
+	snprintf(memory, sizeof(memory), "%s%s", err == -ENOMEM ? "over " : "",
+		 err == -ERANGE ? "too short" : picture_size(err != 0 ? TABLES_MAX : frames * PAGE_SIZE));
 	snprintf(share, sizeof(share), err != 0 || p->nr == 0 ? "" : "%.2f %%",
 		 100.0 * (double)frames / (double)MAX(p->nr, 1));
 	printf("%-20s %-12s %14s %12s %10u\n", g->name, bits, memory, share, g->levels);
@@ -205,8 +234,10 @@ static void show_geometry(const struct geometry *g, const struct pages *p)
 
 static void show(const struct pages *p)
 {
-	bool narrow = p->nr > 0 && p->vpns[p->nr - 1] < VPNS_32;
+	bool narrow = p->nr > 0;
 
+	for (size_t i = 0; i < p->nr; i++)
+		narrow &= p->vpns[i] < VPNS_32;
 	printf("%-20s %-12s %14s %12s %10s\n", "page tables", "index bits", "memory", "of program", "walk");
 	for (size_t i = 0; i < ARRAY_SIZE(geometries); i++) {
 		if (narrow || !geometries[i].narrow)
@@ -219,7 +250,7 @@ static void show(const struct pages *p)
 
 static int explain_process(const char *pid)
 {
-	struct pages p;
+	struct pages p = { 0 };
 	struct proc_map m;
 	int err = proc_map_read(&m, pid);
 
@@ -237,6 +268,26 @@ static int explain_process(const char *pid)
 	return err;
 }
 
+static int explain_trace(const char *name)
+{
+	struct touched t;
+	int err = touched_read(&t, name);
+
+	if (err != 0)
+		return err;
+	printf("%s: %zu pages touched, %s, by %u task%s.\n\n", name, t.nr, picture_size(t.nr * PAGE_SIZE), t.nr_tasks,
+	       t.nr_tasks == 1 ? "" : "s");
+	show(&(struct pages){ .vpns = t.vpns, .nr = t.nr, .end = t.end, .nr_spaces = t.nr_tasks });
+	free(t.vpns);
+	free(t.end);
+	return 0;
+}
+
+static bool is_number(const char *text)
+{
+	return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
+}
+
 static int explain(const struct explain_args *a)
 {
 	static const char *const where[NR_SPREADS] = {
@@ -245,13 +296,13 @@ static int explain(const struct explain_args *a)
 		[SPREAD_RANDOM] = "anywhere",
 	};
 	bool narrow = explain_layout_kind(&a->machine) == LAYOUT_I386;
-	struct pages p;
+	struct pages p = { 0 };
 
 	if (a->operands[0] != NULL && (a->has_machine || a->has_pages || a->spread != SPREAD_PROGRAM))
 		return msg_fail(EXIT_USAGE, a->operands[0],
-				"a process has its own pages and machine; leave the options out");
+				"a process and a trace have their own pages and machine; leave the options out");
 	if (a->operands[0] != NULL)
-		return explain_process(a->operands[0]);
+		return is_number(a->operands[0]) ? explain_process(a->operands[0]) : explain_trace(a->operands[0]);
 	if (narrow && a->pages > PAGES_32_MAX)
 		return msg_fail(EXIT_USAGE, "--pages", "more than %llu do not fit into 32 bits; give fewer",
 				(unsigned long long)PAGES_32_MAX);
@@ -266,7 +317,7 @@ static int explain(const struct explain_args *a)
 
 const struct explain_topic explain_tables = {
 	.name = "tables",
-	.usage = "[PID]",
+	.usage = "[PID|TRACE]",
 	.summary = "page tables of 1 to 5 levels compared",
 	.takes = 1 << EXPLAIN_MACHINE | 1 << EXPLAIN_SET | 1 << EXPLAIN_SEED | 1 << EXPLAIN_PAGES | 1 << EXPLAIN_SPREAD,
 	.operands = 1,

@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/explain.h"
+#include "cli/explain/explain.h"
 #include "cli/msg.h"
-#include "cli/picture.h"
-#include "cli/procmaps.h"
+#include "cli/explain/picture.h"
+#include "cli/explain/procmaps.h"
 #include "mm/space/layout.h"
 
 /*

@@ -1,4 +1,4 @@
-#include "cli/procmaps.h"
+#include "cli/explain/procmaps.h"
 
 #include <errno.h>
 #include <fcntl.h>

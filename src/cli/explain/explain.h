@@ -1,6 +1,6 @@
 /* steward explain: what its topics share. A topic is one file and one row in explain.c. */
-#ifndef STW_CLI_EXPLAIN_H
-#define STW_CLI_EXPLAIN_H
+#ifndef STW_CLI_EXPLAIN_EXPLAIN_H
+#define STW_CLI_EXPLAIN_EXPLAIN_H
 
 #include "mm/space/layout.h"
 #include "sim/config.h"
@@ -27,12 +27,15 @@ struct explain_topic {
 	const char *summary;
 	unsigned takes;              /* a bit for each enum explain_option */
 	unsigned operands;           /* at most */
+	/* Without --machine: "key=value" up to NULL, before those of --set; NULL: the default machine. */
+	const char *const *machine;
 	int (*main)(const struct explain_args *a); /* exit status, after having said why */
 };
 
 /* The programs of a machine: 32-bit ones if its page tables do not reach further. */
 enum layout_kind explain_layout_kind(const struct sim_config *c);
 
-extern const struct explain_topic explain_keys, explain_layout, explain_machine, explain_tables, explain_watermarks;
+extern const struct explain_topic explain_alloc, explain_fault, explain_keys, explain_layout, explain_machine,
+	explain_reclaim, explain_tables, explain_walk, explain_watermarks;
 
 #endif

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/explain.h"
+#include "cli/explain/explain.h"
 #include "cli/msg.h"
 
 static int explain(const struct explain_args *a)

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "cli/explain.h"
+#include "cli/explain/explain.h"
 #include "cli/msg.h"
-#include "cli/picture.h"
+#include "cli/explain/picture.h"
 #include "mm/phys/phys.h"
 
 static const char *frames_size(uint64_t frames)

@@ -2,7 +2,7 @@
  * steward explain TOPIC: how memory management works, told with the numbers of a machine or of a running program.
  *
  * The numbers come from the memory manager itself (mm/) wherever it has them, so that an explanation cannot drift away
- * from what is explained. A topic is a row of the table below and a file explain_NAME.c.
+ * from what is explained. A topic is a row of the table below and a file NAME.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "cli/explain.h"
+#include "cli/explain/explain.h"
 #include "cli/machine_file.h"
 #include "cli/msg.h"
 
@@ -18,7 +18,8 @@
 #define PAGES_MAX ((uint64_t)1 << 24) /* 64 GiB */
 
 static const struct explain_topic *const topics[] = {
-	&explain_keys, &explain_layout, &explain_machine, &explain_tables, &explain_watermarks,
+	&explain_alloc,   &explain_fault,  &explain_keys, &explain_layout,     &explain_machine,
+	&explain_reclaim, &explain_tables, &explain_walk, &explain_watermarks,
 };
 
 static const struct option_row rows[] = {
@@ -26,7 +27,7 @@ static const struct option_row rows[] = {
 	[EXPLAIN_SET] = { "set", 's', "KEY=VALUE", "changes it: vm.swappiness=10; may be repeated" },
 	[EXPLAIN_SEED] = { "seed", '\0', "N", "of random numbers; default: the machine's" },
 	[EXPLAIN_FIXED] = { "fixed", '\0', NULL, "layout: without random offsets, as setarch -R" },
-	[EXPLAIN_PAGES] = { "pages", '\0', "N", "tables: pages of a made-up program" },
+	[EXPLAIN_PAGES] = { "pages", '\0', "N", "tables: pages of a made-up program; walk: mapped at each address" },
 	[EXPLAIN_SPREAD] = { "spread", '\0', "HOW", "tables: where they lie: program, dense or random" },
 };
 
@@ -139,6 +140,18 @@ static int check_operands(const struct given *g)
 	return 0;
 }
 
+/* The machine that the topic is told with: a file or the topic's own, then what --set changes. */
+static int load_machine(struct given *g)
+{
+	const char *sets[2 * SETS_MAX];
+	unsigned nr = 0;
+
+	for (unsigned i = 0; g->machine == NULL && g->topic->machine != NULL && g->topic->machine[i] != NULL; i++)
+		sets[nr++] = g->topic->machine[i];
+	memcpy(sets + nr, g->sets, g->nr_sets * sizeof(*sets));
+	return machine_load(&g->args.machine, g->machine, sets, nr + g->nr_sets);
+}
+
 int explain_main(int argc, char **argv)
 {
 	struct option_set options = explain_options;
@@ -161,7 +174,7 @@ int explain_main(int argc, char **argv)
 	g.args.operands = (const char *const *)argv + 1 + first;
 	err = check_operands(&g);
 	if (err == 0)
-		err = machine_load(&g.args.machine, g.machine, g.sets, g.nr_sets);
+		err = load_machine(&g);
 	if (err != 0)
 		return err;
 	g.args.has_machine = g.machine != NULL || g.nr_sets > 0;

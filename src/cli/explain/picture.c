@@ -1,4 +1,4 @@
-#include "cli/picture.h"
+#include "cli/explain/picture.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -6,6 +6,7 @@
 #include "base/size.h"
 
 #define BOX_COLUMNS 26
+#define LINE_COLUMNS 78
 
 const char *picture_size(uint64_t bytes)
 {
@@ -80,4 +81,35 @@ void picture_box(uint64_t bytes, const char *text, const char *note)
 void picture_gap(const char *text, const char *note)
 {
 	line("┊", text, note);
+}
+
+/* Columns of the word that text begins with; each character of UTF-8 takes one. *bytes: how long it is. */
+static int word_columns(const char *text, int *bytes)
+{
+	int columns = 0;
+
+	for (*bytes = 0; text[*bytes] != '\0' && text[*bytes] != ' '; ++*bytes)
+		columns += ((unsigned char)text[*bytes] & 0xc0) != 0x80;
+	return columns;
+}
+
+void picture_wrap(int indent, const char *text)
+{
+	int at = 0;
+
+	while (*text != '\0') {
+		int bytes, columns = word_columns(text, &bytes);
+
+		if (at == 0 || at + 1 + columns > LINE_COLUMNS) {
+			printf("%s%*s", at == 0 ? "" : "\n", indent, "");
+			at = indent;
+		} else {
+			putchar(' ');
+			at++;
+		}
+		printf("%.*s", bytes, text);
+		at += columns;
+		text += bytes + (text[bytes] == ' ');
+	}
+	putchar('\n');
 }

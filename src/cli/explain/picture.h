@@ -7,8 +7,8 @@
  *
  * Notes have 36 columns on a line of 80, texts 24.
  */
-#ifndef STW_CLI_PICTURE_H
-#define STW_CLI_PICTURE_H
+#ifndef STW_CLI_EXPLAIN_PICTURE_H
+#define STW_CLI_EXPLAIN_PICTURE_H
 
 #include "base/types.h"
 
@@ -21,6 +21,9 @@ void picture_edge(enum picture_edge where, uint64_t address, const char *note);
 void picture_box(uint64_t bytes, const char *text, const char *note);
 /* One line for what is not drawn to scale and not mapped. */
 void picture_gap(const char *text, const char *note);
+
+/* Words in as many lines as they need, each after so many blanks. */
+void picture_wrap(int indent, const char *text);
 
 /* "1.5 GiB"; a few of them may be alive at once. */
 const char *picture_size(uint64_t bytes);
