@@ -156,6 +156,7 @@ static enum fault_result fault_zero(struct mm *mm, const struct vma *vma, vpn_t 
 	if (pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, m->zero), prot)) != 0)
 		return FAULT_NOMEM;
 	COUNT(m, pgminor);
+	STEP(m, ZERO, .mm = mm, .vpn = vpn, .pfn = frame_pfn(&m->phys, m->zero));
 	return FAULT_DONE;
 }
 
@@ -175,6 +176,8 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	if (machine_has_accessed(m) && pt_reserve(&mm->pt, vpn, (vpn_t){ vpn.n + 1 }) != 0)
 		return FAULT_NOMEM;
 	readahead_plan(vma, vpn, m->streams ? ZERO_RUN_MAX : 1, &plan);
+	if (m->precise)
+		plan.n = 1;
 	zero_run(mm, vpn, &plan, &start, &n);
 	unsigned got = alloc_run(m, n, frames);
 	if (got == 0)
@@ -352,6 +355,7 @@ static void swapin_commit(struct mm *mm, uint64_t prot, vpn_t vpn, struct frame 
 	if (!cached)
 		swap_put(&m->swap, entry);
 	mm->swapents--;
+	STEP(m, SWAP_IN, .mm = mm, .vpn = vpn, .pfn = frame_pfn(&m->phys, f), .arg = swp_slot(entry));
 	/* Replaces an entry, so it cannot fail. */
 	if (beside)
 		user_page_add_soft(mm, vpn, f);
@@ -464,6 +468,7 @@ enum fault_result mm_fault(struct mm *mm, vpn_t vpn, enum fault_access access, s
 	struct machine *m = mm->machine;
 	struct vma *vma = vma_find(&mm->vmas, vpn);
 
+	STEP(m, FAULT, .mm = mm, .vpn = vpn, .arg = access);
 	if (vma == NULL || !allowed(vma, access))
 		return FAULT_INVALID;
 	pte_t pte = pt_get(&mm->pt, vpn);
@@ -478,8 +483,12 @@ enum fault_result mm_fault(struct mm *mm, vpn_t vpn, enum fault_access access, s
 		f->flags |= FRAME_WAITED;
 		return FAULT_WAIT;
 	}
-	if (pte_is_soft(pte))
-		return fault_soft(mm, vma, vpn, f, access);
+	if (pte_is_soft(pte)) {
+		enum fault_result r = fault_soft(mm, vma, vpn, f, access);
+
+		STEP(m, SOFT, .mm = mm, .vpn = vpn, .pfn = frame_pfn(&m->phys, f), .list = f->list);
+		return r;
+	}
 	if (access == FAULT_WRITE && !(pte.v & PTE_WRITE))
 		return fault_protected(mm, vma, vpn, pte);
 	return access == FAULT_ANY ? fault_present(mm, vpn, f) : fault_regained(mm, vma, vpn, pte, f);

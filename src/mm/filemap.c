@@ -114,6 +114,7 @@ static bool carry_out(struct machine *m, struct vm_file *file, const struct file
 	if (n > 0 && !m->files_elsewhere)
 		m->ops->file_read(m, file, plan->n > 0 ? plan->start : needed, n);
 	COUNT_N(m, pgfilein, n);
+	STEP(m, FILE_READ, .arg = n);
 	return true;
 }
 
@@ -136,6 +137,7 @@ static void read_on(struct machine *m, struct vm_file *file, const struct filera
 	if (n > 0 && !m->files_elsewhere)
 		m->ops->file_read_ahead(m, file, plan->start, n);
 	COUNT_N(m, pgfilein, n);
+	STEP(m, FILE_READ, .arg = n);
 }
 
 /* Present, without the right to write: a shared mapping gets it with the first write, unless there is no disk to hear of it. */
@@ -149,6 +151,7 @@ static int map_page(struct mm *mm, const struct vma *vma, vpn_t vpn, struct fram
 		return err;
 	f->refs++;
 	mm->rss_file++;
+	STEP(m, MAP_FILE, .mm = mm, .vpn = vpn, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 	return 0;
 }
 
@@ -355,7 +358,7 @@ static void drop_page(void *ctx, struct frame *f)
 	struct machine *m = ctx;
 
 	lru_del(lruvec_of(m, f), f);
-	m->charged += m->files_elsewhere;
+	m->charged += m->files_elsewhere && !f->cache.file->swap_backed;
 	user_page_free(m, f);
 }
 
@@ -386,8 +389,10 @@ unsigned file_evict(struct machine *m, struct frame **frames, unsigned n)
 		if (f->flags & (FRAME_DIRTY | FRAME_WRITEBACK)) {
 			m->flush_wanted = true;
 			m->policy->arrive(m, lruvec_of(m, f), f, ARRIVE_BACK);
+			STEP(m, DIRTY, .pfn = frame_pfn(&m->phys, f), .list = f->list, .arg = f->cache.pgoff);
 			continue;
 		}
+		STEP(m, DROP, .pfn = frame_pfn(&m->phys, f), .arg = f->cache.pgoff);
 		pagecache_evict(f, shadow_of(lruvec_of(m, f)));
 		user_page_free(m, f);
 		freed++;

@@ -119,6 +119,7 @@ enum fault_result fault_copy(struct mm *mm, const struct vma *vma, vpn_t vpn, st
 	}
 	user_page_add(mm, vpn, own, user_prot(vma, FAULT_WRITE), ARRIVE_NEW);
 	COUNT(m, pgcow);
+	STEP(m, COPY, .mm = mm, .vpn = vpn, .pfn = frame_pfn(&m->phys, own), .arg = frame_pfn(&m->phys, f).n);
 	return FAULT_DONE;
 }
 
@@ -137,5 +138,6 @@ enum fault_result fault_protected(struct mm *mm, struct vma *vma, vpn_t vpn, pte
 	pt_set(&mm->pt, vpn, pte_present_make(pte_pfn(pte), user_prot(vma, FAULT_WRITE)));
 	m->ops->unmap(m, mm, vpn, &f, 1);
 	COUNT(m, pgreuse);
+	STEP(m, REUSE, .mm = mm, .vpn = vpn, .pfn = pte_pfn(pte));
 	return FAULT_DONE;
 }

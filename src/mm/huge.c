@@ -49,6 +49,7 @@ bool fault_huge(struct mm *mm, struct vma *vma, vpn_t vpn, enum fault_access acc
 	m->charged += n;
 	COUNT(m, pgminor);
 	COUNT(m, thp_fault_alloc);
+	STEP(m, PLACE, .mm = mm, .vpn = start, .pfn = frame_pfn(&m->phys, f), .list = f->list, .arg = n);
 	return true;
 }
 

@@ -22,6 +22,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->leaving.first = m->leaving.nr = 0;
 	TAILQ_INIT(&m->mms);
 	m->hand.mm = NULL;
+	m->watch = NULL;
 	m->mlocked = m->thp = m->flush_wanted = m->gather = false;
 	m->streams = true;
 	m->zero = NULL;

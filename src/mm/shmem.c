@@ -65,6 +65,7 @@ static enum fault_result swap_in(struct machine *m, struct vm_file *file, uint64
 	COUNT(m, pgmajfault);
 	COUNT(m, workingset_refault);
 	COUNT_N(m, workingset_activate, refault);
+	STEP(m, SWAP_IN, .pfn = frame_pfn(&m->phys, f), .list = f->list, .arg = swp_slot(entry));
 	if (report != NULL)
 		report->major = true;
 	return FAULT_DONE;

@@ -29,6 +29,7 @@ int user_page_add(struct mm *mm, vpn_t vpn, struct frame *f, uint64_t prot, enum
 	m->policy->arrive(m, lruvec_of(m, f), f, how);
 	mm->rss++;
 	m->charged++;
+	STEP(m, PLACE, .mm = mm, .vpn = vpn, .pfn = frame_pfn(&m->phys, f), .list = f->list, .arg = 1);
 	return 0;
 }
 

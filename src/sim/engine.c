@@ -302,7 +302,6 @@ static int make_cpus(struct sim *s)
 		if (s->cpu[i].mmu == NULL)
 			return -ENOMEM;
 	}
-	s->clock = &s->cpu[0].now;
 	return 0;
 }
 
@@ -325,6 +324,8 @@ struct sim *sim_create(const struct sim_config *config, struct sim_config_error 
 	}
 	if (err == 0) {
 		s->config = *config;
+		/* From the beginning: a machine that is hardly large enough wakes kswapd while it is being made. */
+		s->clock = &s->cpu[0].now;
 		rand_seed(&s->rand, config->seed);
 		sim_device_init(&s->disk, config->disk_read_ns, config->disk_write_ns, config->disk_bandwidth_bytes,
 				config->disk_queue_depth);

@@ -22,6 +22,7 @@
 #include "base/hist.h"
 #include "base/rand.h"
 #include "mm/filemap.h"
+#include "mm/reclaim/oom.h"
 #include "mm/reclaim/reclaim.h"
 #include "sim/config.h"
 #include "sim/device.h"
@@ -181,6 +182,10 @@ struct sim_file *sim_file(struct sim *s, uint32_t number);
 int sim_task_event(struct sim *s, const struct trace_event *e, const char **error);
 /* The machine is out of memory: somebody is killed. False: nobody can be. */
 bool sim_oom(struct sim *s, bool global);
+/* What the OOM killer knows of a task. */
+void sim_oom_row(struct sim_task *t, struct oom_task *row);
+/* RAM and swap, pages, that a shortage is about: the machine's, or a limit's. */
+uint64_t sim_oom_total(const struct sim *s, bool global);
 void sim_task_free_all(struct sim *s);
 /* Room for entry `number` in an array of pointers. 0 or -ENOMEM. */
 int sim_grow(void ***array, uint32_t *nr, uint32_t number);

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "mm/reclaim/oom.h"
 
 struct sim_task *sim_task(struct sim *s, uint32_t number)
 {
@@ -253,9 +252,8 @@ int sim_task_event(struct sim *s, const struct trace_event *e, const char **erro
 	}
 }
 
-static void oom_row(const struct sim *s, struct sim_task *t, struct oom_task *row)
+void sim_oom_row(struct sim_task *t, struct oom_task *row)
 {
-	(void)s;
 	*row = (struct oom_task){
 		.pid = t->number,
 		.tgid = t->number,
@@ -270,8 +268,7 @@ static void oom_row(const struct sim *s, struct sim_task *t, struct oom_task *ro
 	};
 }
 
-/* RAM and swap that the shortage is about. */
-static uint64_t total_pages(const struct sim *s, bool global)
+uint64_t sim_oom_total(const struct sim *s, bool global)
 {
 	uint64_t n = 0;
 
@@ -313,17 +310,18 @@ bool sim_oom(struct sim *s, bool global)
 	struct oom_scan scan;
 	struct oom_task row;
 
-	oom_scan_init(&scan, total_pages(s, global));
+	oom_scan_init(&scan, sim_oom_total(s, global));
 	for (uint32_t i = 0; i < s->nr_tasks; i++) {
 		if (s->task[i] == NULL || s->task[i]->end != SIM_RUNS)
 			continue;
-		oom_row(s, s->task[i], &row);
+		sim_oom_row(s->task[i], &row);
 		if (!oom_scan_task(&scan, &row))
 			break;
 	}
 	if (scan.outcome != OOM_KILL)
 		return false;
 	report_oom(s, &scan, global);
+	STEP(&s->m, OOM, .mm = &((struct sim_task *)scan.victim.engine)->mm, .arg = global);
 	s->counter[VM_oom_kill]++;
 	end_task(s, scan.victim.engine, SIM_KILLED_OOM);
 	return true;

@@ -1,5 +1,6 @@
 """steward explain: golden pictures and figures, machine files that are wrong, processes."""
 import os
+import random
 import re
 import subprocess
 import tempfile
@@ -156,6 +157,241 @@ def test_a_process_is_drawn_as_proc_has_it():
     assert 0 <= kernel + 4 - memory_of(tables, "4 levels: x86-64") <= 16, tables
 
 
+def free_frames(row):
+    return sum(int(blocks) << order for order, blocks in enumerate(row.split()[:11]))
+
+
+def walks(out):
+    """For each address: (address, offset, [the text of each access])."""
+    for part in re.split(r"\n(?=0x)", out)[1:]:
+        head, *accesses = re.split(r"\n  \d\. ", part)
+        indexes = [int(n) for n in re.search("^  index (.*)$", head, re.M).group(1).split()]
+        yield int(head.split()[0], 16), indexes, accesses
+
+
+def check_walk(out, bits, first=0):
+    """Bits: of the levels, root first. What is shown is what follows from the address and the entries."""
+    for address, indexes, accesses in walks(out):
+        shift, want = 12 + sum(bits), []
+        for width in bits:
+            shift -= width
+            want.append(address >> shift & (1 << width) - 1)
+        eq(indexes, want + [address & 4095])
+        table = None
+        for level, at, value in re.findall(r"^ +(\d) +0x(\w+)  (\w{16})  ", accesses[0], re.M):
+            index = indexes[len(bits) - int(level)]
+            if table is not None:
+                eq(int(at, 16), table + 8 * index)
+            table = int(value, 16) & 0xffffffffff000
+        eq(int(re.search("physical address 0x(\\w+)", accesses[0]).group(1), 16), table | address & 4095)
+
+
+def test_walks_follow_from_the_address_and_the_entries():
+    addresses = ["0x7f1234567abc", "0x1000", "0x7fffffffffff"]
+    check_walk(explain("walk", *addresses), [9, 9, 9, 9])
+    check_walk(explain("walk", "--machine", machine("x86-64-la57"), "0xff12345678abc"), [9, 9, 9, 9, 9])
+    check_walk(explain("walk", "--machine", machine("i386-4g"), "0xbffff123", "0x1000"), [10, 10])
+    check_walk(explain("walk", "--set", "paging.bits=[12, 12, 12]", addresses[0]), [12, 12, 12])
+    check_walk(explain("walk", "--set", "paging.bits=[20]", "0xdeadbeef"), [20])
+
+
+def test_a_second_touch_hits_and_a_neighbour_saves_most_of_the_walk():
+    (_, _, first), (_, _, second) = walks(explain("walk", "0x7f1234567abc", "0x7f1234568000"))
+    assert first[0].startswith("read: no TLB has it: a walk of 4 loads\n"), first
+    eq(first[0].count(" +A"), 4)
+    eq(first[1].splitlines()[0], "read: L1 data has it")
+    assert "not for this: a walk of 1 load\n" in first[2] and first[2].count(" +D") == 1, first
+    assert "a page-walk cache saves the 3 above level 1" in second[0], second
+
+
+def test_a_huge_page_is_a_level_shorter():
+    (_, _, accesses), = walks(explain("walk", "--set", "paging.thp=yes", "--pages", "1024", "0x40201234"))
+    assert "a walk of 3 loads" in accesses[0] and " huge 0x" in accesses[0] and " frame 0x" not in accesses[0], accesses
+    entry = int(re.search(r"^ +2 +0x\w+  (\w{16})", accesses[0], re.M).group(1), 16)
+    eq(int(re.search("address 0x(\\w+)", accesses[0]).group(1), 16), (entry & 0xfffffffe00000) + 0x1234)
+
+
+def test_addresses_that_are_nobodys():
+    out = explain("walk", "0x800000000000", "0xffff800000000000", "0xfff7800000000000")
+    eq(out.count("Not canonical: bits 63 to 47"), 2)
+    eq(out.count("The kernel's half"), 1)
+    assert "addresses have 32 bits: there is no such one" in explain("walk", "-m", machine("i386-4g"), "0x100000000")
+    out = explain("walk", "--pages", "0", "0x1000")
+    assert "page fault: the program has nothing there, or not for this: SIGSEGV" in out, out
+    assert "2. " not in out, out
+
+
+def test_an_address_of_a_process_is_walked():
+    child = subprocess.Popen(["sleep", "100"])
+    try:
+        while b"sleep" not in open(f"/proc/{child.pid}/cmdline", "rb").read():
+            pass
+        with open(f"/proc/{child.pid}/maps") as f:
+            maps = f.read()
+        stack = re.search(r"^\w+-(\w+) .*\[stack\]", maps, re.M).group(1)
+        code = re.search(r"^(\w+)-\w+ r-xp", maps, re.M).group(1)
+        out = explain("walk", str(child.pid), hex(int(stack, 16) - 8), "0x" + code, "0x10")
+    finally:
+        child.kill()
+        child.wait()
+    check_walk(out.rsplit("\n0x10\n", 1)[0], [9, 9, 9, 9])
+    (_, _, on_stack), (_, _, in_code), (_, _, nowhere) = walks(out)
+    assert " +D" in on_stack[2] and " nx " in on_stack[2], out
+    assert in_code[2].startswith("fetch: ") and " write" not in in_code[0].split("frame")[1], out
+    assert "SIGSEGV" in nowhere[0], out
+
+
+def acts(out):
+    return re.split(r"\n\n(?=The )", out)[1:]
+
+
+def counters(act):
+    text = re.search(r"^  counters  (.*?)\n  time", act, re.M | re.S).group(1)
+    return {name: int(n) for name, n in re.findall(r"(\w+) \+(\d+)", text)}
+
+
+def test_a_first_write_takes_a_frame_and_its_tables():
+    act, = acts(explain("fault", "write"))
+    before = free_frames(re.search("before(.*)", act).group(1))
+    after = free_frames(re.search("after (.*)", act).group(1))
+    tables = int(re.search(r"(\d+) of the frames are new page tables", act).group(1))
+    eq(before - after, tables + 1)
+    eq(counters(act), {"pgfault": 1, "pgminor": 1})
+    frame = re.search("^  frame     (0x\\w+)", act, re.M).group(1)
+    assert f"\n  entry     frame {frame} user write nx A D\n" in act, act
+    assert "inactive anonymous" in act, act
+
+
+def test_each_fault_is_what_it_is_called():
+    want = {
+        "read": [{"pgfault": 1, "pgminor": 1}],
+        "cow": [{"pgfault": 1, "pgcow": 1}, {"pgfault": 1, "pgreuse": 1}],
+        "file": [{"pgfault": 1, "pgmajfault": 1, "pgfilein": 32}, {"pgfault": 1, "pgminor": 1, "pgaround": 15}],
+        "invalid": [{"pgfault": 1}, {"pgfault": 1}],
+    }
+    for name, each in want.items():
+        eq([counters(act) for act in acts(explain("fault", name))], each)
+    swap = counters(acts(explain("fault", "swap"))[0])
+    eq((swap["pgmajfault"], swap["pswpin"]), (1, 1))
+    soft = acts(explain("fault", "--set", "vm.accessed_bits=no", "soft"))[0]
+    eq(counters(soft)["pgsoft"], 1)
+    assert "not mapped" in soft and "active anonymous" in soft, soft
+
+
+def test_all_faults_are_told_on_any_machine():
+    for name in ("laptop-8g", "server-2node", "i386-4g", "x86-64-la57", "container-512m"):
+        eq(explain("fault", "--machine", machine(name)).count(" fault. A page"), 4)
+    assert "has no room in swap" in explain("fault", "--set", "swap=[]", "swap")
+
+
+def rows(out):
+    """The passes of a table: (who, priority, free, four lists, kept, activated, swapped, dropped)."""
+    return [(who, *map(int, rest.split())) for who, rest in re.findall(r"^(kswapd|direct) +(.*)$", out, re.M)]
+
+
+def test_reclaim_keeps_its_marks():
+    out = explain("reclaim")
+    low, high = map(int, re.search(r"LOW (\d+), HIGH (\d+)", out).groups())
+    wakes = int(re.search(r"After \d+ pages (\d+) are free", out).group(1))
+    assert wakes <= low + 1, out
+    alone = rows(out.split("\n3. ")[0])
+    assert alone and all(who == "kswapd" for who, *_ in alone), out
+    eq([row[1] for row in alone], sorted((row[1] for row in alone), reverse=True))
+    assert alone[-2][2] < high <= alone[-1][2] or alone[-1][2] >= high, out
+    assert any(who == "direct" for who, *_ in rows(out.split("\n3. ")[1])), out
+    for *_, kept, activated, swapped, dropped in alone:
+        assert kept + activated + swapped + dropped > 0, out
+    eq(explain("reclaim"), out)
+
+
+def test_the_oom_killer_takes_who_has_most_points():
+    out = explain("reclaim", "oom")
+    total = int(re.search(r"thousandths of (\d+) pages, which are all memory and swap", out).group(1))
+    tasks = re.findall(r"^ +\d+ (\w+) +(\d+) +(\d+) +(\d+) +(-?\d+) +(\S+)( +◄)?$", out, re.M)
+    eq(len(tasks), 3)
+    points = {}
+    for name, rss, swap, tables, adj, shown, victim in tasks:
+        if adj == "-1000":
+            eq(shown, "never")
+            continue
+        points[name] = int(rss) + int(swap) + int(tables) + int(adj) * (total // 1000)
+        eq(points[name], int(shown))
+        eq(bool(victim), name == "worker")
+    eq(max(points, key=points.get), "worker")
+    assert f"it has the most memory: {points['worker']} points" in " ".join(out.split()), out
+
+
+def test_reclaim_of_machines_of_other_kinds():
+    out = explain("reclaim", "--machine", machine("container-512m"))
+    assert "The limit was reached" in out and "kswapd_wake             0" in out, out
+    assert "\n3. It writes on.\n" in explain("reclaim", "--set", "cpu.count=1")
+    out = explain("reclaim", "--set", "swap=[]", "oom")
+    assert "nobody" not in out and "killed task 1" in out, out
+    eq(sum(row[-2] for row in rows(out)), 0)
+
+
+def chunks(out):
+    """The heap at the end: (address, size, what)."""
+    text = out.split("\nThe heap, chunk by chunk\n")[1]
+    return [(int(at, 16), int(size), what) for at, size, what in re.findall(r"^  0x(\w+) +(\d+)  (.*)$", text, re.M)]
+
+
+def test_the_heap_is_tiled_by_chunks_whatever_was_asked():
+    rand = random.Random(3)
+    for _ in range(20):
+        words, live = [], []
+        for _ in range(40):
+            if live and rand.random() < 0.45:
+                words.append("free:%d" % live.pop(rand.randrange(len(live))))
+            else:
+                live.append(1 + sum(not w.startswith("free") for w in words))
+                words.append(str(rand.choice([1, 24, 100, 500, 1000, 1024, 3000, 9000, 70000])))
+        out = explain("alloc", *words)
+        tiles = chunks(out)
+        for (at, size, what), (next_at, _, next_what) in zip(tiles, tiles[1:]):
+            eq(at + size, next_at)
+            eq(size % 16, 0)
+            assert not (what.startswith("free") and next_what.startswith(("free", "top"))), out
+        eq(sorted(int(n) for n in re.findall(r"block (\d+), \d+ asked", out)), sorted(live))
+        # Each request is told to its end, and each step says where from.
+        eq(out.count("\n  block     "), sum(not w.startswith("free") for w in words))
+        eq(out.count("\n  merge     ") >= sum(w.startswith("free") for w in words), True)
+
+
+def test_requests_are_served_where_the_bins_say():
+    out = explain("alloc", "100", "100", "100", "free:1", "500", "100", "free:3", "300000", "free:6")
+    steps = out.split("\n\n")
+    assert "bin 7, for exactly this size, is empty" in steps[1] and "there is no heap yet" in steps[1], out
+    assert "in the unsorted bin" in steps[4], out
+    assert "112 does not fit: sorted into small bin 7" in steps[5], out
+    assert "bin 7 has a chunk of exactly this size: taken" in steps[6], out
+    assert "mmap      296 KiB at" in steps[8] and "74 pages by minor fault" in steps[8], out
+    assert "munmap    296 KiB" in steps[9] and "threshold from now on only blocks from 296 KiB" in steps[9], out
+
+
+def test_a_request_that_the_machine_has_no_memory_for():
+    r = steward("explain", "alloc", "--set", "memory.zones=[{name: Normal, size: 16M}]", "--set", "swap=[]", "64M")
+    eq((r.returncode, r.stderr), (1, "steward: laptop-8g: out of memory: the program was killed; give the machine more\n"))
+
+
+def test_tables_of_what_a_trace_touched():
+    with scratch() as d:
+        csv, trace = os.path.join(d, "t.csv"), os.path.join(d, "t.stw")
+        with open(csv, "w") as f:
+            f.write("task,page,rw\n" + "".join(f"{task},{page},W\n" for task in (1, 2) for page in range(100000, 100512)))
+        eq(steward("import", "--from", "csv", "-o", trace, csv).returncode, 0)
+        out = explain("tables", trace)
+        assert out.startswith(f"{trace}: 1024 pages touched, 4 MiB, by 2 tasks.\n"), out
+        # Page 100000 is 160 behind a multiple of 512: two leaves of either kind, a table of each level above, for each of the tasks.
+        eq(memory_of(out, "4 levels: x86-64"), 2 * (2 + 3) * 4)
+        eq(memory_of(out, "2 levels: i386"), 2 * (1 + 2) * 8)
+        with open(trace, "r+b") as f:
+            f.truncate(40)
+        r = steward("explain", "tables", trace)
+        eq((r.returncode, r.stdout), (2, ""))
+        assert r.stderr.startswith(f"steward: {trace}: cut at byte "), r.stderr
+
+
 def test_processes_that_cannot_be_looked_at():
     fails(["layout", "4194304"], 1, "process 4194304: there is none; check the number")
     fails(["tables", "4194304"], 1, "process 4194304: there is none; check the number")
@@ -164,7 +400,7 @@ def test_processes_that_cannot_be_looked_at():
     fails(["layout", "1", "2"], 2, "2: too much; steward explain layout [PID]")
     fails(["layout", "1", "--fixed"], 2, "--fixed: too much; steward explain layout [PID]")
     fails(["layout", "--fixed", "1"], 2, "1: a process is on no machine of a file; leave one of them out")
-    fails(["tables", "--pages", "7", "1"], 2, "1: a process has its own pages and machine; leave the options out")
+    fails(["tables", "--pages", "7", "1"], 2, "1: a process and a trace have their own pages and machine; leave the options out")
 
 
 def test_a_machine_comes_back_from_what_is_printed():
@@ -226,6 +462,29 @@ def test_wrong_usage():
     fails(["tables", "--pages", "300000", "-m", machine("i386-4g")], 2,
           "--pages: more than 262144 do not fit into 32 bits; give fewer")
     fails(["tables", "--spread", "thin"], 2, '--spread: "thin" is unknown; use program, dense or random')
+    fails(["walk"], 2, "walk: no address given; write one as 0x7f1234567000")
+    fails(["walk", "0x"], 2, "0x: not an address; write it as 0x7f1234567000")
+    fails(["walk", "0x10000000000000000"], 2, "0x10000000000000000: not an address; write it as 0x7f1234567000")
+    fails(["walk", "1", "2"], 2, "2: not an address; write it as 0x7f1234567000")
+    fails(["walk", "4194304", "0x1"], 1, "process 4194304: there is none; check the number")
+    fails(["walk", "--pages", "1", "1", "0x1"], 2, "--pages: a process has its own pages; leave it out")
+    fails(["walk", "--pages", "65537", "0x1"], 2, "--pages: 65537 is too large; the most is 65536")
+    fails(["fault", "page"], 2, "page: no such fault; use read, write, cow, swap, file, soft or invalid")
+    fails(["fault", "--seed", "1"], 2, "--seed: explain fault does not use it; leave it out")
+    fails(["reclaim", "again"], 2, "again: not a scenario; there is oom")
+    fails(["reclaim", "--set", "vm.policy=second-chance"], 2,
+          "machine: shown are the lists of two-list with accessed bits; leave vm.policy and vm.accessed_bits")
+    fails(["reclaim", "-m", machine("server-2node")], 2,
+          "server-2node: 128 GiB take too long to fill; take a machine of at most 16 GiB")
+    fails(["alloc"], 2, "alloc: no size given; write some: steward explain alloc 100 64K free:1")
+    fails(["alloc", "100", "x"], 2, "x: not a size; write it as 100 or 64K, or free:1 for the first block")
+    fails(["alloc", "2G"], 2, "2G: too large to be shown; the most is 1 GiB")
+    fails(["alloc", "1", "free:x"], 2, "free:x: which block? number the requests from 1: free:1")
+    fails(["alloc", "-m", machine("i386-4g"), "1"], 2,
+          "i386-4g: the allocator is a 64-bit one; take a machine of at least 47 bits")
+    r = steward("explain", "alloc", "1", "free:1", "free:1")
+    eq((r.returncode, r.stderr), (2, "steward: free:1: there is no such block then; number the requests from 1\n"))
+    fails(["tables", "/no/such"], 2, "/no/such: it cannot be opened (No such file or directory); check the name")
     fails(["machine", "--set", "vm.swappiness=900"], 2, "--set: vm.swappiness: out of range; write 0 to 200")
     fails(["machine", "--set", "cpu.node=[1]"], 2,
           "--set: cpu.node: CPU 0 is on node 1, which has no zone; add one or change it")
@@ -233,9 +492,9 @@ def test_wrong_usage():
 
 
 def test_output_that_cannot_be_written():
-    for topic in ("keys", "layout", "machine", "tables", "watermarks"):
+    for topic in ("alloc 1", "fault", "keys", "layout", "machine", "reclaim", "tables", "walk 0x1", "watermarks"):
         with open("/dev/full", "w") as full:
-            r = subprocess.run([os.environ["STEWARD"], "explain", topic], stdout=full, stderr=subprocess.PIPE, text=True)
+            r = subprocess.run([os.environ["STEWARD"], "explain", *topic.split()], stdout=full, stderr=subprocess.PIPE, text=True)
         eq(r.stderr, "steward: standard output: No space left on device; send it somewhere else\n")
         eq(r.returncode, 1)
 

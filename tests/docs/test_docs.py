@@ -19,9 +19,9 @@ def read(name):
 
 
 def documents(ending):
-    """Relative paths of the documents with that ending: those at the top and below docs/ and man/."""
+    """Relative paths of the documents with that ending: those at the top and in docs/, docs/learn/ and man/."""
     found = []
-    for folder in ("", "docs", "man"):
+    for folder in ("", "docs", "docs/learn", "man"):
         found += [os.path.join(folder, name) for name in sorted(os.listdir(os.path.join(ROOT, folder)))
                   if name.endswith(ending)]
     return found

@@ -62,14 +62,14 @@ static void count_scan(struct machine *m, bool kswapd, unsigned n)
 		COUNT_N(m, pgscan_direct, n);
 }
 
-/* From the old end of the sample. */
-static unsigned isolate(struct machine *m, struct frame **frames, unsigned n)
+/* From the old end of a list, locked. */
+static unsigned isolate(struct machine *m, enum lru_list list, struct frame **frames, unsigned n)
 {
 	struct lruvec *v = &m->lruvec[0];
 	unsigned got = 0;
 
 	while (got < n) {
-		struct frame *f = TAILQ_LAST(&v->list[LRU_SAMPLE], frame_list);
+		struct frame *f = TAILQ_LAST(&v->list[list], frame_list);
 
 		if (f == NULL)
 			break;
@@ -139,6 +139,12 @@ static unsigned choose(struct machine *m, struct lruvec *v, struct frame **frame
 	return n;
 }
 
+/* Whose page it is, if it can be only one's: then f->user is valid. */
+static struct mm *sole_mm(const struct frame *f)
+{
+	return f->flags & (FRAME_SHARED | FRAME_FILE) ? NULL : f->user.mm;
+}
+
 /* Where pages may be shared, every entry that names one is to be found; and nobody else is there to wait for. */
 static void sample_shared(struct machine *m, struct lruvec *v, struct frame **frames, unsigned n)
 {
@@ -149,6 +155,35 @@ static void sample_shared(struct machine *m, struct lruvec *v, struct frame **fr
 			pagecache_set_dirty(frames[i]);
 		lru_add(v, frames[i], LRU_SAMPLE);
 		COUNT(m, pgdeactivate);
+		STEP(m, SAMPLE, .mm = sole_mm(frames[i]), .vpn = frames[i]->user.vpn, .pfn = frame_pfn(&m->phys, frames[i]),
+		     .list = LRU_SAMPLE);
+	}
+}
+
+/* Unmaps n locked pages, which are on no list: they are soft then, or active if they cannot be had. Lock given up inside. */
+static void make_soft(struct machine *m, struct lruvec *v, struct frame **frames, unsigned n, bool *progress)
+{
+	bool unmapped[SAMPLE_BATCH];
+
+	sort_by_address(frames, n);
+	gather(m, frames, n);
+	m->ops->unlock(m);
+	unmap_all(m, frames, n, unmapped);
+	m->ops->lock(m);
+	for (unsigned i = 0; i < n; i++) {
+		struct frame *f = frames[i];
+
+		if (unmapped[i]) {
+			f->flags &= (uint16_t)~FRAME_AWAY;
+			pt_set(&f->user.mm->pt, f->user.vpn, pte_soft_make(frame_pfn(&m->phys, f)));
+			lru_add(v, f, LRU_SAMPLE);
+			COUNT(m, pgdeactivate);
+			STEP(m, SAMPLE, .mm = f->user.mm, .vpn = f->user.vpn, .pfn = frame_pfn(&m->phys, f), .list = LRU_SAMPLE);
+			*progress = true;
+		} else {
+			m->policy->arrive(m, v, f, ARRIVE_BACK);
+		}
+		user_page_unlock(m, f);
 	}
 }
 
@@ -157,7 +192,6 @@ static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 	struct lruvec *v = &m->lruvec[0];
 	uint64_t target = MAX(lru_resident(v) / SAMPLE_SHARE, SAMPLE_MIN);
 	struct frame *frames[SAMPLE_BATCH];
-	bool unmapped[SAMPLE_BATCH];
 
 	if (v->nr[LRU_SAMPLE] >= target)
 		return 0;
@@ -173,25 +207,21 @@ static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 	}
 	for (unsigned i = 0; i < n; i++)
 		user_page_lock(frames[i]);
-	sort_by_address(frames, n);
-	gather(m, frames, n);
-	m->ops->unlock(m);
-	unmap_all(m, frames, n, unmapped);
-	m->ops->lock(m);
-	for (unsigned i = 0; i < n; i++) {
-		struct frame *f = frames[i];
+	make_soft(m, v, frames, n, progress);
+	return n;
+}
 
-		if (unmapped[i]) {
-			f->flags &= (uint16_t)~FRAME_AWAY;
-			pt_set(&f->user.mm->pt, f->user.vpn, pte_soft_make(frame_pfn(&m->phys, f)));
-			lru_add(v, f, LRU_SAMPLE);
-			COUNT(m, pgdeactivate);
-			*progress = true;
-		} else {
-			m->policy->arrive(m, v, f, ARRIVE_BACK);
-		}
-		user_page_unlock(m, f);
-	}
+unsigned reclaim_sample(struct machine *m, enum lru_list list, unsigned n)
+{
+	struct frame *frames[SAMPLE_BATCH];
+	bool progress = false;
+
+	ASSERT(!m->reclaiming);
+	m->reclaiming = true;
+	n = isolate(m, list, frames, MIN(n, SAMPLE_BATCH));
+	if (n > 0)
+		make_soft(m, &m->lruvec[0], frames, n, &progress);
+	m->reclaiming = false;
 	return n;
 }
 
@@ -252,6 +282,7 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 		COUNT(m, pgsame);
 	if (io->clean)
 		COUNT(m, pgclean);
+	STEP(m, SWAP_OUT, .mm = sole_mm(f), .vpn = f->user.vpn, .pfn = frame_pfn(&m->phys, f), .arg = swp_slot(io->entry));
 	user_page_unlock(m, f);
 	user_page_free(m, f);
 	return true;
@@ -280,7 +311,7 @@ static unsigned evict_begin(struct machine *m, struct swap_io *io, unsigned n, b
 {
 	struct frame *frames[EVICT_BATCH_DISK];
 
-	n = isolate(m, frames, n);
+	n = isolate(m, LRU_SAMPLE, frames, n);
 	count_scan(m, kswapd, n);
 	n = discard(m, frames, drop_files(m, frames, n, freed), freed);
 	for (unsigned i = 0; i < n; i++)

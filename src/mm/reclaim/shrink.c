@@ -77,6 +77,9 @@ static void shrink_node(struct machine *m, unsigned node, struct scan *s, bool k
 	s->scanned = 0;
 	s->done = false;
 	s->may_swap = swap_has_room(&m->swap);
+	uint32_t reclaimed = s->reclaimed;
+
+	STEP(m, PASS, .node = (uint8_t)node, .priority = s->priority, .arg = kswapd);
 	if (m->policy->begin != NULL)
 		m->policy->begin(m, v, s);
 	while (!s->done) {
@@ -102,6 +105,7 @@ static void shrink_node(struct machine *m, unsigned node, struct scan *s, bool k
 	} else {
 		COUNT_N(m, pgscan_direct, s->scanned);
 	}
+	STEP(m, PASS_END, .node = (uint8_t)node, .priority = s->priority, .arg = s->reclaimed - reclaimed);
 }
 
 static void end_all(struct machine *m)

@@ -243,12 +243,14 @@ static unsigned shrink_active(struct machine *m, struct lruvec *v, struct scan *
 		if (frame_referenced(m, f) > 0 && code) {
 			lru_add(v, f, LRU_ACTIVE_FILE);
 			v->age++;
+			STEP(m, KEEP, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 			rotated++;
 			continue;
 		}
 		f->flags |= FRAME_WORKINGSET;
 		lru_add(v, f, list_for(f, false));
 		COUNT(m, pgdeactivate);
+		STEP(m, DEACTIVATE, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 	}
 	if (rotated > 0)
 		note_cost(v, file, 0, rotated);
@@ -269,8 +271,10 @@ static bool unused(struct machine *m, struct lruvec *v, struct frame *f)
 		lru_add(v, f, list_for(f, true));
 		state(v)->aged++;
 		COUNT(m, pgactivate);
+		STEP(m, ACTIVATE, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 	} else {
 		lru_add(v, f, list_for(f, false));
+		STEP(m, KEEP, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 	}
 	return false;
 }

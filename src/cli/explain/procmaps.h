@@ -1,0 +1,37 @@
+/* Address spaces of running programs, as /proc tells them. */
+#ifndef STW_CLI_EXPLAIN_PROCMAPS_H
+#define STW_CLI_EXPLAIN_PROCMAPS_H
+
+#include "base/types.h"
+
+/* One line of /proc/PID/smaps, and what stands below it. */
+struct proc_area {
+	uint64_t start, end;
+	uint64_t rss, swap;   /* bytes */
+	char rights[5];       /* rwxp */
+	bool is_exe;          /* a mapping of the executable */
+	char name[64];        /* "[heap]", last part of a path; "" anonymous */
+};
+
+struct proc_map {
+	unsigned pid;
+	char command[32];
+	unsigned nr;
+	struct proc_area *areas; /* ascending; without what lies above user addresses */
+	uint64_t tables;         /* VmPTE, bytes: the kernel's own page tables of it */
+};
+
+/*
+ * Reads the map of the process whose number is in text; the caller calls proc_map_free. Returns 0, or the exit status
+ * after having said why.
+ */
+int proc_map_read(struct proc_map *m, const char *text);
+void proc_map_free(struct proc_map *m);
+
+/*
+ * The page numbers that are present or in swap, ascending; the caller frees *vpns. Returns 0, or the exit status after
+ * having said why.
+ */
+int proc_map_pages(const struct proc_map *m, uint64_t **vpns, size_t *nr);
+
+#endif
