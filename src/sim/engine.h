@@ -170,10 +170,14 @@ int sim_store(struct sim *s, struct sim_task *t, unsigned thread, uint64_t addre
  * Content mode only: read(2) and write(2) of n whole pages. Returns how many there were (writes make the file longer), or
  * -ESRCH as above.
  */
-long sim_pread(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, void *buf, uint64_t n);
+long sim_pread(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, void *buf,
+	       uint64_t n);
 long sim_pwrite(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, const void *buf,
 		uint64_t n);
-/* The bytes of a page on the disk, which may be changed while the page is not cached. NULL: beyond the end, no memory, or not content mode. */
+/*
+ * The bytes of a page on the disk, which may be changed while the page is not cached. NULL: beyond the end, no memory, or
+ * not content mode.
+ */
 uint8_t *sim_file_disk(struct sim *s, struct sim_file *f, uint64_t pgoff);
 
 /* Executes the laws of everything, those between structures as far as the host has memory for them. */
@@ -213,7 +217,8 @@ void sim_file_write_back(struct sim *s, struct sim_file *f, uint64_t pgoff, unsi
  * n touches of a page through the MMU: *pfn is the frame. 0; -EFAULT: it is left out; -ESRCH: the task was killed for
  * memory; -ENOMEM; -EINVAL: it faults for ever.
  */
-int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn);
+int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
+	      pfn_t *pfn);
 int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error);
 /* Runs what is waiting for memory (a function that returns FAULT_NOMEM) until it gets it or the task is killed. False: killed. */
 bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries);
