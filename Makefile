@@ -10,7 +10,7 @@ TSAN := build-tsan
 LOGS := $(BUILD)/meson-logs/check $(TEST)/meson-logs/check $(TSAN)/meson-logs/check
 RUN_TESTS := meson test --print-errorlogs --logbase check
 
-.PHONY: all deps demo check bench-paging install uninstall clean help
+.PHONY: all deps demo check bench-paging bench-predict bench-sim install uninstall clean help
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja ## build the release into build/ (the default)
@@ -44,6 +44,12 @@ check: deps all $(TEST)/build.ninja $(TSAN)/build.ninja ## all tests; the last l
 
 bench-paging: deps all ## Steward beside the kernel's swap, at equal memory
 	$(PYTHON) bench/paging.py
+
+bench-predict: all ## what the model predicts beside what this kernel does (root, cgroup, zram; eight minutes)
+	$(BUILD)/src/cli/steward validate
+
+bench-sim: all ## the simulator: speed, memory, and misses beside libCacheSim's if it is there
+	$(PYTHON) bench/sim.py
 
 install: all ## install below PREFIX (/usr/local), within DESTDIR
 	meson configure $(BUILD) -Dprefix=$(PREFIX)

@@ -11,6 +11,7 @@ int import_main(int argc, char **argv);
 int run_main(int argc, char **argv);
 int sim_main(int argc, char **argv);
 int trace_main(int argc, char **argv);
+int validate_main(int argc, char **argv);
 
 extern const struct option_set doctor_options;
 extern const struct option_set explain_options;
@@ -18,5 +19,6 @@ extern const struct option_set import_options;
 extern const struct option_set run_options;
 extern const struct option_set sim_options;
 extern const struct option_set trace_options;
+extern const struct option_set validate_options;
 
 #endif

@@ -19,6 +19,7 @@ static const struct command {
 } commands[] = {
 	{ "run", run_main, "run a program inside a memory budget", &run_options },
 	{ "sim", sim_main, "replay traces on a modelled machine", &sim_options },
+	{ "validate", validate_main, "compare the model with this machine's kernel", &validate_options },
 	{ "import", import_main, "make a trace from one of another format", &import_options },
 	{ "trace", trace_main, "say what is in a trace", &trace_options },
 	{ "doctor", doctor_main, "say what this machine and user allow", &doctor_options },

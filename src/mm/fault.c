@@ -172,6 +172,9 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 		return fault_zero(mm, vma, vpn, access);
 	if (fault_huge(mm, vma, vpn, access))
 		return FAULT_DONE;
+	/* The table before the page, as in Linux: at a limit, the order decides which of the two reclaim comes before. */
+	if (machine_has_accessed(m) && pt_reserve(&mm->pt, vpn, (vpn_t){ vpn.n + 1 }) != 0)
+		return FAULT_NOMEM;
 	readahead_plan(vma, vpn, m->streams ? ZERO_RUN_MAX : 1, &plan);
 	zero_run(mm, vpn, &plan, &start, &n);
 	unsigned got = alloc_run(m, n, frames);

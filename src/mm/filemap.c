@@ -48,11 +48,30 @@ static uint64_t distance_of(const struct lruvec *v, int32_t shadow)
 	return (uint64_t)(uint16_t)((uint16_t)(v->age >> order) - (uint16_t)shadow) << order;
 }
 
+/* A page that somebody else had read before, and pays for: it is there and stays. */
+static struct frame *cache_elsewhere(struct machine *m, struct vm_file *file, uint64_t pgoff)
+{
+	struct frame *f = frame_alloc(&m->phys, m->local_node, 0, MIGRATE_MOVABLE, ALLOC_LOW);
+	int32_t shadow;
+
+	if (f == NULL)
+		return NULL;
+	if (pagecache_add(file, pgoff, f, &shadow) != 0) {
+		frame_free(&m->phys, f, 0);
+		return NULL;
+	}
+	lru_add(lruvec_of(m, f), f, LRU_UNEVICTABLE);
+	return f;
+}
+
 /* A frame for page pgoff, in the cache and on the lists. */
 static struct frame *cache_page(struct machine *m, struct vm_file *file, uint64_t pgoff)
 {
-	struct frame *f = fault_frame(m);
 	int32_t shadow = NO_SHADOW;
+
+	if (m->files_elsewhere)
+		return cache_elsewhere(m, file, pgoff);
+	struct frame *f = fault_frame(m);
 
 	if (f == NULL)
 		return NULL;
@@ -92,7 +111,7 @@ static bool carry_out(struct machine *m, struct vm_file *file, const struct file
 			f->flags |= FRAME_READAHEAD;
 		n++;
 	}
-	if (n > 0)
+	if (n > 0 && !m->files_elsewhere)
 		m->ops->file_read(m, file, plan->n > 0 ? plan->start : needed, n);
 	COUNT_N(m, pgfilein, n);
 	STEP(m, FILE_READ, .arg = n);
@@ -115,7 +134,7 @@ static void read_on(struct machine *m, struct vm_file *file, const struct filera
 			f->flags |= FRAME_READAHEAD;
 		n++;
 	}
-	if (n > 0)
+	if (n > 0 && !m->files_elsewhere)
 		m->ops->file_read_ahead(m, file, plan->start, n);
 	COUNT_N(m, pgfilein, n);
 	STEP(m, FILE_READ, .arg = n);
@@ -224,9 +243,10 @@ enum fault_result fault_file(struct mm *mm, struct vma *vma, vpn_t vpn, enum fau
 	filera_fault(&file->ra, file, pgoff, FILERA_NORMAL, &plan);
 	if (!carry_out(m, file, &plan, pgoff))
 		return FAULT_NOMEM;
-	COUNT(m, pgmajfault);
+	COUNT_N(m, pgmajfault, !m->files_elsewhere);
+	COUNT_N(m, pgminor, m->files_elsewhere);
 	if (report != NULL)
-		report->major = true;
+		report->major = !m->files_elsewhere;
 	return cached(mm, vma, vpn, pagecache_get(file, pgoff), access);
 }
 
@@ -240,7 +260,7 @@ static void mark_used(struct machine *m, struct frame *f)
 		return;
 	}
 	f->flags &= (uint16_t)~FRAME_REFERENCED;
-	if (!(f->flags & FRAME_LRU) || lru_list_of(f) == LRU_ACTIVE_FILE)
+	if (!(f->flags & FRAME_LRU) || lru_list_of(f) == LRU_ACTIVE_FILE || lru_list_of(f) == LRU_UNEVICTABLE)
 		return;
 	lru_del(v, f);
 	m->policy->arrive(m, v, f, ARRIVE_SOFT);
@@ -338,6 +358,7 @@ static void drop_page(void *ctx, struct frame *f)
 	struct machine *m = ctx;
 
 	lru_del(lruvec_of(m, f), f);
+	m->charged += m->files_elsewhere;
 	user_page_free(m, f);
 }
 

@@ -23,7 +23,7 @@ bool fault_huge(struct mm *mm, struct vma *vma, vpn_t vpn, enum fault_access acc
 	vpn_t start = { n != 0 ? ALIGN_DOWN(vpn.n, n) : 0 }, at;
 	pte_t pte;
 
-	if (n == 0 || start.n < vma->start.n || start.n + n > vma->end.n || m->charged + m->phys.nr_tables + n > m->limit)
+	if (n == 0 || start.n < vma->start.n || start.n + n > vma->end.n || machine_charged(m) + n > m->limit)
 		return false;
 	if (pt_next(&mm->pt, start, (vpn_t){ start.n + n }, &at, &pte))
 		return false;

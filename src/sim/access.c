@@ -112,9 +112,10 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 
 	while ((r = mm_fault(&t->mm, vpn, fault_access_of(how), &report)) == FAULT_NOMEM ||
 	       (r == FAULT_INVALID && t->on_demand)) {
-		int wants = r == FAULT_INVALID ? map_on_demand(t, vpn) : -ENOMEM;
+		int room = r == FAULT_INVALID ? map_on_demand(t, vpn) : -ENOMEM;
 
-		if (wants == -ENOMEM && !sim_make_room(s, t, &tries))
+		/* A task that was killed for it has no error: its events are passed over from now on. */
+		if (room == -ENOMEM && !sim_make_room(s, t, &tries))
 			return false;
 	}
 	COUNT(m, pgfault);
@@ -161,6 +162,7 @@ int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, e
 	}
 	s->clock = &c->now;
 	while (unlikely(mmu_touch(c->mmu, vpn, how, n, pfn, &c->now) > MMU_WALKED)) {
+		sim_on_cpu(s, c);
 		if (!fault(s, t, vpn, how))
 			return t->end == SIM_RUNS ? -EFAULT : -ESRCH;
 		if (++tries > TOUCH_TRIES)

@@ -41,8 +41,16 @@ static int op_map(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *con
 
 static int op_unmap(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n)
 {
+	struct sim_task *t = (struct sim_task *)mm;
+	struct sim *s = sim_of(m);
+
 	(void)frames;
-	sim_flush_tlb(sim_of(m), (struct sim_task *)mm, vpn, n);
+	/* Linux flushes once for all pages that a step of reclaim has unmapped, and then everything (arch_tlbbatch_flush). */
+	if (m->reclaiming && t->flushed != s->unmaps)
+		sim_flush_tlb(s, t, (vpn_t){ 0 }, UINT64_C(1) << PT_VPN_BITS_MAX);
+	else if (!m->reclaiming)
+		sim_flush_tlb(s, t, vpn, n);
+	t->flushed = s->unmaps;
 	return (int)n;
 }
 
@@ -89,6 +97,7 @@ static void op_worked(struct machine *m, enum mm_work work, unsigned n)
 {
 	struct sim *s = sim_of(m);
 
+	s->unmaps += work == MM_UNMAP;
 	*s->clock += (double)n * (double)(work == MM_SCAN ? s->config.scan_ns : s->config.unmap_ns);
 }
 
@@ -272,6 +281,7 @@ static int make_machine(struct sim *s)
 	m->vm.stats_flush_ns = c->limit_bytes != 0 ? c->limit_flush_ns : 0;
 	if (c->limit_bytes != 0)
 		m->limit = c->limit_bytes >> PAGE_SHIFT;
+	m->files_elsewhere = !c->limit_files;
 	m->swap.unchecked = true;
 	m->streams = !c->accessed_bits;
 	m->thp = c->thp && c->accessed_bits;
@@ -367,6 +377,12 @@ void sim_destroy(struct sim *s)
 struct sim_cpu *sim_cpu_of(struct sim *s, const struct sim_task *t, unsigned thread)
 {
 	return &s->cpu[(t->number + thread) % s->config.cpus];
+}
+
+void sim_on_cpu(struct sim *s, struct sim_cpu *c)
+{
+	s->clock = &c->now;
+	s->m.local_node = s->config.cpu_node[c - s->cpu];
 }
 
 double sim_now(const struct sim *s)

@@ -48,6 +48,7 @@ struct sim_task {
 	bool on_demand;            /* the trace never maps anything: whatever it touches is there */
 	int oom_score_adj;         /* -1000 … 1000 */
 	uint64_t cpus;             /* bit for each CPU that it has run on */
+	uint32_t flushed;          /* sim.unmaps, when its translations were last dropped for reclaim */
 	uint64_t touches, faults[SIM_NR_FAULTS], invalid;
 	uint64_t rss_max;          /* pages */
 	double own_ns;             /* its own time */
@@ -125,6 +126,7 @@ struct sim {
 	uint64_t touches;
 	uint64_t access;           /* events TRACE_ACCESS so far, counted while there is foresight */
 	struct foresight foresight; /* policies that want it: the caller fills it before the replay */
+	uint32_t unmaps;           /* steps of reclaim that have unmapped pages */
 };
 
 /* config has passed sim_config_check and is copied. NULL: *error says why (no memory, an unknown policy). */
@@ -207,6 +209,8 @@ bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries);
 void sim_background(struct sim *s, double now);
 /* engine.c: no CPU has a translation of these pages any more. */
 void sim_flush_tlb(struct sim *s, struct sim_task *t, vpn_t vpn, uint64_t n);
+/* Whatever follows happens on this CPU: its clock, and memory near it. */
+void sim_on_cpu(struct sim *s, struct sim_cpu *c);
 struct sim_cpu *sim_cpu_of(struct sim *s, const struct sim_task *t, unsigned thread);
 
 #endif

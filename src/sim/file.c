@@ -232,12 +232,12 @@ int sim_file_io_event(struct sim *s, struct sim_task *t, const struct trace_even
 
 long sim_pread(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, void *buf, uint64_t n)
 {
-	s->clock = &sim_cpu_of(s, t, thread)->now;
+	sim_on_cpu(s, sim_cpu_of(s, t, thread));
 	return transfer(s, t, f, pgoff, n, false, buf);
 }
 
 long sim_pwrite(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, const void *buf, uint64_t n)
 {
-	s->clock = &sim_cpu_of(s, t, thread)->now;
+	sim_on_cpu(s, sim_cpu_of(s, t, thread));
 	return transfer(s, t, f, pgoff, n, true, (uint8_t *)buf);
 }

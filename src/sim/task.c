@@ -232,7 +232,7 @@ int sim_task_event(struct sim *s, const struct trace_event *e, const char **erro
 	}
 	if (t->end != SIM_RUNS)
 		return 0;
-	s->clock = &sim_cpu_of(s, t, e->thread)->now;
+	sim_on_cpu(s, sim_cpu_of(s, t, e->thread));
 	switch (e->op) {
 	case TRACE_FORK:
 		return fork_task(s, t, e, error);

@@ -161,6 +161,22 @@ def test_run_inside_a_run():
           "the outer budget covers its command", STEWARD_RUN="x:1:2:3")
 
 
+def test_validate():
+    fails(["validate", "--bogus"], 2, "--bogus: unknown option; see steward validate --help")
+    fails(["validate", "ls"], 2, "ls: a command needs its trace; steward record --exact -o T.stw -- ls makes one, --trace T.stw")
+    fails(["validate", "--trace", "T.stw"], 2,
+          "--trace: no command given that it is of; steward validate --trace FILE -- COMMAND [ARG…]")
+    for bad in ("0", "x", "-1", "5x", "65", ""):
+        fails(["validate", "--runs", bad], 2, f'--runs: "{bad}" is not a number from 1 to 64; write it as 5')
+    fails(["validate", "--only", "loop,lop"], 2,
+          '--only: "lop" is no workload; there are loop, uniform, zipf0.6, zipf0.9, hotscan, window')
+
+
+def test_validate_needs_root():
+    if os.geteuid() != 0:
+        fails(["validate", "--quick"], 1, "validate: it sets a memory limit and swaps, and that takes root; run it as root")
+
+
 def test_help_and_version():
     for args in (["--help"], ["-h"], ["help"]):
         r = steward(*args)

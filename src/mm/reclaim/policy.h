@@ -41,6 +41,7 @@ struct scan {
 	/* The policy's: pages to look at yet, and at first, of each list; where it is. */
 	uint64_t nr[NR_POLICY_LRU], wanted[NR_POLICY_LRU];
 	uint32_t flags, turn, kept;
+	uint32_t before;    /* reclaimed by earlier passes */
 };
 
 /* What came of the pages that choose() handed out last: those that are not gone have arrived again. */

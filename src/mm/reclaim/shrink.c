@@ -136,6 +136,9 @@ unsigned reclaim_direct(struct machine *m, unsigned target, bool global)
 	COUNT(m, allocstall);
 	unsigned freed = reclaim_passes(m, &s);
 
+	/* Linux looks once more at groups that the first walk may have passed over; there are none, but it looks. */
+	if (freed == 0)
+		freed = reclaim_passes(m, &s);
 	if (freed == 0 && s.skipped) {
 		s = (struct scan){ .target = target, .global = global, .force = true };
 		freed = reclaim_passes(m, &s);

@@ -47,7 +47,7 @@ void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot
 
 	slot->shadow = m->swap.unchecked ? (f->flags & FRAME_WORKINGSET) != 0 : workingset_shadow(v);
 	if (m->swap.unchecked)
-		slot->sum = (uint32_t)++v->age;
+		slot->sum = (uint32_t)v->age++;
 }
 
 bool workingset_swapin(struct machine *m, struct frame *f, const struct swap_slot *slot)
@@ -56,9 +56,12 @@ bool workingset_swapin(struct machine *m, struct frame *f, const struct swap_slo
 
 	if (!m->swap.unchecked)
 		return workingset_hot(m, v, workingset_distance(v, slot->shadow), false);
+	if (!workingset_hot(m, v, (uint32_t)v->age - slot->sum, false))
+		return false;
+	/* Only now does it matter whether it was active before it left. */
 	if (slot->shadow)
 		f->flags |= FRAME_WORKINGSET;
-	return workingset_hot(m, v, (uint32_t)v->age - slot->sum, false);
+	return true;
 }
 
 bool workingset_hot(struct machine *m, struct lruvec *v, uint64_t distance, bool file)

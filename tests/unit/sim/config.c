@@ -193,6 +193,7 @@ static void some_memory(struct sim_config *c)
 		c->cpu_node[i] = (uint8_t)below(c->nr_nodes);
 	c->limit_bytes = below(2) ? 4 * some_bytes() : 0;
 	c->limit_flush_ns = some_ns();
+	c->limit_files = below(2);
 }
 
 static void some_swaps(struct sim_config *c)

@@ -496,7 +496,7 @@ static unsigned steps_of_a_run(void)
 {
 	const char *text = getenv("MODEL_STEPS");
 
-	return text != NULL ? (unsigned)atoi(text) : 6000;
+	return text != NULL ? (unsigned)atoi(text) : 3000;
 }
 
 static void shape(const char *name, void (*change)(struct sim_config *c))

@@ -17,7 +17,7 @@ void queue_begin(struct machine *m, struct lruvec *v, struct scan *s);
 typedef bool queue_stays(struct machine *m, struct lruvec *v, struct frame *f);
 
 /*
- * Takes pages off the old end of a list until n are found that may leave, all of files or none, the list is empty or the
+ * Takes pages off the old end of a list until n are found that may leave, all with a disk behind them or none, the list is empty or the
  * pass has seen enough (queue_over). Anonymous pages for which there is no room go to the young end. Returns how many.
  * stays: NULL if use does not matter.
  */

@@ -20,6 +20,10 @@
  * with a wrong idea of the lists, up to finding nothing on the inactive list while the active one is full; as
  * active anonymous pages alone keep no pass going, the cgroup is then killed with all its swap free. The delay is
  * m->vm.stats_flush_ns; 0 is what the authors will have meant.
+ *
+ * Batches. A CPU collects 31 new pages before it puts them on lists, or fewer when it scans. Until then they count in
+ * no list's size. Here they are on their list at once, at the young end, and are only not counted: nothing else comes
+ * to that end before a scan.
  */
 #include "mm/machine.h"
 #include "mm/reclaim/reclaim.h"
@@ -32,12 +36,16 @@ struct two_list {
 	uint64_t seen_nr[4];     /* list sizes and activations as the statistics have them */
 	uint64_t seen_activated[2];
 	uint64_t flush_ns;       /* when they were brought up to date */
+	uint64_t batched[4];     /* at the young end of each list: pages that Linux has in a batch, not on the list yet */
+	uint64_t aged;           /* activations of this step, not in v->age yet */
 };
 
 _Static_assert(sizeof(struct two_list) <= sizeof(((struct lruvec *)0)->private), "grow the private part");
 
+#define BATCH 31 /* PAGEVEC_SIZE */
+
 /* s->flags */
-enum { MAY_DEACTIVATE_ANON = 1, MAY_DEACTIVATE_FILE = 2, ADJUSTED = 4 };
+enum { MAY_DEACTIVATE_ANON = 1, MAY_DEACTIVATE_FILE = 2 };
 
 static struct two_list *state(struct lruvec *v)
 {
@@ -54,6 +62,33 @@ static enum lru_list list_for(const struct frame *f, bool active)
 	return (enum lru_list)((is_file(f) ? LRU_INACTIVE_FILE : LRU_INACTIVE_ANON) + active);
 }
 
+/* What Linux would have on the list. A page of the batch may have been freed, so there may be fewer on it than in the batch. */
+static uint64_t listed(const struct lruvec *v, unsigned list)
+{
+	const struct two_list *t = (const struct two_list *)v->private;
+
+	return v->nr[list] - MIN(v->nr[list], t->batched[list]);
+}
+
+/* lru_add_drain */
+static void drain(struct lruvec *v)
+{
+	struct two_list *t = state(v);
+
+	t->batched[0] = t->batched[1] = t->batched[2] = t->batched[3] = 0;
+}
+
+/* folio_add_lru: huge pages do not wait. */
+static void add_batched(struct lruvec *v, struct frame *f, enum lru_list list)
+{
+	struct two_list *t = state(v);
+
+	lru_add(v, f, list);
+	t->batched[list]++;
+	if (frame_pages(f) > 1 || t->batched[0] + t->batched[1] + t->batched[2] + t->batched[3] == BATCH)
+		drain(v);
+}
+
 static void flush_if_due(struct machine *m, struct lruvec *v)
 {
 	struct two_list *t = state(v);
@@ -62,7 +97,7 @@ static void flush_if_due(struct machine *m, struct lruvec *v)
 	if (m->vm.stats_flush_ns != 0 && now / m->vm.stats_flush_ns == t->flush_ns)
 		return;
 	for (unsigned i = 0; i < 4; i++)
-		t->seen_nr[i] = v->nr[i];
+		t->seen_nr[i] = listed(v, i);
 	for (unsigned i = 0; i < 2; i++)
 		t->seen_activated[i] = t->activated[i];
 	t->flush_ns = m->vm.stats_flush_ns == 0 ? 0 : now / m->vm.stats_flush_ns;
@@ -88,7 +123,7 @@ static bool inactive_is_low(const struct two_list *t, bool file)
 static void note_cost(struct lruvec *v, bool file, uint64_t io, uint64_t rotated)
 {
 	struct two_list *t = state(v);
-	uint64_t size = v->nr[0] + v->nr[1] + v->nr[2] + v->nr[3];
+	uint64_t size = t->seen_nr[0] + t->seen_nr[1] + t->seen_nr[2] + t->seen_nr[3];
 
 	t->cost[file] += io * SWAP_CLUSTER_MAX + rotated;
 	if (t->cost[0] + t->cost[1] > size / 4) {
@@ -104,11 +139,14 @@ static void arrive(struct machine *m, struct lruvec *v, struct frame *f, enum lr
 	flush_if_due(m, v);
 	switch (how) {
 	case ARRIVE_NEW:
-		lru_add(v, f, list_for(f, false));
+		add_batched(v, f, list_for(f, false));
 		break;
 	case ARRIVE_REFAULT:
 		t->activated[is_file(f)]++;
-		lru_add(v, f, list_for(f, true));
+		/* It was active once and came back: what reclaim took from this type, it took in vain. */
+		if (f->flags & FRAME_WORKINGSET)
+			note_cost(v, is_file(f), 1, 0);
+		add_batched(v, f, list_for(f, true));
 		break;
 	case ARRIVE_SOFT:
 	case ARRIVE_BACK:
@@ -116,9 +154,6 @@ static void arrive(struct machine *m, struct lruvec *v, struct frame *f, enum lr
 		v->age++;
 		break;
 	}
-	/* It was active once and came back: what reclaim took from this type, it took in vain. */
-	if ((how == ARRIVE_NEW || how == ARRIVE_REFAULT) && (f->flags & FRAME_WORKINGSET))
-		note_cost(v, is_file(f), 1, 0);
 }
 
 static uint64_t workingset(const struct machine *m, const struct lruvec *v, bool file)
@@ -188,7 +223,8 @@ static void begin(struct machine *m, struct lruvec *v, struct scan *s)
 			s->flags |= file ? MAY_DEACTIVATE_FILE : MAY_DEACTIVATE_ANON;
 	shares(m, v, s, share, &of);
 	for (unsigned i = 0; i < 4; i++)
-		s->nr[i] = s->wanted[i] = (v->nr[i] >> s->priority) * share[i / 2] / of;
+		s->nr[i] = s->wanted[i] = (listed(v, i) >> s->priority) * share[i / 2] / of;
+	s->before = s->reclaimed;
 }
 
 static unsigned shrink_active(struct machine *m, struct lruvec *v, struct scan *s, bool file, unsigned n)
@@ -197,6 +233,7 @@ static unsigned shrink_active(struct machine *m, struct lruvec *v, struct scan *
 	unsigned i = 0, rotated = 0;
 	struct frame *f;
 
+	drain(v);
 	for (; i < n && (f = TAILQ_LAST(list, frame_list)) != NULL; i++) {
 		bool code = file && frame_executable(f);
 
@@ -205,6 +242,7 @@ static unsigned shrink_active(struct machine *m, struct lruvec *v, struct scan *
 		/* The bit is cleared in any case; only code that is being run may stay. */
 		if (frame_referenced(m, f) > 0 && code) {
 			lru_add(v, f, LRU_ACTIVE_FILE);
+			v->age++;
 			STEP(m, KEEP, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 			rotated++;
 			continue;
@@ -219,7 +257,7 @@ static unsigned shrink_active(struct machine *m, struct lruvec *v, struct scan *
 	return i;
 }
 
-/* folio_check_references. True: let it go. */
+/* folio_check_references. True: let it go. The mark outlives activation: after that, one use is enough to stay. */
 static bool unused(struct machine *m, struct lruvec *v, struct frame *f)
 {
 	unsigned used = frame_referenced(m, f);
@@ -230,9 +268,8 @@ static bool unused(struct machine *m, struct lruvec *v, struct frame *f)
 		return true;
 	f->flags |= FRAME_REFERENCED;
 	if (marked || used > 1 || (is_file(f) && frame_executable(f))) {
-		f->flags &= (uint16_t)~FRAME_REFERENCED;
 		lru_add(v, f, list_for(f, true));
-		v->age++;
+		state(v)->aged++;
 		COUNT(m, pgactivate);
 		STEP(m, ACTIVATE, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 	} else {
@@ -240,6 +277,16 @@ static bool unused(struct machine *m, struct lruvec *v, struct frame *f)
 		STEP(m, KEEP, .pfn = frame_pfn(&m->phys, f), .list = f->list);
 	}
 	return false;
+}
+
+/* What stays is back on the lists: only now does it make what has just gone seem older (move_folios_to_lru). */
+static void step_over(struct lruvec *v, bool file, uint64_t written, uint64_t kept)
+{
+	struct two_list *t = state(v);
+
+	v->age += t->aged;
+	t->aged = 0;
+	note_cost(v, file, written, kept);
 }
 
 static unsigned shrink_inactive(struct machine *m, struct lruvec *v, struct scan *s, bool file, unsigned n,
@@ -250,7 +297,7 @@ static unsigned shrink_inactive(struct machine *m, struct lruvec *v, struct scan
 	struct frame *f;
 
 	s->kept = 0;
-
+	drain(v);
 	for (unsigned i = 0; i < n && (f = TAILQ_LAST(list, frame_list)) != NULL; i++) {
 		lru_del(v, f);
 		s->scanned++;
@@ -260,7 +307,7 @@ static unsigned shrink_inactive(struct machine *m, struct lruvec *v, struct scan
 			s->kept++;
 	}
 	if (got == 0)
-		note_cost(v, file, 0, s->kept);
+		step_over(v, file, 0, s->kept);
 	return got;
 }
 
@@ -277,7 +324,6 @@ static void adjust(struct scan *s)
 
 		s->nr[i] = want - MIN(want, scanned);
 	}
-	s->flags |= ADJUSTED;
 }
 
 /* The pass is over: should the inactive anonymous list be refilled before the next? (shrink_lruvec's end) */
@@ -296,7 +342,7 @@ static unsigned choose(struct machine *m, struct lruvec *v, struct scan *s, stru
 			bool both = s->nr[0] + s->nr[1] > 0 && s->nr[2] + s->nr[3] > 0;
 
 			s->turn = 0;
-			if (s->reclaimed >= s->target && !s->proportional && !(s->flags & ADJUSTED)) {
+			if (s->reclaimed - s->before >= s->target && !s->proportional) {
 				if (!both) {
 					finish(m, v, s);
 					return 0;
@@ -334,7 +380,7 @@ static unsigned choose(struct machine *m, struct lruvec *v, struct scan *s, stru
 static void result(struct machine *m, struct lruvec *v, struct scan *s, const struct scan_result *r)
 {
 	(void)m;
-	note_cost(v, r->file, r->written, s->kept + r->chosen - r->reclaimed);
+	step_over(v, r->file, r->written, s->kept + r->chosen - r->reclaimed);
 }
 
 static void end(struct machine *m, struct lruvec *v)

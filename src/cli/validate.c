@@ -1,0 +1,342 @@
+/*
+ * steward validate: how well the model predicts this machine's kernel.
+ *
+ *	workload ──► sequence ─┬─► real runs under a limit, swap on zram ──► band: min, median, max
+ *	                       └─► the model, at several phases of the statistics' clock ──► prediction
+ *
+ * The kernel's runs of one and the same sequence differ, because the statistics by which a group's reclaim decides are
+ * up to two seconds old, and when in the run they are refreshed is chance (mm/reclaim/policy/two_list.c). So both
+ * sides have a band: the kernel's comes from running again, the model's from starting its clock at other phases.
+ * Cases with "stat" read memory.stat every 5 ms, which refreshes them: what is left then is the rules.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/msg.h"
+#include "cli/validate.h"
+#include "cli/zramguard.h"
+
+#define PAGES 32768u                        /* 128 MiB */
+#define LIMIT (UINT64_C(16896) << PAGE_SHIFT) /* 66 MiB */
+#define ZRAM_BYTES (UINT64_C(512) << 20)
+#define SWAPPINESS 60
+#define SEED 1
+#define POLL_NS UINT64_C(5000000)
+#define STATS_NS UINT64_C(2000000000)
+#define PHASES 8
+#define QUICK_RUNS 3
+
+enum { OPT_RUNS, OPT_ONLY, OPT_QUICK, OPT_TRACE, OPT_JSON };
+
+static const struct option_row rows[] = {
+	[OPT_RUNS] = { "runs", 'n', "N", "real runs of each case (default 5)" },
+	[OPT_ONLY] = { "only", '\0', "LIST", "these workloads, separated by commas" },
+	[OPT_QUICK] = { "quick", 'q', NULL, "only the short cases, 3 runs each" },
+	[OPT_TRACE] = { "trace", '\0', "FILE", "what steward record --exact wrote of COMMAND" },
+	[OPT_JSON] = { "json", '\0', "FILE", "every run and prediction as JSON" },
+};
+
+/* Steady ones within 2 per cent, what moves within 10 if the statistics are fresh. The others are told as they are. */
+static struct validate_case cases[] = {
+	{ .workload = "loop", .thousands = 500, .target = 2 },
+	{ .workload = "uniform", .thousands = 500, .target = 2 },
+	{ .workload = "hotscan", .thousands = 500, .target = 2 },
+	{ .workload = "hotscan", .thousands = 4000, .target = 2 },
+	{ .workload = "zipf0.6", .thousands = 500, .target = 2 },
+	{ .workload = "zipf0.9", .thousands = 500, .target = 2 },
+	{ .workload = "zipf0.9", .thousands = 4000, .target = 2 },
+	{ .workload = "hotscan", .thousands = 4000, .polled = true, .target = 2 },
+	{ .workload = "zipf0.9", .thousands = 500, .polled = true, .target = 2 },
+	{ .workload = "zipf0.9", .thousands = 4000, .polled = true, .target = 2 },
+	{ .workload = "window", .thousands = 500, .polled = true, .target = 10 },
+	{ .workload = "window", .thousands = 4000, .polled = true, .target = 10 },
+	{ .workload = "window", .thousands = 500 },
+	{ .workload = "window", .thousands = 4000 },
+};
+
+struct validate_args {
+	unsigned runs;
+	const char *only, *json, *trace;
+	char **command;
+	bool quick;
+};
+
+static int set_option(void *ctx, unsigned row, const char *value)
+{
+	struct validate_args *o = ctx;
+	char *end;
+
+	switch (row) {
+	case OPT_RUNS:
+		o->runs = (unsigned)strtoul(value, &end, 10);
+		if (value[0] < '0' || value[0] > '9' || *end != '\0' || o->runs == 0 || o->runs > VALIDATE_RUNS_MAX)
+			return msg_fail(EXIT_USAGE, "--runs", "\"%s\" is not a number from 1 to %d; write it as 5", value,
+					VALIDATE_RUNS_MAX);
+		return 0;
+	case OPT_ONLY:
+		o->only = value;
+		return 0;
+	case OPT_QUICK:
+		o->quick = true;
+		return 0;
+	case OPT_TRACE:
+		o->trace = value;
+		return 0;
+	default:
+		o->json = value;
+		return 0;
+	}
+}
+
+const struct option_set validate_options = {
+	.command = "validate",
+	.usage = "[OPTION…] [--trace FILE [--] COMMAND [ARG…]]",
+	.summary = "Compares the model with this machine's kernel: major faults of the same touches under the same limit.",
+	.rows = rows,
+	.nr = ARRAY_SIZE(rows),
+	.set = set_option,
+};
+
+/* Is the name one of the list's? */
+static bool listed(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = list; at != NULL; at = strchr(at, ',')) {
+		at += *at == ',';
+		if (strncmp(at, name, len) == 0 && (at[len] == ',' || at[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+static int check_list(const char *list)
+{
+	char word[32], known[256] = "";
+	size_t used = 0;
+
+	for (unsigned i = 0; workload_nth(i) != NULL; i++)
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i == 0 ? "" : ", ", workload_nth(i)->name);
+	for (const char *at = list; at != NULL; at = strchr(at, ',')) {
+		at += *at == ',';
+		snprintf(word, sizeof(word), "%.*s", (int)strcspn(at, ","), at);
+		if (workload_find(word) == NULL)
+			return msg_fail(EXIT_USAGE, "--only", "\"%s\" is no workload; there are %s", word, known);
+	}
+	return 0;
+}
+
+static bool wanted(const struct validate_args *o, const struct validate_case *c)
+{
+	return (o->only == NULL || listed(o->only, c->workload)) && (!o->quick || c->thousands <= 500);
+}
+
+static int fill(struct validate_sequence *s, const char *workload, uint32_t pages, uint64_t n)
+{
+	uint32_t *page = mmap(NULL, n * sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return msg_fail(1, workload, "no memory for its sequence; free some");
+	*s = (struct validate_sequence){ .page = page, .n = n, .pages = pages };
+	if (workload_fill(workload_find(workload), pages, SEED, page, n) != 0) {
+		munmap(page, n * sizeof(*page));
+		return msg_fail(1, workload, "no memory for its sequence; free some");
+	}
+	return 0;
+}
+
+static void drop(struct validate_sequence *s)
+{
+	munmap((void *)(uintptr_t)s->page, s->n * sizeof(*s->page));
+}
+
+static int real_failed(const char *workload, int err, const char *why)
+{
+	if (err == -EINTR)
+		return msg_fail(130, workload, "interrupted; everything is taken down");
+	return msg_fail(1, workload, "%s (%s); see steward-validate(1)", why, strerror(-err));
+}
+
+static int one_real(const struct validate_place *p, const char *workload, uint32_t pages, uint64_t n, bool polled,
+		    unsigned runs, struct validate_outcome *out)
+{
+	struct validate_sequence s;
+	const char *why;
+	int status = fill(&s, workload, pages, n), err;
+
+	for (unsigned i = 0; status == 0 && i < runs; i++) {
+		err = validate_real(p, &s, polled ? POLL_NS : 0, &out[i], &why);
+		if (err != 0)
+			status = real_failed(workload, err, why);
+	}
+	if (s.page != NULL && s.page != MAP_FAILED)
+		drop(&s);
+	return status;
+}
+
+/* What touches and faults take: a run that fits, and one that never does. */
+static int measure_costs(const struct validate_place *p, struct validate_costs *costs)
+{
+	struct validate_outcome fits, never;
+	int status = one_real(p, "uniform", PAGES / 4, 2000000, false, 1, &fits);
+
+	if (status == 0)
+		status = one_real(p, "loop", PAGES, 200000, false, 1, &never);
+	if (status != 0)
+		return status;
+	costs->kernel_bytes = never.kernel_bytes;
+	costs->touch_ns = fits.seconds * 1e9 / (double)fits.touches;
+	costs->fault_ns = never.majflt > 0 ? never.seconds * 1e9 / (double)(never.majflt + never.minflt / 3) : 0;
+	return 0;
+}
+
+static int by_length(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* A reader that sleeps for 5 ms is back later than that, and on a busy machine much later. */
+static uint64_t polled_every(const struct validate_case *c)
+{
+	uint64_t ns[VALIDATE_RUNS_MAX];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->nr_real; i++)
+		if (c->real[i].polls > 0 && !c->real[i].killed)
+			ns[n++] = (uint64_t)(c->real[i].seconds * 1e9 / (double)c->real[i].polls);
+	qsort(ns, n, sizeof(*ns), by_length);
+	return n > 0 ? MAX(ns[n / 2], POLL_NS) : POLL_NS;
+}
+
+static int predict(const struct validate_place *p, const struct validate_costs *costs, const struct validate_sequence *s,
+		   struct validate_case *c)
+{
+	struct sim_config config;
+
+	validate_machine(&config, p, costs, s->pages);
+	if (c->polled)
+		config.limit_flush_ns = c->poll_ns = polled_every(c);
+	for (; c->nr_model < PHASES; c->nr_model++)
+		if (validate_model(&config, s, config.limit_flush_ns * c->nr_model / PHASES, &c->model[c->nr_model]) != 0)
+			return msg_fail(1, c->workload, "no memory for the model; free some");
+	return 0;
+}
+
+static int run_case(const struct validate_place *p, const struct validate_costs *costs, struct validate_case *c, unsigned runs)
+{
+	uint64_t n = (uint64_t)c->thousands * 1000;
+	struct validate_sequence s;
+	int status = one_real(p, c->workload, PAGES, n, c->polled, runs, c->real);
+
+	if (status != 0)
+		return status;
+	c->nr_real = runs;
+	status = fill(&s, c->workload, PAGES, n);
+	if (status != 0)
+		return status;
+	status = predict(p, costs, &s, c);
+	drop(&s);
+	if (status == 0)
+		validate_show(c);
+	return status;
+}
+
+static int run_all(const struct validate_args *o, const struct validate_place *p)
+{
+	struct validate_costs costs;
+	unsigned missed = 0, nr_cases = ARRAY_SIZE(cases);
+	int status = measure_costs(p, &costs);
+
+	if (status != 0)
+		return status;
+	printf("A touch takes %.0f ns, a major fault %.1f us.\n", costs.touch_ns, costs.fault_ns / 1000);
+	if (o->trace != NULL) {
+		status = validate_program(o->trace, o->command, p, &costs, cases, o->runs);
+		nr_cases = VALIDATE_SHARES;
+		for (unsigned i = 0; i < nr_cases; i++)
+			missed += !validate_holds(&cases[i]);
+	} else {
+		validate_show_head();
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(cases) && status == 0 && o->trace == NULL; i++) {
+		if (!wanted(o, &cases[i]))
+			continue;
+		status = run_case(p, &costs, &cases[i], o->runs);
+		missed += !validate_holds(&cases[i]);
+	}
+	if (status == 0 && o->json != NULL)
+		status = validate_json(o->json, cases, nr_cases, p, &costs);
+	if (status == 0 && missed > 0)
+		return msg_fail(1, "validate", "%u predictions miss their targets; the reasons are above", missed);
+	return status;
+}
+
+/* The number in a file of the kernel's, decimal or 0x…; otherwise if there is none. */
+static unsigned setting(const char *path, unsigned otherwise)
+{
+	FILE *f = fopen(path, "re");
+	int value;
+
+	if (f == NULL)
+		return otherwise;
+	if (fscanf(f, "%i", &value) == 1)
+		otherwise = (unsigned)value;
+	fclose(f);
+	return otherwise;
+}
+
+static void say_machine(const struct validate_place *p)
+{
+	struct utsname u;
+
+	uname(&u);
+	printf("Linux %s, cgroups of version %d, limit 66 MiB, swappiness %u, swap on zram with lz4.\n", u.release, p->root.version,
+	       p->swappiness);
+	if (setting("/sys/kernel/mm/lru_gen/enabled", 0) != 0)
+		printf("This kernel reclaims by MGLRU, the model classically; echo 0 >/sys/kernel/mm/lru_gen/enabled compares like with like.\n");
+}
+
+int validate_main(int argc, char **argv)
+{
+	struct validate_args o = { 0 };
+	struct validate_place p = { .limit_bytes = LIMIT, .swappiness = SWAPPINESS };
+	struct zramguard guard;
+	const char *why;
+	int rest, status, err;
+
+	status = options_parse(&validate_options, argc, argv, &o, &rest);
+	if (status == 0 && rest < argc && o.trace == NULL)
+		status = msg_fail(EXIT_USAGE, argv[rest], "a command needs its trace; steward record --exact -o T.stw -- %s makes one, --trace T.stw",
+				  argv[rest]);
+	if (status == 0 && rest == argc && o.trace != NULL)
+		status = msg_fail(EXIT_USAGE, "--trace", "no command given that it is of; steward validate --trace FILE -- COMMAND [ARG…]");
+	o.command = argv + rest;
+	if (status == 0 && o.only != NULL)
+		status = check_list(o.only);
+	if (status != 0)
+		return status;
+	o.runs = o.runs != 0 ? o.runs : o.quick ? QUICK_RUNS : 5;
+	if (geteuid() != 0)
+		return msg_fail(1, "validate", "it sets a memory limit and swaps, and that takes root; run it as root");
+	err = memcage_find(&p.root);
+	if (err != 0)
+		return msg_fail(1, "validate", "no memory controller of cgroups (%s); run it where there is one", strerror(-err));
+	if (p.root.version == 2) /* has no swappiness for a group */
+		p.swappiness = setting("/proc/sys/vm/swappiness", SWAPPINESS);
+	snprintf(p.prefix, sizeof(p.prefix), "steward-validate-%d-", (int)getpid());
+	err = zramguard_start(&guard, ZRAM_BYTES, &p.root, p.prefix, &why);
+	if (err != 0)
+		return msg_fail(1, "validate", "%s (%s); run it where zram can be used", why, strerror(-err));
+	say_machine(&p);
+	status = run_all(&o, &p);
+	zramguard_stop(&guard);
+	return status;
+}

@@ -1,0 +1,107 @@
+"""steward validate on this machine: what is steady is predicted, and nothing is left behind. TAP on stdout.
+
+    validate.py STEWARD
+"""
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import cage  # noqa: E402
+
+STEWARD = sys.argv[1]
+
+
+def why_not():
+    if os.geteuid() != 0:
+        return "not root"
+    if not os.path.exists("/sys/class/zram-control/hot_add"):
+        return "no zram"
+    return cage.why_not()
+
+
+def swaps():
+    with open("/proc/swaps") as f:
+        return [line.split()[0] for line in f.readlines()[1:]]
+
+
+def groups():
+    return [c for root in ("memory", "") for c in glob.glob(os.path.join("/sys/fs/cgroup", root, "steward-validate-*"))]
+
+
+def left_behind(pid):
+    return [g for g in groups() if "-%d-" % pid in g]
+
+
+def median(case, side):
+    values = sorted(run["major_faults"] for run in case[side] if not run["oom_killed"])
+    return values[len(values) // 2] if values else None
+
+
+def steady_workloads_are_predicted():
+    with tempfile.TemporaryDirectory(prefix="steward-test-") as d:
+        out = os.path.join(d, "out.json")
+        before = swaps()
+        process = subprocess.Popen([STEWARD, "validate", "--only", "loop,uniform", "--quick", "--runs", "2", "--json", out],
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        text, _ = process.communicate(timeout=300)
+        if swaps() != before or left_behind(process.pid):
+            yield "left behind: %s %s" % (swaps(), left_behind(process.pid))
+        if not os.path.exists(out):
+            yield text
+            return
+        with open(out) as f:
+            cases = {case["workload"]: case for case in json.load(f)["cases"]}
+    loop, uniform = cases["loop"], cases["uniform"]
+    if {run["major_faults"] for run in loop["kernel"] + loop["model"]} != {467232}:
+        yield "loop: %s" % loop
+    kernel, model = median(uniform, "kernel"), median(uniform, "model")
+    if kernel is None or model is None:
+        yield "uniform: every run was killed: %s" % text
+    elif abs(model / kernel - 1) > 0.02:
+        yield "uniform: kernel %d, model %d" % (kernel, model)
+
+
+def wait_until(what, seconds=30):
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.05)
+    return what()
+
+
+def nothing_is_left_when_it_is_killed():
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        before = swaps()
+        process = subprocess.Popen([STEWARD, "validate", "--only", "loop"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if not wait_until(lambda: left_behind(process.pid)):
+            yield "no group was made"
+        time.sleep(0.5)
+        process.send_signal(how)
+        process.wait()
+        if not wait_until(lambda: swaps() == before and not left_behind(process.pid)):
+            yield "%s left %s %s" % (how.name, swaps(), left_behind(process.pid))
+
+
+def main():
+    tests = [steady_workloads_are_predicted, nothing_is_left_when_it_is_killed]
+    skip = why_not()
+    failed = False
+    print("1..%d" % len(tests))
+    for number, test in enumerate(tests, 1):
+        problems = [] if skip else list(test())
+        failed = failed or bool(problems)
+        print("%sok %d - %s%s" % ("not " if problems else "", number, test.__name__.replace("_", " "),
+                                  " # SKIP %s" % skip if skip else ""), flush=True)
+        for problem in problems:
+            print("# " + problem.replace("\n", "\n# "))
+    sys.exit(1 if failed else 0)
+
+
+main()

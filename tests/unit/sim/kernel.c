@@ -1,0 +1,100 @@
+/*
+ * The model against counts that a kernel gave: Linux 6.18, classical reclaim, a group of 16896 pages, swap on zram,
+ * 500000 touches of 32768 pages, no refresh of the group's statistics during the run. `steward validate` takes them
+ * anew; each of these came out of several runs, and always the same.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "cli/validate.h"
+
+#define PAGES 32768u
+#define TOUCHES 500000u
+#define NEVER_NS UINT64_C(3600000000000)
+
+static const struct validate_place place = { .limit_bytes = UINT64_C(16896) << 12, .swappiness = 60 };
+static const struct validate_costs costs = { .touch_ns = 30, .fault_ns = 7500, .kernel_bytes = 65 << 12 };
+
+static struct validate_outcome run(const char *workload, uint64_t flush_ns)
+{
+	uint32_t *page = malloc(TOUCHES * sizeof(*page));
+	struct validate_sequence s = { .page = page, .n = TOUCHES, .pages = PAGES };
+	struct sim_config config;
+	struct validate_outcome out;
+
+	assert_non_null(page);
+	assert_int_equal(workload_fill(workload_find(workload), PAGES, 1, page, TOUCHES), 0);
+	validate_machine(&config, &place, &costs, PAGES);
+	config.limit_flush_ns = flush_ns;
+	assert_int_equal(validate_model(&config, &s, 0, &out), 0);
+	free(page);
+	return out;
+}
+
+static void expect(const char *workload, uint64_t majflt, uint64_t minflt)
+{
+	struct validate_outcome out = run(workload, NEVER_NS);
+
+	assert_false(out.killed);
+	assert_int_equal(out.touches, TOUCHES);
+	assert_int_equal(out.majflt, majflt);
+	assert_int_equal(out.minflt, minflt);
+}
+
+static void a_loop_faults_as_often_as_on_linux(void **state)
+{
+	(void)state;
+	expect("loop", 467232, 32768);
+}
+
+static void zipf_faults_as_often_as_on_linux(void **state)
+{
+	(void)state;
+	expect("zipf0.6", 122575, 32755);
+	expect("zipf0.9", 42073, 31847);
+}
+
+static void hot_pages_and_a_scan_fault_as_often_as_on_linux(void **state)
+{
+	(void)state;
+	expect("hotscan", 91632, 32768);
+}
+
+/* With nearly all of its swap free: the inactive list is empty, and by the old statistics it is not low. */
+static void a_moving_window_is_killed_where_linux_kills_it(void **state)
+{
+	struct validate_outcome out = run("window", NEVER_NS);
+
+	(void)state;
+	assert_true(out.killed);
+	assert_int_equal(out.touches, 488790);
+	assert_int_equal(out.majflt, 54341);
+	assert_non_null(strstr(out.why, "active 16813"));
+}
+
+static void a_moving_window_lives_with_fresh_statistics(void **state)
+{
+	struct validate_outcome out = run("window", 5000000);
+
+	(void)state;
+	assert_false(out.killed);
+	assert_in_range(out.majflt, 1817 * 9 / 10, 1870 * 11 / 10);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_loop_faults_as_often_as_on_linux),
+		cmocka_unit_test(zipf_faults_as_often_as_on_linux),
+		cmocka_unit_test(hot_pages_and_a_scan_fault_as_often_as_on_linux),
+		cmocka_unit_test(a_moving_window_is_killed_where_linux_kills_it),
+		cmocka_unit_test(a_moving_window_lives_with_fresh_statistics),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
