@@ -18,6 +18,7 @@ static const struct command {
 	const struct option_set *options; /* NULL: takes none */
 } commands[] = {
 	{ "run", run_main, "run a program inside a memory budget", &run_options },
+	{ "record", record_main, "record what a program does to its memory", &record_options },
 	{ "sim", sim_main, "replay traces on a modelled machine", &sim_options },
 	{ "validate", validate_main, "compare the model with this machine's kernel", &validate_options },
 	{ "import", import_main, "make a trace from one of another format", &import_options },

@@ -42,8 +42,8 @@ static int executable(const char *path)
 	return access(path, X_OK) == 0 ? 0 : errno;
 }
 
-/* Searches $PATH; 0 or errno. A hit that cannot be executed is remembered, the search goes on. */
-static int search_path(const char *name, struct program *p)
+/* A hit that cannot be executed is remembered, the search goes on. */
+int program_search(const char *name, struct program *p)
 {
 	const char *dirs = getenv("PATH");
 	int err = ENOENT;
@@ -196,7 +196,7 @@ static int check_image(const char *path, unsigned depth, bool *shell)
 	return err != 0 ? err : check_image(interp, depth + 1, shell);
 }
 
-int program_find(const char *name, struct program *p)
+int program_locate(const char *name, struct program *p)
 {
 	int err;
 
@@ -207,7 +207,7 @@ int program_find(const char *name, struct program *p)
 		else
 			err = executable(p->path);
 	} else {
-		err = name[0] != '\0' ? search_path(name, p) : ENOENT;
+		err = name[0] != '\0' ? program_search(name, p) : ENOENT;
 	}
 	if (err == ENOENT || err == ENOTDIR || err == ENAMETOOLONG)
 		return msg_fail(EXIT_NOT_FOUND, name, "command not found; check the name%s",
@@ -215,7 +215,14 @@ int program_find(const char *name, struct program *p)
 	if (err != 0)
 		return msg_fail(EXIT_NOT_EXEC, name, "it cannot be executed (%s); check that it is a program and its mode",
 				strerror(err));
-	return check_image(p->path, 0, &p->shell);
+	return 0;
+}
+
+int program_find(const char *name, struct program *p)
+{
+	int err = program_locate(name, p);
+
+	return err != 0 ? err : check_image(p->path, 0, &p->shell);
 }
 
 /* LD_PRELOAD separates its entries by blanks and colons and knows no quoting. */

@@ -9,8 +9,14 @@ struct program {
 	bool shell;      /* a text without "#!": /bin/sh reads it, as execvp(3) has it */
 };
 
+/* Searches $PATH for name, which has no slash. 0 or errno (positive). */
+int program_search(const char *name, struct program *p);
+
+/* Looks name up as execvp(3) does, and no more: 0, or the exit status (126, 127) after having said why. */
+int program_locate(const char *name, struct program *p);
+
 /*
- * Looks name up as execvp(3) does and follows its "#!" lines to the ELF file
+ * The same, and follows its "#!" lines to the ELF file
  * that will really run. Returns 0, or the exit status (125, 126, 127) after
  * having said why.
  */

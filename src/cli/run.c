@@ -15,6 +15,7 @@
 #include "cli/budget.h"
 #include "cli/commands.h"
 #include "cli/compressor.h"
+#include "cli/keeper.h"
 #include "cli/msg.h"
 #include "cli/policies.h"
 #include "cli/probe.h"
@@ -46,6 +47,7 @@ struct run {
 	struct watch watch;
 	struct watch_total total;
 	struct outcome outcome;
+	pid_t keeper;
 };
 
 static const struct option_row rows[] = {
@@ -241,25 +243,6 @@ static int fill_ledger(struct run *r)
 	return 0;
 }
 
-/* Variables for the command. Ours is first in LD_PRELOAD: it must see mmap before others do. */
-static int set_environment(struct run *r, const char *preload)
-{
-	const char *others = getenv("LD_PRELOAD");
-	char *value = NULL;
-	int err;
-
-	if (others == NULL || others[0] == '\0')
-		err = setenv("LD_PRELOAD", preload, 1);
-	else if (asprintf(&value, "%s:%s", preload, others) < 0)
-		err = -1;
-	else
-		err = setenv("LD_PRELOAD", value, 1);
-	free(value);
-	if (err != 0 || putenv(r->share.env) != 0)
-		return msg_fail(EXIT_STEWARD, "environment", "%s; try again with more memory", strerror(errno));
-	return 0;
-}
-
 /* Opened before the command starts: hours of work must not end with "permission denied". */
 static int open_stats(struct run *r)
 {
@@ -347,10 +330,40 @@ static int prepare(struct run *r, char **argv)
 	if (err == 0)
 		err = share_open(&r->share, probe.device_fd);
 	if (err == 0)
-		err = set_environment(r, preload);
+		err = share_environment(&r->share, preload);
 	if (err == 0)
 		err = fill_ledger(r);
 	return err;
+}
+
+static int begin(void *ctx, const char *command)
+{
+	struct run *r = ctx;
+
+	r->keeper = keeper_start(r->share.ledger);
+	if (r->keeper < 0)
+		return supervise_no_process(command, -r->keeper);
+	/* Before the command: a program that looks for it finds it running. */
+	compressor_start(r->share.ledger);
+	return 0;
+}
+
+static void end(void *ctx)
+{
+	struct run *r = ctx;
+
+	compressor_stop(r->share.ledger);
+	keeper_stop(r->keeper);
+}
+
+static void ready(void *ctx)
+{
+	share_serve(&((struct run *)ctx)->share);
+}
+
+static void tick(void *ctx)
+{
+	watch_scan(&((struct run *)ctx)->watch);
 }
 
 static int finish(struct run *r, char **argv)
@@ -375,6 +388,7 @@ int run_main(int argc, char **argv)
 {
 	/* Static: all of the launcher's memory is in the budget, and none of it on the heap. */
 	static struct run r = { .ram_from = "auto", .stats_fd = -1 };
+	struct attendant attendant = { .ctx = &r, .begin = begin, .end = end, .ready = ready, .tick = tick };
 	int first, err;
 
 	err = options_parse(&run_options, argc, argv, &r, &first);
@@ -391,7 +405,8 @@ int run_main(int argc, char **argv)
 	if (r.verbose)
 		say_plan(&r);
 	watch_init(&r.watch, r.share.ledger);
-	err = supervise(&r.program, argv, environ, &r.share, &r.watch, &r.outcome);
+	attendant.fd = r.share.listen_fd;
+	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);
 	if (err != 0) {
 		drop_stats(&r);
 		return err;

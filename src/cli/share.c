@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -95,6 +96,24 @@ int share_open(struct share *s, int device_fd)
 		return msg_fail(EXIT_STEWARD, "socket", "%s; allow Unix sockets", strerror(-err));
 	snprintf(s->env, sizeof(s->env), LEDGER_ENV "=%s:%d:%llu:%d", name, s->ledger_fd,
 		 (unsigned long long)st.st_ino, s->device_fd);
+	return 0;
+}
+
+int share_environment(struct share *s, const char *preload)
+{
+	const char *others = getenv("LD_PRELOAD");
+	char *value = NULL;
+	int err;
+
+	if (others == NULL || others[0] == '\0')
+		err = setenv("LD_PRELOAD", preload, 1);
+	else if (asprintf(&value, "%s:%s", preload, others) < 0)
+		err = -1;
+	else
+		err = setenv("LD_PRELOAD", value, 1);
+	free(value);
+	if (err != 0 || putenv(s->env) != 0)
+		return msg_fail(EXIT_STEWARD, "environment", "%s; try again with more memory", strerror(errno));
 	return 0;
 }
 

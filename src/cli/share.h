@@ -40,6 +40,12 @@ struct share {
  */
 int share_open(struct share *s, int device_fd);
 
+/*
+ * Sets the variables that the command finds us by; s stays. Ours is first in LD_PRELOAD: it must see mmap before
+ * others do. Returns 0, or EXIT_STEWARD after having said why.
+ */
+int share_environment(struct share *s, const char *preload);
+
 /* Answers everybody who waits at the socket. Never blocks. */
 void share_serve(struct share *s);
 

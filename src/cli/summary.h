@@ -3,6 +3,7 @@
 #define STW_CLI_SUMMARY_H
 
 #include "cli/supervise.h"
+#include "cli/watch.h"
 
 struct summary {
 	char **argv;                    /* the command */

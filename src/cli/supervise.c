@@ -35,11 +35,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/compressor.h"
-#include "cli/keeper.h"
 #include "cli/msg.h"
 
-#define SCAN_MS 50
+#define TICK_MS 50
 
 struct child {
 	pid_t pid;
@@ -118,7 +116,7 @@ static char **command_line(const struct program *p, char **argv)
 	return line;
 }
 
-static int no_process(const char *command, int err)
+int supervise_no_process(const char *command, int err)
 {
 	return msg_fail(EXIT_STEWARD, command, "no process for it: %s; end other processes", strerror(err));
 }
@@ -142,7 +140,7 @@ static int start(const struct program *p, char **argv, char **envp, const struct
 		free(line);
 	if (c->pid < 0) {
 		close(fds[0]);
-		return no_process(argv[0], err);
+		return supervise_no_process(argv[0], err);
 	}
 
 	ssize_t n = read(fds[0], &err, sizeof(err));
@@ -208,11 +206,11 @@ static void read_signals(int fd, struct child *c)
 		pass_on(c, &si);
 }
 
-static void serve(int signal_fd, struct child *c, struct share *s, struct watch *w)
+static void serve(int signal_fd, struct child *c, const struct attendant *a)
 {
 	struct pollfd fds[] = {
 		{ .fd = signal_fd, .events = POLLIN },
-		{ .fd = s->listen_fd, .events = POLLIN },
+		{ .fd = a->fd, .events = POLLIN },
 	};
 	uint64_t next = now_ns();
 
@@ -220,45 +218,41 @@ static void serve(int signal_fd, struct child *c, struct share *s, struct watch 
 		uint64_t now = now_ns();
 
 		if (now >= next) {
-			watch_scan(w);
-			next = now + SCAN_MS * 1000000u;
+			a->tick(a->ctx);
+			next = now + TICK_MS * 1000000u;
 		}
 		poll(fds, ARRAY_SIZE(fds), (int)(next > now ? (next - now) / 1000000 + 1 : 0));
 		if ((fds[1].revents & POLLIN) != 0)
-			share_serve(s);
+			a->ready(a->ctx);
 		if ((fds[0].revents & POLLIN) != 0) {
 			read_signals(signal_fd, c);
 			reap(c);
 		}
 	}
-	watch_scan(w);
+	a->tick(a->ctx);
 }
 
-int supervise(const struct program *p, char **argv, char **envp, struct share *s, struct watch *w,
-	      struct outcome *out)
+int supervise(const struct program *p, char **argv, char **envp, const struct attendant *a, struct outcome *out)
 {
 	struct child c = { .pid = -1 };
 	struct signals before;
 	sigset_t blocked;
 	uint64_t started;
 	int signal_fd, err;
-	pid_t keeper;
 
 	block_signals(&blocked, &before);
 	signal_fd = signalfd(-1, &blocked, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signal_fd < 0)
 		return msg_fail(EXIT_STEWARD, "signalfd", "%s; allow more descriptors", strerror(errno));
-	keeper = keeper_start(s->ledger);
-	if (keeper < 0)
-		return no_process(argv[0], -keeper);
-	/* Before the command: a program that looks for it finds it running. */
-	compressor_start(s->ledger);
+	err = a->begin != NULL ? a->begin(a->ctx, argv[0]) : 0;
+	if (err != 0)
+		return err;
 	started = now_ns();
 	err = start(p, argv, envp, &before, &c);
 	if (err == 0)
-		serve(signal_fd, &c, s, w);
-	compressor_stop(s->ledger);
-	keeper_stop(keeper);
+		serve(signal_fd, &c, a);
+	if (a->end != NULL)
+		a->end(a->ctx);
 	close(signal_fd);
 	if (err != 0)
 		return err;

@@ -3,8 +3,6 @@
 #define STW_CLI_SUPERVISE_H
 
 #include "cli/program.h"
-#include "cli/share.h"
-#include "cli/watch.h"
 
 struct outcome {
 	int status;        /* exit status of the command; 128 + signal if one ended it */
@@ -15,12 +13,26 @@ struct outcome {
 	uint64_t system_ns;
 };
 
+/* What else is to be done while the command runs. */
+struct attendant {
+	void *ctx;
+	/* Before the command starts, all signals blocked: 0, or an exit status after having said why. NULL: nothing. */
+	int (*begin)(void *ctx, const char *command);
+	/* When it has ended, or could not be started. NULL: nothing. */
+	void (*end)(void *ctx);
+	int fd;                   /* watched for input; -1: none */
+	void (*ready)(void *ctx); /* there is some; must not block */
+	void (*tick)(void *ctx);  /* twenty times a second, and once when the command has ended */
+};
+
 /*
  * Executes p with argv (NULL-terminated; argv[0] is the name the user gave) and
  * envp, and serves it until it ends. Returns 0 with *out filled, or 125, 126 or
  * 127 after having said why the command could not be started.
  */
-int supervise(const struct program *p, char **argv, char **envp, struct share *s, struct watch *w,
-	      struct outcome *out);
+int supervise(const struct program *p, char **argv, char **envp, const struct attendant *a, struct outcome *out);
+
+/* Says that there is no process for command; EXIT_STEWARD. */
+int supervise_no_process(const char *command, int err);
 
 #endif

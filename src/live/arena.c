@@ -189,7 +189,8 @@ int arena_register(void)
 	struct engine *e = &engine;
 	int err = 0;
 
-	e->m.gather = e->can_move;
+	/* It would exchange frames under what is recorded of them. */
+	e->m.gather = e->can_move && e->ledger->record_ns == 0;
 	if (e->can_move)
 		err = host_register(e->prog_fd, e->arena, e->arena_pages << PAGE_SHIFT, false);
 	if (e->can_move && err == 0)

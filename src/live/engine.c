@@ -24,6 +24,7 @@ void engine_own(uint64_t start, uint64_t len)
 
 	ASSERT(e->nr_own < OWN_RANGES);
 	e->own[e->nr_own++] = (struct own_range){ start, start + len };
+	record_own(start, len);
 }
 
 bool engine_owns(uint64_t start, uint64_t end)
@@ -97,6 +98,7 @@ int engine_attach(struct ledger *ledger, int device)
 	read_comm(e->slot);
 	proc_memory(&mem, false);
 	ledger_grant(ledger, e->slot, mem.resident);
+	record_attach(false);
 	atomic_store(&e->state, LEDGER_NATIVE);
 	return 0;
 }

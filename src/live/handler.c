@@ -264,6 +264,7 @@ static void fault(const struct uffd_msg *msg)
 		COUNT(&e->m, pgfault);
 		throttle();
 		serve(vpn);
+		record_fault(vpn.n, msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE, msg->arg.pagefault.feat.ptid);
 		/* A write to a page that was protected for copying and is present after all. */
 		if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
 			pte_t pte = pt_get(&e->mm.pt, vpn);
@@ -351,12 +352,15 @@ static void follow(const struct uffd_msg *msg)
 {
 	switch (msg->event) {
 	case UFFD_EVENT_UNMAP:
+		record_unmapped(msg->arg.remove.start, msg->arg.remove.end);
 		unmapped(msg->arg.remove.start, msg->arg.remove.end);
 		break;
 	case UFFD_EVENT_REMOVE:
+		record_dropped(msg->arg.remove.start, msg->arg.remove.end);
 		removed(msg->arg.remove.start, msg->arg.remove.end);
 		break;
 	case UFFD_EVENT_REMAP:
+		record_moved(msg->arg.remap.from, msg->arg.remap.to, msg->arg.remap.len);
 		remapped(msg->arg.remap.from, msg->arg.remap.to, msg->arg.remap.len);
 		break;
 	}
@@ -398,6 +402,13 @@ void handler_run(void *arg)
 	cpu_urgent();
 	if (err != 0)
 		no_thread(err);
+	/* Pages that are to be recorded must be ours, whether memory is short or not. */
+	if (engine.ledger->record_ns != 0 && atomic_load(&engine.state) == LEDGER_ARMED) {
+		engine_take();
+		engine.m.precise = true;
+		native_engage();
+		engine_drop();
+	}
 	for (;;) {
 		/*
 		 * On one CPU the thread that was served runs before we come back here, and its next fault waits already:

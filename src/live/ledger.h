@@ -19,6 +19,7 @@
 
 #include "base/hist.h"
 #include "base/types.h"
+#include "live/record.h"
 #include "mm/stat.h"
 #include "store/kcompressd.h"
 
@@ -90,6 +91,7 @@ struct ledger {
 	uint32_t debug_engage;         /* 1: engage at start, whatever the size */
 	uint32_t debug_move_again;     /* 1: UFFDIO_MOVE reports as Linux 6.18 does when it had to try twice */
 	uint32_t verbose;
+	uint64_t record_ns;            /* > 0: touched pages are recorded, at this interval */
 	_Atomic uint64_t free_pages;   /* granted to nobody */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
 	_Atomic uint32_t told_pid_ns;  /* the user has heard of processes outside of pid_ns; process, once */
@@ -98,6 +100,7 @@ struct ledger {
 	struct ledger_gone gone;
 	struct ledger_slot slot[LEDGER_SLOTS];
 	struct kcompressd kcompressd;  /* its rings belong to the first slots */
+	struct record_ring record[RECORD_RINGS]; /* so do these */
 };
 
 /*

@@ -91,7 +91,10 @@ static int manage(vpn_t start, vpn_t end)
 
 	if (err == 0)
 		err = mm_map(&e->mm, start, end, VMA_READ | VMA_WRITE, NULL, 0);
-	return err != 0 ? err : native_adopt(start, end);
+	if (err != 0)
+		return err;
+	record_mapped(vpn_address(start), vpn_address(end));
+	return native_adopt(start, end);
 }
 
 /* Manages the parts of [start, end) that the set does not hold. What the host will not register stays native. */
@@ -290,6 +293,8 @@ static void adopt_page(void *ctx, uint64_t address)
 	/* More is resident than the budget has frames for: the balloon will take them back. */
 	if (*err == -ENOMEM && arena_online(256) > 0)
 		*err = mm_adopt(&engine.mm, vpn_of(address));
+	if (*err == 0)
+		record_adopted(vpn_of(address).n);
 }
 
 int native_adopt(vpn_t start, vpn_t end)

@@ -290,7 +290,7 @@ void pager_run(void *arg)
 
 	(void)arg;
 	for (;;) {
-		struct timespec tick = { .tv_nsec = TICK_NS };
+		struct timespec tick = { .tv_nsec = (long)MIN(TICK_NS, record_patience()) };
 
 		doze(&tick);
 		stand_still();
@@ -315,6 +315,7 @@ void pager_run(void *arg)
 			scanned = now_ns();
 		}
 		balloon();
+		record_tick(start);
 		engine_take();
 		COUNT(&e->m, kswapd_wake);
 		turn_begin(start);

@@ -176,6 +176,8 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	if (machine_has_accessed(m) && pt_reserve(&mm->pt, vpn, (vpn_t){ vpn.n + 1 }) != 0)
 		return FAULT_NOMEM;
 	readahead_plan(vma, vpn, m->streams ? ZERO_RUN_MAX : 1, &plan);
+	if (m->precise)
+		plan.n = 1;
 	zero_run(mm, vpn, &plan, &start, &n);
 	unsigned got = alloc_run(m, n, frames);
 	if (got == 0)

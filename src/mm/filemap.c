@@ -358,7 +358,7 @@ static void drop_page(void *ctx, struct frame *f)
 	struct machine *m = ctx;
 
 	lru_del(lruvec_of(m, f), f);
-	m->charged += m->files_elsewhere;
+	m->charged += m->files_elsewhere && !f->cache.file->swap_backed;
 	user_page_free(m, f);
 }
 

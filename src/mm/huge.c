@@ -65,14 +65,17 @@ int huge_split(struct machine *m, struct frame *f)
 		return err;
 	if (listed)
 		lru_del(v, f);
-	f->flags &= (uint16_t)~FRAME_HUGE;
+	uint16_t flags = f->flags & (uint16_t)~FRAME_HUGE;
+
+	/* Each of them is as if it had just been handed out. */
+	f->flags = 0;
 	frame_split(&m->phys, f, FRAME_HUGE_ORDER);
 	for (unsigned i = 0; i < 1u << FRAME_HUGE_ORDER; i++) {
 		f[i].zone = f->zone;
 		f[i].user.mm = mm;
 		f[i].user.vpn = (vpn_t){ vpn.n + i };
 		f[i].swap = (swp_t){ 0 };
-		f[i].flags = f->flags;
+		f[i].flags = flags;
 		if (listed || i > 0)
 			lru_add_tail(v, &f[i], lru_list_of(f));
 	}

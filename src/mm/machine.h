@@ -158,6 +158,7 @@ struct machine {
 	bool files_elsewhere; /* pages of files are cached, and charged, by somebody else: they stay, and cost nothing here */
 	bool streams;      /* the engine's: one fault may bring many pages, because delivering it is dear */
 	bool gather;       /* the engine's: contiguous homes move in one call, so that gather.c is worth its work */
+	bool precise;      /* the engine's: a minor fault fills the page touched and no others */
 	uint8_t blocks_wanted; /* by read-ahead windows that found none, lately */
 	uint32_t gather_hand; /* gather.c: frame number where its search goes on */
 	struct cluster cluster;

@@ -26,7 +26,11 @@ I  04001ffe,4
 LACKEY_TAKES = "--from lackey takes text of valgrind --tool=lackey --trace-mem=yes"
 
 
-def convert(form, data, *more):
+def command(*args, data=b""):
+    return subprocess.run([STEWARD, *args], input=data, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def convert(form, data):
     """Status, message and dump of an import of data, from a file and from a pipe; both must be alike."""
     results = []
     with scratch() as d:
@@ -34,12 +38,11 @@ def convert(form, data, *more):
         with open(source, "wb") as f:
             f.write(data)
         for name in (source, "-"):
-            r = subprocess.run([STEWARD, "import", "--from", form, name, "-o", out, *more], input=data, env=environment(),
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            r = command("import", "--from", form, name, "-o", out, data=data)
             text = r.stderr.decode().replace(source, "IN").replace("standard input", "IN")
             dump = None
             if r.returncode == 0:
-                dump = subprocess.run([STEWARD, "trace", "dump", out], stdout=subprocess.PIPE, check=True).stdout.decode()
+                dump = command("trace", "dump", out).stdout.decode()
                 os.unlink(out)
             eq(sorted(os.listdir(d)), ["in"])
             results.append((r.returncode, text, dump))
@@ -93,8 +96,8 @@ def test_lackey_that_is_none():
     refuses("lackey", "\n\n\nI 1000,1\n", why.format(4))
     refuses("lackey", " X 1000,1\n", why.format(1))
     why = "line {}: an access without address and size; " + LACKEY_TAKES
-    for bad in (" L 1000\n", " L 1000,\n", " L ,1xxx\n", " L 1000,1x\n", " L 12345678901234567,1\n", " L 1000,99999999999999999999\n"):
-        refuses("lackey", "I  1000,1\n" + bad, why.format(2))
+    for bad in ("1000", "1000,", ",1xxx", "1000,1x", "12345678901234567,1", "1000,99999999999999999999"):
+        refuses("lackey", f"I  1000,1\n L {bad}\n", why.format(2))
     refuses("lackey", " L 1000,2000000000\n", "line 1: an access of more bytes than can be; " + LACKEY_TAKES)
     refuses("lackey", " L ffffffffffffffff,2\n", "line 1: an access of more bytes than can be; " + LACKEY_TAKES)
     imports("lackey", " L fffffffffffffff0,16\n", ['0.0 task "lackey"', access(2**52 - 1, "r--")])
@@ -127,9 +130,8 @@ def test_perf():
       "0.0 time ns=100000000", access(0x7f0b4020c, "--x"), access(0x7f0b4020c, "--x", who="0.2"), access(1, "-w-")])
     with scratch() as d:
         out = os.path.join(d, "t")
-        subprocess.run([STEWARD, "import", "--from", "perf", "-", "-o", out], check=True,
-                       input=b"a 1/1 1.0: page-faults: 1000 f 2000 g\n")
-        text = subprocess.run([STEWARD, "trace", "info", out], stdout=subprocess.PIPE, check=True, text=True).stdout
+        command("import", "--from", "perf", "-", "-o", out, data=b"a 1/1 1.0: page-faults: 1000 f 2000 g\n")
+        text = command("trace", "info", out).stdout.decode()
         assert "touches    1, samples: the first ones of an interval, not all\n" in text, text
 
 
@@ -137,8 +139,8 @@ def test_perf_that_is_none():
     takes = "; --from perf takes text of perf script, of the event page-faults"
     good = "bash 1/1 1.0: page-faults: 1000 f 2000 g\n"
     refuses("perf", good + "hello\n", "line 2: it is not a line of perf script" + takes)
-    for bad in ("bash 1/1 2.0: cycles: 1000 f 2000 g", "bash 1/1 2.0: page-faults:", "bash 1/1 2.0: page-faults: [unknown]"):
-        refuses("perf", good + bad + "\n", "line 2: it is not a page fault with its address" + takes)
+    for bad in ("cycles: 1000 f 2000 g", "page-faults:", "page-faults: [unknown]"):
+        refuses("perf", f"{good}bash 1/1 2.0: {bad}\n", "line 2: it is not a page fault with its address" + takes)
     for bad in ("bash 1 2.0: page-faults: 1000", "bash 1/1 2: page-faults: 1000", "bash 1/ 2.0: page-faults: 1000",
                 "bash 1/1 2.0000000000: page-faults: 1000", "bash 1/1 99999999999999999.0: page-faults: 1000"):
         refuses("perf", good + bad + "\n", "line 2: it is not a line of perf script" + takes)
@@ -152,8 +154,8 @@ one,R,0x1fff,2,"x"
 one,X,0x3000,0,
 
 one,R,4096
-""", ['0.0 task "one"', access(1, "r--"), access(2, "r--"), '1.0 task "two"', access(2, "-w-", who="1.0"), access(3, "--x"),
-      access(1, "r--")])
+""", ['0.0 task "one"', access(1, "r--"), access(2, "r--"), '1.0 task "two"', access(2, "-w-", who="1.0"),
+      access(3, "--x"), access(1, "r--")])
     imports("csv", "Page,Count,thread,op\n7,3,100,store\n7,1,100,store\n0x8,1,200,load\n",
             ['0.0 task "csv"', access(7, "-w-", 4), access(8, "r--", who="0.1")])
     imports("csv", "address\r\n4096\r\n", ['0.0 task "csv"', access(1, "r--")])
@@ -162,14 +164,15 @@ one,R,4096
 def test_csv_of_courses():
     imports("csv", "R 0x41f7a0\ns 0x1fffff50 1\nl 0x1fffff50 1\n0041f7a0 W\n0x7ffe0000: R 0x41f7a0\n0 1000\n1 2000\n"
             "2 3000\ni,4000\n",
-            ['0.0 task "csv"', access(0x41f, "r--"), access(0x1ffff, "-w-"), access(0x1ffff, "r--"), access(0x41f, "-w-"),
-             access(0x41f, "r--"), access(1, "r--"), access(2, "-w-"), access(3, "--x"), access(4, "--x")])
+            ['0.0 task "csv"', access(0x41f, "r--"), access(0x1ffff, "-w-"), access(0x1ffff, "r--"),
+             access(0x41f, "-w-"), access(0x41f, "r--"), access(1, "r--"), access(2, "-w-"), access(3, "--x"), access(4, "--x")])
 
 
 def test_csv_that_is_none():
     takes = "; --from csv takes text: columns that a first line names, or a letter and an address a line"
     for bad, why in (("R,zz", "a number is none"), ("R,", "a number is none"), ("R,-1", "a number is none"),
-                     ("R,0x", "a number is none"), ("Q,1", "rw is none of R, W and X"), ("R", "a line without an address or page"),
+                     ("R,0x", "a number is none"), ("Q,1", "rw is none of R, W and X"),
+                     ("R", "a line without an address or page"),
                      ("R,99999999999999999999", "a number is none"), ("R,4503599627370496", "an access out of range")):
         refuses("csv", "rw,page\nR,1\n" + bad + "\n", f"line 3: {why}{takes}")
     refuses("csv", "page,count\n1,0\n", "line 2: an access out of range" + takes)
@@ -210,8 +213,8 @@ def entry(kind, size, address):
 
 
 DRMEMTRACE = (entry(25, 0, 6), entry(22, 0, 500), entry(24, 0, 400), entry(28, 2, 123), entry(47, 4, 0xdeadbeef),
-              entry(10, 4, 0x1000), entry(0, 8, 0x1ffc), entry(1, 4, 0x5000), entry(17, 2, 0x0203), entry(31, 2, 0x7000),
-              entry(22, 0, 501), entry(24, 0, 401), entry(16, 1, 0x8fff), entry(17, 2, 0x0101), entry(22, 0, 500),
+              entry(10, 4, 0x1000), entry(0, 8, 0x1ffc), entry(1, 4, 0x5000), entry(17, 2, 0x0203),
+              entry(31, 2, 0x7000), entry(22, 0, 501), entry(24, 0, 401), entry(16, 1, 0x8fff), entry(17, 2, 0x0101), entry(22, 0, 500),
               entry(2, 8, 0x9000), entry(10, 0, 0xa000), entry(48, 2, 0xb000), entry(26, 0, 0))
 DRMEMTRACE_EVENTS = ['0.0 task "drmemtrace"', access(1, "--x"), access(1, "r--"), access(2, "r--"), access(5, "-w-"),
                      access(1, "--x", 2), access(7, "--x"), '1.1 task "drmemtrace"', access(8, "--x", who="1.1"),
@@ -243,7 +246,7 @@ def test_champsim():
             "ChampSim's instruction traces: records of 64 bytes")
 
 
-def zipped(parts, method=zipfile.ZIP_DEFLATED, stream=False):
+def zipped(parts, method=zipfile.ZIP_DEFLATED, stream=False, zip64=False):
     class Pipe(io.RawIOBase):
         """Not seekable: zipfile writes descriptors behind the members."""
         def __init__(self):
@@ -259,7 +262,8 @@ def zipped(parts, method=zipfile.ZIP_DEFLATED, stream=False):
     raw = Pipe() if stream else io.BytesIO()
     with zipfile.ZipFile(raw, "w", method) as z:
         for i, part in enumerate(parts):
-            z.writestr(f"chunk.{i:04}", part)
+            with z.open(f"chunk.{i:04}", "w", force_zip64=zip64) as member:
+                member.write(part)
     return raw.data if stream else raw.getvalue()
 
 
@@ -273,6 +277,7 @@ def packings(data):
     yield zipped(parts)
     yield zipped(parts, zipfile.ZIP_STORED)
     yield zipped(parts, stream=True)
+    yield zipped(parts, stream=True, zip64=True)
 
 
 def test_packed_input():
@@ -290,7 +295,7 @@ def test_packed_input_that_is_cut_or_damaged():
     data = entry(25, 0, 6) + b"".join(entry(rng.randrange(2), 8, rng.randrange(2**40)) for _ in range(300))
     for packed in packings(data):
         ends = len(packed) if packed[:2] != b"PK" else packed.index(b"PK\1\2")
-        for cut in [rng.randrange(8, ends) for _ in range(12)]:
+        for cut in [rng.randrange(8, ends) for _ in range(6)]:
             status, text, _ = convert("drmemtrace", packed[:cut])
             # Between two members a gzip or xz file may end: then only records are missing.
             assert status == 2 or packed[:2] != b"PK", (cut, text)
@@ -326,13 +331,15 @@ def usage(args, line):
 
 def test_wrong_usage():
     usage([], "import: the format is missing; write --from lackey|perf|csv|oracle-general|drmemtrace|champsim")
-    usage(["--from", "xyz", "-"], '--from: "xyz" is unknown; use lackey, perf, csv, oracle-general, drmemtrace or champsim')
+    usage(["--from", "xyz", "-"],
+          '--from: "xyz" is unknown; use lackey, perf, csv, oracle-general, drmemtrace or champsim')
     usage(["--from", "csv", "-"], "import: the output is missing; write -o FILE")
     usage(["--from", "csv", "-o", "x"], "import: the input is missing; name a file, or -")
     usage(["--from", "csv", "-o", "x", "a", "b"], "b: one input at a time; leave it out")
     usage(["--from", "csv", "-o", "", "a"], "--output: the file name is empty; give one")
     usage(["a", "--from", "csv", "-o", "x", "--", "-b"], "-b: one input at a time; leave it out")
-    usage(["--from", "csv", "-o", "x", "/no/such"], "/no/such: it cannot be opened (No such file or directory); check the name")
+    usage(["--from", "csv", "-o", "x", "/no/such"],
+          "/no/such: it cannot be opened (No such file or directory); check the name")
     usage(["--from", "csv", "-o", "/no/such/x", "-"],
           "/no/such/x: it cannot be written (No such file or directory); give -o another file")
 
@@ -343,15 +350,14 @@ def test_input_that_cannot_be_read():
 
 
 def test_output_that_cannot_be_written():
-    r = subprocess.run([STEWARD, "import", "--from", "csv", "-", "-o", "/dev/full"], stderr=subprocess.PIPE, input="R 1\n",
-                       text=True)
-    eq((r.returncode, r.stderr), (1, "steward: /dev/full: it cannot be written (No space left on device); "
-                                  "make room or give -o another file\n"))
+    r = command("import", "--from", "csv", "-", "-o", "/dev/full", data=b"R 1\n")
+    eq((r.returncode, r.stderr), (1, b"steward: /dev/full: it cannot be written (No space left on device); "
+                                  b"make room or give -o another file\n"))
 
 
 def test_output_goes_to_standard_output_too():
-    r = subprocess.run([STEWARD, "import", "--from", "csv", "-", "-o", "-"], stdout=subprocess.PIPE, input=b"R 1000\n", check=True)
-    dump = subprocess.run([STEWARD, "trace", "dump", "-"], stdout=subprocess.PIPE, input=r.stdout, check=True).stdout
+    r = command("import", "--from", "csv", "-", "-o", "-", data=b"R 1000\n")
+    dump = command("trace", "dump", "-", data=r.stdout).stdout
     eq(dump.decode().splitlines(), ['0 0.0 task "csv"', "1 " + access(1, "r--")])
 
 
@@ -360,8 +366,7 @@ def test_an_old_output_stays_until_there_is_a_new_one():
         out = os.path.join(d, "t")
         with open(out, "w") as f:
             f.write("old")
-        r = subprocess.run([STEWARD, "import", "--from", "csv", "-", "-o", out], input=b"rubbish\n", stderr=subprocess.PIPE)
-        eq(r.returncode, 2)
+        eq(command("import", "--from", "csv", "-", "-o", out, data=b"rubbish\n").returncode, 2)
         with open(out) as f:
             eq(f.read(), "old")
         eq(os.listdir(d), ["t"])

@@ -1,6 +1,6 @@
 """
-steward trace, on traces that this file writes by itself from docs/trace-format.md: so that the document, and not only the
-program, says what a trace is.
+steward trace, on traces that this file writes by itself from docs/trace-format.md: so that the document, and not only
+the program, says what a trace is.
 """
 import ctypes
 import json
@@ -80,8 +80,8 @@ class Block:
 
     def bytes(self):
         packed = stored_frame(self.control + self.low + self.high)
-        head = struct.pack("<4sIIIIIQQ", b"SBLK", len(packed), len(self.control), len(self.low), len(self.high), self.events,
-                           self.touches, xxh3(packed))
+        head = struct.pack("<4sIIIIIQQ", b"SBLK", len(packed), len(self.control), len(self.low), len(self.high),
+                           self.events, self.touches, xxh3(packed))
         return summed(head) + packed
 
 
@@ -156,7 +156,8 @@ def run(*args, data=b""):
         for which in (name, "-"):
             r = subprocess.run([STEWARD, "trace", *args, which], input=data, env=environment(), stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)
-            results.append((r.returncode, r.stdout.decode(), r.stderr.decode().replace(name, "T").replace("standard input", "T")))
+            text = r.stderr.decode().replace(name, "T").replace("standard input", "T")
+            results.append((r.returncode, r.stdout.decode(), text))
         eq(results[0], results[1])
         return results[0]
 
@@ -220,9 +221,10 @@ def test_info_as_json():
     kinds = info.pop("events_by_kind")
     eq({k: n for k, n in kinds.items() if n != 1}, {"access": 6, "mmap": 2, "time": 2})
     eq(list(kinds), KINDS)
-    eq(info, {"schema": 1, "size_bytes": len(data), "bytes_per_touch": 0.0, "sampled": True, "touches": 2**52 + 304, "reads": 4,
-              "writes": 2**52 + 299, "executes": 1, "footprint_pages": 5, "time_ns": 2000000000, "events": 23,
-              "tasks": [{"task": 3, "name": 'a "name"\\\nä', "touched_pages": 3}, {"task": 4, "name": "", "touched_pages": 2}],
+    eq(info, {"schema": 1, "size_bytes": len(data), "bytes_per_touch": 0.0, "sampled": True, "touches": 2**52 + 304,
+              "reads": 4, "writes": 2**52 + 299, "executes": 1, "footprint_pages": 5, "time_ns": 2000000000, "events": 23,
+              "tasks": [{"task": 3, "name": 'a "name"\\\nä', "touched_pages": 3},
+                        {"task": 4, "name": "", "touched_pages": 2}],
               "files": [{"file": 1, "name": "/lib/libc.so.6", "pages": 52}], "notes": ["made: by hand"]})
 
 
@@ -236,7 +238,8 @@ def test_json_in_a_file():
             eq(json.load(f)["events"], 23)
         eq(os.listdir(d), ["j"])
     status, _, err = run("info", "--json", "/dev/full", data=everything())
-    eq((status, err), (1, "steward: /dev/full: it cannot be written (No space left on device); give --json another file\n"))
+    eq((status, err), (1, "steward: /dev/full: it cannot be written (No space left on device); "
+                       "give --json another file\n"))
 
 
 def test_many_tasks_are_cut():
@@ -271,7 +274,7 @@ def test_what_import_writes_is_read_by_the_document():
     data = subprocess.run([STEWARD, "import", "--from", "csv", "-", "-o", "-"], input=b"R 1000\nW 2000\n" * 1000,
                           stdout=subprocess.PIPE, check=True).stdout
     eq(data[:24], summed(struct.pack("<8sHBBI", b"STWTRACE", 1, 12, 0, 0)))
-    magic, packed, control, low, high, events, touches, packed_sum = struct.unpack("<4sIIIIIQQ", data[24:64 + 0])
+    magic, packed, control, low, high, events, touches, packed_sum = struct.unpack("<4sIIIIIQQ", data[24:64])
     eq((magic, control, events, touches), (b"SBLK", 2001, 2001, 2000))
     eq(data[24:72], summed(data[24:64]))
     eq(packed_sum, xxh3(data[72:72 + packed]))
@@ -293,9 +296,11 @@ def test_damage():
     eq(err, f"steward: T: cut at byte {len(data) - 1} (the trace ends before its end); get or make it again\n")
     bad = bytearray(data)
     bad[block + 9] ^= 1
-    eq(run("info", data=bytes(bad)), (2, "", f"steward: T: damaged at byte {block} (its end is damaged); get or make it again\n"))
+    eq(run("info", data=bytes(bad)),
+       (2, "", f"steward: T: damaged at byte {block} (its end is damaged); get or make it again\n"))
     newer = summed(struct.pack("<8sHBBI", b"STWTRACE", 2, 12, 0, 0)) + data[24:]
-    eq(run("info", data=newer)[2], "steward: T: it was written by another version of Steward; steward import makes one\n")
+    eq(run("info", data=newer)[2],
+       "steward: T: it was written by another version of Steward; steward import makes one\n")
 
 
 def usage(args, line):
@@ -321,8 +326,10 @@ def test_wrong_usage():
 def test_output_that_cannot_be_written():
     for command in ("dump", "info"):
         with open("/dev/full", "w") as full:
-            r = subprocess.run([STEWARD, "trace", command, "-"], input=everything(), stdout=full, stderr=subprocess.PIPE)
-        eq((r.returncode, r.stderr), (1, b"steward: standard output: No space left on device; send it somewhere else\n"))
+            r = subprocess.run([STEWARD, "trace", command, "-"], input=everything(), stdout=full,
+                               stderr=subprocess.PIPE)
+        eq((r.returncode, r.stderr),
+           (1, b"steward: standard output: No space left on device; send it somewhere else\n"))
 
 
 main(globals())

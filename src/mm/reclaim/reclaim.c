@@ -62,14 +62,14 @@ static void count_scan(struct machine *m, bool kswapd, unsigned n)
 		COUNT_N(m, pgscan_direct, n);
 }
 
-/* From the old end of the sample. */
-static unsigned isolate(struct machine *m, struct frame **frames, unsigned n)
+/* From the old end of a list, locked. */
+static unsigned isolate(struct machine *m, enum lru_list list, struct frame **frames, unsigned n)
 {
 	struct lruvec *v = &m->lruvec[0];
 	unsigned got = 0;
 
 	while (got < n) {
-		struct frame *f = TAILQ_LAST(&v->list[LRU_SAMPLE], frame_list);
+		struct frame *f = TAILQ_LAST(&v->list[list], frame_list);
 
 		if (f == NULL)
 			break;
@@ -160,27 +160,11 @@ static void sample_shared(struct machine *m, struct lruvec *v, struct frame **fr
 	}
 }
 
-static unsigned sample(struct machine *m, bool kswapd, bool *progress)
+/* Unmaps n locked pages, which are on no list: they are soft then, or active if they cannot be had. Lock given up inside. */
+static void make_soft(struct machine *m, struct lruvec *v, struct frame **frames, unsigned n, bool *progress)
 {
-	struct lruvec *v = &m->lruvec[0];
-	uint64_t target = MAX(lru_resident(v) / SAMPLE_SHARE, SAMPLE_MIN);
-	struct frame *frames[SAMPLE_BATCH];
 	bool unmapped[SAMPLE_BATCH];
 
-	if (v->nr[LRU_SAMPLE] >= target)
-		return 0;
-	unsigned n = choose(m, v, frames);
-
-	if (n == 0)
-		return 0;
-	count_scan(m, kswapd, n);
-	if (m->ops->copy != NULL) {
-		sample_shared(m, v, frames, n);
-		*progress = true;
-		return n;
-	}
-	for (unsigned i = 0; i < n; i++)
-		user_page_lock(frames[i]);
 	sort_by_address(frames, n);
 	gather(m, frames, n);
 	m->ops->unlock(m);
@@ -201,6 +185,43 @@ static unsigned sample(struct machine *m, bool kswapd, bool *progress)
 		}
 		user_page_unlock(m, f);
 	}
+}
+
+static unsigned sample(struct machine *m, bool kswapd, bool *progress)
+{
+	struct lruvec *v = &m->lruvec[0];
+	uint64_t target = MAX(lru_resident(v) / SAMPLE_SHARE, SAMPLE_MIN);
+	struct frame *frames[SAMPLE_BATCH];
+
+	if (v->nr[LRU_SAMPLE] >= target)
+		return 0;
+	unsigned n = choose(m, v, frames);
+
+	if (n == 0)
+		return 0;
+	count_scan(m, kswapd, n);
+	if (m->ops->copy != NULL) {
+		sample_shared(m, v, frames, n);
+		*progress = true;
+		return n;
+	}
+	for (unsigned i = 0; i < n; i++)
+		user_page_lock(frames[i]);
+	make_soft(m, v, frames, n, progress);
+	return n;
+}
+
+unsigned reclaim_sample(struct machine *m, enum lru_list list, unsigned n)
+{
+	struct frame *frames[SAMPLE_BATCH];
+	bool progress = false;
+
+	ASSERT(!m->reclaiming);
+	m->reclaiming = true;
+	n = isolate(m, list, frames, MIN(n, SAMPLE_BATCH));
+	if (n > 0)
+		make_soft(m, &m->lruvec[0], frames, n, &progress);
+	m->reclaiming = false;
 	return n;
 }
 
@@ -290,7 +311,7 @@ static unsigned evict_begin(struct machine *m, struct swap_io *io, unsigned n, b
 {
 	struct frame *frames[EVICT_BATCH_DISK];
 
-	n = isolate(m, frames, n);
+	n = isolate(m, LRU_SAMPLE, frames, n);
 	count_scan(m, kswapd, n);
 	n = discard(m, frames, drop_files(m, frames, n, freed), freed);
 	for (unsigned i = 0; i < n; i++)

@@ -12,6 +12,12 @@
  */
 unsigned reclaim_batch(struct machine *m, bool kswapd, bool *progress);
 
+/*
+ * Takes up to n pages, 32 at most, off the old end of a list of the policy, whatever the length of the sample: they
+ * become soft. Returns how many were taken. Gives the lock up inside. Not while m->reclaiming.
+ */
+unsigned reclaim_sample(struct machine *m, enum lru_list list, unsigned n);
+
 /* Pages that reclaim_batch has left with the helper of swap are written. Gives the lock up inside. */
 void reclaim_finish(struct machine *m);
 

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "cli/validate.h"
+#include "cli/validate/validate.h"
+#include "sim/engine.h"
 
 #define PAGES 32768u
 #define TOUCHES 500000u
@@ -86,6 +87,73 @@ static void a_moving_window_lives_with_fresh_statistics(void **state)
 	assert_in_range(out.majflt, 1817 * 9 / 10, 1870 * 11 / 10);
 }
 
+#define FILE_PAGES 1000u
+#define FILE_VPN 0x400u
+
+static struct sim *with_a_file(bool limit_files)
+{
+	const struct trace_event events[] = {
+		{ .op = TRACE_TASK, .task = 1 },
+		{ .op = TRACE_FILE, .file = 1, .n = FILE_PAGES },
+		{ .op = TRACE_MMAP, .task = 1, .vpn = FILE_VPN, .n = FILE_PAGES, .flags = TRACE_R | TRACE_W, .file = 1 },
+	};
+	struct sim_config_error config_error;
+	struct sim_config config;
+	const char *error;
+
+	validate_machine(&config, &place, &costs, PAGES);
+	config.limit_bytes = UINT64_C(256) << 12;
+	config.limit_files = limit_files;
+	struct sim *s = sim_create(&config, &config_error);
+
+	assert_non_null(s);
+	for (unsigned i = 0; i < ARRAY_SIZE(events); i++)
+		assert_int_equal(sim_event(s, &events[i], &error), 0);
+	return s;
+}
+
+static void touch_file(struct sim *s, unsigned pages, unsigned flags)
+{
+	const char *error;
+
+	for (unsigned i = 0; i < pages; i++) {
+		struct trace_event e = { .op = TRACE_ACCESS, .task = 1, .vpn = FILE_VPN + i, .n = 1, .flags = (uint8_t)flags };
+
+		assert_int_equal(sim_event(s, &e, &error), 0);
+	}
+	sim_check(s);
+}
+
+/* Four times the limit of file pages, each page read twice. */
+static void pages_of_files_that_others_read_cost_nothing(void **state)
+{
+	struct sim *s = with_a_file(false);
+
+	(void)state;
+	touch_file(s, FILE_PAGES, TRACE_R);
+	touch_file(s, FILE_PAGES, TRACE_R);
+	assert_int_equal(s->m.charged, 0);
+	assert_int_equal(s->task[1]->faults[SIM_MAJOR], 0);
+	assert_int_equal(s->disk.reads, 0);
+	/* A private copy is the task's own. */
+	touch_file(s, 100, TRACE_W);
+	assert_int_equal(s->m.charged, 100);
+	assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_EXIT, .task = 1 }, &(const char *){ NULL }), 0);
+	assert_int_equal(s->m.charged, 0);
+	sim_destroy(s);
+}
+
+static void pages_of_files_count_in_the_limit_otherwise(void **state)
+{
+	struct sim *s = with_a_file(true);
+
+	(void)state;
+	touch_file(s, FILE_PAGES, TRACE_R);
+	assert_in_range(s->m.charged, 100, 256);
+	assert_true(s->task[1]->faults[SIM_MAJOR] > 0);
+	sim_destroy(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -94,6 +162,8 @@ int main(void)
 		cmocka_unit_test(hot_pages_and_a_scan_fault_as_often_as_on_linux),
 		cmocka_unit_test(a_moving_window_is_killed_where_linux_kills_it),
 		cmocka_unit_test(a_moving_window_lives_with_fresh_statistics),
+		cmocka_unit_test(pages_of_files_that_others_read_cost_nothing),
+		cmocka_unit_test(pages_of_files_count_in_the_limit_otherwise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,12 +9,12 @@
 
 #include "base/rand.h"
 
-enum { TASKS = 5, PAGES = 192, WINDOW = PAGES / 2, FILES = 3, FILE_PAGES = 96, OBJECTS = 4096, RUN_MAX = 48 };
+enum { TASKS = 5, PAGES_MAX = 1280, FILES = 3, FILE_PAGES = 96, OBJECTS = 4096, RUN_MAX = 48 };
 
 /* What a mapping shows: a file, or shared memory without a name. */
 struct object {
 	uint64_t size;
-	uint64_t word[FILE_PAGES > PAGES ? FILE_PAGES : PAGES];
+	uint64_t word[PAGES_MAX];
 };
 
 struct page {
@@ -27,7 +27,7 @@ struct page {
 struct task {
 	bool alive;
 	uint32_t number;
-	struct page page[PAGES];
+	struct page page[PAGES_MAX];
 };
 
 struct model {
@@ -35,6 +35,7 @@ struct model {
 	const struct sim_config *config;
 	struct sim *s;
 	uint64_t last_vpn;             /* of the address space */
+	unsigned pages, window;        /* of a task: two windows */
 	struct task task[TASKS];
 	struct object file[FILES];
 	struct object *shm[OBJECTS];
@@ -47,16 +48,18 @@ static uint64_t below(struct model *m, uint64_t n)
 	return rand_below(&m->rand, n);
 }
 
-/* Two windows, one at the border of two leaf tables, one at the end of the address space. */
+/* Two windows, one at the border of two leaf tables (or on a huge page), one at the end of the address space. */
 static uint64_t vpn_at(const struct model *m, unsigned i)
 {
-	return i < WINDOW ? 512 * 3 - WINDOW / 2 + i : m->last_vpn - WINDOW + 1 + (i - WINDOW);
+	uint64_t first = m->config->thp ? 1024 : 512 * 3 - m->window / 2;
+
+	return i < m->window ? first + i : m->last_vpn - m->window + 1 + (i - m->window);
 }
 
 /* Pages i … i + n - 1 of one window. */
 static unsigned random_run(struct model *m, unsigned *n)
 {
-	unsigned i = (unsigned)below(m, PAGES), left = WINDOW - i % WINDOW;
+	unsigned i = (unsigned)below(m, m->pages), left = m->window - i % m->window;
 
 	*n = 1 + (unsigned)below(m, MIN(left, RUN_MAX));
 	return i;
@@ -94,10 +97,10 @@ static bool may(const struct page *p, unsigned right)
 /* Any page, but as a rule one that may be touched so. */
 static unsigned random_page(struct model *m, const struct task *t, unsigned right)
 {
-	unsigned i = (unsigned)below(m, PAGES);
+	unsigned i = (unsigned)below(m, m->pages);
 
 	for (unsigned tries = 0; tries < 8 && !may(&t->page[i], right); tries++)
-		i = (unsigned)below(m, PAGES);
+		i = (unsigned)below(m, m->pages);
 	return i;
 }
 
@@ -215,7 +218,7 @@ static struct object *new_shm(struct model *m)
 	if (m->nr_shm == OBJECTS)
 		return NULL;
 	m->shm[m->nr_shm] = calloc(1, sizeof(struct object));
-	m->shm[m->nr_shm]->size = PAGES;
+	m->shm[m->nr_shm]->size = PAGES_MAX;
 	return m->shm[m->nr_shm++];
 }
 
@@ -228,6 +231,11 @@ static void map(struct model *m, struct task *t)
 	struct object *object = file != 0 ? &m->file[file - 1] : shared ? new_shm(m) : NULL;
 
 	shared &= object != NULL;
+	if (m->config->thp && object == NULL && below(m, 4) > 0) {
+		i -= i % m->window;
+		n = m->window;
+		flags = rights = TRACE_R | TRACE_W;
+	}
 	flags |= shared ? TRACE_MAP_SHARED : 0;
 	flags |= below(m, 24) == 0 && n < 8 ? TRACE_MAP_LOCKED : 0;
 	task_mmap(m->s, t->number, vpn_at(m, i), n, flags, file, pgoff);
@@ -270,9 +278,9 @@ static void drop(struct model *m, struct task *t)
 
 static void move(struct model *m, struct task *t)
 {
-	unsigned n, i = random_run(m, &n), to = (unsigned)below(m, PAGES);
+	unsigned n, i = random_run(m, &n), to = (unsigned)below(m, m->pages);
 
-	n = MIN(n, WINDOW - to % WINDOW);
+	n = MIN(n, m->window - to % m->window);
 	if (to < i + n && i < to + n)
 		return;
 	event(m->s, (struct trace_event){ .op = TRACE_MREMAP, .task = t->number, .vpn = vpn_at(m, i), .n = n,
@@ -384,7 +392,7 @@ static void resize_file(struct model *m)
 	o->size = size;
 	/* Copies of what was cut off are gone, too (unmap_mapping_range, even_cows). */
 	for (unsigned i = 0; i < TASKS; i++) {
-		for (unsigned k = 0; k < PAGES && m->task[i].alive; k++)
+		for (unsigned k = 0; k < m->pages && m->task[i].alive; k++)
 			if (m->task[i].page[k].object == o && m->task[i].page[k].pgoff >= size)
 				m->task[i].page[k].own = false;
 	}
@@ -400,7 +408,7 @@ static void step(struct model *m)
 	else if (what < 70)
 		check_page(m, t, random_page(m, t, TRACE_R));
 	else if (what < 72)
-		run_code(m, t, (unsigned)below(m, PAGES));
+		run_code(m, t, (unsigned)below(m, m->pages));
 	else if (what < 80)
 		map(m, t);
 	else if (what < 82)
@@ -457,6 +465,9 @@ static void run(const struct sim_config *c, uint64_t seed, unsigned steps)
 	for (unsigned i = 0; i < c->levels; i++)
 		bits += c->bits[i];
 	m->config = c;
+	/* A huge page fits into a window. */
+	m->pages = c->thp ? PAGES_MAX : 192;
+	m->window = m->pages / 2;
 	m->s = machine_make(c);
 	m->last_vpn = (UINT64_C(1) << bits) - 1;
 	rand_seed(&m->rand, seed);
@@ -475,13 +486,14 @@ static void run(const struct sim_config *c, uint64_t seed, unsigned steps)
 		check_page(m, t, random_page(m, t, TRACE_R));
 		if (i % 32 == 0)
 			sim_check(m->s);
-		for (unsigned k = 0; i % 1024 == 1023 && k < TASKS * PAGES; k++)
-			check_page(m, &m->task[k / PAGES], k % PAGES);
+		for (unsigned k = 0; i % 1024 == 1023 && k < TASKS * m->pages; k++)
+			check_page(m, &m->task[k / m->pages], k % m->pages);
 		assert_false(m->s->stopped);
 	}
-	print_message("# %s: %llu major, %llu soft, %llu cow faults, %llu refused, %llu pages out, %llu in, %llu killed\n", c->name,
+	print_message("# %s: %llu major, %llu soft, %llu cow faults, %llu huge, %llu refused, %llu pages out, %llu in, %llu killed\n", c->name,
 		      (unsigned long long)m->s->counter[VM_pgmajfault], (unsigned long long)m->s->counter[VM_pgsoft],
-		      (unsigned long long)m->s->counter[VM_pgcow], (unsigned long long)m->refused,
+		      (unsigned long long)m->s->counter[VM_pgcow], (unsigned long long)m->s->counter[VM_thp_fault_alloc],
+		      (unsigned long long)m->refused,
 		      (unsigned long long)m->s->counter[VM_pswpout], (unsigned long long)m->s->counter[VM_pswpin],
 		      (unsigned long long)m->killed);
 	end(m);
@@ -582,6 +594,21 @@ static void five_levels(struct sim_config *c)
 	machine_swap(c, SIM_SWAP_REMOTE, 4000, 1);
 }
 
+static void huge_pages(struct sim_config *c)
+{
+	c->thp = true;
+	c->zone[0].size_bytes = UINT64_C(4096) << PAGE_SHIFT;
+	c->limit_bytes = UINT64_C(900) << PAGE_SHIFT;
+	machine_swap(c, SIM_SWAP_DISK, 16000, 1);
+}
+
+static void sampled_two_areas(struct sim_config *c)
+{
+	sampled(c);
+	c->swap[0].size_bytes = UINT64_C(150) << PAGE_SHIFT;
+	machine_swap(c, SIM_SWAP_DISK, 4000, 0);
+}
+
 static void two_areas(struct sim_config *c)
 {
 	machine_swap(c, SIM_SWAP_COMPRESSED, 150, 10);
@@ -605,6 +632,8 @@ SHAPE(two_levels)
 SHAPE(one_level)
 SHAPE(five_levels)
 SHAPE(two_areas)
+SHAPE(sampled_two_areas)
+SHAPE(huge_pages)
 SHAPE(no_swap)
 
 int main(void)
@@ -620,6 +649,8 @@ int main(void)
 		cmocka_unit_test(contents_one_level),
 		cmocka_unit_test(contents_five_levels),
 		cmocka_unit_test(contents_two_areas),
+		cmocka_unit_test(contents_sampled_two_areas),
+		cmocka_unit_test(contents_huge_pages),
 		cmocka_unit_test(contents_no_swap),
 	};
 

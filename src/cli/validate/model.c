@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/validate.h"
+#include "cli/validate/validate.h"
 #include "sim/engine.h"
 
 #define BASE_VPN UINT64_C(0x7f0000000)

@@ -1,10 +1,10 @@
 /* Swap on zram for the time of a measurement, taken down by a process that outlives whoever asked for it. */
-#ifndef STW_CLI_ZRAMGUARD_H
-#define STW_CLI_ZRAMGUARD_H
+#ifndef STW_CLI_VALIDATE_ZRAMGUARD_H
+#define STW_CLI_VALIDATE_ZRAMGUARD_H
 
 #include <sys/types.h>
 
-#include "cli/memcage.h"
+#include "cli/validate/memcage.h"
 
 struct zramguard {
 	pid_t pid;

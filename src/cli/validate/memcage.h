@@ -1,6 +1,6 @@
 /* A control group with a memory limit, of either version, to run something inside. Needs root. */
-#ifndef STW_CLI_MEMCAGE_H
-#define STW_CLI_MEMCAGE_H
+#ifndef STW_CLI_VALIDATE_MEMCAGE_H
+#define STW_CLI_VALIDATE_MEMCAGE_H
 
 #include <limits.h>
 #include <sys/types.h>

@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/validate.h"
+#include "cli/validate/validate.h"
 
 #define HUGE_BYTES ((size_t)2 << 20)
 #define LOOK_NS 5000000 /* how often the parent looks whether the child has ended, when it has nothing else to do */
@@ -197,17 +197,34 @@ static void __attribute__((noreturn)) exec_child(char *const *argv, const cpu_se
 	_exit(127);
 }
 
-static int exec_in(const struct memcage *cage, char *const *argv, struct validate_outcome *out, const char **why)
+/* Until it has ended, with memory.stat read meanwhile. */
+static void watch_program(pid_t pid, int stat_fd, uint64_t poll_ns, struct validate_outcome *out)
 {
-	int procs = memcage_file(cage, "cgroup.procs", O_WRONLY), status = 0;
+	const struct timespec pause_for = { .tv_nsec = (long)poll_ns };
+	char text[16384];
+	siginfo_t info = { 0 };
+
+	while (poll_ns != 0 && !interrupted && info.si_pid != pid) {
+		nanosleep(&pause_for, NULL);
+		out->polls += pread(stat_fd, text, sizeof(text), 0) > 0;
+		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+			break;
+	}
+}
+
+static int exec_in(const struct memcage *cage, char *const *argv, uint64_t poll_ns, struct validate_outcome *out,
+		   const char **why)
+{
+	int procs = memcage_file(cage, "cgroup.procs", O_WRONLY), stat_fd = memcage_file(cage, "memory.stat", O_RDONLY);
+	int status = 0;
 	struct rusage usage;
 	cpu_set_t allowed;
 	uint64_t began;
 	pid_t pid;
 
 	*why = "the group cannot be used";
-	if (procs < 0)
-		return procs;
+	if (procs < 0 || stat_fd < 0)
+		return -EIO;
 	sched_getaffinity(0, sizeof(allowed), &allowed);
 	fflush(NULL);
 	began = now_ns();
@@ -217,6 +234,8 @@ static int exec_in(const struct memcage *cage, char *const *argv, struct validat
 	close(procs);
 	if (pid < 0)
 		return -errno;
+	watch_program(pid, stat_fd, poll_ns, out);
+	close(stat_fd);
 	while (wait4(pid, &status, 0, &usage) < 0 && errno == EINTR)
 		if (interrupted)
 			kill(pid, SIGKILL);
@@ -244,7 +263,8 @@ static void prepare(const struct validate_place *p, char *name, size_t size)
 	snprintf(name, size, "%s%u", p->prefix, number++ % 100000);
 }
 
-int validate_real_program(const struct validate_place *p, char *const *argv, struct validate_outcome *out, const char **why)
+int validate_real_program(const struct validate_place *p, char *const *argv, uint64_t poll_ns, struct validate_outcome *out,
+			  const char **why)
 {
 	char name[sizeof(p->prefix) + 8];
 	struct memcage cage;
@@ -255,7 +275,7 @@ int validate_real_program(const struct validate_place *p, char *const *argv, str
 	int err = memcage_open(&cage, &p->root, name, p->limit_bytes, p->swappiness);
 
 	if (err == 0) {
-		err = exec_in(&cage, argv, out, why);
+		err = exec_in(&cage, argv, poll_ns, out, why);
 		memcage_close(&cage);
 	}
 	return err;

@@ -10,7 +10,7 @@
  *
  * A group is removed only when it is empty, and a process that was killed leaves it a moment later.
  */
-#include "cli/memcage.h"
+#include "cli/validate/memcage.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -19,15 +19,14 @@
 
 #include "cli/commands.h"
 #include "cli/msg.h"
-#include "cli/validate.h"
-#include "cli/zramguard.h"
+#include "cli/validate/validate.h"
+#include "cli/validate/zramguard.h"
 
 #define PAGES 32768u                        /* 128 MiB */
 #define LIMIT (UINT64_C(16896) << PAGE_SHIFT) /* 66 MiB */
 #define ZRAM_BYTES (UINT64_C(512) << 20)
 #define SWAPPINESS 60
 #define SEED 1
-#define POLL_NS UINT64_C(5000000)
 #define STATS_NS UINT64_C(2000000000)
 #define PHASES 8
 #define QUICK_RUNS 3
@@ -171,7 +170,7 @@ static int one_real(const struct validate_place *p, const char *workload, uint32
 	int status = fill(&s, workload, pages, n), err;
 
 	for (unsigned i = 0; status == 0 && i < runs; i++) {
-		err = validate_real(p, &s, polled ? POLL_NS : 0, &out[i], &why);
+		err = validate_real(p, &s, polled ? VALIDATE_POLL_NS : 0, &out[i], &why);
 		if (err != 0)
 			status = real_failed(workload, err, why);
 	}
@@ -196,26 +195,6 @@ static int measure_costs(const struct validate_place *p, struct validate_costs *
 	return 0;
 }
 
-static int by_length(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* A reader that sleeps for 5 ms is back later than that, and on a busy machine much later. */
-static uint64_t polled_every(const struct validate_case *c)
-{
-	uint64_t ns[VALIDATE_RUNS_MAX];
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < c->nr_real; i++)
-		if (c->real[i].polls > 0 && !c->real[i].killed)
-			ns[n++] = (uint64_t)(c->real[i].seconds * 1e9 / (double)c->real[i].polls);
-	qsort(ns, n, sizeof(*ns), by_length);
-	return n > 0 ? MAX(ns[n / 2], POLL_NS) : POLL_NS;
-}
-
 static int predict(const struct validate_place *p, const struct validate_costs *costs, const struct validate_sequence *s,
 		   struct validate_case *c)
 {
@@ -223,7 +202,7 @@ static int predict(const struct validate_place *p, const struct validate_costs *
 
 	validate_machine(&config, p, costs, s->pages);
 	if (c->polled)
-		config.limit_flush_ns = c->poll_ns = polled_every(c);
+		config.limit_flush_ns = c->poll_ns = validate_polled_every(c);
 	for (; c->nr_model < PHASES; c->nr_model++)
 		if (validate_model(&config, s, config.limit_flush_ns * c->nr_model / PHASES, &c->model[c->nr_model]) != 0)
 			return msg_fail(1, c->workload, "no memory for the model; free some");
@@ -301,7 +280,8 @@ static void say_machine(const struct validate_place *p)
 	printf("Linux %s, cgroups of version %d, limit 66 MiB, swappiness %u, swap on zram with lz4.\n", u.release, p->root.version,
 	       p->swappiness);
 	if (setting("/sys/kernel/mm/lru_gen/enabled", 0) != 0)
-		printf("This kernel reclaims by MGLRU, the model classically; echo 0 >/sys/kernel/mm/lru_gen/enabled compares like with like.\n");
+		printf("This kernel reclaims by MGLRU, the model classically; to compare like with like:\n"
+		       "echo 0 >/sys/kernel/mm/lru_gen/enabled\n");
 }
 
 int validate_main(int argc, char **argv)
@@ -314,10 +294,12 @@ int validate_main(int argc, char **argv)
 
 	status = options_parse(&validate_options, argc, argv, &o, &rest);
 	if (status == 0 && rest < argc && o.trace == NULL)
-		status = msg_fail(EXIT_USAGE, argv[rest], "a command needs its trace; steward record --exact -o T.stw -- %s makes one, --trace T.stw",
+		status = msg_fail(EXIT_USAGE, argv[rest],
+				  "a command needs its trace; steward record --exact -o T.stw -- %s makes one, --trace T.stw",
 				  argv[rest]);
 	if (status == 0 && rest == argc && o.trace != NULL)
-		status = msg_fail(EXIT_USAGE, "--trace", "no command given that it is of; steward validate --trace FILE -- COMMAND [ARG…]");
+		status = msg_fail(EXIT_USAGE, "--trace",
+				  "no command given that it is of; steward validate --trace FILE -- COMMAND [ARG…]");
 	o.command = argv + rest;
 	if (status == 0 && o.only != NULL)
 		status = check_list(o.only);

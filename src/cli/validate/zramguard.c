@@ -14,7 +14,7 @@
  * Devices are made by /sys/class/zram-control/hot_add, so that one that is in use (Fedora swaps on /dev/zram0) is left
  * alone. The header of the area is written here: a page that ends in SWAPSPACE2 (Linux include/linux/swap.h).
  */
-#include "cli/zramguard.h"
+#include "cli/validate/zramguard.h"
 
 #include <errno.h>
 #include <fcntl.h>

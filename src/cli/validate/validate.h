@@ -7,10 +7,10 @@
  * validate_program.c  the same for a program and its trace
  * validate_show.c   the table, the reasons for what misses, JSON
  */
-#ifndef STW_CLI_VALIDATE_H
-#define STW_CLI_VALIDATE_H
+#ifndef STW_CLI_VALIDATE_VALIDATE_H
+#define STW_CLI_VALIDATE_VALIDATE_H
 
-#include "cli/memcage.h"
+#include "cli/validate/memcage.h"
 #include "sim/config.h"
 #include "sim/workload.h"
 
@@ -51,7 +51,8 @@ int validate_real(const struct validate_place *p, const struct validate_sequence
 		  struct validate_outcome *out, const char **why);
 
 /* A command instead, its standard output dropped. -ECHILD: it failed. */
-int validate_real_program(const struct validate_place *p, char *const *argv, struct validate_outcome *out, const char **why);
+int validate_real_program(const struct validate_place *p, char *const *argv, uint64_t poll_ns, struct validate_outcome *out,
+			  const char **why);
 
 /* What things take here: from two real runs (validate.c). */
 struct validate_costs {
@@ -87,14 +88,17 @@ struct validate_spread {
 
 /* Of the major faults of those that were not killed. */
 struct validate_spread validate_spread(const struct validate_outcome *o, unsigned n);
+/* The statistics were read so often, in the median of the runs. */
+uint64_t validate_polled_every(const struct validate_case *c);
 /* Per cent that the model's median is off the kernel's; 0 if one of them has none. */
 double validate_error(const struct validate_case *c);
 /* Real runs that a model's run equals: the same number of major faults, or killed at the same touch. */
 unsigned validate_exact(const struct validate_case *c);
-/* Within its target, or without one. */
+/* Within its target, or without one; or killed in every run, as predicted for every one. */
 bool validate_holds(const struct validate_case *c);
 
-#define VALIDATE_SHARES 3 /* 75, 50 and 25 per cent of what a program takes */
+#define VALIDATE_SHARES 6 /* 75, 50 and 25 per cent of what a program takes, with statistics read all the time and as they are */
+#define VALIDATE_POLL_NS UINT64_C(5000000)
 
 /*
  * The command under shares of its footprint, and its trace on the model: fills and shows the cases. 0, or an exit

@@ -1,0 +1,66 @@
+/*
+ * Recording: what a process tells the launcher of the pages it touches, while `steward record` runs it.
+ *
+ * One ring a process, in the ledger: the process puts entries in, the launcher takes them out (cli/sampled.c).
+ * An entry is complete once tail is beyond it. The ring outlives the process, and so do its last entries.
+ */
+#ifndef STW_LIVE_RECORD_H
+#define STW_LIVE_RECORD_H
+
+#include <stdatomic.h>
+
+#include "base/types.h"
+
+#define RECORD_RINGS 64 /* for the first slots of the ledger; processes beyond are not recorded */
+#define RECORD_ENTRIES 16384
+
+enum record_op {
+	RECORD_BEGIN,  /* a process attaches: vpn is its pid, n the pid of its parent; write: a child, copied by fork */
+	RECORD_OWN,    /* [vpn, vpn + n) is Steward's own */
+	RECORD_MAP,    /* [vpn, vpn + n) is managed from now on: anonymous memory of the program */
+	RECORD_TOUCH,  /* each of [vpn, vpn + n) was touched */
+	RECORD_UNMAP,  /* [vpn, vpn + n) is unmapped */
+	RECORD_MOVE,   /* [vpn, vpn + n) moves to … */
+	RECORD_MOVED,  /* … vpn; the entry after a RECORD_MOVE */
+	RECORD_DROP,   /* [vpn, vpn + n) reads as zeros */
+	RECORD_TICK,   /* an interval ends; n: CPU time of the program's threads since the last one, ns */
+};
+
+struct record_entry {
+	uint64_t ns;   /* CLOCK_MONOTONIC; never less than that of the entry before */
+	uint64_t vpn;
+	uint64_t n;
+	uint32_t tid;  /* RECORD_TOUCH: the thread, if known, else 0 */
+	uint8_t op;    /* enum record_op */
+	uint8_t write; /* RECORD_TOUCH: by a write */
+};
+
+struct record_ring {
+	_Atomic uint64_t head; /* entries taken so far; launcher */
+	_Atomic uint64_t tail; /* entries made so far; process */
+	_Atomic uint64_t lost; /* that found no room for a second; process */
+	struct record_entry entry[RECORD_ENTRIES];
+} __attribute__((aligned(4096)));
+
+/* The calls below do nothing in a process that is not recorded. */
+struct ledger_slot;
+
+/* The process has a slot: it is recorded if the run records. child: it was copied by fork. */
+void record_attach(bool child);
+void record_own(uint64_t start, uint64_t len);
+/* An area is managed from now on; bytes. Lock held. */
+void record_mapped(uint64_t start, uint64_t end);
+/* Handler, lock held: a fault of vpn has been served. */
+void record_fault(uint64_t vpn, bool write, uint32_t tid);
+/* A page was there when its area came to be managed. Lock held. */
+void record_adopted(uint64_t vpn);
+/* The handler follows a change; bytes. */
+void record_unmapped(uint64_t start, uint64_t end);
+void record_moved(uint64_t from, uint64_t to, uint64_t len);
+void record_dropped(uint64_t start, uint64_t end);
+/* Pager, lock not held: samples every resident page if an interval is over. */
+void record_tick(uint64_t now);
+/* ns between two calls of it that are soon enough. */
+uint64_t record_patience(void);
+
+#endif
