@@ -4,6 +4,7 @@
 
 #include "base/fmt.h"
 #include "cli/msg.h"
+#include "cli/draw/utf8.h"
 
 static void flush(struct json *j)
 {
@@ -33,44 +34,11 @@ static void put_str(struct json *j, const char *text)
 
 static void new_line(struct json *j)
 {
-	if (j->in_line)
+	if (j->in_line > 0)
 		return;
 	put_str(j, "\n");
 	for (unsigned i = 0; i < j->depth; i++)
 		put_str(j, "\t");
-}
-
-/* Length of the well-formed UTF-8 sequence at s (RFC 3629), 0 if there is none. */
-static unsigned utf8_len(const unsigned char *s)
-{
-	unsigned n, low = 0x80, high = 0xbf;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] >= 0xc2 && s[0] <= 0xdf)
-		n = 2;
-	else if (s[0] >= 0xe0 && s[0] <= 0xef)
-		n = 3;
-	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
-		n = 4;
-	else
-		return 0;
-	/* No overlong forms, no surrogates, nothing above U+10FFFF. */
-	if (s[0] == 0xe0)
-		low = 0xa0;
-	else if (s[0] == 0xed)
-		high = 0x9f;
-	else if (s[0] == 0xf0)
-		low = 0x90;
-	else if (s[0] == 0xf4)
-		high = 0x8f;
-	if (s[1] < low || s[1] > high)
-		return 0;
-	for (unsigned i = 2; i < n; i++) {
-		if (s[i] < 0x80 || s[i] > 0xbf)
-			return 0;
-	}
-	return n;
 }
 
 static void put_string(struct json *j, const char *text)
@@ -102,7 +70,7 @@ static void put_string(struct json *j, const char *text)
 static void begin(struct json *j, const char *key)
 {
 	if (!j->first)
-		put_str(j, j->in_line ? ", " : ",");
+		put_str(j, j->in_line > 0 ? ", " : ",");
 	j->first = false;
 	if (j->depth > 0)
 		new_line(j);
@@ -147,7 +115,7 @@ void json_array(struct json *j, const char *key)
 	put_str(j, "[");
 	j->depth++;
 	j->first = true;
-	j->in_line = true;
+	j->in_line++;
 }
 
 void json_array_end(struct json *j)
@@ -155,7 +123,7 @@ void json_array_end(struct json *j)
 	j->depth--;
 	put_str(j, "]");
 	j->first = false;
-	j->in_line = false;
+	j->in_line--;
 }
 
 void json_fixed(struct json *j, const char *key, uint64_t value, unsigned decimals)

@@ -9,7 +9,7 @@ struct json {
 	int err;        /* first error of a write; 0 or -errno */
 	unsigned depth;
 	bool first;     /* nothing written yet at this depth */
-	bool in_line;   /* inside json_array(): no line breaks */
+	unsigned in_line; /* arrays that are open: no line breaks in them */
 	size_t len;
 	char buf[4096];
 };

@@ -20,6 +20,7 @@ static const struct command {
 	{ "run", run_main, "run a program inside a memory budget", &run_options },
 	{ "record", record_main, "record what a program does to its memory", &record_options },
 	{ "sim", sim_main, "replay traces on a modelled machine", &sim_options },
+	{ "plan", plan_main, "say how much memory the program of a trace needs", &plan_options },
 	{ "validate", validate_main, "compare the model with this machine's kernel", &validate_options },
 	{ "import", import_main, "make a trace from one of another format", &import_options },
 	{ "trace", trace_main, "say what is in a trace", &trace_options },

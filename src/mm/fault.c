@@ -147,6 +147,18 @@ static void unreserve(struct mm *mm, vpn_t start, unsigned n)
 			pt_set(&mm->pt, ends[i], pte_none());
 }
 
+/* What to bring along with the page. An engine to which a fault is cheap watches no streams. */
+static void plan_fault(struct vma *vma, vpn_t vpn, unsigned max, struct ra_plan *plan)
+{
+	if (max > 1) {
+		readahead_plan(vma, vpn, max, plan);
+		return;
+	}
+	plan->hit = false;
+	plan->n = 1;
+	plan->vpn[0] = vpn;
+}
+
 /* A read of memory that nobody has written to: the page of zeros will do. */
 static enum fault_result fault_zero(struct mm *mm, const struct vma *vma, vpn_t vpn, enum fault_access access)
 {
@@ -175,7 +187,7 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	/* The table before the page, as in Linux: at a limit, the order decides which of the two reclaim comes before. */
 	if (machine_has_accessed(m) && pt_reserve(&mm->pt, vpn, (vpn_t){ vpn.n + 1 }) != 0)
 		return FAULT_NOMEM;
-	readahead_plan(vma, vpn, m->streams ? ZERO_RUN_MAX : 1, &plan);
+	plan_fault(vma, vpn, m->streams ? ZERO_RUN_MAX : 1, &plan);
 	if (m->precise)
 		plan.n = 1;
 	zero_run(mm, vpn, &plan, &start, &n);
@@ -415,7 +427,7 @@ static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	struct swapin in;
 	struct ra_plan plan;
 
-	readahead_plan(vma, vpn, m->streams ? read_ahead_max(m, pt_get(&mm->pt, vpn)) : 1, &plan);
+	plan_fault(vma, vpn, m->streams ? read_ahead_max(m, pt_get(&mm->pt, vpn)) : 1, &plan);
 	COUNT_N(m, swap_ra_hit, plan.hit);
 	swapin_choose(mm, vma, &plan, &in);
 	unsigned got = alloc_run(m, in.n, in.frame);

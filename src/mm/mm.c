@@ -178,7 +178,8 @@ void mm_check(struct mm *mm)
 			ASSERT(family_shows(f->shared.family, mm, at, f->shared.pgoff));
 		else
 			ASSERT(f->user.mm == mm && f->user.vpn.n == at.n && f->refs == 1);
-		ASSERT(!!(f->flags & FRAME_AWAY) == pte_is_present(pte) || f->refs > 1);
+		/* Of those who share one, some may have it mapped; and it may be these who are gone. */
+		ASSERT(!!(f->flags & FRAME_AWAY) == pte_is_present(pte) || (f->flags & FRAME_SHARED));
 		rss++;
 	}
 	ASSERT(rss == mm->rss && rss_file == mm->rss_file && swapents == mm->swapents);

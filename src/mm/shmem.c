@@ -4,8 +4,8 @@
  *
  *      nothing ──touch──► cached: frame of zeros ──reclaim──► swapped: slot in the tree ──touch──► cached …
  *
- * A page is FRAME_FILE, found and unmapped by its file like any other; and FRAME_SWAPBACKED, so that it is on the lists of
- * anonymous memory, is never dirty for the flusher's sake, and leaves by being written to a slot (evict_commit in
+ * A page is FRAME_FILE, found and unmapped by its file like any other; and FRAME_SWAPBACKED, so that it is on the lists
+ * of anonymous memory, is never dirty for the flusher's sake, and leaves by being written to a slot (evict_commit in
  * reclaim.c). The slot's one use is the entry of the tree. On the way back the slot is given up: who shares memory
  * writes to it, and a copy that nobody can trust is only room taken.
  *

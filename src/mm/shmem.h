@@ -5,8 +5,8 @@
 #include "mm/machine.h"
 
 /*
- * Page pgoff of a file that is swap_backed, which is not cached, is read back from swap, or made of zeros. FAULT_DONE, with
- * *out the frame; FAULT_NOMEM; FAULT_LOST. report may be NULL.
+ * Page pgoff of a file that is swap_backed, which is not cached, is read back from swap, or made of zeros.
+ * FAULT_DONE, with *out the frame; FAULT_NOMEM; FAULT_LOST. report may be NULL.
  */
 enum fault_result shmem_page(struct machine *m, struct vm_file *file, uint64_t pgoff, struct frame **out,
 			     struct fault_report *report);

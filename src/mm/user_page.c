@@ -119,6 +119,15 @@ unsigned frame_referenced(struct machine *m, struct frame *f)
 	return n;
 }
 
+void frames_prefetch(struct machine *m, const struct frame *f, unsigned n)
+{
+	if (!machine_has_accessed(m))
+		return;
+	for (unsigned i = 0; i < n && f != NULL; i++, f = TAILQ_PREV(f, frame_list, link))
+		if (!(f->flags & (FRAME_SHARED | FRAME_FILE)))
+			pt_prefetch(&f->user.mm->pt, f->user.vpn);
+}
+
 bool frame_executable(const struct frame *f)
 {
 	return (f->flags & FRAME_FILE) && f->cache.file->executable;

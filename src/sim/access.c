@@ -65,13 +65,18 @@ bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries)
 	return t->end == SIM_RUNS;
 }
 
-/* The trace maps nothing, so what is touched is there: a chunk around the page, as far as it is free. */
+/*
+ * The trace maps nothing, so what is touched is there: a chunk around the page, as far as it is free. 0, -ENOMEM (the
+ * machine's), or -EEXIST: the page is mapped, and does not allow this.
+ */
 static int map_on_demand(struct sim_task *t, vpn_t vpn)
 {
 	vpn_t start = { ALIGN_DOWN(vpn.n, DEMAND_PAGES) }, end = { start.n + DEMAND_PAGES };
 	struct vma *above = vma_find_above(&t->mm.vmas, vpn);
 	struct vma *below = above != NULL ? TAILQ_PREV(above, vma_list, link) : TAILQ_LAST(&t->mm.vmas.list, vma_list);
 
+	if (above != NULL && above->start.n <= vpn.n)
+		return -EEXIST;
 	if (above != NULL)
 		end.n = MIN(end.n, above->start.n);
 	if (below != NULL)
@@ -96,6 +101,18 @@ static double cost_of(const struct sim_config *c, enum sim_fault kind)
 	return (double)ns[kind];
 }
 
+/* True: mm_fault can be tried again. False: it has its answer, or the task was killed for it. */
+static bool fault_again(struct sim *s, struct sim_task *t, vpn_t vpn, enum fault_result r, unsigned *tries)
+{
+	int err = -ENOMEM;
+
+	if (r == FAULT_INVALID && t->on_demand)
+		err = map_on_demand(t, vpn);
+	else if (r != FAULT_NOMEM)
+		return false;
+	return err == 0 || (err == -ENOMEM && sim_make_room(s, t, tries));
+}
+
 /* True: the touch can come again. False: it is left out. */
 static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access how)
 {
@@ -110,14 +127,12 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 	sim_background(s, *s->clock);
 	began = *s->clock;
 
-	while ((r = mm_fault(&t->mm, vpn, fault_access_of(how), &report)) == FAULT_NOMEM ||
-	       (r == FAULT_INVALID && t->on_demand)) {
-		int room = r == FAULT_INVALID ? map_on_demand(t, vpn) : -ENOMEM;
-
-		/* A task that was killed for it has no error: its events are passed over from now on. */
-		if (room == -ENOMEM && !sim_make_room(s, t, &tries))
-			return false;
-	}
+	do {
+		r = mm_fault(&t->mm, vpn, fault_access_of(how), &report);
+	} while (fault_again(s, t, vpn, r, &tries));
+	/* A task that was killed for it has no error: its events are passed over from now on. */
+	if (r == FAULT_NOMEM || t->end != SIM_RUNS)
+		return false;
 	COUNT(m, pgfault);
 	if (r == FAULT_INVALID) {
 		t->invalid++;
@@ -130,6 +145,7 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 	t->faults[kind]++;
 	t->stall_ns += *s->clock - began;
 	t->rss_max = MAX(t->rss_max, t->mm.rss + t->mm.rss_file);
+	sim_note_use(s);
 	hist_add(&s->fault_ns, (uint64_t)(*s->clock - began));
 	return t->end == SIM_RUNS;
 }

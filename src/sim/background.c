@@ -1,8 +1,11 @@
 /* What runs besides the programs, each when it is due: kswapd, the flusher of dirty pages of files, the timeline. */
 #include "sim/engine.h"
 
+#include <stdlib.h>
+
 #define STEP_NS 1000     /* a step of kswapd takes so long at least: or one that finds nothing would never end */
 #define FLUSH_PAGES 1024
+#define TASKS_SEEN 64    /* a task is worth samples that has more than one part of so many of what is in use */
 
 static void run_kswapd(struct sim *s, unsigned node, double now)
 {
@@ -41,17 +44,64 @@ static void run_flusher(struct sim *s, double now)
 	s->clock = clock;
 }
 
+/* A place among those that are sampled: a free one, or that of the smallest if it never was as large. NULL: none. */
+static struct sim_task **place_for(struct sim *s, uint64_t rss)
+{
+	struct sim_task **smallest = &s->sampled[0];
+
+	for (unsigned i = 0; i < SIM_TASKS_SAMPLED && *smallest != NULL; i++)
+		if (s->sampled[i] == NULL || s->sampled[i]->rss_max < (*smallest)->rss_max)
+			smallest = &s->sampled[i];
+	return *smallest == NULL || (*smallest)->rss_max < rss ? smallest : NULL;
+}
+
+/* If the host has no memory for samples of it, it has none. */
+static void begin_samples(struct sim *s, struct sim_task *t, uint64_t rss)
+{
+	struct sim_task **place = place_for(s, rss);
+
+	if (place == NULL)
+		return;
+	if (*place != NULL) {
+		free((*place)->sample);
+		(*place)->sample = NULL;
+		*place = NULL;
+	}
+	t->sample = calloc(SIM_SAMPLES, sizeof(*t->sample));
+	if (t->sample != NULL)
+		*place = t;
+}
+
+static void sample_task(struct sim *s, struct sim_task *t, unsigned at)
+{
+	uint64_t rss = t->end == SIM_RUNS ? t->mm.rss + t->mm.rss_file : 0;
+
+	if (t->sample == NULL && rss * TASKS_SEEN > s->m.charged)
+		begin_samples(s, t, rss);
+	if (t->sample == NULL)
+		return;
+	t->sample[at] = (struct sim_task_sample){ .rss = rss, .major = t->faults[SIM_MAJOR] };
+}
+
+/* Every other sample goes. */
+static void thin_out(struct sim *s)
+{
+	for (unsigned i = 0; i < SIM_SAMPLES / 2; i++)
+		s->sample[i] = s->sample[2 * i + 1];
+	for (unsigned n = 0; n < SIM_TASKS_SAMPLED; n++)
+		for (unsigned i = 0; s->sampled[n] != NULL && i < SIM_SAMPLES / 2; i++)
+			s->sampled[n]->sample[i] = s->sampled[n]->sample[2 * i + 1];
+	s->nr_samples = SIM_SAMPLES / 2;
+	s->sample_every *= 2;
+}
+
 static void take_sample(struct sim *s, double now)
 {
 	const struct machine *m = &s->m;
 	struct sim_sample *p;
 
-	if (s->nr_samples == SIM_SAMPLES) {
-		for (unsigned i = 0; i < SIM_SAMPLES / 2; i++)
-			s->sample[i] = s->sample[2 * i + 1];
-		s->nr_samples = SIM_SAMPLES / 2;
-		s->sample_every *= 2;
-	}
+	if (s->nr_samples == SIM_SAMPLES)
+		thin_out(s);
 	p = &s->sample[s->nr_samples++];
 	*p = (struct sim_sample){
 		.now_ns = now,
@@ -65,9 +115,13 @@ static void take_sample(struct sim *s, double now)
 		.tables = m->phys.nr_tables,
 		.swap_used = swap_used(&m->swap),
 	};
-	for (unsigned i = 0; i < s->nr_tasks; i++)
-		for (unsigned k = 0; s->task[i] != NULL && k < SIM_NR_FAULTS; k++)
+	for (unsigned i = 0; i < s->nr_tasks; i++) {
+		if (s->task[i] == NULL)
+			continue;
+		for (unsigned k = 0; k < SIM_NR_FAULTS; k++)
 			p->faults[k] += s->task[i]->faults[k];
+		sample_task(s, s->task[i], s->nr_samples - 1);
+	}
 	for (unsigned i = 0; i < s->config.cpus; i++)
 		p->tlb_misses += mmu_stat(s->cpu[i].mmu)->walks;
 	for (unsigned node = 0; node < m->phys.nr_nodes; node++) {

@@ -1,6 +1,6 @@
 /*
- * The laws of a modelled machine as a whole, which no single structure can know: what page tables, page cache and swap say
- * of each other. Linear in the machine.
+ * The laws of a modelled machine as a whole, which no single structure can know: what page tables, page cache and swap
+ * say of each other. Linear in the machine.
  *
  *      frame's refs   = entries that name it + 1 if the page cache does
  *      slot's uses    = entries that name it, in page tables and in files without a disk

@@ -138,6 +138,14 @@ int sim_config_check(const struct sim_config *c, struct sim_config_error *error)
 /* Writes all keys as a machine file that reads back to the same. 0 or -errno. */
 int sim_config_write(const struct sim_config *c, int fd);
 
+/* Bytes of all zones. */
+uint64_t sim_config_memory(const struct sim_config *c);
+/*
+ * The same machine with so much memory, whole pages of it: less ends earlier, more goes to the highest zone of each node.
+ * 0, or -EINVAL with *error filled and *c as it was: a node would have nothing, or it ends above 16 TiB.
+ */
+int sim_config_resize(struct sim_config *c, uint64_t bytes, struct sim_config_error *error);
+
 /* A row of the table of keys, for help and documents. Static texts but for value. */
 struct sim_config_key {
 	const char *list;         /* of whose entries it is a key: "memory.zones"; NULL: of none */

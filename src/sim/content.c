@@ -7,7 +7,8 @@
 #include "base/assert.h"
 
 /* One page at a time: touched through the MMU, then the bytes at the home of the frame that it named. */
-static int transfer(struct sim *s, struct sim_task *t, unsigned thread, uint64_t address, uint8_t *buf, size_t n, bool store)
+static int transfer(struct sim *s, struct sim_task *t, unsigned thread, uint64_t address, uint8_t *buf, size_t n,
+		    bool store)
 {
 	struct sim_cpu *c = sim_cpu_of(s, t, thread);
 

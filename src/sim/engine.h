@@ -34,11 +34,18 @@
 #define SIM_TASK_NAME 32
 #define SIM_TASKS_MAX 65535 /* address-space numbers of the MMU */
 #define SIM_SOURCES_MAX 16
+#define SIM_TASKS_SAMPLED 32
 #define SIM_SAMPLES 512     /* of the timeline: when it is full, every other one goes */
 
 enum sim_fault { SIM_MINOR, SIM_SOFT, SIM_COW, SIM_MAJOR, SIM_NR_FAULTS };
 
 enum sim_end { SIM_RUNS, SIM_EXITED, SIM_KILLED_OOM, SIM_KILLED_LOST };
+
+/* Of a task, at the same moment as sim.sample of that index. */
+struct sim_task_sample {
+	uint64_t rss;              /* pages */
+	uint64_t major;            /* faults until then */
+};
 
 struct sim_task {
 	struct mm mm;              /* first */
@@ -53,6 +60,7 @@ struct sim_task {
 	uint64_t rss_max;          /* pages */
 	double own_ns;             /* its own time */
 	double stall_ns;           /* in faults */
+	struct sim_task_sample *sample; /* SIM_SAMPLES of them, if it is in sim.sampled; 0 before it was large */
 	char name[SIM_TASK_NAME];
 };
 
@@ -119,10 +127,14 @@ struct sim {
 	struct hist fault_ns;      /* all faults */
 	struct sim_oom *oom;
 	uint32_t nr_oom;
-	bool stopped;              /* nobody is left who could be killed */
+	bool stopped;              /* nobody is left who could be killed, or late */
+	double deadline;           /* the caller's, ns: nobody wants to know what comes after; 0: none */
+	bool late;                 /* it was passed */
+	uint64_t used_max;         /* frames of user pages, files and page tables, at the worst moment */
 	struct sim_sample sample[SIM_SAMPLES];
 	uint32_t nr_samples;
 	double sample_every, sample_next;
+	struct sim_task *sampled[SIM_TASKS_SAMPLED]; /* the largest that a sample ever met; NULL: none */
 	uint64_t touches;
 	uint64_t access;           /* events TRACE_ACCESS so far, counted while there is foresight */
 	struct foresight foresight; /* policies that want it: the caller fills it before the replay */
@@ -158,10 +170,14 @@ int sim_store(struct sim *s, struct sim_task *t, unsigned thread, uint64_t addre
  * Content mode only: read(2) and write(2) of n whole pages. Returns how many there were (writes make the file longer), or
  * -ESRCH as above.
  */
-long sim_pread(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, void *buf, uint64_t n);
+long sim_pread(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, void *buf,
+	       uint64_t n);
 long sim_pwrite(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, const void *buf,
 		uint64_t n);
-/* The bytes of a page on the disk, which may be changed while the page is not cached. NULL: beyond the end, no memory, or not content mode. */
+/*
+ * The bytes of a page on the disk, which may be changed while the page is not cached. NULL: beyond the end, no memory, or
+ * not content mode.
+ */
 uint8_t *sim_file_disk(struct sim *s, struct sim_file *f, uint64_t pgoff);
 
 /* Executes the laws of everything, those between structures as far as the host has memory for them. */
@@ -201,10 +217,16 @@ void sim_file_write_back(struct sim *s, struct sim_file *f, uint64_t pgoff, unsi
  * n touches of a page through the MMU: *pfn is the frame. 0; -EFAULT: it is left out; -ESRCH: the task was killed for
  * memory; -ENOMEM; -EINVAL: it faults for ever.
  */
-int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn);
+int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
+	      pfn_t *pfn);
 int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error);
 /* Runs what is waiting for memory (a function that returns FAULT_NOMEM) until it gets it or the task is killed. False: killed. */
 bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries);
+/* Memory may never have been as full as now. */
+static inline void sim_note_use(struct sim *s)
+{
+	s->used_max = MAX(s->used_max, s->m.charged + s->m.phys.nr_tables);
+}
 /* background.c: everything that is due until now. */
 void sim_background(struct sim *s, double now);
 /* engine.c: no CPU has a translation of these pages any more. */

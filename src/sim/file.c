@@ -192,7 +192,8 @@ static void copy_pages(struct sim *s, struct sim_file *f, uint64_t at, uint64_t 
 }
 
 /* Pages beyond the end are new ones, or not there. buf NULL: only the touches count. */
-static long transfer(struct sim *s, struct sim_task *t, struct sim_file *f, uint64_t pgoff, uint64_t n, bool write, uint8_t *buf)
+static long transfer(struct sim *s, struct sim_task *t, struct sim_file *f, uint64_t pgoff, uint64_t n, bool write,
+		     uint8_t *buf)
 {
 	uint64_t at = pgoff, end = pgoff + n, done;
 	unsigned tries = 0;
@@ -210,6 +211,7 @@ static long transfer(struct sim *s, struct sim_task *t, struct sim_file *f, uint
 		at += done;
 		if (r == FAULT_NOMEM && !sim_make_room(s, t, &tries))
 			return -ESRCH;
+		sim_note_use(s);
 		sim_background(s, *s->clock);
 	}
 	return at > pgoff ? (long)(at - pgoff) : 0;
@@ -230,13 +232,15 @@ int sim_file_io_event(struct sim *s, struct sim_task *t, const struct trace_even
 	return 0;
 }
 
-long sim_pread(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, void *buf, uint64_t n)
+long sim_pread(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, void *buf,
+	       uint64_t n)
 {
 	sim_on_cpu(s, sim_cpu_of(s, t, thread));
 	return transfer(s, t, f, pgoff, n, false, buf);
 }
 
-long sim_pwrite(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, const void *buf, uint64_t n)
+long sim_pwrite(struct sim *s, struct sim_task *t, unsigned thread, struct sim_file *f, uint64_t pgoff, const void *buf,
+		uint64_t n)
 {
 	sim_on_cpu(s, sim_cpu_of(s, t, thread));
 	return transfer(s, t, f, pgoff, n, true, (uint8_t *)buf);

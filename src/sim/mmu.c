@@ -235,7 +235,7 @@ void mmu_switch(struct mmu *m, struct pagetable *pt, unsigned asid)
 static void invalidate_page(struct mmu *m, unsigned asid, vpn_t vpn)
 {
 	for (unsigned i = 0; i < SIM_TLBS_MAX; i++) {
-		for (unsigned huge = 0; huge < 2 && is_made(&m->tlb[i]); huge++) {
+		for (unsigned huge = 0; huge < 1u + m->tlb[i].huge && is_made(&m->tlb[i]); huge++) {
 			struct tlb_slot *s = tlb_find(&m->tlb[i], page_of(m, vpn, huge), asid);
 
 			if (s != NULL)
@@ -272,7 +272,7 @@ static unsigned walk_start(struct mmu *m, vpn_t vpn)
 		struct tlb_slot *s = i >= 0 ? tlb_find(&m->pwc[i], tlb_page(vpn.n >> m->shift[level], false), m->asid) : NULL;
 
 		if (s != NULL) {
-			s->stamp = m->stat.walks;
+			*tlb_stamp(&m->pwc[i], s) = m->stat.walks;
 			m->stat.pwc_hits[i]++;
 			return level - 1;
 		}
@@ -355,7 +355,7 @@ static struct tlb_slot *lookup(struct mmu *m, vpn_t vpn, enum mmu_access how, un
 	for (*level = 0; *level < 2; ++*level) {
 		for (*huge = 0; *huge < 2; ++*huge) {
 			int i = m->route[kind_of(how)][*level][*huge];
-			struct tlb_slot *s = i >= 0 ? tlb_find(&m->tlb[i], page_of(m, vpn, *huge), m->asid) : NULL;
+			struct tlb_slot *s = i >= 0 && m->tlb[i].huge >= *huge ? tlb_find(&m->tlb[i], page_of(m, vpn, *huge), m->asid) : NULL;
 
 			if (s == NULL)
 				continue;
@@ -374,10 +374,8 @@ static struct tlb_slot *lookup(struct mmu *m, vpn_t vpn, enum mmu_access how, un
 static void fill(struct mmu *m, vpn_t vpn, enum mmu_access how, unsigned below, const struct translation *t,
 		 struct tlb_slot *s, int tlb)
 {
-	unsigned kind = kind_of(how);
-
 	while (below-- > 0) {
-		int i = m->route[kind][below][t->huge];
+		int i = m->route[kind_of(how)][below][t->huge];
 
 		if (i < 0)
 			continue;
@@ -389,7 +387,7 @@ static void fill(struct mmu *m, vpn_t vpn, enum mmu_access how, unsigned below, 
 	if (s == NULL)
 		return;
 	*mmu_front(m, vpn, how) = (struct mmu_front){
-		.key = mmu_front_key(m, vpn, how), .serial = s->serial, .slot = s, .ns = m->hit_ns[kind][tlb],
+		.key = mmu_front_key(m, vpn, how), .serial = s->serial, .slot = s, .stamp = tlb_stamp(&m->tlb[tlb], s),
 		.pfn = frame_of(m, vpn, t->huge, t->pfn), .tlb = (uint32_t)tlb,
 	};
 }
@@ -406,7 +404,7 @@ static enum mmu_result touch(struct mmu *m, vpn_t vpn, enum mmu_access how, pfn_
 	if (s != NULL) {
 		tlb = m->route[kind][level][huge];
 		m->stat.hits[tlb]++;
-		s->stamp = ++m->stat.touches;
+		*tlb_stamp(&m->tlb[tlb], s) = ++m->stat.touches;
 		*ns += m->hit_ns[kind][tlb];
 		t = (struct translation){ huge, s->grants, s->pfn };
 	} else {

@@ -40,12 +40,12 @@ struct mmu_front {
 	uint64_t key;            /* tag, vpn, access */
 	uint64_t serial;         /* of the slot's fill */
 	struct tlb_slot *slot;
-	double ns;               /* of a hit */
+	uint64_t *stamp;         /* the slot's */
 	pfn_t pfn;
 	uint32_t tlb;
 };
 
-enum { MMU_DATA, MMU_CODE, MMU_KINDS };
+enum { MMU_DATA, MMU_CODE, MMU_KINDS }; /* how == MMU_EXEC */
 
 /*
  * Here for mmu_touch's sake; others use the functions.
@@ -103,9 +103,9 @@ static inline enum mmu_result mmu_touch(struct mmu *m, vpn_t vpn, enum mmu_acces
 		return mmu_touch_slow(m, vpn, how, n, pfn, ns);
 	m->stat.touches += n;
 	m->stat.hits[f->tlb] += n;
-	f->slot->stamp = m->stat.touches;
+	*f->stamp = m->stat.touches;
 	*pfn = f->pfn;
-	*ns += (double)n * f->ns;
+	*ns += (double)n * m->hit_ns[how == MMU_EXEC][f->tlb];
 	return MMU_HIT;
 }
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 
 #define BATCH 4096             /* events read at once: they stay in the cache of the host's CPU */
+#define AHEAD 8                /* events between fetching what one needs and replaying it */
+#define WALKS_MANY 8           /* of so many events one walks the tables: then it is worth while */
 #define TURN 256               /* events of one trace before another may have its turn */
 #define BACKGROUND_EVERY 1024  /* events, after which somebody else's time may have come */
 
@@ -20,6 +22,9 @@ struct source {
 	double now;
 	uint32_t offset; /* of its tasks and files */
 	bool over;
+	bool walks;      /* often, of late */
+	uint64_t walked; /* so far, when that was asked last */
+	const pte_t *entry[AHEAD]; /* fetch_ahead: of the next events; what is there may be no entry any more */
 };
 
 int sim_event(struct sim *s, const struct trace_event *e, const char **error)
@@ -55,6 +60,31 @@ static void renumber(struct trace_event *e, uint32_t offset)
 		e->arg += offset;
 }
 
+/*
+ * A walk waits for the entry in its leaf table, which is nowhere near, as long as for all the rest of a fault, and a fault
+ * for the slot that the entry names. Here the host's CPU is told in good time: of the entry first, and when that is there,
+ * of the slot. What only hits TLBs is better off without.
+ */
+static void fetch_ahead(struct sim *s, struct source *src)
+{
+	const struct trace_event *e = &src->event[src->at + AHEAD];
+	struct sim_task *t = e->op == TRACE_ACCESS ? sim_task(s, e->task) : NULL;
+	const pte_t *near = src->entry[(src->at + AHEAD / 2) % AHEAD];
+
+	src->entry[src->at % AHEAD] = t != NULL && t->end == SIM_RUNS ? pt_prefetch(&t->mm.pt, (vpn_t){ e->vpn }) : NULL;
+	if (near != NULL && pte_is_swap(*near))
+		swap_prefetch(&s->m.swap, pte_swp(*near));
+}
+
+static uint64_t all_walks(const struct sim *s)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < s->config.cpus; i++)
+		n += mmu_stat(s->cpu[i].mmu)->walks;
+	return n;
+}
+
 static int turn(struct sim *s, struct source *src, unsigned *quiet, long limit, struct trace_error *error)
 {
 	int err = 0;
@@ -63,6 +93,8 @@ static int turn(struct sim *s, struct source *src, unsigned *quiet, long limit, 
 		src->events += (uint64_t)src->n;
 		src->n = trace_read(src->reader, src->event, BATCH, error);
 		src->at = 0;
+		src->walks = all_walks(s) - src->walked > BATCH / WALKS_MANY;
+		src->walked = all_walks(s);
 		if (src->n <= 0) {
 			src->over = true;
 			return (int)src->n;
@@ -72,6 +104,8 @@ static int turn(struct sim *s, struct source *src, unsigned *quiet, long limit, 
 
 	for (; src->at < end && err == 0 && !s->stopped; src->at++) {
 		renumber(&src->event[src->at], src->offset);
+		if (src->walks && src->at + AHEAD < src->n && src->offset == 0)
+			fetch_ahead(s, src);
 		err = sim_event(s, &src->event[src->at], &error->what);
 		if (++*quiet == BACKGROUND_EVERY) {
 			sim_background(s, *s->clock);
@@ -79,6 +113,8 @@ static int turn(struct sim *s, struct source *src, unsigned *quiet, long limit, 
 		}
 	}
 	src->now = *s->clock;
+	if (s->deadline > 0 && src->now > s->deadline)
+		s->late = s->stopped = true;
 	if (err != 0) {
 		error->err = err;
 		error->offset = src->events + (uint64_t)src->at - 1;

@@ -52,6 +52,16 @@ static void end_task(struct sim *s, struct sim_task *t, enum sim_end how)
 	t->end = (uint8_t)how;
 }
 
+static void free_task(struct sim *s, struct sim_task *t)
+{
+	for (unsigned i = 0; i < SIM_TASKS_SAMPLED; i++)
+		if (s->sampled[i] == t)
+			s->sampled[i] = NULL;
+	if (t != NULL)
+		free(t->sample);
+	free(t);
+}
+
 static int new_task(struct sim *s, const struct trace_event *e, uint32_t number, struct sim_task **out,
 		    const char **error)
 {
@@ -69,7 +79,7 @@ static int new_task(struct sim *s, const struct trace_event *e, uint32_t number,
 	err = sim_grow((void ***)&s->task, &s->nr_tasks, number);
 	if (err != 0)
 		return err;
-	free(t);
+	free_task(s, t);
 	s->task[number] = NULL;
 	t = calloc(1, sizeof(*t));
 	if (t == NULL)
@@ -332,7 +342,7 @@ void sim_task_free_all(struct sim *s)
 	for (uint32_t i = 0; i < s->nr_tasks; i++) {
 		if (s->task[i] != NULL && s->task[i]->end == SIM_RUNS)
 			end_task(s, s->task[i], SIM_EXITED);
-		free(s->task[i]);
+		free_task(s, s->task[i]);
 	}
 	free(s->task);
 }

@@ -11,8 +11,9 @@
  * the slot, so a search costs the same for 4 ways, for 12 and for 72: about one
  * compare. The sets matter only when a victim is chosen.
  *
- * Recency is a number: each use writes the time into the slot, one store, and
- * moves nothing. All three policies choose from that, on a miss only:
+ * Recency is a number: each use writes the time beside the slot, one store, and
+ * moves nothing. (Beside it, because choosing reads the times of a set and
+ * nothing else.) All three policies choose from that, on a miss only:
  *
  *   LRU      the way with the oldest stamp
  *   PLRU     the tree of Intel's and AMD's caches: a bit at each node points to
@@ -33,8 +34,8 @@
  * machine without ASIDs costs nothing. A flush of one ASID looks at each slot.
  *
  * Cost. find: one load of a bucket, one slot. insert: all stamps of a set,
- * twice for PLRU, and the old key's chain; of 72 ways some 40 ns. 40 bytes a
- * slot, 8 to 16 more of buckets.
+ * twice for PLRU, and the old key's chain; of many ways the LRU looks at two or three
+ * groups of 8 and their bounds. 41 bytes a way, 8 to 16 more of buckets.
  *
  * Rejected: lists in order of use, as textbooks have it: six stores a hit, and
  * hits are nearly everything. Scanning the ways of a set for the key: 12 ways
@@ -47,6 +48,9 @@
 
 #include "base/assert.h"
 
+#define WAYS_FEW 16 /* all are looked at */
+#define GROUP 8     /* ways */
+
 int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacement replacement, uint64_t seed)
 {
 	unsigned bits = 1;
@@ -58,14 +62,17 @@ int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacemen
 		bits++;
 	*t = (struct tlb){
 		.slots = malloc(entries * sizeof(*t->slots)), .buckets = calloc((size_t)1 << bits, sizeof(*t->buckets)),
+		.stamps = calloc(entries, sizeof(*t->stamps)), .full = malloc(entries / ways * sizeof(*t->full)),
+		.bounds = calloc((size_t)(entries / ways) * DIV_ROUND_UP(ways, GROUP), sizeof(*t->bounds)),
 		.sets = entries / ways, .ways = ways, .bucket_shift = 64 - bits, .replacement = (uint8_t)replacement,
 	};
-	if (t->slots == NULL || t->buckets == NULL) {
+	if (t->slots == NULL || t->buckets == NULL || t->stamps == NULL || t->full == NULL || t->bounds == NULL) {
 		tlb_destroy(t);
 		return -ENOMEM;
 	}
 	for (uint32_t i = 0; i < entries; i++)
 		t->slots[i] = (struct tlb_slot){ .page = TLB_NO_PAGE };
+	tlb_flush(t);
 	rand_seed(&t->rand, seed);
 	return 0;
 }
@@ -74,19 +81,22 @@ void tlb_destroy(struct tlb *t)
 {
 	free(t->slots);
 	free(t->buckets);
+	free(t->stamps);
+	free(t->full);
+	free(t->bounds);
 	*t = (struct tlb){ 0 };
 }
 
-static uint64_t newest(const struct tlb_slot *set, uint32_t from, uint32_t to)
+static uint64_t newest(const uint64_t *stamps, uint32_t from, uint32_t to)
 {
 	uint64_t stamp = 0;
 
 	for (uint32_t i = from; i < to; i++)
-		stamp = MAX(stamp, set[i].stamp);
+		stamp = MAX(stamp, stamps[i]);
 	return stamp;
 }
 
-static uint32_t plru_victim(const struct tlb_slot *set, uint32_t ways)
+static uint32_t plru_victim(const uint64_t *stamps, uint32_t ways)
 {
 	uint32_t at = 0, size = 1;
 
@@ -95,50 +105,63 @@ static uint32_t plru_victim(const struct tlb_slot *set, uint32_t ways)
 	while (size > 1) {
 		uint32_t middle = at + (size /= 2), end = MIN(middle + size, ways);
 
-		if (middle < ways && newest(set, at, middle) > newest(set, middle, end))
+		if (middle < ways && newest(stamps, at, middle) > newest(stamps, middle, end))
 			at = middle;
 	}
 	return at;
 }
 
-/* Several searches side by side: one alone waits for each comparison before the next. */
-static uint32_t lru_victim(const struct tlb_slot *set, uint32_t ways)
+static uint32_t oldest(const uint64_t *stamps, uint32_t from, uint32_t to)
 {
-	enum { LANES = 4 };
-	uint64_t oldest[LANES] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
-	uint32_t at[LANES] = { 0 }, i = 0;
+	uint32_t at = from;
 
-	for (; i + LANES <= ways; i += LANES) {
-		for (unsigned k = 0; k < LANES; k++) {
-			uint64_t stamp = set[i + k].stamp;
+	for (uint32_t i = from + 1; i < to; i++)
+		at = stamps[i] < stamps[at] ? i : at;
+	return at;
+}
 
-			at[k] = stamp < oldest[k] ? i + k : at[k];
-			oldest[k] = MIN(stamp, oldest[k]);
-		}
+/*
+ * Of many ways the oldest: by groups, each with a bound that no stamp of the group is below. Stamps only grow, so a bound
+ * stays one when a way is used, and need not be touched then; the group with the lowest is looked at, and either its oldest
+ * way is that old, or the bound was out of date.
+ */
+static uint32_t oldest_of_groups(const uint64_t *stamps, uint32_t ways, uint64_t *bounds)
+{
+	for (;;) {
+		uint32_t group = oldest(bounds, 0, DIV_ROUND_UP(ways, GROUP));
+		uint32_t at = oldest(stamps, group * GROUP, MIN((group + 1) * GROUP, ways));
+
+		if (stamps[at] == bounds[group])
+			return at;
+		bounds[group] = stamps[at];
 	}
-	for (; i < ways; i++) {
-		at[0] = set[i].stamp < oldest[0] ? i : at[0];
-		oldest[0] = MIN(set[i].stamp, oldest[0]);
-	}
-	for (unsigned k = 1; k < LANES; k++) {
-		at[0] = oldest[k] < oldest[0] ? at[k] : at[0];
-		oldest[0] = MIN(oldest[k], oldest[0]);
-	}
-	return at[0];
+}
+
+static uint32_t lru_victim(struct tlb *t, uint32_t set)
+{
+	const uint64_t *stamps = &t->stamps[(size_t)set * t->ways];
+
+	if (t->ways <= WAYS_FEW)
+		return oldest(stamps, 0, t->ways);
+	return oldest_of_groups(stamps, t->ways, &t->bounds[(size_t)set * DIV_ROUND_UP(t->ways, GROUP)]);
 }
 
 /* The first way without a translation, else the policy's choice. */
-static struct tlb_slot *victim(struct tlb *t, struct tlb_slot *set)
+static uint32_t victim(struct tlb *t, uint32_t set)
 {
-	bool full = t->live == t->sets * t->ways;
+	const struct tlb_slot *slots = &t->slots[(size_t)set * t->ways];
+	const uint64_t *stamps = &t->stamps[(size_t)set * t->ways];
 
-	for (uint32_t i = 0; i < t->ways && !full; i++)
-		if (set[i].serial <= t->floor)
-			return &set[i];
+	for (uint32_t i = t->full[set]; i < t->ways; i = ++t->full[set]) {
+		if (slots[i].serial <= t->floor) {
+			t->full[set]++;
+			return i;
+		}
+	}
 	switch (t->replacement) {
-	case SIM_PLRU: return &set[plru_victim(set, t->ways)];
-	case SIM_RANDOM: return &set[rand_below(&t->rand, t->ways)];
-	default: return &set[lru_victim(set, t->ways)];
+	case SIM_PLRU: return plru_victim(stamps, t->ways);
+	case SIM_RANDOM: return (uint32_t)rand_below(&t->rand, t->ways);
+	default: return lru_victim(t, set);
 	}
 }
 
@@ -155,14 +178,13 @@ static void unlink_slot(struct tlb *t, const struct tlb_slot *s)
 struct tlb_slot *tlb_insert(struct tlb *t, uint64_t page, unsigned asid, uint64_t now)
 {
 	uint32_t set = (uint32_t)(page >> 1) & (t->sets - 1), *bucket = &t->buckets[tlb_bucket(t, page, asid)];
-	struct tlb_slot *s = victim(t, &t->slots[(size_t)set * t->ways]);
+	struct tlb_slot *s = &t->slots[(size_t)set * t->ways + victim(t, set)];
 
 	if (s->page != TLB_NO_PAGE)
 		unlink_slot(t, s);
-	t->live += s->serial <= t->floor;
-	*s = (struct tlb_slot){
-		.page = page, .asid = (uint16_t)asid, .stamp = now, .serial = ++t->serial, .next = *bucket,
-	};
+	*s = (struct tlb_slot){ .page = page, .asid = (uint16_t)asid, .serial = ++t->serial, .next = *bucket };
+	*tlb_stamp(t, s) = now;
+	t->huge |= page & 1;
 	*bucket = (uint32_t)(s - t->slots) + 1;
 	return s;
 }
@@ -170,7 +192,8 @@ struct tlb_slot *tlb_insert(struct tlb *t, uint64_t page, unsigned asid, uint64_
 void tlb_flush(struct tlb *t)
 {
 	t->floor = t->serial;
-	t->live = 0;
+	for (uint32_t i = 0; i < t->sets; i++)
+		t->full[i] = 0;
 }
 
 void tlb_flush_asid(struct tlb *t, unsigned asid)
@@ -188,7 +211,7 @@ static void check_slot(const struct tlb *t, const struct tlb_slot *s)
 
 	ASSERT(s->serial <= t->serial && (!live || s->grants != 0));
 	if (s->page == TLB_NO_PAGE) {
-		ASSERT(!live && s->stamp == 0);
+		ASSERT(!live && t->stamps[me - 1] == 0);
 		return;
 	}
 	ASSERT(((uint32_t)(s->page >> 1) & (t->sets - 1)) == set);
@@ -197,16 +220,13 @@ static void check_slot(const struct tlb *t, const struct tlb_slot *s)
 	ASSERT(i == me);
 	ASSERT(!live || tlb_find(t, s->page, s->asid) == s);
 	for (uint32_t k = set * t->ways; k < (set + 1) * t->ways; k++)
-		ASSERT(k == me - 1 || s->stamp == 0 || t->slots[k].stamp != s->stamp);
+		ASSERT(k == me - 1 || t->stamps[k] == 0 || t->stamps[k] != t->stamps[me - 1]);
 }
 
 void tlb_check(const struct tlb *t)
 {
-	uint32_t live = 0;
-
 	for (uint32_t i = 0; i < t->sets * t->ways; i++) {
 		check_slot(t, &t->slots[i]);
-		live += t->slots[i].serial > t->floor;
+		ASSERT(i % t->ways >= t->full[i / t->ways] || t->slots[i].serial > t->floor);
 	}
-	ASSERT(live == t->live);
 }

@@ -14,7 +14,6 @@ static inline uint64_t tlb_page(uint64_t number, bool huge) { return number << 1
 
 struct tlb_slot {
 	uint64_t page;   /* tlb_page; TLB_NO_PAGE: never used */
-	uint64_t stamp;  /* when this way of its set was used last; outlives the translation */
 	uint64_t serial; /* of the fill, never the same again; live if above tlb->floor */
 	uint32_t next;   /* slot in the same bucket, + 1 */
 	uint16_t asid;
@@ -26,16 +25,19 @@ struct tlb_slot {
 #define TLB_NO_PAGE UINT64_MAX
 
 /*
- * Law: live is their number; a slot that was ever used is in the bucket of its key and in its key's
+ * Law: in each set the first full ways are live; a slot that was ever used is in the bucket of its key and in its key's
  * set; no two live slots have the same key; stamps of a set are different, or
  * 0; no serial is above tlb->serial.
  */
 struct tlb {
 	struct tlb_slot *slots;  /* set by set */
+	uint64_t *stamps;        /* of each slot: when this way of its set was used last; outlives the translation */
+	uint64_t *bounds;        /* of each group of ways of a wide set: no stamp in it is below */
+	uint32_t *full;          /* of each set: all ways below this one have a translation */
 	uint32_t *buckets;       /* first slot of the chain, + 1 */
 	uint32_t sets, ways;
 	unsigned bucket_shift;   /* of a hash of 64 bits */
-	uint32_t live;           /* slots */
+	bool huge;               /* a huge page was ever here */
 	uint8_t replacement;     /* enum sim_replacement */
 	uint64_t serial;         /* of the last fill */
 	uint64_t floor;          /* fills up to this one are flushed */
@@ -46,16 +48,20 @@ struct tlb {
 int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacement replacement, uint64_t seed);
 void tlb_destroy(struct tlb *t);
 
-/* The live slot of a key, or NULL. Who uses it says so: slot->stamp = now. */
+/* The live slot of a key, or NULL. Who uses it says so: *tlb_stamp() = now. */
 static inline struct tlb_slot *tlb_find(const struct tlb *t, uint64_t page, unsigned asid);
 /* A slot for a key that has none, stamped with now, which grows from call to call. The caller fills in what it means. */
 struct tlb_slot *tlb_insert(struct tlb *t, uint64_t page, unsigned asid, uint64_t now);
 /* The translation is gone; its way is the next to be filled, and as old as it was. */
 static inline void tlb_remove(struct tlb *t, struct tlb_slot *s)
 {
+	uint32_t i = (uint32_t)(s - t->slots), set = i / t->ways;
+
 	s->serial = 0;
-	t->live--;
+	t->full[set] = MIN(t->full[set], i - set * t->ways);
 }
+
+static inline uint64_t *tlb_stamp(const struct tlb *t, const struct tlb_slot *s) { return &t->stamps[s - t->slots]; }
 
 void tlb_flush(struct tlb *t);
 void tlb_flush_asid(struct tlb *t, unsigned asid);

@@ -16,34 +16,34 @@
 enum { A, B, C };
 
 const struct scenario scenarios[] = {
-	{ "empty", { { .op = STEP_END } } },
-	{ "first-touch", { { STEP_MAP, A, 0, 2000 }, { STEP_WRITE, A, 0, 2000 }, { STEP_READ, A, 0, 2000 } } },
-	{ "zeros", { { STEP_MAP, A, 0, 1000 }, { STEP_READ, A, 0, 1000 }, { STEP_WRITE, A, 0, 1000 }, { STEP_READ, A, 0, 1000 } } },
-	{ "refault", { { STEP_MAP, A, 0, 1500 }, { STEP_WRITE, A, 0, 1500 }, { STEP_MAP, B, 0, PRESSURE },
-		       { STEP_WRITE_ROW, B, 0, PRESSURE }, { STEP_READ, A, 0, 1500 } } },
-	{ "refault-row", { { STEP_MAP, A, 0, 1500 }, { STEP_WRITE, A, 0, 1500 }, { STEP_MAP, B, 0, PRESSURE },
-			   { STEP_WRITE_ROW, B, 0, PRESSURE }, { STEP_READ_ROW, A, 0, 1500 } } },
-	{ "rewrite", { { STEP_MAP, A, 0, 1500 }, { STEP_WRITE, A, 0, 1500 }, { STEP_MAP, B, 0, PRESSURE },
-		       { STEP_WRITE_ROW, B, 0, PRESSURE }, { STEP_WRITE, A, 0, 1500 }, { STEP_WRITE_ROW, B, 0, PRESSURE },
-		       { STEP_READ, A, 0, 1500 }, { STEP_READ, B, 0, PRESSURE } } },
-	{ "protect", { { STEP_MAP, A, 0, 300 }, { STEP_WRITE, A, 0, 300 }, { STEP_READ_ONLY, A, 50, 200 }, { STEP_TRY_WRITE, A, 0, 300 },
-		       { STEP_READ, A, 0, 300 }, { STEP_NO_ACCESS, A, 100, 100 }, { STEP_TRY_READ, A, 0, 300 },
-		       { STEP_READ_WRITE, A, 0, 300 }, { STEP_TRY_READ, A, 0, 300 }, { STEP_WRITE, A, 0, 300 },
-		       { STEP_READ, A, 0, 300 } } },
-	{ "protect-out", { { STEP_MAP, A, 0, 1000 }, { STEP_WRITE, A, 0, 1000 }, { STEP_NO_ACCESS, A, 0, 500 }, { STEP_MAP, B, 0, PRESSURE },
-			   { STEP_WRITE_ROW, B, 0, PRESSURE }, { STEP_TRY_READ, A, 0, 1000 }, { STEP_READ_WRITE, A, 0, 1000 },
-			   { STEP_READ, A, 0, 1000 } } },
-	{ "unmap", { { STEP_MAP, A, 0, 600 }, { STEP_WRITE, A, 0, 600 }, { STEP_UNMAP, A, 200, 200 }, { STEP_TRY_READ, A, 0, 600 },
-		     { STEP_MAP, B, 0, 600 }, { STEP_READ, B, 0, 600 }, { STEP_READ, A, 0, 200 }, { STEP_READ, A, 400, 200 } } },
-	{ "drop", { { STEP_MAP, A, 0, 1000 }, { STEP_WRITE, A, 0, 1000 }, { STEP_DROP, A, 250, 500 }, { STEP_READ, A, 0, 1000 } } },
-	{ "drop-out", { { STEP_MAP, A, 0, 1500 }, { STEP_WRITE, A, 0, 1500 }, { STEP_MAP, B, 0, PRESSURE },
-			{ STEP_WRITE_ROW, B, 0, PRESSURE }, { STEP_DROP, A, 0, 750 }, { STEP_READ, A, 0, 1500 } } },
-	{ "fork", { { STEP_MAP, A, 0, 500 }, { STEP_WRITE, A, 0, 500 }, { STEP_FORK, 0, 0, 0 }, { STEP_READ, A, 0, 500 },
-		    { STEP_WRITE, A, 100, 200 }, { STEP_READ, A, 0, 500 }, { STEP_JOIN, 0, 0, 0 }, { STEP_READ, A, 0, 500 },
-		    { STEP_WRITE, A, 0, 300 }, { STEP_READ, A, 0, 500 } } },
-	{ "fork-out", { { STEP_MAP, A, 0, 1000 }, { STEP_WRITE, A, 0, 1000 }, { STEP_MAP, B, 0, PRESSURE },
-			{ STEP_WRITE_ROW, B, 0, PRESSURE }, { STEP_FORK, 0, 0, 0 }, { STEP_READ, A, 0, 1000 }, { STEP_WRITE, A, 0, 500 },
-			{ STEP_READ, A, 0, 1000 }, { STEP_JOIN, 0, 0, 0 }, { STEP_READ, A, 0, 1000 }, { STEP_READ, B, 0, PRESSURE } } },
+	{ "empty", { { .op = DO_END } } },
+	{ "first-touch", { { DO_MAP, A, 0, 2000 }, { DO_WRITE, A, 0, 2000 }, { DO_READ, A, 0, 2000 } } },
+	{ "zeros", { { DO_MAP, A, 0, 1000 }, { DO_READ, A, 0, 1000 }, { DO_WRITE, A, 0, 1000 }, { DO_READ, A, 0, 1000 } } },
+	{ "refault", { { DO_MAP, A, 0, 1500 }, { DO_WRITE, A, 0, 1500 }, { DO_MAP, B, 0, PRESSURE },
+		       { DO_WRITE_ROW, B, 0, PRESSURE }, { DO_READ, A, 0, 1500 } } },
+	{ "refault-row", { { DO_MAP, A, 0, 1500 }, { DO_WRITE, A, 0, 1500 }, { DO_MAP, B, 0, PRESSURE },
+			   { DO_WRITE_ROW, B, 0, PRESSURE }, { DO_READ_ROW, A, 0, 1500 } } },
+	{ "rewrite", { { DO_MAP, A, 0, 1500 }, { DO_WRITE, A, 0, 1500 }, { DO_MAP, B, 0, PRESSURE },
+		       { DO_WRITE_ROW, B, 0, PRESSURE }, { DO_WRITE, A, 0, 1500 }, { DO_WRITE_ROW, B, 0, PRESSURE },
+		       { DO_READ, A, 0, 1500 }, { DO_READ, B, 0, PRESSURE } } },
+	{ "protect", { { DO_MAP, A, 0, 300 }, { DO_WRITE, A, 0, 300 }, { DO_READ_ONLY, A, 50, 200 }, { DO_TRY_WRITE, A, 0, 300 },
+		       { DO_READ, A, 0, 300 }, { DO_NO_ACCESS, A, 100, 100 }, { DO_TRY_READ, A, 0, 300 },
+		       { DO_READ_WRITE, A, 0, 300 }, { DO_TRY_READ, A, 0, 300 }, { DO_WRITE, A, 0, 300 },
+		       { DO_READ, A, 0, 300 } } },
+	{ "protect-out", { { DO_MAP, A, 0, 1000 }, { DO_WRITE, A, 0, 1000 }, { DO_NO_ACCESS, A, 0, 500 }, { DO_MAP, B, 0, PRESSURE },
+			   { DO_WRITE_ROW, B, 0, PRESSURE }, { DO_TRY_READ, A, 0, 1000 }, { DO_READ_WRITE, A, 0, 1000 },
+			   { DO_READ, A, 0, 1000 } } },
+	{ "unmap", { { DO_MAP, A, 0, 600 }, { DO_WRITE, A, 0, 600 }, { DO_UNMAP, A, 200, 200 }, { DO_TRY_READ, A, 0, 600 },
+		     { DO_MAP, B, 0, 600 }, { DO_READ, B, 0, 600 }, { DO_READ, A, 0, 200 }, { DO_READ, A, 400, 200 } } },
+	{ "drop", { { DO_MAP, A, 0, 1000 }, { DO_WRITE, A, 0, 1000 }, { DO_DROP, A, 250, 500 }, { DO_READ, A, 0, 1000 } } },
+	{ "drop-out", { { DO_MAP, A, 0, 1500 }, { DO_WRITE, A, 0, 1500 }, { DO_MAP, B, 0, PRESSURE },
+			{ DO_WRITE_ROW, B, 0, PRESSURE }, { DO_DROP, A, 0, 750 }, { DO_READ, A, 0, 1500 } } },
+	{ "fork", { { DO_MAP, A, 0, 500 }, { DO_WRITE, A, 0, 500 }, { DO_FORK, 0, 0, 0 }, { DO_READ, A, 0, 500 },
+		    { DO_WRITE, A, 100, 200 }, { DO_READ, A, 0, 500 }, { DO_JOIN, 0, 0, 0 }, { DO_READ, A, 0, 500 },
+		    { DO_WRITE, A, 0, 300 }, { DO_READ, A, 0, 500 } } },
+	{ "fork-out", { { DO_MAP, A, 0, 1000 }, { DO_WRITE, A, 0, 1000 }, { DO_MAP, B, 0, PRESSURE },
+			{ DO_WRITE_ROW, B, 0, PRESSURE }, { DO_FORK, 0, 0, 0 }, { DO_READ, A, 0, 1000 }, { DO_WRITE, A, 0, 500 },
+			{ DO_READ, A, 0, 1000 }, { DO_JOIN, 0, 0, 0 }, { DO_READ, A, 0, 1000 }, { DO_READ, B, 0, PRESSURE } } },
 };
 
 const unsigned nr_scenarios = sizeof(scenarios) / sizeof(scenarios[0]);
@@ -58,7 +58,7 @@ const struct scenario *scenario_find(const char *name)
 
 static bool in_a_row(unsigned op)
 {
-	return op == STEP_WRITE_ROW || op == STEP_READ_ROW;
+	return op == DO_WRITE_ROW || op == DO_READ_ROW;
 }
 
 static uint32_t nth(const struct step *s, uint32_t i)
@@ -114,30 +114,30 @@ static void try_to_write(const struct step *s, const struct engine_ops *ops, voi
 static void one_step(const struct step *s, const struct engine_ops *ops, void *ctx, uint64_t generation)
 {
 	switch (s->op) {
-	case STEP_MAP:
+	case DO_MAP:
 		ops->map(ctx, s->region, s->n);
 		break;
-	case STEP_UNMAP:
+	case DO_UNMAP:
 		ops->unmap(ctx, s->region, s->from, s->n);
 		break;
-	case STEP_WRITE:
-	case STEP_WRITE_ROW:
+	case DO_WRITE:
+	case DO_WRITE_ROW:
 		write_pages(s, ops, ctx, generation);
 		break;
-	case STEP_READ:
-	case STEP_READ_ROW:
-	case STEP_TRY_READ:
+	case DO_READ:
+	case DO_READ_ROW:
+	case DO_TRY_READ:
 		read_pages(s, ops, ctx);
 		break;
-	case STEP_TRY_WRITE:
+	case DO_TRY_WRITE:
 		try_to_write(s, ops, ctx);
 		break;
-	case STEP_READ_ONLY:
-	case STEP_NO_ACCESS:
-	case STEP_READ_WRITE:
-		ops->protect(ctx, s->region, s->from, s->n, s->op != STEP_NO_ACCESS, s->op == STEP_READ_WRITE);
+	case DO_READ_ONLY:
+	case DO_NO_ACCESS:
+	case DO_READ_WRITE:
+		ops->protect(ctx, s->region, s->from, s->n, s->op != DO_NO_ACCESS, s->op == DO_READ_WRITE);
 		break;
-	case STEP_DROP:
+	case DO_DROP:
 		ops->drop(ctx, s->region, s->from, s->n);
 		break;
 	default:
@@ -149,13 +149,13 @@ void scenario_run(const struct scenario *s, const struct engine_ops *ops, void *
 {
 	const struct step *step = s->step;
 
-	for (; step->op != STEP_END; step++) {
-		if (step->op == STEP_JOIN)
+	for (; step->op != DO_END; step++) {
+		if (step->op == DO_JOIN)
 			ops->join(ctx);
-		else if (step->op != STEP_FORK)
+		else if (step->op != DO_FORK)
 			one_step(step, ops, ctx, (uint64_t)(step - s->step));
 		else if (!ops->fork(ctx))
-			while (step[1].op != STEP_JOIN)
+			while (step[1].op != DO_JOIN)
 				step++;
 		fflush(stdout);
 	}

@@ -11,21 +11,21 @@
 enum { REGIONS = 4, STEPS_MAX = 16, REGION_PAGES_MAX = 16384 };
 
 enum step_op {
-	STEP_END,
-	STEP_MAP,        /* the region is fresh private memory of n pages */
-	STEP_UNMAP,      /* pages [from, from + n) of it are gone */
-	STEP_WRITE,      /* each page is written as a whole, in scattered order */
-	STEP_WRITE_ROW,  /* … in the order of addresses */
-	STEP_READ,       /* each page is read: a line */
-	STEP_READ_ROW,
-	STEP_TRY_WRITE,  /* the first word of each page is written with its own value, which may be refused: a line */
-	STEP_TRY_READ,
-	STEP_READ_ONLY,  /* mprotect */
-	STEP_NO_ACCESS,
-	STEP_READ_WRITE,
-	STEP_DROP,       /* MADV_DONTNEED */
-	STEP_FORK,       /* a child does the steps up to STEP_JOIN, then the parent goes on behind it */
-	STEP_JOIN,
+	DO_END,
+	DO_MAP,        /* the region is fresh private memory of n pages */
+	DO_UNMAP,      /* pages [from, from + n) of it are gone */
+	DO_WRITE,      /* each page is written as a whole, in scattered order */
+	DO_WRITE_ROW,  /* … in the order of addresses */
+	DO_READ,       /* each page is read: a line */
+	DO_READ_ROW,
+	DO_TRY_WRITE,  /* the first word of each page is written with its own value, which may be refused: a line */
+	DO_TRY_READ,
+	DO_READ_ONLY,  /* mprotect */
+	DO_NO_ACCESS,
+	DO_READ_WRITE,
+	DO_DROP,       /* MADV_DONTNEED */
+	DO_FORK,       /* a child does the steps up to DO_JOIN, then the parent goes on behind it */
+	DO_JOIN,
 };
 
 struct step {

@@ -49,7 +49,7 @@ void swap_destroy(struct swap *s)
 	s->nr_areas = 0;
 }
 
-static struct swap_slot *area_slot(struct swap_area *a, uint64_t slot)
+static struct swap_slot *area_slot(const struct swap_area *a, uint64_t slot)
 {
 	DEBUG_ASSERT(slot > 0 && slot < a->nr_slots);
 	return &a->chunk[slot / SLOTS_PER_CHUNK][slot % SLOTS_PER_CHUNK];
@@ -59,6 +59,12 @@ struct swap_slot *swap_slot_of(struct swap *s, swp_t entry)
 {
 	DEBUG_ASSERT(swp_area(entry) < s->nr_areas);
 	return area_slot(&s->area[swp_area(entry)], swp_slot(entry));
+}
+
+void swap_prefetch(const struct swap *s, swp_t entry)
+{
+	if (swp_area(entry) < s->nr_areas && swp_slot(entry) > 0 && swp_slot(entry) < s->area[swp_area(entry)].nr_slots)
+		__builtin_prefetch(area_slot(&s->area[swp_area(entry)], swp_slot(entry)), 1);
 }
 
 /* The store packed a page elsewhere. */

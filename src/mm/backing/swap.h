@@ -127,6 +127,8 @@ void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(voi
 	       void *ctx);
 
 struct swap_slot *swap_slot_of(struct swap *s, swp_t entry);
+/* The slot will be wanted soon: its cache line is fetched. Any entry may be asked for. */
+void swap_prefetch(const struct swap *s, swp_t entry);
 /* One more entry names the slot (fork). False: the count is full, the caller copies. */
 bool swap_dup(struct swap *s, swp_t entry);
 /* One entry less; the slot is freed with the last. */

@@ -62,6 +62,8 @@ int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), vo
  * accessed bits are cleared. 0 on an engine that has none.
  */
 unsigned frame_referenced(struct machine *m, struct frame *f);
+/* The mappings of f and of those before it on its list, n pages, will be asked for: entries are fetched. f may be NULL. */
+void frames_prefetch(struct machine *m, const struct frame *f, unsigned n);
 /* A page of a file that somebody has mapped as code. */
 bool frame_executable(const struct frame *f);
 

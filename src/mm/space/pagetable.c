@@ -264,19 +264,38 @@ static bool complete(struct pagetable *pt, vpn_t vpn, struct frame **path, unsig
 	return huge != NULL ? split(pt, path, huge) : grow(pt, vpn, path, level, 0);
 }
 
+/* The entries of the table that an entry names. */
+static pte_t *entries_below(const struct pagetable *pt, pte_t entry)
+{
+	return (pte_t *)(pt->phys->direct_map + ((size_t)pte_pfn(entry).n << PAGE_SHIFT));
+}
+
+/* As descend, for those who only want a leaf: no frame is looked at. */
+static pte_t *leaf_below(const struct pagetable *pt, vpn_t vpn)
+{
+	pte_t *entries = pt->root != NULL ? node_entries(pt, pt->root) : NULL;
+
+	for (unsigned level = pt->depth - 1u; level > 0 && entries != NULL; level--) {
+		pte_t e = entries[slot_of(pt, level, vpn)];
+
+		entries = pte_is_none(e) || is_huge(e) ? NULL : entries_below(pt, e);
+	}
+	return entries;
+}
+
 /* The leaf of vpn, from the cache or the tree; NULL when absent. */
 static inline pte_t *leaf_find(struct pagetable *pt, vpn_t vpn)
 {
-	struct frame *path[PT_DEPTH_MAX];
 	uint64_t key = vpn.n >> pt->width[0];
+	pte_t *leaf;
 
 	if (likely(key == pt->leaf_key))
 		return pt->leaf;
-	if (!in_range(pt, vpn) || descend(pt, vpn, path) != 0)
+	leaf = in_range(pt, vpn) ? leaf_below(pt, vpn) : NULL;
+	if (leaf == NULL)
 		return NULL;
 	pt->leaf_key = key;
-	pt->leaf = node_entries(pt, path[0]);
-	return pt->leaf;
+	return pt->leaf = leaf;
 }
 
 void pt_forget_leaf(struct pagetable *pt)
@@ -510,21 +529,32 @@ int pt_set_huge(struct pagetable *pt, vpn_t vpn, pte_t pte)
 
 unsigned pt_walk(struct pagetable *pt, vpn_t vpn, pte_t *steps[PT_LEVELS_MAX])
 {
-	const struct frame *node = pt->root;
 	unsigned level = pt->depth - 1u, n = 0;
+	pte_t *entries;
 
-	if (node == NULL || !in_range(pt, vpn))
+	if (pt->root == NULL || !in_range(pt, vpn))
 		return 0;
-	for (;; level--) {
-		pte_t *e = &node_entries(pt, node)[slot_of(pt, level, vpn)];
+	for (entries = node_entries(pt, pt->root);; level--) {
+		pte_t *e = &entries[slot_of(pt, level, vpn)];
 
 		/* The lower half of a wide level takes the place of the upper one. */
 		n = (unsigned)pt->levels - pt->level_of[level];
 		steps[n - 1] = e;
 		if (level == 0 || pte_is_none(*e) || is_huge(*e))
 			return n;
-		node = node_below(pt, *e);
+		entries = entries_below(pt, *e);
 	}
+}
+
+const pte_t *pt_prefetch(const struct pagetable *pt, vpn_t vpn)
+{
+	const pte_t *leaf = in_range(pt, vpn) ? leaf_below(pt, vpn) : NULL;
+
+	if (leaf == NULL)
+		return NULL;
+	leaf += slot_of(pt, 0, vpn);
+	__builtin_prefetch(leaf, 1);
+	return leaf;
 }
 
 static void free_below(struct pagetable *pt, struct frame *node, unsigned level)

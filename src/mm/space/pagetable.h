@@ -89,6 +89,11 @@ bool pt_is_huge(struct pagetable *pt, vpn_t vpn);
  * root, or vpn out of range. The pointers are good until the next call that sets or reserves.
  */
 unsigned pt_walk(struct pagetable *pt, vpn_t vpn, pte_t *steps[PT_LEVELS_MAX]);
+/*
+ * The entry of vpn will be wanted soon: its cache line is fetched. Where it is, NULL: nowhere. Any vpn may be asked for; what is
+ * read there later is an entry only if the table has not changed.
+ */
+const pte_t *pt_prefetch(const struct pagetable *pt, vpn_t vpn);
 void pt_check(struct pagetable *pt);
 
 #endif

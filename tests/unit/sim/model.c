@@ -296,8 +296,11 @@ static void fork_task(struct model *m, struct task *t)
 {
 	struct task *child = &m->task[below(m, TASKS)];
 
-	if (child->alive)
+	if (child == t || below(m, 3) == 0)
 		return;
+	/* Another makes room for it. */
+	if (child->alive)
+		event(m->s, (struct trace_event){ .op = TRACE_EXIT, .task = child->number });
 	*child = *t;
 	child->number = (uint32_t)(child - m->task) + TASKS * (uint32_t)m->made++ % 60000;
 	event(m->s, (struct trace_event){ .op = TRACE_FORK, .task = t->number, .arg = child->number });

@@ -12,6 +12,7 @@ unsigned queue_take(struct machine *m, struct lruvec *v, struct scan *s, enum lr
 	unsigned got = 0;
 	struct frame *f;
 
+	frames_prefetch(m, TAILQ_LAST(&v->list[list], frame_list), n);
 	while (got < n && s->nr[0] > 0 && (f = TAILQ_LAST(&v->list[list], frame_list)) != NULL) {
 		bool file = frame_on_disk(f);
 

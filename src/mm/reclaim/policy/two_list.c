@@ -234,6 +234,7 @@ static unsigned shrink_active(struct machine *m, struct lruvec *v, struct scan *
 	struct frame *f;
 
 	drain(v);
+	frames_prefetch(m, TAILQ_LAST(list, frame_list), n);
 	for (; i < n && (f = TAILQ_LAST(list, frame_list)) != NULL; i++) {
 		bool code = file && frame_executable(f);
 
@@ -298,6 +299,7 @@ static unsigned shrink_inactive(struct machine *m, struct lruvec *v, struct scan
 
 	s->kept = 0;
 	drain(v);
+	frames_prefetch(m, TAILQ_LAST(list, frame_list), n);
 	for (unsigned i = 0; i < n && (f = TAILQ_LAST(list, frame_list)) != NULL; i++) {
 		lru_del(v, f);
 		s->scanned++;

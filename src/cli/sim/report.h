@@ -1,6 +1,6 @@
 /* What a simulation has to say: for people and for programs. */
-#ifndef STW_CLI_SIMREPORT_H
-#define STW_CLI_SIMREPORT_H
+#ifndef STW_CLI_SIM_REPORT_H
+#define STW_CLI_SIM_REPORT_H
 
 #include "sim/engine.h"
 

@@ -1,4 +1,4 @@
-#include "cli/simreport.h"
+#include "cli/sim/report.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,71 +7,11 @@
 #include "cli/json.h"
 #include "cli/msg.h"
 #include "cli/outfile.h"
+#include "cli/simfigures.h"
 #include "cli/table.h"
 
 #define SCHEMA 1
 #define TIMELINE_ROWS 16
-
-static const char *const fault_names[SIM_NR_FAULTS] = { "minor", "soft", "cow", "major" };
-static const char *const end_names[] = { "runs", "exited", "killed by the OOM killer", "killed: a page was lost" };
-
-static uint64_t faults(const struct sim *s, enum sim_fault kind)
-{
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i < s->nr_tasks; i++)
-		n += s->task[i] != NULL ? s->task[i]->faults[kind] : 0;
-	return n;
-}
-
-static uint64_t all_faults(const struct sim *s)
-{
-	uint64_t n = 0;
-
-	for (unsigned k = 0; k < SIM_NR_FAULTS; k++)
-		n += faults(s, (enum sim_fault)k);
-	return n;
-}
-
-static double own_time(const struct sim *s)
-{
-	double own[SIM_CPUS_MAX] = { 0 }, most = 0;
-
-	for (uint32_t i = 0; i < s->nr_tasks; i++)
-		if (s->task[i] != NULL)
-			own[s->task[i]->number % s->config.cpus] += s->task[i]->own_ns;
-	for (unsigned i = 0; i < s->config.cpus; i++)
-		most = MAX(most, own[i]);
-	return most;
-}
-
-static uint64_t walks(const struct sim *s)
-{
-	uint64_t n = 0;
-
-	for (unsigned i = 0; i < s->config.cpus; i++)
-		n += mmu_stat(s->cpu[i].mmu)->walks;
-	return n;
-}
-
-static uint64_t tlb_hits(const struct sim *s)
-{
-	uint64_t n = 0;
-
-	for (unsigned i = 0; i < s->config.cpus; i++)
-		for (unsigned t = 0; t < s->config.nr_tlbs; t++)
-			n += mmu_stat(s->cpu[i].mmu)->hits[t];
-	return n;
-}
-
-static uint64_t shootdowns(const struct sim *s)
-{
-	uint64_t n = 0;
-
-	for (unsigned i = 0; i < s->config.cpus; i++)
-		n += s->cpu[i].shootdowns;
-	return n;
-}
 
 static uint64_t pages(uint64_t n)
 {
@@ -95,8 +35,8 @@ static void rows_machine(struct table *t, const struct sim *s)
 	table_row(t, "touches");
 	put_count(&t->f, s->touches);
 	if (s->touches > 0) {
-		put_percent(&t->f, ", a TLB had ", tlb_hits(s), s->touches, " %");
-		put_some(&t->f, "; ", walks(s), " walks");
+		put_percent(&t->f, ", a TLB had ", figures_tlb_hits(s), s->touches, " %");
+		put_some(&t->f, "; ", figures_walks(s), " walks");
 	}
 }
 
@@ -105,10 +45,10 @@ static void rows_paging(struct table *t, const struct sim *s)
 	const uint64_t *c = s->counter;
 
 	table_row(t, "faults");
-	put_count(&t->f, all_faults(s));
+	put_count(&t->f, figures_all_faults(s));
 	for (unsigned k = 0; k < SIM_NR_FAULTS; k++) {
-		put_some(&t->f, k == 0 ? ": " : ", ", faults(s, (enum sim_fault)k), " ");
-		fmt_str(&t->f, fault_names[k]);
+		put_some(&t->f, k == 0 ? ": " : ", ", figures_faults(s, (enum sim_fault)k), " ");
+		fmt_str(&t->f, figures_fault_name[k]);
 	}
 	table_row(t, "pages");
 	put_some(&t->f, "", c[VM_pswpout], " to swap");
@@ -128,15 +68,15 @@ static void rows_paging(struct table *t, const struct sim *s)
 	table_row(t, "refaults");
 	put_some(&t->f, "", c[VM_workingset_refault], ", ");
 	put_some(&t->f, "", c[VM_workingset_activate], " of them within the working set");
-	if (shootdowns(s) > 0) {
+	if (figures_shootdowns(s) > 0) {
 		table_row(t, "shootdowns");
-		put_count(&t->f, shootdowns(s));
+		put_count(&t->f, figures_shootdowns(s));
 	}
 }
 
 static void rows_time(struct table *t, const struct sim *s)
 {
-	double own = own_time(s), now = sim_now(s);
+	double own = figures_own_time(s), now = sim_now(s);
 
 	table_row(t, "time");
 	put_time(&t->f, "", (uint64_t)now, "");
@@ -170,7 +110,7 @@ static void print_tasks(const struct sim *s)
 		put_time(&f, "", (uint64_t)task->stall_ns, "");
 		printf("  %4u  %-20.20s %10s %10llu %10llu %10s  %s\n", task->number, task->name[0] != '\0' ? task->name : "-", size,
 		       (unsigned long long)(task->faults[SIM_MINOR] + task->faults[SIM_SOFT] + task->faults[SIM_COW]),
-		       (unsigned long long)task->faults[SIM_MAJOR], stall, end_names[task->end]);
+		       (unsigned long long)task->faults[SIM_MAJOR], stall, figures_end_name[task->end]);
 	}
 }
 
@@ -251,7 +191,7 @@ static void json_faults(struct json *j, const char *key, const uint64_t *n)
 {
 	json_object(j, key);
 	for (unsigned k = 0; k < SIM_NR_FAULTS; k++)
-		json_u64(j, fault_names[k], n[k]);
+		json_u64(j, figures_fault_name[k], n[k]);
 	json_object_end(j);
 }
 
@@ -266,7 +206,7 @@ static void json_tasks(struct json *j, const struct sim *s)
 		json_object(j, NULL);
 		json_u64(j, "task", t->number);
 		json_string(j, "name", t->name);
-		json_string(j, "end", end_names[t->end]);
+		json_string(j, "end", figures_end_name[t->end]);
 		json_u64(j, "touches", t->touches);
 		json_faults(j, "faults", t->faults);
 		json_u64(j, "invalid", t->invalid);
@@ -345,8 +285,8 @@ static void json_tlbs(struct json *j, const struct sim *s)
 		json_object_end(j);
 	}
 	json_array_end(j);
-	json_u64(j, "walks", walks(s));
-	json_u64(j, "shootdowns", shootdowns(s));
+	json_u64(j, "walks", figures_walks(s));
+	json_u64(j, "shootdowns", figures_shootdowns(s));
 }
 
 static void json_counters(struct json *j, const struct sim *s)
@@ -377,7 +317,7 @@ int simreport_json(const struct sim *s, const char *path)
 	json_u64(&j, "limit_bytes", s->config.limit_bytes);
 	json_u64(&j, "touches", s->touches);
 	json_u64(&j, "time_ns", whole(sim_now(s)));
-	json_u64(&j, "own_ns", whole(own_time(s)));
+	json_u64(&j, "own_ns", whole(figures_own_time(s)));
 	json_u64(&j, "fault_p50_ns", hist_quantile(&s->fault_ns, 500));
 	json_u64(&j, "fault_p99_ns", hist_quantile(&s->fault_ns, 990));
 	json_tlbs(&j, s);

@@ -1,0 +1,101 @@
+/* A plan as a page: the headline, time and faults against memory, all sizes that were tried. */
+#include <math.h>
+#include <stdio.h>
+
+#include "cli/draw/html.h"
+#include "cli/msg.h"
+#include "cli/plan/plan.h"
+#include "cli/table.h"
+
+static const char *const ends[] = { "done", "given up", "killed", "does not run" };
+
+static void charts(struct html *h, const struct plan *p)
+{
+	static struct plan_curves curves;
+	struct chart time, faults;
+	char text[PLAN_MARK_TEXT];
+
+	plan_curves(p, &curves, &time, &faults, text);
+	html_section(h, p->limit ? "Against the limit" : "Against memory");
+	html_chart(h, &time);
+	chart_add(&faults, "LRU, by the trace alone", curves.size, curves.lru, p->nr_points);
+	html_chart(h, &faults);
+}
+
+/* Steps: a window has one value from its beginning to its end. */
+static void working_set(struct html *h, const struct plan *p)
+{
+	static double x[PLAN_LENGTHS][2 * LOCALITY_WINDOWS], y[PLAN_LENGTHS][2 * LOCALITY_WINDOWS];
+	double end = (double)locality_now(p->locality);
+	struct chart c = { .title = "Different pages touched in a window", .y_unit = CHART_BYTES };
+	char name[PLAN_LENGTHS][48];
+
+	c.x_unit = p->timed ? CHART_TIME : CHART_COUNT;
+	for (unsigned k = 0; k < PLAN_LENGTHS; k++) {
+		const struct plan_windows *w = &p->windows[k];
+		char text[32];
+
+		for (unsigned i = 0; i < w->n; i++) {
+			x[k][2 * i] = MIN((double)(i * w->length), end);
+			x[k][2 * i + 1] = MIN((double)((i + 1) * w->length), end);
+			y[k][2 * i] = y[k][2 * i + 1] = (double)(w->pages[i] * (uint64_t)PAGE_SIZE);
+		}
+		snprintf(name[k], sizeof(name[k]), "%s%s", chart_text(c.x_unit, (double)w->length, text, sizeof(text)),
+			 p->timed ? "" : " touches");
+		chart_add(&c, name[k], x[k], y[k], 2 * w->n);
+	}
+	html_section(h, "Working set");
+	html_chart(h, &c);
+}
+
+static void points(struct html *h, const struct plan *p)
+{
+	static const char *const heads[] = { "size", "time", "times", "minor faults", "major faults", "to swap", "from swap",
+					     "looked at", "LRU misses", "used", "<end" };
+	char text[10][48];
+	const char *cell[11];
+	struct fmt f[10];
+
+	html_section(h, "Sizes that were tried");
+	html_table(h, heads, ARRAY_SIZE(heads));
+	for (unsigned i = 0; i < p->nr_points; i++) {
+		const struct plan_point *r = &p->point[i];
+		const uint64_t counts[] = { r->minor, r->major, r->swapped_out, r->swapped_in, r->scanned, r->lru_misses };
+
+		for (unsigned k = 0; k < ARRAY_SIZE(f); k++) {
+			fmt_init(&f[k], text[k], sizeof(text[k]));
+			cell[k] = text[k];
+		}
+		fmt_str(&f[0], plan_size(r->bytes, (char[PLAN_SIZE_TEXT]){ 0 }));
+		put_time(&f[1], "", (uint64_t)r->time_ns, "");
+		if (r->end == PLAN_LATE_END)
+			put_some(&f[2], "> ", PLAN_LATE, "");
+		else
+			fmt_fixed(&f[2], (uint64_t)(plan_times(p, r) * 100 + 0.5), 2);
+		for (unsigned k = 0; k < ARRAY_SIZE(counts); k++)
+			put_count(&f[3 + k], counts[k]);
+		put_bytes(&f[9], "", r->used_max_bytes, "");
+		cell[10] = r->bytes == p->answer.keeps ? "done: the answer" : ends[r->end];
+		html_row(h, heads, cell, ARRAY_SIZE(cell));
+	}
+	html_table_end(h);
+	if (p->grain > 0) {
+		snprintf(text[0], sizeof(text[0]), "Sizes are multiples of %llu KiB.", (unsigned long long)(p->grain >> 10));
+		html_text(h, text[0]);
+	}
+}
+
+int plan_html(const struct plan *p, const char *path)
+{
+	struct html h;
+	char title[SIM_NAME_MAX * 2 + 80], text[PLAN_HEADLINE_TEXT];
+
+	snprintf(title, sizeof(title), "steward plan: %s, policy %s%s", p->request->machine.name, p->request->machine.policy,
+		 p->sampled ? "; from samples of the touches" : "");
+	if (html_begin(&h, title, plan_headline(p, text, sizeof(text))) != 0)
+		return msg_fail(1, path, "no memory for the page; free some");
+	charts(&h, p);
+	working_set(&h, p);
+	points(&h, p);
+	return html_finish(&h, path);
+}

@@ -1,0 +1,24 @@
+/* What commands that simulate have in common: the machine that the options describe, and traces replayed on it. */
+#ifndef STW_CLI_SIM_ARGS_H
+#define STW_CLI_SIM_ARGS_H
+
+#include "sim/engine.h"
+
+#define SIMARGS_SETS_MAX 64
+
+struct simargs {
+	const char *machine, *policy; /* NULL: none given */
+	const char *set[SIMARGS_SETS_MAX];
+	unsigned nr_sets;
+};
+
+/* One more --set. 0, or the exit status after having said why. */
+int simargs_set(struct simargs *a, const char *assignment);
+/* The machine: its file, the changes, the policy. 0, or the exit status after having said why. */
+int simargs_config(const struct simargs *a, struct sim_config *c);
+/* Before a replay: a policy that knows what comes reads the trace. 0, or the exit status after having said why. */
+int simargs_foresee(struct sim *s, char **traces, unsigned n);
+/* n ≤ SIM_SOURCES_MAX traces, side by side. 0, or the exit status after having said why. */
+int simargs_replay(struct sim *s, char **traces, unsigned n);
+
+#endif

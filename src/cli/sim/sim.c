@@ -1,0 +1,93 @@
+/* steward sim: traces replayed on a modelled machine. */
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/msg.h"
+#include "cli/sim/args.h"
+#include "cli/sim/html.h"
+#include "cli/sim/report.h"
+
+enum { OPT_MACHINE, OPT_SET, OPT_POLICY, OPT_JSON, OPT_REPORT, OPT_TIMELINE };
+
+static const struct option_row rows[] = {
+	[OPT_MACHINE] = { "machine", 'm', "FILE", "the machine (default: a laptop of 8 GiB)" },
+	[OPT_SET] = { "set", 's', "KEY=VALUE", "change a key of the machine, as in limit.size=512M" },
+	[OPT_POLICY] = { "policy", 'p', "NAME", "replacement policy; help lists them" },
+	[OPT_JSON] = { "json", '\0', "FILE", "all figures and the timeline as JSON" },
+	[OPT_REPORT] = { "report", 'r', "FILE", "the same as a page for a browser" },
+	[OPT_TIMELINE] = { "timeline", 't', NULL, "how memory, faults and reclaim went over time" },
+};
+
+struct sim_args {
+	struct simargs sim;
+	const char *json, *report;
+	bool timeline;
+};
+
+static int set_option(void *ctx, unsigned row, const char *value)
+{
+	struct sim_args *o = ctx;
+
+	switch (row) {
+	case OPT_MACHINE:
+		o->sim.machine = value;
+		return 0;
+	case OPT_SET:
+		return simargs_set(&o->sim, value);
+	case OPT_POLICY:
+		o->sim.policy = value;
+		return 0;
+	case OPT_JSON:
+		o->json = value;
+		return 0;
+	case OPT_REPORT:
+		o->report = value;
+		return 0;
+	default:
+		o->timeline = true;
+		return 0;
+	}
+}
+
+const struct option_set sim_options = {
+	.command = "sim",
+	.usage = "[OPTION…] TRACE…",
+	.summary = "Replays traces on a modelled machine and says what its memory management did.",
+	.rows = rows,
+	.nr = ARRAY_SIZE(rows),
+	.mixed = true,
+	.set = set_option,
+};
+
+int sim_main(int argc, char **argv)
+{
+	struct sim_args o = { 0 };
+	struct sim_config_error error;
+	struct sim_config config;
+	int rest, status;
+
+	status = options_parse(&sim_options, argc, argv, &o, &rest);
+	if (status != 0)
+		return status;
+	if (rest == argc)
+		return msg_fail(EXIT_USAGE, "sim", "no trace given; steward record -o T.stw -- CMD makes one");
+	if (argc - rest > SIM_SOURCES_MAX)
+		return msg_fail(EXIT_USAGE, "sim", "more than %d traces; replay some of them", SIM_SOURCES_MAX);
+	status = simargs_config(&o.sim, &config);
+	if (status != 0)
+		return status;
+	struct sim *s = sim_create(&config, &error);
+
+	if (s == NULL)
+		return msg_fail(1, "sim", "%s; take a smaller machine", error.text);
+	status = simargs_replay(s, argv + rest, (unsigned)(argc - rest));
+	/* JSON on standard output has it for itself. */
+	if (status == 0 && (o.json == NULL || strcmp(o.json, "-") != 0))
+		status = simreport_print(s, o.timeline);
+	if (status == 0 && o.json != NULL)
+		status = simreport_json(s, o.json);
+	if (status == 0 && o.report != NULL)
+		status = simhtml_write(s, o.report);
+	sim_destroy(s);
+	return status;
+}
