@@ -28,6 +28,7 @@
 #define HEAP_PAGES 1536 /* a 2 MiB page fits in, wherever it begins */
 #define DATA_PAGES 256
 #define TEXT_PAGES 64
+#define SAMPLE_TRIES 16 /* steps of reclaim */
 
 /* Where the parts are: as Linux places them without random offsets. */
 struct place {
@@ -231,9 +232,22 @@ static int play_cow(struct stage *g)
 	return err;
 }
 
+/*
+ * Pages are put on the lists in batches, and sampled and evicted in batches, the lowest first: others are written before
+ * the one that the scene is about.
+ */
+static int write_many(struct stage *g)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < 32 && err == 0; i++)
+		err = scene_touch(g->s, PARENT, (vpn_t){ g->at.page.n + i - 31 }, TRACE_W);
+	return err;
+}
+
 static int play_swap(struct stage *g)
 {
-	int err = scene_touch(g->s, PARENT, g->at.page, TRACE_W);
+	int err = write_many(g);
 
 	if (err != 0)
 		return err;
@@ -256,16 +270,15 @@ static int play_file(struct stage *g)
 static int play_soft(struct stage *g)
 {
 	bool progress = false;
-	int err = 0;
+	int err;
 
 	if (machine_has_accessed(&g->s->m)) {
 		printf("\nThis machine has accessed bits, and needs no such faults; see --set vm.accessed_bits=no.\n");
 		return 0;
 	}
-	/* A step of reclaim samples 32 pages, and evicts 8 of the lowest at once. */
-	for (unsigned i = 0; i < 32 && err == 0; i++)
-		err = scene_touch(g->s, PARENT, (vpn_t){ g->at.page.n + i - 31 }, TRACE_W);
-	reclaim_batch(&g->s->m, true, &progress);
+	err = write_many(g);
+	for (unsigned i = 0; i < SAMPLE_TRIES && pte_is_present(pt_get(&sim_task(g->s, PARENT)->mm.pt, g->at.page)); i++)
+		reclaim_batch(&g->s->m, true, &progress);
 	return err == 0 ? act(g, PARENT, g->at.page, TRACE_R, "The program") : err;
 }
 
