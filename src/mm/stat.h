@@ -13,9 +13,6 @@
 	X(pgminor, "of them: first touch, filled with zeros")           \
 	X(pgsoft, "of them: the page was resident but unmapped")        \
 	X(pgmajfault, "of them: the page came back from a store")       \
-	X(pgcow, "of them: a shared page was copied on write")          \
-	X(pgreuse, "of them: a page was made writable, nobody else has it") \
-	X(pgaround, "pages of files mapped along with one that faulted") \
 	X(pgspurious, "of them: already mapped when looked at")         \
 	X(pswpin, "pages read back, read-ahead included")             \
 	X(pswpout, "pages written to a store")                        \
@@ -23,8 +20,6 @@
 	X(swap_ra_hit, "faults that continued a stream read ahead")     \
 	X(pgdemote, "pages passed on from the pool to the swap file")   \
 	X(pgsame, "pages out that were one repeated word")              \
-	X(pgfilein, "pages of files read, read-ahead included")         \
-	X(pgfileout, "pages of files written back")                     \
 	X(pgclean, "pages dropped because their copy was still valid")  \
 	X(pgdiscard, "pages dropped because the heap had freed them")   \
 	X(pgactivate, "inactive pages found hot")                       \
@@ -38,6 +33,11 @@
 	X(workingset_refault, "pages read back that had been evicted")  \
 	X(workingset_activate, "of them: within the working set")       \
 	X(pgcopied, "pages copied because they could not be moved")     \
+	X(pgcow, "faults that copied a shared page on write")          \
+	X(pgreuse, "faults that made a page writable, because nobody else has it") \
+	X(pgaround, "pages of files mapped along with one that faulted") \
+	X(pgfilein, "pages of files read, read-ahead included")         \
+	X(pgfileout, "pages of files written back")                     \
 	X(thp_fault_alloc, "huge pages that a first touch got")         \
 	X(thp_split_page, "huge pages that were split")                 \
 	X(oom_kill, "processes killed for want of memory")              \

@@ -409,7 +409,7 @@ def test_debug_options_reach_the_ledger():
     def words(*options):
         script = ("import mmap, os, struct\n"
                   "m = mmap.mmap(int(os.environ['STEWARD_RUN'].split(':')[1]), 4096)\n"
-                  "print(*struct.unpack_from('=IIII', m, 48 + 256), struct.unpack_from('=I', m, 12)[0])\n")
+                  "print(*struct.unpack_from('=IIII', m, 56 + 256), struct.unpack_from('=I', m, 12)[0])\n")
         return steward("run", *options, sys.executable, "-c", script).stdout
 
     eq(words(), "0 0 0 0 0\n")

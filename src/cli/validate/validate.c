@@ -37,7 +37,7 @@ static const struct option_row rows[] = {
 	[OPT_RUNS] = { "runs", 'n', "N", "real runs of each case (default 5)" },
 	[OPT_ONLY] = { "only", '\0', "LIST", "these workloads, separated by commas" },
 	[OPT_QUICK] = { "quick", 'q', NULL, "only the short cases, 3 runs each" },
-	[OPT_TRACE] = { "trace", '\0', "FILE", "what steward record --exact wrote of COMMAND" },
+	[OPT_TRACE] = { "trace", '\0', "FILE", "the exact recording of COMMAND (steward-record(1))" },
 	[OPT_JSON] = { "json", '\0', "FILE", "every run and prediction as JSON" },
 };
 
