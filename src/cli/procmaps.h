@@ -13,7 +13,7 @@ struct proc_map {
 	const char *path;    /* "": anonymous; "[stack]" and the like as the kernel has them */
 };
 
-/* Calls each() for all of them until it returns false. 0, or -errno if they cannot be read (-ENOENT: no such process). */
+/* Calls each() for all of them until it returns false. 0, or -errno: they cannot be read (-ENOENT: no such process). */
 int proc_maps(int32_t pid, bool (*each)(void *ctx, const struct proc_map *m), void *ctx);
 
 #endif
