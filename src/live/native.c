@@ -313,6 +313,8 @@ void native_engage(void)
 	ledger_demand(e->ledger, e->slot, e->ledger->ram_pages);
 	uint64_t limit = native_limit();
 
+	if (e->ledger->record_ns != 0)
+		limit = MIN(limit, RECORD_FRAMES_AHEAD);
 	if (limit > e->online_to)
 		arena_online(limit - e->online_to);
 	/* First, so that a range mapped from now on is announced, and one mapped before is seen. */

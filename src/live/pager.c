@@ -124,7 +124,13 @@ static uint64_t online_target(void)
 	struct engine *e = &engine;
 	uint64_t granted = atomic_load(&e->slot->granted), taken = own_outside() + e->unmanaged;
 
-	return granted > taken ? granted - taken : 0;
+	uint64_t target = granted > taken ? granted - taken : 0;
+
+	if (e->ledger->record_ns == 0)
+		return target;
+	uint64_t online = phys_managed_frames(&e->m.phys, 0), used = online - phys_free_frames(&e->m.phys, 0);
+
+	return MIN(target, MAX(online, used + RECORD_FRAMES_AHEAD));
 }
 
 static void too_small(uint64_t missing)
@@ -302,7 +308,9 @@ void pager_run(void *arg)
 
 		if (start - measured > MEASURE_NS) {
 			share();
-			measure(start);
+			/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */
+			if (e->ledger->record_ns == 0)
+				measure(start);
 			measured = now_ns();
 		}
 		if (start - scanned > RESCAN_NS) {

@@ -15,17 +15,18 @@
  * that the machine has.
  *
  * The bound. A touch that is recorded takes about 9 µs of a CPU (docs/recording.md). In an interval as many pages are
- * sampled as cost COST_PERCENT of the CPU time that the program itself had in the last one, SAMPLES_MIN at least; those
- * first that have been mapped the longest. If that is all of them, the record is exact to the interval. If not, pages that
- * stay mapped are taken for touched until their turn comes: the record errs towards touched. Fresh memory is filled page by
- * page as long as that, too, is within the bound, and otherwise ahead of a stream as in a run.
+ * sampled as cost COST_PERCENT of the CPU time that the program itself had in the last one, SAMPLES_MIN_S a second at
+ * least; those first that have been mapped the longest. If that is all of them, the record is exact to the interval.
+ * If not, pages that stay mapped are taken for touched until their turn comes: the record errs towards touched. Fresh
+ * memory is filled page by page as long as that, too, is within the bound, and otherwise ahead of a stream as in a run.
  *
  * An interval is one of the program's: the time that its threads have waited for faults does not count.
  * Otherwise a program that is slowed down touches less in each interval, looks idle, and is sampled all the more.
  *
  * Rejected: protecting pages (mprotect and a signal: system calls on such memory fail with EFAULT); write protection
- * (misses reads); /proc/PID/clear_refs with smaps (no pages, only sums); DAMON and idle page tracking (root, and kernels
- * are built without them); perf's memory sampling (no such counter in most virtual machines).
+ * (misses reads); /proc/PID/clear_refs with smaps (sums, no pages); DAMON and idle page tracking (root, and kernels
+ * are built without them); perf's memory sampling (no such counter in most virtual machines). A back-off for each page
+ * that is touched in every interval: how often such a page is sampled then follows from the bound alone, in turns.
  *
  * What is known of a page is kept by frame number and checked by page number: a frame that has changed hands
  * starts anew. Locks: engine.lock, but for `ring_lock`, which makes one entry at a time and is taken last.
@@ -40,9 +41,9 @@
 
 #define FULL_NAP_NS 200000
 #define FULL_PATIENCE 5000   /* naps: a second */
-#define COST_PERCENT 15      /* of the program's CPU time */
+#define COST_PERCENT 10      /* of the program's CPU time */
 #define TOUCH_NS 9000        /* that recording one touch takes */
-#define SAMPLES_MIN 1024     /* so that a program that sleeps is recorded well */
+#define SAMPLES_MIN_S 10240  /* a second, so that a program that sleeps is recorded well */
 #define SAMPLE_AT_ONCE 32
 #define ASSUME_AT_ONCE 4096   /* pages looked at with the lock held */
 
@@ -117,7 +118,8 @@ static struct known_page *page_of(const struct frame *f)
 	uint64_t bytes = ALIGN_UP(e->arena_pages * sizeof(*p), PAGE_SIZE);
 
 	if (record.page == NULL) {
-		void *table = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		void *table = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 		if (sys_is_err((long)table))
 			return NULL;
@@ -191,7 +193,7 @@ static void add_to_run(uint64_t vpn, bool write)
 	record.run.n++;
 }
 
-/* Enters the pages of [at, end) that were mapped all through the interval as touched, up to n entries; where to go on. */
+/* Enters pages of [at, end) that were mapped all through the interval as touched. Looks at n; returns where to go on. */
 static vpn_t assume(vpn_t at, vpn_t end, unsigned n)
 {
 	struct engine *e = &engine;
@@ -274,7 +276,8 @@ void record_tick(uint64_t now)
 	if (record.ring == NULL || now - record.begun < e->ledger->record_ns + stalled)
 		return;
 	uint64_t program = program_ns(), had = program - MIN(program, record.program_ns);
-	uint64_t samples = MAX(had * COST_PERCENT / 100 / TOUCH_NS, SAMPLES_MIN);
+	uint64_t least = SAMPLES_MIN_S * e->ledger->record_ns / 1000000000;
+	uint64_t samples = MAX(had * COST_PERCENT / 100 / TOUCH_NS, least);
 
 	assume_all();
 	put((struct record_entry){ .op = RECORD_TICK, .n = had });

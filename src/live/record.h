@@ -42,6 +42,12 @@ struct record_ring {
 	struct record_entry entry[RECORD_ENTRIES];
 } __attribute__((aligned(4096)));
 
+/*
+ * Frames that are online beyond those in use while a process is recorded: it may have all memory of the machine, whose
+ * frame table would take a 64th of that if it were made at once.
+ */
+#define RECORD_FRAMES_AHEAD 32768
+
 /* The calls below do nothing in a process that is not recorded. */
 struct ledger_slot;
 

@@ -9,7 +9,7 @@
 
 #define PAGE 4096
 #define PAGES 4000
-#define PHASE_NS 600000000
+#define PHASE_NS 1000000000
 
 static volatile char *base;
 

@@ -40,7 +40,7 @@ def record(d, *args, options=(), **more):
     return r, path
 
 
-def sample(d, *args, interval=20, **more):
+def sample(d, *args, interval=100, **more):
     """Records by samples, with the real library."""
     path = os.path.join(d, "t.stw")
     r = steward("record", "--interval", str(interval), "-o", path, "--", *args, timeout=300,
@@ -271,8 +271,8 @@ def test_wrong_usage():
     eq((r.returncode, r.stderr), (2, "steward: --output: the file name is empty; give one\n"))
     for bad in ("0", "-1", "x", "", "60001", "1ms"):
         r = steward("record", "--interval", bad, "true")
-        eq((r.returncode, r.stderr), (2, f'steward: --interval: "{bad}" is not a number of milliseconds from 1 to 60000; '
-                                      'give one\n'))
+        eq((r.returncode, r.stderr),
+           (2, f'steward: --interval: "{bad}" is not a number of milliseconds from 1 to 60000; give one\n'))
     r = steward("record", "-o", "-", "true")
     eq((r.returncode, r.stderr),
        (2, "steward: --output: standard output is the command's; give a file or a pipe's name\n"))

@@ -1,4 +1,4 @@
-/* Prints the events of a trace, one a line: op, task, thread, flags, then vpn, n, arg and file in decimal, and the text. */
+/* Prints the events of a trace, one a line: op, task, thread, flags, vpn, n, arg and file in decimal, then the text. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -178,32 +178,40 @@ static void follow_access(struct lackey *l, struct lackey_process *p, const char
 }
 
 /*
- * "( 3, 0x10a01d(/etc/passwd), 524354 )…": numbers, some with a text after them. A text may contain
- * anything; it ends at the last "), " before " )", because what follows it are numbers. Returns what follows.
+ * The end of a text among arguments: it may contain anything, but what follows it are numbers, so it is the last "), "
+ * before the arguments end. NULL: it has none.
  */
+static char *text_end(char *s)
+{
+	char *end = NULL, *last = strstr(s, " )[");
+
+	for (char *arrow = strstr(s, " ) -->"); arrow != NULL; arrow = strstr(arrow + 1, " ) -->"))
+		last = arrow;
+	for (char *at = strstr(s, "), "); at != NULL && (last == NULL || at < last); at = strstr(at + 1, "), "))
+		end = at;
+	return end;
+}
+
+/* "( 3, 0x10a01d(/etc/passwd), 524354 )…": numbers, some with a text after them. Returns what follows. */
 static char *parse_arguments(char *s, struct traced_call *c)
 {
 	s = strchr(s, '(');
 	while (s != NULL && c->nr_args < ARRAY_SIZE(c->arg)) {
-		const char *end = parse_number(s + 1 + strspn(s + 1, " "), false, &c->arg[c->nr_args]);
+		const char *after = parse_number(s + 1 + strspn(s + 1, " "), false, &c->arg[c->nr_args]);
+		char *end;
 
-		if (end == NULL)
+		if (after == NULL)
 			break;
 		c->nr_args++;
-		s = (char *)(uintptr_t)end;
+		s = (char *)(uintptr_t)after;
 		if (*s == '(') {
-			char *stop = NULL, *last = strstr(s, " )[");
-
-			for (char *arrow = strstr(s, " ) -->"); arrow != NULL; arrow = strstr(arrow + 1, " ) -->"))
-				last = arrow;
-			for (char *at = strstr(s, "), "); at != NULL && (last == NULL || at < last); at = strstr(at + 1, "), "))
-				stop = at;
-			if (stop == NULL)
+			end = text_end(s);
+			if (end == NULL)
 				break;
-			*stop = '\0';
+			*end = '\0';
 			if (c->path == NULL)
 				c->path = s + 1;
-			s = stop + 1;
+			s = end + 1;
 		}
 		if (*s != ',')
 			break;

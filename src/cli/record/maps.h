@@ -13,7 +13,7 @@ struct maps_line {
 	const char *path;    /* "": anonymous; "[stack]" and the like as the kernel has them */
 };
 
-/* Calls each() for all of them until it returns false. 0, or -errno if they cannot be read (-ENOENT: no such process). */
+/* Calls each() for all of them until it returns false. 0, or -errno: they cannot be read (-ENOENT: no such process). */
 int maps_each(int32_t pid, bool (*each)(void *ctx, const struct maps_line *m), void *ctx);
 
 #endif

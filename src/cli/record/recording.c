@@ -73,16 +73,26 @@ static int add_file(struct recording *r, const struct stat *st, const char *name
 	return 0;
 }
 
-uint32_t recording_file(struct recording *r, const struct stat *st, const char *name)
+uint32_t recording_known(const struct recording *r, dev_t dev, ino_t ino)
 {
-	if (!S_ISREG(st->st_mode) || r->err != 0)
-		return 0;
 	/* The one that was made last is the likeliest. */
 	for (uint32_t i = r->nr_files; i > 0; i--) {
-		if (r->file[i - 1].ino == st->st_ino && r->file[i - 1].dev == st->st_dev) {
-			recording_resize(r, i, (uint64_t)st->st_size);
+		if (r->file[i - 1].ino == ino && r->file[i - 1].dev == dev)
 			return i;
-		}
+	}
+	return 0;
+}
+
+uint32_t recording_file(struct recording *r, const struct stat *st, const char *name)
+{
+	uint32_t known;
+
+	if (!S_ISREG(st->st_mode) || r->err != 0)
+		return 0;
+	known = recording_known(r, st->st_dev, st->st_ino);
+	if (known != 0) {
+		recording_resize(r, known, (uint64_t)st->st_size);
+		return known;
 	}
 	r->err = add_file(r, st, name);
 	if (r->err != 0)

@@ -30,10 +30,12 @@ struct recording {
 void recording_emit(struct recording *r, const struct trace_event *e);
 /* "key: value" for people. */
 void recording_note(struct recording *r, const char *key, const char *value);
-/* A number that no other task has; and from 1 on one that no other thread has, but that those beyond 65535 share the last. */
+/* A number that no other task has; one that no other thread has, from 1 on (those beyond 65535 share the last one). */
 uint32_t recording_task(struct recording *r);
 uint16_t recording_thread(struct recording *r);
 
+/* The number of a file that has been announced; 0: it has not. */
+uint32_t recording_known(const struct recording *r, dev_t dev, ino_t ino);
 /*
  * The number of a file, announced under name if it is new or its size in pages has changed. 0: not a regular file, or
  * r->err is set.

@@ -14,7 +14,7 @@
  *
  * What the engine has mapped for itself is hidden: it names its ranges (RECORD_OWN), its files have names.
  *
- * Memory that Steward does not manage (code, files, stacks, shared memory) is in the trace as mappings, without touches.
+ * Memory that Steward does not manage (code, files, stacks, shared memory) is in the trace as mappings, not touched.
  */
 #include "cli/record/sampled.h"
 
@@ -115,11 +115,12 @@ static bool look_at(void *ctx, const struct maps_line *m)
 	return true;
 }
 
+#define RIGHTS (TRACE_R | TRACE_W | TRACE_X)
+
+/* The pages are those that were there before; what the area is called does not matter. */
 static bool same_backing(const struct area *a, const struct area *b)
 {
-	uint8_t rights = TRACE_R | TRACE_W | TRACE_X;
-
-	return a->file == b->file && a->hidden == b->hidden && (a->flags | rights) == (b->flags | rights) &&
+	return a->file == b->file && a->hidden == b->hidden && ((a->flags ^ b->flags) & TRACE_MAP_SHARED) == 0 &&
 	       (a->file == 0 || a->pgoff - a->start == b->pgoff - b->start);
 }
 
@@ -140,8 +141,8 @@ static void settle(struct sampled *s, struct tracee *t, uint64_t start, uint64_t
 	struct area part;
 
 	if (was != NULL && is != NULL && same_backing(was, is)) {
-		if (was->flags != is->flags)
-			tracee_protect(s->r, t, start, end, is->flags & (TRACE_R | TRACE_W | TRACE_X));
+		if ((was->flags ^ is->flags) & RIGHTS)
+			tracee_protect(s->r, t, start, end, is->flags & RIGHTS);
 		return;
 	}
 	if (was != NULL && is == NULL) {
@@ -305,6 +306,9 @@ static void map_unknown(struct sampled *s, struct source *src, uint64_t start, u
 		struct area a = { .start = start, .end = next != NULL ? MIN(end, next->start) : end,
 				  .flags = TRACE_R | TRACE_W };
 
+		/* The heap has grown. */
+		if (i > 0 && src->t.areas.area[i - 1].end == start)
+			a.flags |= src->t.areas.area[i - 1].flags & TRACE_MAP_HEAP;
 		start = next != NULL ? next->end : end;
 		if (a.start < a.end)
 			tracee_map(s->r, &src->t, &a);
@@ -505,7 +509,8 @@ static void note_losses(struct sampled *s)
 	msg_note("record: %s touches are missing, because this machine was too busy to write them", text);
 }
 
-int sampled_record(const struct program *p, char **argv, unsigned interval_ms, struct recording *r, struct outcome *out)
+int sampled_record(const struct program *p, char **argv, unsigned interval_ms, struct recording *r,
+		   struct outcome *out)
 {
 	/* Static: a megabyte of books. */
 	static struct sampled s;

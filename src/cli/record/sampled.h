@@ -9,9 +9,10 @@
 
 /*
  * Runs argv until it ends, sampled every interval_ms; r gets the events. 0 with *out filled, or an exit status after
- * having said why the command could not be started. Errors of recording are in r->err; the command runs to its end all the
- * same.
+ * having said why the command could not be started. Errors of recording are in r->err; the command runs to its end all
+ * the same. Once a process.
  */
-int sampled_record(const struct program *p, char **argv, unsigned interval_ms, struct recording *r, struct outcome *out);
+int sampled_record(const struct program *p, char **argv, unsigned interval_ms, struct recording *r,
+		   struct outcome *out);
 
 #endif

@@ -189,6 +189,9 @@ static void open_path(struct context *x, int64_t dir, uint64_t flags)
 	fdtable_close(&x->t->fds, fd, fd);
 	if (find_file(x, dir, &st, name, sizeof(name)) != 0)
 		return;
+	/* It may have been written to since. */
+	if ((flags & O_TRUNC) && (flags & O_ACCMODE) != O_RDONLY)
+		st.st_size = 0;
 	of.hidden = valgrind_hides(name);
 	of.file = of.hidden ? UINT32_MAX : recording_file(x->r, &st, name);
 	if (of.file != 0)
@@ -207,7 +210,7 @@ static void follow_openat(struct context *x)
 
 static void follow_creat(struct context *x)
 {
-	open_path(x, AT_FDCWD, 0);
+	open_path(x, AT_FDCWD, O_WRONLY | O_TRUNC);
 }
 
 static void follow_memfd(struct context *x)

@@ -14,7 +14,8 @@ static void changed(struct tracee *t)
 	memset(t->last, 0, sizeof(t->last));
 }
 
-static void emit_range(struct recording *r, const struct tracee *t, uint8_t op, uint64_t start, uint64_t end, uint8_t flags)
+static void emit_range(struct recording *r, const struct tracee *t, uint8_t op, uint64_t start, uint64_t end,
+		       uint8_t flags)
 {
 	struct trace_event e = { .op = op, .task = t->task, .vpn = start, .n = end - start, .flags = flags };
 
@@ -22,7 +23,8 @@ static void emit_range(struct recording *r, const struct tracee *t, uint8_t op, 
 }
 
 /* One event for each part of [start, end) that has nothing hidden in it. */
-static void emit_visible(struct recording *r, const struct tracee *t, uint8_t op, uint64_t start, uint64_t end, uint8_t flags)
+static void emit_visible(struct recording *r, const struct tracee *t, uint8_t op, uint64_t start, uint64_t end,
+			 uint8_t flags)
 {
 	for (size_t i = areas_from(&t->areas, start); i < t->areas.nr && t->areas.area[i].start < end; i++) {
 		const struct area *a = &t->areas.area[i];
@@ -86,8 +88,11 @@ void tracee_move(struct recording *r, struct tracee *t, uint64_t start, uint64_t
 	tracee_unmap(r, t, to, to + n);
 	recording_emit(r, &e);
 	changed(t);
-	for (size_t i = areas_from(&t->areas, start); i < t->areas.nr && t->areas.area[i].start < start + n && err == 0; i++) {
+	for (size_t i = areas_from(&t->areas, start); i < t->areas.nr && err == 0; i++) {
 		struct area a = t->areas.area[i];
+
+		if (a.start >= start + n)
+			break;
 		uint64_t from = MAX(a.start, start);
 
 		a.pgoff += a.file != 0 ? from - a.start : 0;
@@ -106,14 +111,22 @@ void tracee_move(struct recording *r, struct tracee *t, uint64_t start, uint64_t
 /* The number of the file of a mapping, which may have been replaced or removed since; 0: none. */
 static uint32_t map_file(struct recording *r, const struct maps_line *m)
 {
+	uint64_t bytes = m->offset + m->end - m->start;
 	struct stat st;
+	uint32_t known;
 
 	if (m->path[0] != '/')
 		return 0;
-	if (stat(m->path, &st) != 0 || st.st_ino != m->ino) {
-		st = (struct stat){ .st_mode = S_IFREG, .st_dev = makedev(m->major, m->minor), .st_ino = m->ino,
-				    .st_size = (off_t)(m->offset + m->end - m->start) };
+	if (stat(m->path, &st) == 0 && st.st_ino == m->ino)
+		return recording_file(r, &st, m->path);
+	/* As long as what is mapped of it, at least. */
+	known = recording_known(r, makedev(m->major, m->minor), m->ino);
+	if (known != 0) {
+		recording_extend(r, known, bytes);
+		return known;
 	}
+	st = (struct stat){ .st_mode = S_IFREG, .st_dev = makedev(m->major, m->minor), .st_ino = m->ino,
+			    .st_size = (off_t)bytes };
 	return recording_file(r, &st, m->path);
 }
 

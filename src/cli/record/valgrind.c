@@ -257,7 +257,8 @@ static void touch(struct recording *r, struct tracee *t, uint16_t thread, uint8_
 	recording_emit(r, &e);
 }
 
-void valgrind_touch(struct recording *r, struct tracee *t, uint16_t thread, uint8_t flags, uint64_t addr, uint64_t size)
+void valgrind_touch(struct recording *r, struct tracee *t, uint16_t thread, uint8_t flags, uint64_t addr,
+		    uint64_t size)
 {
 	uint64_t last;
 

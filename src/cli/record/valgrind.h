@@ -9,7 +9,8 @@ void valgrind_start(struct recording *r, struct tracee *t);
 /* A new image: what valgrind has mapped for it. After tracee_exec. */
 void valgrind_image(struct recording *r, struct tracee *t);
 /* A touch of bytes [addr, addr + size): of every page in it, once. flags: TRACE_R, TRACE_W or TRACE_X. */
-void valgrind_touch(struct recording *r, struct tracee *t, uint16_t thread, uint8_t flags, uint64_t addr, uint64_t size);
+void valgrind_touch(struct recording *r, struct tracee *t, uint16_t thread, uint8_t flags, uint64_t addr,
+		    uint64_t size);
 /* One instruction more, as time; and: what has not been told of it is. */
 void valgrind_instruction(struct recording *r, struct tracee *t);
 void valgrind_time(struct recording *r, struct tracee *t);

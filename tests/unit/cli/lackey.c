@@ -258,7 +258,7 @@ static void nonsense(void **state)
 		"SYSCALL[77,1](9) sys_mmap ( 0x0, 18446744073709551615, 3, 34, 4294967295, 0 ) --> Success(0xfffffffffffff000)\n",
 		"SYSCALL[77,1](9) sys_mmap ( 0x0, 4096, 3, 2, 5, 18446744073709551615 ) --> Success(0x1000)\n",
 		"SYSCALL[77,1](11) sys_munmap ( 0xfffffffffffff000, 18446744073709551615 ) --> Success(0x0)\n",
-		"SYSCALL[77,1](25) sys_mremap ( 0x1000, 18446744073709551615, 18446744073709551615, 0x3 ) --> Success(0xff00000000)\n",
+		"SYSCALL[77,1](25) sys_mremap ( 0x1000, 18446744073709551615, 18446744073709551615, 0x3 ) --> Success(0xff0000)\n",
 		"SYSCALL[77,1](12) sys_brk ( 0x0 ) --> Success(0xffffffffffffffff)\n",
 		"SYSCALL[77,1](12) sys_brk ( 0x0 ) --> Success(0x1)\n",
 		"SYSCALL[77,1](0) sys_read ( 3, 0x1000, 9 ) --> Success(0xffffffffffffffff)\n",
