@@ -1,7 +1,7 @@
 /*
  * Recording: what a process tells the launcher of the pages it touches, while `steward record` runs it.
  *
- * One ring a process, in the ledger: the process puts entries in, the launcher takes them out (cli/sampled.c).
+ * One ring a process, in the ledger: the process puts entries in, the launcher takes them out (cli/record/sampled.c).
  * An entry is complete once tail is beyond it. The ring outlives the process, and so do its last entries.
  */
 #ifndef STW_LIVE_RECORD_H

@@ -180,7 +180,7 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	vpn_t start, reserved;
 	unsigned n, nr_reserved;
 
-	if (m->zero != NULL && access != FAULT_WRITE)
+	if (m->zero != NULL && !mm->no_zero && access != FAULT_WRITE)
 		return fault_zero(mm, vma, vpn, access);
 	if (fault_huge(mm, vma, vpn, access))
 		return FAULT_DONE;

@@ -76,6 +76,7 @@ int mm_fork(struct mm *parent, struct mm *child)
 	struct vma *vma;
 	int err = 0;
 
+	child->no_zero = parent->no_zero;
 	TAILQ_FOREACH(vma, &parent->vmas.list, link) {
 		err = copy_area(parent, child, vma);
 		if (err != 0)

@@ -42,6 +42,7 @@ struct mm {
 	TAILQ_ENTRY(mm) link; /* in machine.mms */
 	uint64_t rss;      /* anonymous pages present or soft */
 	uint64_t rss_file; /* pages of files that are mapped */
+	bool no_zero;      /* a first read gets a frame of its own: the engine does not hear of every write */
 	uint64_t swapents; /* pages in a store */
 };
 

@@ -84,6 +84,7 @@ int mm_init(struct mm *mm, struct machine *m)
 	mm->machine = m;
 	mm->rss = mm->swapents = 0;
 	mm->rss_file = 0;
+	mm->no_zero = false;
 	vma_set_init(&mm->vmas, mm, &m->vma_cache);
 	int err = pt_init(&mm->pt, &m->phys, m->pt_levels, m->pt_bits[0] != 0 ? m->pt_bits : NULL);
 

@@ -123,6 +123,7 @@ struct sim {
 	uint32_t nr_files;
 	struct sim_file *shm;      /* shared anonymous memory: files without a number */
 	uint16_t asids;
+	bool samples;              /* touches are samples: which of them write first is not known */
 	bool own_time;             /* the trace says how long the program took by itself */
 	struct hist fault_ns;      /* all faults */
 	struct sim_oom *oom;

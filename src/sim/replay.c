@@ -142,6 +142,7 @@ int sim_replay(struct sim *s, struct trace_reader *const *r, unsigned n, unsigne
 	*source = 0;
 	for (unsigned i = 0; i < n; i++) {
 		src[i].reader = r[i];
+		s->samples |= trace_reader_sampled(r[i]);
 		src[i].offset = i * (SIM_TASKS_MAX / SIM_SOURCES_MAX);
 		src[i].event = malloc(BATCH * sizeof(*src[i].event));
 		if (src[i].event == NULL)

@@ -91,7 +91,7 @@ static int new_task(struct sim *s, const struct trace_event *e, uint32_t number,
 	}
 	t->number = number;
 	t->asid = s->asids++;
-	t->on_demand = true;
+	t->on_demand = t->mm.no_zero = true;
 	name_task(t, e);
 	s->task[number] = *out = t;
 	return 0;
@@ -157,6 +157,7 @@ static int map_event(struct sim *s, struct sim_task *t, const struct trace_event
 		return -EINVAL;
 	}
 	t->on_demand = false;
+	t->mm.no_zero = s->samples;
 	WITH_ROOM(s, t, err, mm_unmap(&t->mm, start, end));
 	if (err != 0 || t->end != SIM_RUNS)
 		return err;
@@ -222,7 +223,7 @@ static int exec_event(struct sim *s, struct sim_task *t, const struct trace_even
 	end_task(s, t, SIM_RUNS);
 	name_task(t, e);
 	WITH_ROOM(s, t, err, mm_init(&t->mm, &s->m));
-	t->on_demand = true;
+	t->on_demand = t->mm.no_zero = true;
 	return err;
 }
 

@@ -122,6 +122,8 @@ long trace_read(struct trace_reader *r, struct trace_event *e, size_t n, struct 
 /* Known before the first read? Then true. Always at the end. */
 bool trace_reader_totals(const struct trace_reader *r, struct trace_totals *t);
 /* NULL is allowed. */
+/* As in the totals: known from the beginning. */
+bool trace_reader_sampled(const struct trace_reader *r);
 void trace_reader_close(struct trace_reader *r);
 
 #endif

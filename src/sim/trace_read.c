@@ -451,6 +451,11 @@ bool trace_reader_totals(const struct trace_reader *r, struct trace_totals *t)
 	return r->known;
 }
 
+bool trace_reader_sampled(const struct trace_reader *r)
+{
+	return r->sampled;
+}
+
 void trace_reader_close(struct trace_reader *r)
 {
 	if (r == NULL)
