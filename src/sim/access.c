@@ -191,6 +191,34 @@ int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, e
 	return 0;
 }
 
+/* Touches that only a TLB hears of: without the rest of the way, which would be most of the time. */
+long sim_access_hits(struct sim *s, const struct trace_event *e, long n)
+{
+	struct sim_task *t = sim_task(s, e->task);
+
+	if (t == NULL || t->end != SIM_RUNS || s->m.policy->foresight || s->m.policy->every_touch)
+		return 0;
+	struct sim_cpu *c = sim_cpu_of(s, t, e->thread);
+	const struct trace_event *first = e, *end = e + n;
+	double own = s->own_time ? 0 : s->config.access_ns;
+	uint64_t touches = 0;
+	pfn_t pfn;
+
+	if (c->current != t)
+		return 0;
+	s->clock = &c->now;
+	for (; e < end && e->op == TRACE_ACCESS && e->task == first->task && e->thread == first->thread; e++) {
+		if (!mmu_hit(c->mmu, (vpn_t){ e->vpn }, mmu_access_of(e->flags), e->n, &pfn, &c->now))
+			break;
+		c->now += (double)e->n * own;
+		t->own_ns += (double)e->n * own;
+		touches += e->n;
+	}
+	t->touches += touches;
+	s->touches += touches;
+	return e - first;
+}
+
 int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
 {
 	struct sim_cpu *c = sim_cpu_of(s, t, e->thread);

@@ -89,6 +89,21 @@ static inline uint64_t mmu_front_key(const struct mmu *m, vpn_t vpn, enum mmu_ac
 	return m->tag | vpn.n << 2 | how;
 }
 
+/* As mmu_touch, for touches that the front knows of; false: nothing happened, mmu_touch does it. */
+static inline bool mmu_hit(struct mmu *m, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn, double *ns)
+{
+	const struct mmu_front *f = mmu_front(m, vpn, how);
+
+	if (unlikely(f->key != mmu_front_key(m, vpn, how) || f->slot->serial != f->serial))
+		return false;
+	m->stat.touches += n;
+	m->stat.hits[f->tlb] += n;
+	*f->stamp = m->stat.touches;
+	*pfn = f->pfn;
+	*ns += (double)n * m->hit_ns[how == MMU_EXEC][f->tlb];
+	return true;
+}
+
 /*
  * n touches in a row of one page, n ≥ 1. *pfn: of the 4 KiB frame. Adds what they cost beyond the program's own time
  * to *ns. The result is that of the first. On a fault nothing is cached, *pfn is as it was and no touch counts; the
@@ -97,16 +112,7 @@ static inline uint64_t mmu_front_key(const struct mmu *m, vpn_t vpn, enum mmu_ac
 static inline enum mmu_result mmu_touch(struct mmu *m, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn,
 					double *ns)
 {
-	const struct mmu_front *f = mmu_front(m, vpn, how);
-
-	if (unlikely(f->key != mmu_front_key(m, vpn, how) || f->slot->serial != f->serial))
-		return mmu_touch_slow(m, vpn, how, n, pfn, ns);
-	m->stat.touches += n;
-	m->stat.hits[f->tlb] += n;
-	*f->stamp = m->stat.touches;
-	*pfn = f->pfn;
-	*ns += (double)n * m->hit_ns[how == MMU_EXEC][f->tlb];
-	return MMU_HIT;
+	return likely(mmu_hit(m, vpn, how, n, pfn, ns)) ? MMU_HIT : mmu_touch_slow(m, vpn, how, n, pfn, ns);
 }
 
 /*

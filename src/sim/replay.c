@@ -103,6 +103,14 @@ static int turn(struct sim *s, struct source *src, unsigned *quiet, long limit, 
 	long end = MIN(src->n, src->at + limit);
 
 	for (; src->at < end && err == 0 && !s->stopped; src->at++) {
+		if (src->offset == 0 && !src->walks) {
+			long hits = sim_access_hits(s, &src->event[src->at], MIN(end - src->at, BACKGROUND_EVERY - 1 - (long)*quiet));
+
+			src->at += hits;
+			*quiet += (unsigned)hits;
+			if (src->at == end)
+				break;
+		}
 		renumber(&src->event[src->at], src->offset);
 		if (src->walks && src->at + AHEAD < src->n && src->offset == 0)
 			fetch_ahead(s, src);
