@@ -11,7 +11,7 @@
 
 #include "base/size.h"
 #include "base/uffd.h"
-#include "cli/budget.h"
+#include "cli/run/budget.h"
 #include "cli/commands.h"
 #include "cli/msg.h"
 #include "cli/probe.h"

@@ -26,7 +26,7 @@
 #define LEDGER_MAGIC 0x5354574c44475231u /* STWLDGR1 */
 #define LEDGER_SLOTS 1024
 #define LEDGER_KEEP (MIB) /* bytes */
-#define LEDGER_ENV "STEWARD_RUN" /* "SOCKET:LEDGERFD:INODE:UFFDFD", see cli/run.c */
+#define LEDGER_ENV "STEWARD_RUN" /* "SOCKET:LEDGERFD:INODE:UFFDFD", see cli/run/run.c */
 
 enum ledger_state {
 	LEDGER_FREE,     /* slot is nobody's */

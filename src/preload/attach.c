@@ -3,7 +3,7 @@
  * own constructors.
  *
  * The environment names the ledger by descriptor and inode; when a parent closed
- * the descriptors, the launcher's socket hands them out again (cli/share.h). A
+ * the descriptors, the launcher's socket hands them out again (cli/run/share.h). A
  * process that finds neither, or whose pid means another process to the
  * supervisor, runs as it would without Steward, and says so.
  */

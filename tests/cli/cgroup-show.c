@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "cli/budget.h"
+#include "cli/run/budget.h"
 
 static void show(const char *name, uint64_t v)
 {

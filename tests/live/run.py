@@ -54,7 +54,7 @@ BASE_PATH_MODES = ["random-write", "same-filled", "mremap", "madvise", "mprotect
 MOVE_AGAIN_MODES = ["random-write", "sequential", "mremap", "model", "fork-write"]
 # second-chance is what all others run with.
 POLICIES = ["two-list", "clock", "mglru", "s3-fifo", "random"]
-POLICY_MODES = ["random-write", "madvise", "model", "fork-write"]
+POLICY_MODES = ["random-write", "model"]  # the second with fork, madvise and the rest
 NOBODY = 65534
 
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "cli/msg.h"
-#include "cli/tracefile.h"
+#include "cli/trace/tracefile.h"
 #include "sim/footprint.h"
 
 #define BATCH 4096

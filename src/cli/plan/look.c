@@ -3,7 +3,7 @@
 
 #include "cli/msg.h"
 #include "cli/plan/plan.h"
-#include "cli/tracefile.h"
+#include "cli/trace/tracefile.h"
 
 #define BATCH 4096
 

@@ -9,7 +9,7 @@
 #include "cli/msg.h"
 #include "cli/plan/plan.h"
 #include "cli/sim/args.h"
-#include "cli/tracefile.h"
+#include "cli/trace/tracefile.h"
 
 #define SLOWDOWN_MAX 1000000 /* per mille */
 

@@ -33,7 +33,7 @@
 #include "cli/msg.h"
 #include "cli/plan/plan.h"
 #include "cli/sim/args.h"
-#include "cli/tracefile.h"
+#include "cli/trace/tracefile.h"
 #include "sim/engine.h"
 
 #define GRAINS 256                  /* of the peak */

@@ -33,7 +33,7 @@
 
 #include "cli/record/lackey.h"
 #include "cli/msg.h"
-#include "cli/watch.h"
+#include "cli/run/watch.h"
 
 #define READ_BYTES (256 * KIB)
 #define READS_A_TURN 64 /* before signals are looked at again */

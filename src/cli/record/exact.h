@@ -3,7 +3,7 @@
 #define STW_CLI_RECORD_EXACT_H
 
 #include "cli/record/recording.h"
-#include "cli/supervise.h"
+#include "cli/run/supervise.h"
 
 /* Is valgrind here, and the command? 0, or the exit status after having said why. */
 int exact_find(const char *command, struct program *valgrind);

@@ -26,12 +26,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/keeper.h"
+#include "cli/run/keeper.h"
 #include "cli/msg.h"
 #include "cli/probe.h"
-#include "cli/share.h"
+#include "cli/run/share.h"
 #include "cli/record/tracee.h"
-#include "cli/watch.h"
+#include "cli/run/watch.h"
 #include "live/ledger.h"
 
 #define ROUND_NS 5000000

@@ -3,7 +3,7 @@
 #define STW_CLI_RECORD_SAMPLED_H
 
 #include "cli/record/recording.h"
-#include "cli/supervise.h"
+#include "cli/run/supervise.h"
 
 #define INTERVAL_MS 100
 

@@ -8,7 +8,7 @@
 #include "cli/machine_file.h"
 #include "cli/msg.h"
 #include "cli/policies.h"
-#include "cli/tracefile.h"
+#include "cli/trace/tracefile.h"
 
 int simargs_set(struct simargs *a, const char *assignment)
 {

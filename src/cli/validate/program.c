@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "cli/msg.h"
-#include "cli/tracefile.h"
+#include "cli/trace/tracefile.h"
 #include "cli/validate/validate.h"
 #include "sim/engine.h"
 

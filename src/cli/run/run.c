@@ -12,18 +12,18 @@
 #include <unistd.h>
 
 #include "base/size.h"
-#include "cli/budget.h"
+#include "cli/run/budget.h"
 #include "cli/commands.h"
-#include "cli/compressor.h"
-#include "cli/keeper.h"
+#include "cli/run/compressor.h"
+#include "cli/run/keeper.h"
 #include "cli/msg.h"
 #include "cli/policies.h"
 #include "cli/probe.h"
 #include "cli/program.h"
-#include "cli/share.h"
-#include "cli/summary.h"
-#include "cli/supervise.h"
-#include "cli/watch.h"
+#include "cli/run/share.h"
+#include "cli/run/summary.h"
+#include "cli/run/supervise.h"
+#include "cli/run/watch.h"
 
 enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP_FILE_MAX, OPT_CODEC, OPT_POLICY, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE };
 

@@ -19,7 +19,7 @@
  * job; it holds no descriptor that somebody may be waiting for. Programs without the
  * library are not in the ledger: of those only the command itself ends.
  */
-#include "cli/keeper.h"
+#include "cli/run/keeper.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 #include "base/sys.h"
-#include "cli/watch.h"
+#include "cli/run/watch.h"
 
 /* A pidfd, because the pid may be somebody else's between the look and the signal. */
 static void end_process(const struct ledger_slot *s)

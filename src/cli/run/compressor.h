@@ -1,6 +1,6 @@
 /* The launcher's thread that compresses pages for the programs of the run: store/kcompressd.h. */
-#ifndef STW_CLI_COMPRESSOR_H
-#define STW_CLI_COMPRESSOR_H
+#ifndef STW_CLI_RUN_COMPRESSOR_H
+#define STW_CLI_RUN_COMPRESSOR_H
 
 #include "live/ledger.h"
 

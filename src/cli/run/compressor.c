@@ -1,4 +1,4 @@
-#include "cli/compressor.h"
+#include "cli/run/compressor.h"
 
 #include <pthread.h>
 #include <sched.h>

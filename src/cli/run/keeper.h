@@ -1,6 +1,6 @@
 /* Ends the run when the launcher is killed: see keeper.c. */
-#ifndef STW_CLI_KEEPER_H
-#define STW_CLI_KEEPER_H
+#ifndef STW_CLI_RUN_KEEPER_H
+#define STW_CLI_RUN_KEEPER_H
 
 #include <sys/types.h>
 

@@ -1,9 +1,9 @@
 /* What a run tells at its end: some lines for people, a JSON file for programs. */
-#ifndef STW_CLI_SUMMARY_H
-#define STW_CLI_SUMMARY_H
+#ifndef STW_CLI_RUN_SUMMARY_H
+#define STW_CLI_RUN_SUMMARY_H
 
-#include "cli/supervise.h"
-#include "cli/watch.h"
+#include "cli/run/supervise.h"
+#include "cli/run/watch.h"
 
 struct summary {
 	char **argv;                    /* the command */

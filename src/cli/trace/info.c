@@ -12,7 +12,7 @@
 #include "cli/json.h"
 #include "cli/msg.h"
 #include "cli/outfile.h"
-#include "cli/trace.h"
+#include "cli/trace/trace.h"
 #include "sim/footprint.h"
 
 #define BATCH 256

@@ -1,5 +1,5 @@
 /* steward trace: what is in a trace. */
-#include "cli/trace.h"
+#include "cli/trace/trace.h"
 
 #include <errno.h>
 #include <stdlib.h>

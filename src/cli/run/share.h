@@ -21,8 +21,8 @@
  *
  * The launcher answers its own user and root (SO_PEERCRED), nobody else.
  */
-#ifndef STW_CLI_SHARE_H
-#define STW_CLI_SHARE_H
+#ifndef STW_CLI_RUN_SHARE_H
+#define STW_CLI_RUN_SHARE_H
 
 #include "live/ledger.h"
 

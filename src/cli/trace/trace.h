@@ -1,8 +1,8 @@
 /* The subcommands of steward trace, one file each. */
-#ifndef STW_CLI_TRACE_H
-#define STW_CLI_TRACE_H
+#ifndef STW_CLI_TRACE_TRACE_H
+#define STW_CLI_TRACE_TRACE_H
 
-#include "cli/tracefile.h"
+#include "cli/trace/tracefile.h"
 
 struct trace_request {
 	const char *json;       /* NULL: none */

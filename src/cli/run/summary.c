@@ -2,7 +2,7 @@
  * The two forms of the same figures. A quantity is in pages or nanoseconds in
  * the ledger; people get MiB and ms, the file gets bytes and ns.
  */
-#include "cli/summary.h"
+#include "cli/run/summary.h"
 
 #include <stdio.h>
 #include <string.h>

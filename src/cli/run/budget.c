@@ -1,4 +1,4 @@
-#include "cli/budget.h"
+#include "cli/run/budget.h"
 
 #include <errno.h>
 #include <fcntl.h>

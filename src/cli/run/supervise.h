@@ -1,6 +1,6 @@
 /* Runs the command and stays its parent until it ends. */
-#ifndef STW_CLI_SUPERVISE_H
-#define STW_CLI_SUPERVISE_H
+#ifndef STW_CLI_RUN_SUPERVISE_H
+#define STW_CLI_RUN_SUPERVISE_H
 
 #include "cli/program.h"
 

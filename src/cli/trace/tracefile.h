@@ -1,6 +1,6 @@
 /* Traces that commands read: opening them, and saying what is wrong with one. */
-#ifndef STW_CLI_TRACEFILE_H
-#define STW_CLI_TRACEFILE_H
+#ifndef STW_CLI_TRACE_TRACEFILE_H
+#define STW_CLI_TRACE_TRACEFILE_H
 
 #include "sim/trace.h"
 

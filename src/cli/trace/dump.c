@@ -5,7 +5,7 @@
 
 #include "base/fmt.h"
 #include "cli/msg.h"
-#include "cli/trace.h"
+#include "cli/trace/trace.h"
 #include "sim/trace_format.h"
 
 #define BATCH 256

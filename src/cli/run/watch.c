@@ -17,7 +17,7 @@
  * The figures of a live process are read while it writes them. Each is one
  * aligned word; a sum may be off by what changed during the copy.
  */
-#include "cli/watch.h"
+#include "cli/run/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>

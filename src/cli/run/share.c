@@ -1,4 +1,4 @@
-#include "cli/share.h"
+#include "cli/run/share.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /* The launcher's look at the ledger, twenty times a second: peaks over all processes, and the slots of the dead. */
-#ifndef STW_CLI_WATCH_H
-#define STW_CLI_WATCH_H
+#ifndef STW_CLI_RUN_WATCH_H
+#define STW_CLI_RUN_WATCH_H
 
 #include "live/ledger.h"
 

@@ -1,6 +1,6 @@
 /* How much memory a run may use when nobody says, and where its swap file goes. */
-#ifndef STW_CLI_BUDGET_H
-#define STW_CLI_BUDGET_H
+#ifndef STW_CLI_RUN_BUDGET_H
+#define STW_CLI_RUN_BUDGET_H
 
 #include "cli/cgroup.h"
 

@@ -19,7 +19,7 @@
  * and the keeper (keeper.c) for what the command has started, so that nothing
  * outlives `kill -9` of what looks like the program.
  */
-#include "cli/supervise.h"
+#include "cli/run/supervise.h"
 
 #include <errno.h>
 #include <fcntl.h>

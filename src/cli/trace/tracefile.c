@@ -1,4 +1,4 @@
-#include "cli/tracefile.h"
+#include "cli/trace/tracefile.h"
 
 #include <errno.h>
 #include <fcntl.h>
