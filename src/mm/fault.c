@@ -34,16 +34,6 @@
 
 _Static_assert(RA_MAX <= STORE_BATCH, "one read takes a whole plan");
 
-static void machine_lock(void *m)
-{
-	((struct machine *)m)->ops->lock(m);
-}
-
-static void machine_unlock(void *m)
-{
-	((struct machine *)m)->ops->unlock(m);
-}
-
 /* NULL: not without the half of the reserve that is reclaim's. */
 struct frame *fault_frame(struct machine *m)
 {

@@ -26,28 +26,6 @@
 #define FAULT_AROUND 16 /* pages: Linux's fault_around_bytes */
 #define NO_SHADOW (-1)
 
-/* The shadow of a page of a file is 16 bits of the age, in units of a bucket that makes twice the memory fit. */
-static unsigned shadow_order(const struct lruvec *v)
-{
-	unsigned order = 0;
-
-	while ((UINT64_C(0x8000) << order) < 2 * lru_resident(v))
-		order++;
-	return order;
-}
-
-static uint16_t shadow_of(struct lruvec *v)
-{
-	return (uint16_t)(++v->age >> shadow_order(v));
-}
-
-static uint64_t distance_of(const struct lruvec *v, int32_t shadow)
-{
-	unsigned order = shadow_order(v);
-
-	return (uint64_t)(uint16_t)((uint16_t)(v->age >> order) - (uint16_t)shadow) << order;
-}
-
 /* A page that somebody else had read before, and pays for: it is there and stays. */
 static struct frame *cache_elsewhere(struct machine *m, struct vm_file *file, uint64_t pgoff)
 {
@@ -80,7 +58,7 @@ static struct frame *cache_page(struct machine *m, struct vm_file *file, uint64_
 		return NULL;
 	}
 	struct lruvec *v = lruvec_of(m, f);
-	bool hot = shadow != NO_SHADOW && workingset_hot(m, v, distance_of(v, shadow), true);
+	bool hot = shadow != NO_SHADOW && workingset_hot(m, v, workingset_file_distance(v, (uint16_t)shadow), true);
 
 	m->ops->file_fill(m, f);
 	m->charged++;
@@ -88,6 +66,31 @@ static struct frame *cache_page(struct machine *m, struct vm_file *file, uint64_
 	COUNT_N(m, workingset_refault, shadow != NO_SHADOW);
 	COUNT_N(m, workingset_activate, hot);
 	return f;
+}
+
+/* Frames for what of the plan is not cached, as far as there are any. Returns how many. */
+static unsigned cache_window(struct machine *m, struct vm_file *file, const struct filera_plan *plan)
+{
+	unsigned n = 0;
+
+	for (uint64_t p = plan->start; p < plan->start + plan->n; p++) {
+		if (pagecache_get(file, p) != NULL)
+			continue;
+		struct frame *f = cache_page(m, file, p);
+
+		if (f == NULL)
+			break;
+		if (p == plan->mark)
+			f->flags |= FRAME_READAHEAD;
+		n++;
+	}
+	return n;
+}
+
+static void count_read(struct machine *m, unsigned n)
+{
+	COUNT_N(m, pgfilein, n);
+	STEP(m, FILE_READ, .arg = n);
 }
 
 /* Reads what of the plan is not cached, as far as there are frames; the page `needed` first. False: no frame for it. */
@@ -100,44 +103,21 @@ static bool carry_out(struct machine *m, struct vm_file *file, const struct file
 			return false;
 		n++;
 	}
-	for (uint64_t p = plan->start; p < plan->start + plan->n; p++) {
-		if (pagecache_get(file, p) != NULL)
-			continue;
-		struct frame *f = cache_page(m, file, p);
-
-		if (f == NULL)
-			break;
-		if (p == plan->mark)
-			f->flags |= FRAME_READAHEAD;
-		n++;
-	}
+	n += cache_window(m, file, plan);
 	if (n > 0 && !m->files_elsewhere)
 		m->ops->file_read(m, file, plan->n > 0 ? plan->start : needed, n);
-	COUNT_N(m, pgfilein, n);
-	STEP(m, FILE_READ, .arg = n);
+	count_read(m, n);
 	return true;
 }
 
 /* The window after the one that is being used: nobody waits for it. */
 static void read_on(struct machine *m, struct vm_file *file, const struct filera_plan *plan)
 {
-	unsigned n = 0;
+	unsigned n = cache_window(m, file, plan);
 
-	for (uint64_t p = plan->start; p < plan->start + plan->n; p++) {
-		if (pagecache_get(file, p) != NULL)
-			continue;
-		struct frame *f = cache_page(m, file, p);
-
-		if (f == NULL)
-			break;
-		if (p == plan->mark)
-			f->flags |= FRAME_READAHEAD;
-		n++;
-	}
 	if (n > 0 && !m->files_elsewhere)
 		m->ops->file_read_ahead(m, file, plan->start, n);
-	COUNT_N(m, pgfilein, n);
-	STEP(m, FILE_READ, .arg = n);
+	count_read(m, n);
 }
 
 /* Present, without the right to write: a shared mapping gets it with the first write, unless there is no disk to hear of it. */
@@ -393,7 +373,7 @@ unsigned file_evict(struct machine *m, struct frame **frames, unsigned n)
 			continue;
 		}
 		STEP(m, DROP, .pfn = frame_pfn(&m->phys, f), .arg = f->cache.pgoff);
-		pagecache_evict(f, shadow_of(lruvec_of(m, f)));
+		pagecache_evict(f, workingset_file_shadow(lruvec_of(m, f)));
 		user_page_free(m, f);
 		freed++;
 	}

@@ -174,6 +174,16 @@ static inline struct lruvec *lruvec_of(struct machine *m, const struct frame *f)
 	return &m->lruvec[m->phys.zones[f->zone].node];
 }
 
+/* The lock as functions of a pointer, for swap.c, which knows no machine. */
+static inline void machine_lock(void *m) { ((struct machine *)m)->ops->lock((struct machine *)m); }
+static inline void machine_unlock(void *m) { ((struct machine *)m)->ops->unlock((struct machine *)m); }
+
+static inline void machine_worked(struct machine *m, enum mm_work work, unsigned n)
+{
+	if (m->ops->worked != NULL && n > 0)
+		m->ops->worked(m, work, n);
+}
+
 /* Can the engine tell which pages are used? Without, reclaim samples by unmapping. */
 static inline bool machine_has_accessed(const struct machine *m) { return m->ops->test_and_clear_accessed != NULL; }
 

@@ -18,16 +18,6 @@
 #include "mm/fault.h"
 #include "mm/reclaim/reclaim.h"
 
-static void machine_lock(void *m)
-{
-	((struct machine *)m)->ops->lock(m);
-}
-
-static void machine_unlock(void *m)
-{
-	((struct machine *)m)->ops->unlock(m);
-}
-
 /* The frame gets the bytes of the slot. False: they are lost. */
 static bool read_back(struct machine *m, struct frame *f, swp_t entry, struct fault_report *report)
 {

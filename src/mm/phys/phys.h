@@ -105,6 +105,8 @@ void phys_online(struct phys *p, pfn_t start, uint32_t n);
  */
 void phys_offline(struct phys *p, struct frame **frames, uint32_t n);
 
+/* min_free_kbytes as Linux computes it for so many managed frames. */
+uint32_t phys_min_free_kbytes(uint64_t managed);
 /* min, low, high of every zone, and lowmem_reserve: mm/page_alloc.c __setup_per_zone_wmarks, setup_per_zone_lowmem_reserve. */
 void phys_setup_watermarks(struct phys *p);
 

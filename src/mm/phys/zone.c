@@ -33,6 +33,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/sqrt.h"
 #include "mm/phys/buddy.h"
 
 #define WATERMARK_SCALE_FACTOR 10 /* of 10000: LOW - MIN is at least 0.1 % of the zone, unless told otherwise */
@@ -42,18 +43,7 @@
 #define LOCAL_DISTANCE 10
 #define REMOTE_DISTANCE 20
 
-static uint32_t int_sqrt(uint64_t x)
-{
-	uint64_t root = 0;
-
-	for (uint64_t bit = (uint64_t)1 << 31; bit != 0; bit >>= 1) {
-		if ((root | bit) * (root | bit) <= x)
-			root |= bit;
-	}
-	return (uint32_t)root;
-}
-
-static uint32_t min_free_kbytes(uint64_t managed)
+uint32_t phys_min_free_kbytes(uint64_t managed)
 {
 	uint32_t kbytes = int_sqrt(managed * KBYTES_PER_FRAME * 16);
 
@@ -68,7 +58,7 @@ static void setup_wmarks(struct phys *p)
 	for (unsigned i = 0; i < p->nr_zones; i++)
 		total += p->zones[i].managed;
 
-	uint32_t kbytes = p->min_free_kbytes != 0 ? p->min_free_kbytes : min_free_kbytes(total);
+	uint32_t kbytes = p->min_free_kbytes != 0 ? p->min_free_kbytes : phys_min_free_kbytes(total);
 	uint64_t pages_min = kbytes / KBYTES_PER_FRAME;
 
 	for (unsigned i = 0; i < p->nr_zones; i++) {

@@ -30,16 +30,6 @@ struct victim {
 	uint8_t age;
 };
 
-static void machine_lock(void *m)
-{
-	((struct machine *)m)->ops->lock(m);
-}
-
-static void machine_unlock(void *m)
-{
-	((struct machine *)m)->ops->unlock(m);
-}
-
 bool demote_wanted(const struct machine *m)
 {
 	if (m->swap.nr_areas < 2)

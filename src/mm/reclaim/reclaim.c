@@ -44,16 +44,6 @@
 #define SAMPLE_SHARE 16   /* SAMPLE: one page in 16 */
 #define SAMPLE_MIN 32
 
-static void machine_lock(void *m)
-{
-	((struct machine *)m)->ops->lock(m);
-}
-
-static void machine_unlock(void *m)
-{
-	((struct machine *)m)->ops->unlock(m);
-}
-
 static void count_scan(struct machine *m, bool kswapd, unsigned n)
 {
 	if (kswapd)
@@ -148,8 +138,7 @@ static struct mm *sole_mm(const struct frame *f)
 /* Where pages may be shared, every entry that names one is to be found; and nobody else is there to wait for. */
 static void sample_shared(struct machine *m, struct lruvec *v, struct frame **frames, unsigned n)
 {
-	if (m->ops->worked != NULL)
-		m->ops->worked(m, MM_UNMAP, n);
+	machine_worked(m, MM_UNMAP, n);
 	for (unsigned i = 0; i < n; i++) {
 		if (user_page_unmap(m, frames[i]) && frame_on_disk(frames[i]))
 			pagecache_set_dirty(frames[i]);

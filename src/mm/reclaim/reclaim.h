@@ -73,6 +73,9 @@ uint8_t workingset_shadow(struct lruvec *v);
 uint8_t workingset_age(const struct lruvec *v, uint8_t shadow);
 /* The same in pages: how many evictions and activations ago. */
 uint64_t workingset_distance(const struct lruvec *v, uint8_t shadow);
+/* The same two for pages of files, whose shadows stand in the page cache. */
+uint16_t workingset_file_shadow(struct lruvec *v);
+uint64_t workingset_file_distance(const struct lruvec *v, uint16_t shadow);
 /* The anonymous page in f goes to the slot: its age is left there. */
 void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot *slot);
 /* It is back from the slot in frame f: is it hot? */

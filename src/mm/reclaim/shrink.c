@@ -23,12 +23,6 @@
 #include "mm/huge.h"
 #include "mm/user_page.h"
 
-static void charge_time(struct machine *m, enum mm_work work, unsigned n)
-{
-	if (m->ops->worked != NULL && n > 0)
-		m->ops->worked(m, work, n);
-}
-
 static unsigned evict_anon(struct machine *m, struct frame **frames, unsigned n, unsigned *written)
 {
 	struct swap_io io[SWAP_CLUSTER_MAX];
@@ -87,12 +81,12 @@ static void shrink_node(struct machine *m, unsigned node, struct scan *s, bool k
 		unsigned n = m->policy->choose(m, v, s, frames, m->vm.reclaim_batch);
 		struct scan_result r = { .chosen = n };
 
-		charge_time(m, MM_SCAN, s->scanned - before);
+		machine_worked(m, MM_SCAN, s->scanned - before);
 		n = r.chosen = cull_mlocked(m, v, frames, n);
 		if (n == 0)
 			continue;
 		r.file = frame_on_disk(frames[0]);
-		charge_time(m, MM_UNMAP, n);
+		machine_worked(m, MM_UNMAP, n);
 		r.reclaimed = r.file ? file_evict(m, frames, n) : evict_anon(m, frames, n, &r.written);
 		s->reclaimed += r.reclaimed;
 		if (m->policy->result != NULL)

@@ -41,6 +41,28 @@ uint64_t workingset_distance(const struct lruvec *v, uint8_t shadow)
 	return workingset_age(v, shadow) * bucket(v);
 }
 
+/* The shadow of a page of a file is 16 bits of the age, in units of a bucket that makes twice the memory fit. */
+static unsigned file_order(const struct lruvec *v)
+{
+	unsigned order = 0;
+
+	while ((UINT64_C(0x8000) << order) < 2 * lru_resident(v))
+		order++;
+	return order;
+}
+
+uint16_t workingset_file_shadow(struct lruvec *v)
+{
+	return (uint16_t)(++v->age >> file_order(v));
+}
+
+uint64_t workingset_file_distance(const struct lruvec *v, uint16_t shadow)
+{
+	unsigned order = file_order(v);
+
+	return (uint64_t)(uint16_t)((uint16_t)(v->age >> order) - shadow) << order;
+}
+
 void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot *slot)
 {
 	struct lruvec *v = lruvec_of(m, f);

@@ -25,6 +25,7 @@
  * no list's size. Here they are on their list at once, at the young end, and are only not counted: nothing else comes
  * to that end before a scan.
  */
+#include "base/sqrt.h"
 #include "mm/machine.h"
 #include "mm/reclaim/reclaim.h"
 
@@ -101,15 +102,6 @@ static void flush_if_due(struct machine *m, struct lruvec *v)
 	for (unsigned i = 0; i < 2; i++)
 		t->seen_activated[i] = t->activated[i];
 	t->flush_ns = m->vm.stats_flush_ns == 0 ? 0 : now / m->vm.stats_flush_ns;
-}
-
-static uint32_t int_sqrt(uint64_t x)
-{
-	uint32_t r = 0;
-
-	while ((uint64_t)(r + 1) * (r + 1) <= x)
-		r++;
-	return r;
 }
 
 static bool inactive_is_low(const struct two_list *t, bool file)
