@@ -23,37 +23,9 @@
 #include "base/rand.h"
 #include "sim/footprint.h"
 #include "sim/import/reader.h"
+#include "failalloc.h"
 
 static struct rand rng;
-
-/* Allocations: the nth from now on fails, once. 0: none. */
-static unsigned fail_nth;
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-static bool fails(void)
-{
-	return fail_nth > 0 && --fail_nth == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
-}
 
 /* Bytes in an unnamed file, read from its start. */
 static int file_of(const void *bytes, size_t n)

@@ -12,34 +12,11 @@
 
 #include "base/rand.h"
 #include "sim/locality.h"
+#include "failalloc.h"
 
 #define TASKS 3
 #define PAGES 300
 #define STEPS 20000
-
-/* Allocations: the nth from now on fails, once. 0: none. */
-static unsigned fail_nth;
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-	return fail_nth > 0 && --fail_nth == 0 ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fail_nth > 0 && --fail_nth == 0 ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fail_nth > 0 && --fail_nth == 0 ? NULL : __real_realloc(p, n);
-}
 
 static struct rand rng;
 

@@ -10,24 +10,7 @@
 
 #include "../memory.h"
 #include "mmumodel.h"
-
-/* The n-th allocation from now on fails; 0: none. */
-static unsigned fail_nth;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-	return fail_nth != 0 && --fail_nth == 0 ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fail_nth != 0 && --fail_nth == 0 ? NULL : __real_calloc(n, size);
-}
+#include "failalloc.h"
 
 /*
  * Both side by side

@@ -17,6 +17,7 @@
 
 #include "base/rand.h"
 #include "sim/trace_format.h"
+#include "failalloc.h"
 
 #define TASKS 6 /* numbers that random events use, two of them out of range */
 #define FILES 5
@@ -36,30 +37,6 @@ static const uint32_t task_number[TASKS] = { 0, 1, 77, (1 << 20) - 1, 1 << 20, U
 static const uint32_t file_number[FILES] = { 0, 1, 65, (1 << 20) - 1, 1 << 20 };
 
 static char text_pool[5000];
-
-/* Allocations: the nth from now on fails, once. 0: none. */
-static unsigned fail_nth;
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-	return fail_nth > 0 && --fail_nth == 0 ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return fail_nth > 0 && --fail_nth == 0 ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-	return fail_nth > 0 && --fail_nth == 0 ? NULL : __real_realloc(p, n);
-}
 
 static int setup(void **state)
 {

@@ -10,20 +10,12 @@
 #include <cmocka.h>
 
 #include "sim/workload.h"
+#include "failalloc.h"
 
 #define PAGES 3000u
 #define TOUCHES 600000u
 
-static unsigned fail_nth;
 static uint32_t page[TOUCHES], again[TOUCHES], count[PAGES];
-
-void *__real_malloc(size_t n);
-void *__wrap_malloc(size_t n);
-
-void *__wrap_malloc(size_t n)
-{
-	return fail_nth > 0 && --fail_nth == 0 ? NULL : __real_malloc(n);
-}
 
 static void fill(const char *name, uint64_t seed)
 {
