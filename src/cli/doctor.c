@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/msg.h"
 #include "cli/probe.h"
+#include "cli/table.h"
 
 const struct option_set doctor_options = {
 	.command = "doctor",
@@ -33,19 +34,6 @@ static void row(const char *label, const char *text, ...)
 	vprintf(text, args);
 	va_end(args);
 	putchar('\n');
-}
-
-/* A few texts of fmt_size() may be alive at once. */
-static const char *size_text(uint64_t bytes)
-{
-	static char texts[4][32];
-	static unsigned next;
-	char *buf = texts[next++ % ARRAY_SIZE(texts)];
-	struct fmt f;
-
-	fmt_init(&f, buf, sizeof(texts[0]));
-	fmt_size(&f, bytes);
-	return buf;
 }
 
 static const char *yes_or_err(int err)

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "base/uffd.h"
+#include "cli/msg.h"
 
 /* Without these no path of the live engine can follow what a program does. */
 #define FEATURES_NEEDED                                                                                            \
@@ -239,4 +240,12 @@ const char *probe_remedy(const struct probe *p)
 	if (p->seccomp)
 		return "start the container with: --device " PROBE_DEVICE;
 	return "allow it: sudo sysctl vm.unprivileged_userfaultfd=1";
+}
+
+int probe_require(struct probe *p)
+{
+	probe_userfaultfd(p);
+	if (probe_suffices(p))
+		return 0;
+	return msg_fail(EXIT_STEWARD, "userfaultfd", "%s; %s", probe_why(p), probe_remedy(p));
 }

@@ -35,4 +35,7 @@ bool probe_suffices(const struct probe *p);
 const char *probe_why(const struct probe *p);
 const char *probe_remedy(const struct probe *p);
 
+/* Fills p; 0 if it suffices, else the exit status after having said why and what would help. */
+int probe_require(struct probe *p);
+
 #endif

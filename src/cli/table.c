@@ -4,6 +4,18 @@
 
 #include "base/size.h"
 
+const char *size_text(uint64_t bytes)
+{
+	static char texts[8][32];
+	static unsigned next;
+	char *buf = texts[next++ % ARRAY_SIZE(texts)];
+	struct fmt f;
+
+	fmt_init(&f, buf, sizeof(texts[0]));
+	fmt_size(&f, bytes);
+	return buf;
+}
+
 void table_init(struct table *t)
 {
 	fmt_init(&t->f, t->text, sizeof(t->text));

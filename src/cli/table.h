@@ -9,6 +9,9 @@ struct table {
 	char text[4096];
 };
 
+/* "1.5 GiB"; eight of them may be alive at once. */
+const char *size_text(uint64_t bytes);
+
 void table_init(struct table *t);
 /* A new line that begins with the label. */
 void table_row(struct table *t, const char *label);

@@ -19,6 +19,7 @@
 #include "cli/explain/heap.h"
 #include "cli/explain/picture.h"
 #include "cli/msg.h"
+#include "cli/table.h"
 #include "malloc/arena.h"
 #include "steward/malloc.h"
 
@@ -151,7 +152,7 @@ static void tell_events(void)
 	unsigned n = heap_events(&e);
 
 	for (unsigned i = 0; i < n; i++)
-		printf("  %-9s %s %s 0x%llx%s\n", calls[e[i].call].what, picture_size(e[i].bytes), calls[e[i].call].how,
+		printf("  %-9s %s %s 0x%llx%s\n", calls[e[i].call].what, size_text(e[i].bytes), calls[e[i].call].how,
 		       (unsigned long long)e[i].start, calls[e[i].call].then);
 }
 
@@ -230,7 +231,7 @@ static void tell_malloc(const struct story *t, const struct chunk *c, size_t wan
 	if (chunk_head(c) & MMAPPED) {
 		printf("  top       has %zu bytes: not enough\n", t->before.top_size);
 		printf("  mmap      from %s on a block is a mapping of its own\n",
-		       picture_size(param_get(&params.mmap_threshold)));
+		       size_text(param_get(&params.mmap_threshold)));
 		return;
 	}
 	if (t->before.top == NULL)
@@ -340,7 +341,7 @@ static int do_free(struct story *t, unsigned number, const char *text)
 	tell_events();
 	if (mapped)
 		printf("  threshold from now on only blocks from %s are mappings of their own\n",
-		       picture_size(param_get(&params.mmap_threshold)));
+		       size_text(param_get(&params.mmap_threshold)));
 	scene_tell(t->s, &t->frames_before);
 	return 0;
 }
@@ -411,7 +412,7 @@ static int request(struct story *t, const char *text)
 		return msg_fail(EXIT_USAGE, text, "not a size; write it as 100 or 64K, or free:1 for the first block");
 	if (bytes > REQUEST_BYTES_MAX)
 		return msg_fail(EXIT_USAGE, text, "too large to be shown; the most is %s",
-				picture_size(REQUEST_BYTES_MAX));
+				size_text(REQUEST_BYTES_MAX));
 	return t == NULL ? 0 : do_malloc(t, bytes);
 }
 

@@ -12,6 +12,7 @@
 #include "cli/msg.h"
 #include "cli/explain/picture.h"
 #include "cli/explain/procmaps.h"
+#include "cli/table.h"
 #include "mm/space/layout.h"
 
 /*
@@ -39,7 +40,7 @@ static void draw_offset(const char *what, uint64_t bytes, unsigned bits)
 	if (bits == 0)
 		return;
 	snprintf(text, sizeof(text), "random, %u bits", bits);
-	snprintf(note, sizeof(note), "%s moved by %s", what, picture_size(bytes));
+	snprintf(note, sizeof(note), "%s moved by %s", what, size_text(bytes));
 	picture_gap(text, note);
 }
 
@@ -47,7 +48,7 @@ static void draw_part(uint64_t start, uint64_t end, const char *name, const char
 {
 	char text[64];
 
-	snprintf(text, sizeof(text), "%-14s %s", name, picture_size(end - start));
+	snprintf(text, sizeof(text), "%-14s %s", name, size_text(end - start));
 	picture_box(end - start, text, note);
 	picture_edge(PICTURE_MIDDLE, start, edge);
 }
@@ -62,7 +63,7 @@ static void draw_high_half(const struct layout *l)
 		picture_edge(PICTURE_MIDDLE, l->stack_top, "");
 	draw_part(l->stack_low, l->stack_top, "stack        ↓", "its limit", "grows when touched");
 	draw_part(l->guard_low, l->stack_low, "guard gap", "", "never mapped");
-	snprintf(gap, sizeof(gap), "%s are kept for the stack", picture_size(l->gap));
+	snprintf(gap, sizeof(gap), "%s are kept for the stack", size_text(l->gap));
 	picture_gap("", gap);
 	draw_offset("mappings", l->mmap_offset, l->mmap_bits);
 	picture_edge(PICTURE_MIDDLE, l->mmap_base, "mmap_base");
@@ -73,7 +74,7 @@ static void draw_low_half(const struct layout *l)
 {
 	uint64_t bss_end = ALIGN_UP(l->bss.end, PAGE_SIZE);
 
-	picture_gap("free", picture_size(l->mmap_base - l->start_brk));
+	picture_gap("free", size_text(l->mmap_base - l->start_brk));
 	picture_box(64 * MIB, "heap         ↑", "brk");
 	picture_edge(PICTURE_MIDDLE, l->start_brk, "start_brk");
 	draw_offset("heap", l->brk_offset, l->brk_bits);
@@ -83,7 +84,7 @@ static void draw_low_half(const struct layout *l)
 	draw_part(l->data.start, l->data.end, "data", "", "the file's, private");
 	draw_part(l->text.start, l->text.end, "text", "", "the file's");
 	draw_offset("executable", l->exec_offset, l->exec_bits);
-	picture_gap("free", picture_size(l->text.start));
+	picture_gap("free", size_text(l->text.start));
 	picture_edge(PICTURE_BOTTOM, 0, "");
 }
 
@@ -185,10 +186,10 @@ static void draw_group(const struct proc_map *m, const struct group *g)
 		snprintf(areas, sizeof(areas), ", %u areas", g->last - g->first + 1);
 	snprintf(text, sizeof(text), "%s%s", a->is_exe ? "program: " : "", title(a));
 	if (g->swap == 0)
-		snprintf(note, sizeof(note), "%s%s, %s resident", picture_size(g->bytes), areas, picture_size(g->rss));
+		snprintf(note, sizeof(note), "%s%s, %s resident", size_text(g->bytes), areas, size_text(g->rss));
 	else
-		snprintf(note, sizeof(note), "%s, %s RAM, %s swap", picture_size(g->bytes), picture_size(g->rss),
-			 picture_size(g->swap));
+		snprintf(note, sizeof(note), "%s, %s RAM, %s swap", size_text(g->bytes), size_text(g->rss),
+			 size_text(g->swap));
 	picture_box(g->bytes, text, note);
 }
 
@@ -207,7 +208,7 @@ static void draw_process(const struct proc_map *m, uint64_t near)
 		if (start != below || g.first == 0)
 			picture_edge(where, start, "");
 		if (start != below)
-			picture_gap("", picture_size(start - below));
+			picture_gap("", size_text(start - below));
 		end = g.first;
 	}
 	picture_edge(PICTURE_BOTTOM, 0, "");
@@ -229,7 +230,7 @@ static int explain_process(const char *pid)
 		swap += m.areas[i].swap;
 	}
 	printf("%s (process %u)\n%u areas, %s mapped, %s resident, %s in swap.\n\n", m.command, m.pid, m.nr,
-	       picture_size(mapped), picture_size(rss), picture_size(swap));
+	       size_text(mapped), size_text(rss), size_text(swap));
 	/* Gaps in a group begin at none and grow until there are few enough groups. */
 	while (count_groups(&m, near) > GROUPS_MAX && near < GIB)
 		near = near != 0 ? near * 8 : PAGE_SIZE;

@@ -3,22 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/size.h"
-
 #define BOX_COLUMNS 26
 #define LINE_COLUMNS 78
-
-const char *picture_size(uint64_t bytes)
-{
-	static char texts[8][32];
-	static unsigned next;
-	char *buf = texts[next++ % ARRAY_SIZE(texts)];
-	struct fmt f;
-
-	fmt_init(&f, buf, sizeof(texts[0]));
-	fmt_size(&f, bytes);
-	return buf;
-}
 
 /* Columns of a text in UTF-8, of which each character takes one. */
 static int columns(const char *text)

@@ -25,7 +25,4 @@ void picture_gap(const char *text, const char *note);
 /* Words in as many lines as they need, each after so many blanks. */
 void picture_wrap(int indent, const char *text);
 
-/* "1.5 GiB"; a few of them may be alive at once. */
-const char *picture_size(uint64_t bytes);
-
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/maps.h"
 #include "cli/msg.h"
 
 #define USER_END ((uint64_t)1 << 63) /* above it is the kernel's half, of which [vsyscall] is shown in maps */
@@ -62,19 +63,18 @@ static void copy_name(char *to, size_t size, const char *from)
 	to[n] = '\0';
 }
 
-/* "START-END RIGHTS OFFSET DEVICE INODE   NAME"; false: it is not such a line. */
-static bool parse_area(const char *line, const char *exe, struct proc_area *a)
+static bool parse_area(char *line, const char *exe, struct proc_area *a)
 {
-	unsigned long long start, end;
-	int at = 0;
+	struct maps_line l;
 
-	if (sscanf(line, "%llx-%llx %4s %*s %*s %*s %n", &start, &end, a->rights, &at) < 3 || at == 0)
+	if (!maps_parse(line, &l))
 		return false;
-	a->start = start;
-	a->end = end;
+	a->start = l.start;
+	a->end = l.end;
 	a->rss = a->swap = 0;
-	a->is_exe = exe[0] != '\0' && strcmp(line + at, exe) == 0;
-	copy_name(a->name, sizeof(a->name), base_name(line + at));
+	memcpy(a->rights, l.rights, sizeof(a->rights));
+	a->is_exe = exe[0] != '\0' && strcmp(l.path, exe) == 0;
+	copy_name(a->name, sizeof(a->name), base_name(l.path));
 	return true;
 }
 
@@ -100,7 +100,6 @@ static int parse_smaps(struct proc_map *m, FILE *f, const char *exe)
 		unsigned long long kb;
 		struct proc_area a;
 
-		line[strcspn(line, "\n")] = '\0';
 		if (parse_area(line, exe, &a)) {
 			struct proc_area *to = add_area(m);
 

@@ -20,6 +20,7 @@
 #include "cli/explain/picture.h"
 #include "cli/explain/scene.h"
 #include "cli/msg.h"
+#include "cli/table.h"
 
 #define PAGES_MAX ((uint64_t)16 << (30 - PAGE_SHIFT)) /* more takes too long */
 #define WORKER 1
@@ -408,7 +409,7 @@ static int explain(const struct explain_args *a)
 		return 1;
 	if (memory_pages(w.s) > PAGES_MAX)
 		err = msg_fail(EXIT_USAGE, c->name, "%s take too long to fill; take a machine of at most %s",
-			       picture_size(memory_pages(w.s) * PAGE_SIZE), picture_size(PAGES_MAX * PAGE_SIZE));
+			       size_text(memory_pages(w.s) * PAGE_SIZE), size_text(PAGES_MAX * PAGE_SIZE));
 	else
 		err = play(&w, oom);
 	sim_destroy(w.s);

@@ -20,6 +20,7 @@
 #include "cli/explain/picture.h"
 #include "cli/explain/procmaps.h"
 #include "cli/explain/touched.h"
+#include "cli/table.h"
 #include "mm/space/layout.h"
 #include "mm/space/pagetable.h"
 
@@ -226,7 +227,7 @@ static void show_geometry(const struct geometry *g, const struct pages *p)
 	for (unsigned i = g->levels; i-- > 0;)
 		at += snprintf(bits + at, sizeof(bits) - (size_t)at, "%s%u", at > 0 ? "+" : "", g->bits[i]);
 	snprintf(memory, sizeof(memory), "%s%s", err == -ENOMEM ? "over " : "",
-		 err == -ERANGE ? "too short" : picture_size(err != 0 ? TABLES_MAX : frames * PAGE_SIZE));
+		 err == -ERANGE ? "too short" : size_text(err != 0 ? TABLES_MAX : frames * PAGE_SIZE));
 	snprintf(share, sizeof(share), err != 0 || p->nr == 0 ? "" : "%.2f %%",
 		 100.0 * (double)frames / (double)MAX(p->nr, 1));
 	printf("%-20s %-12s %14s %12s %10u\n", g->name, bits, memory, share, g->levels);
@@ -244,7 +245,7 @@ static void show(const struct pages *p)
 			show_geometry(&geometries[i], p);
 	}
 	printf("\nWalk: entries, of 8 bytes, that a TLB miss loads if no page-walk cache helps.\n"
-	       "An array is %s whole%s; counted are the 4 MiB blocks in use.\n", picture_size((uint64_t)8 << 36),
+	       "An array is %s whole%s; counted are the 4 MiB blocks in use.\n", size_text((uint64_t)8 << 36),
 	       narrow ? " (8 MiB)" : "");
 }
 
@@ -259,9 +260,9 @@ static int explain_process(const char *pid)
 	err = proc_map_pages(&m, &p.vpns, &p.nr);
 	if (err == 0) {
 		printf("%s (process %u)\n%zu pages resident or in swap, %s.\n\n", m.command, m.pid, p.nr,
-		       picture_size(p.nr * PAGE_SIZE));
+		       size_text(p.nr * PAGE_SIZE));
 		show(&p);
-		printf("The kernel's own tables of it have %s, less their root of 4 KiB.\n", picture_size(m.tables));
+		printf("The kernel's own tables of it have %s, less their root of 4 KiB.\n", size_text(m.tables));
 		free(p.vpns);
 	}
 	proc_map_free(&m);
@@ -275,7 +276,7 @@ static int explain_trace(const char *name)
 
 	if (err != 0)
 		return err;
-	printf("%s: %zu pages touched, %s, by %u task%s.\n\n", name, t.nr, picture_size(t.nr * PAGE_SIZE), t.nr_tasks,
+	printf("%s: %zu pages touched, %s, by %u task%s.\n\n", name, t.nr, size_text(t.nr * PAGE_SIZE), t.nr_tasks,
 	       t.nr_tasks == 1 ? "" : "s");
 	show(&(struct pages){ .vpns = t.vpns, .nr = t.nr, .end = t.end, .nr_spaces = t.nr_tasks });
 	free(t.vpns);
@@ -308,7 +309,7 @@ static int explain(const struct explain_args *a)
 				(unsigned long long)PAGES_32_MAX);
 	if (make_up(&p, a) != 0)
 		return msg_fail(1, "--pages", "no memory for so many; give fewer");
-	printf("%zu pages, %s, %s, of a %d-bit program.\n\n", p.nr, picture_size(p.nr * PAGE_SIZE), where[a->spread],
+	printf("%zu pages, %s, %s, of a %d-bit program.\n\n", p.nr, size_text(p.nr * PAGE_SIZE), where[a->spread],
 	       narrow ? 32 : 64);
 	show(&p);
 	free(p.vpns);

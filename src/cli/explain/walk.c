@@ -20,6 +20,7 @@
 #include "cli/explain/procmaps.h"
 #include "cli/explain/scene.h"
 #include "cli/msg.h"
+#include "cli/table.h"
 
 #define TASK 1
 #define AREA_PAGES 512            /* mapped around each address, unless --pages says otherwise */
@@ -138,7 +139,7 @@ static int copy_process(struct sim *s, const char *pid)
 		frames += phys_managed_frames(&s->m.phys, node);
 	if (err == 0 && (nr > RESIDENT_MAX || nr > frames / 2))
 		err = msg_fail(1, m.command, "%s of it are resident, too much to rebuild; take a smaller one",
-			       picture_size(nr * PAGE_SIZE));
+			       size_text(nr * PAGE_SIZE));
 	else if (err == 0)
 		err = copy_areas(s, &m, vpns, nr);
 	if (err == 0) {

@@ -8,14 +8,16 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/sqrt.h"
 #include "cli/explain/explain.h"
 #include "cli/msg.h"
 #include "cli/explain/picture.h"
+#include "cli/table.h"
 #include "mm/phys/phys.h"
 
 static const char *frames_size(uint64_t frames)
 {
-	return picture_size(frames * PAGE_SIZE);
+	return size_text(frames * PAGE_SIZE);
 }
 
 /* The machine's memory as the manager sees it. *bytes of *frames are the caller's to unmap. 0 or -errno. */
@@ -58,18 +60,6 @@ static uint64_t managed(const struct phys *p)
 	return frames;
 }
 
-/* The integer root, rounded down. */
-static uint64_t root(uint64_t x)
-{
-	uint64_t r = 0;
-
-	for (uint64_t bit = (uint64_t)1 << 31; bit != 0; bit >>= 1) {
-		if ((r | bit) * (r | bit) <= x)
-			r |= bit;
-	}
-	return r;
-}
-
 /* What is divided among the zones, pages; says where it is from. */
 static uint64_t tell_total(const struct phys *p)
 {
@@ -78,10 +68,10 @@ static uint64_t tell_total(const struct phys *p)
 	if (kbytes != 0) {
 		printf("min_free_kbytes is set to %llu", (unsigned long long)kbytes);
 	} else {
-		kbytes = MIN(MAX(root(kib * 16), 128), 262144);
+		kbytes = phys_min_free_kbytes(managed(p));
 		printf("min_free_kbytes = √(16 × %llu KiB) = %llu", (unsigned long long)kib,
-		       (unsigned long long)root(kib * 16));
-		if (kbytes != root(kib * 16))
+		       (unsigned long long)int_sqrt(kib * 16));
+		if (kbytes != int_sqrt(kib * 16))
 			printf(", within bounds %llu", (unsigned long long)kbytes);
 	}
 	printf(": %llu pages, for all zones.\n\n", (unsigned long long)(kbytes / 4));
@@ -149,7 +139,7 @@ static void show_meaning(const struct sim_config *c)
 	       "  below MIN   who allocates must reclaim by himself; what is left is for reclaim\n");
 	if (c->limit_bytes != 0)
 		printf("A cgroup has no such marks: at its %s, who allocates reclaims at once.\n",
-		       picture_size(c->limit_bytes));
+		       size_text(c->limit_bytes));
 }
 
 static int explain(const struct explain_args *a)

@@ -13,12 +13,10 @@
 
 #define SLOWDOWN_MAX 1000000 /* per mille */
 
-enum { OPT_MACHINE, OPT_SET, OPT_POLICY, OPT_SLOWDOWN, OPT_POINTS, OPT_OUTPUT, OPT_JSON };
+enum { OPT_SLOWDOWN = SIMARGS_ROWS, OPT_POINTS, OPT_OUTPUT, OPT_JSON };
 
 static const struct option_row rows[] = {
-	[OPT_MACHINE] = { "machine", 'm', "FILE", "the machine (default: a laptop of 8 GiB)" },
-	[OPT_SET] = { "set", 's', "KEY=VALUE", "change a key of the machine, as in vm.swappiness=10" },
-	[OPT_POLICY] = { "policy", 'p', "NAME", "replacement policy" },
+	SIMARGS_OPTIONS,
 	[OPT_SLOWDOWN] = { "slowdown", '\0', "PERCENT", "how much longer it may take, as in 5% (the default)" },
 	[OPT_POINTS] = { "points", '\0', "N", "sizes to begin with, 4 to 64 (default: 16)" },
 	[OPT_OUTPUT] = { "output", 'o', "FILE", "the same as a page for a browser" },
@@ -67,14 +65,6 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	struct plan_args *o = ctx;
 
 	switch (row) {
-	case OPT_MACHINE:
-		o->sim.machine = value;
-		return 0;
-	case OPT_SET:
-		return simargs_set(&o->sim, value);
-	case OPT_POLICY:
-		o->sim.policy = value;
-		return 0;
 	case OPT_SLOWDOWN:
 		return set_slowdown(o, value);
 	case OPT_POINTS:
@@ -82,9 +72,11 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	case OPT_OUTPUT:
 		o->output = value;
 		return 0;
-	default:
+	case OPT_JSON:
 		o->json = value;
 		return 0;
+	default:
+		return simargs_option(&o->sim, row, value);
 	}
 }
 

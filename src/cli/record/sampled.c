@@ -482,11 +482,10 @@ static int prepare(struct sampled *s, unsigned interval_ms)
 	if (getenv(LEDGER_ENV) != NULL)
 		return msg_fail(EXIT_STEWARD, "record", "this is inside a steward run; record outside of one");
 	err = program_preload(preload, sizeof(preload));
+	if (err == 0)
+		err = probe_require(&probe);
 	if (err != 0)
 		return err;
-	probe_userfaultfd(&probe);
-	if (!probe_suffices(&probe))
-		return msg_fail(EXIT_STEWARD, "userfaultfd", "%s; %s", probe_why(&probe), probe_remedy(&probe));
 	err = share_open(&s->share, probe.device_fd);
 	if (err == 0)
 		err = share_environment(&s->share, preload);

@@ -4,7 +4,7 @@
 
 #include "cli/record/areas.h"
 #include "cli/record/fdtable.h"
-#include "cli/record/maps.h"
+#include "cli/maps.h"
 #include "cli/record/recording.h"
 
 struct tracee {

@@ -319,11 +319,10 @@ static int prepare(struct run *r, char **argv)
 	err = program_find(argv[0], &r->program);
 	if (err == 0)
 		err = program_preload(preload, sizeof(preload));
+	if (err == 0)
+		err = probe_require(&probe);
 	if (err != 0)
 		return err;
-	probe_userfaultfd(&probe);
-	if (!probe_suffices(&probe))
-		return msg_fail(EXIT_STEWARD, "userfaultfd", "%s; %s", probe_why(&probe), probe_remedy(&probe));
 	err = find_budget(r);
 	if (err == 0)
 		err = find_swap(r);

@@ -10,11 +10,17 @@
 #include "cli/policies.h"
 #include "cli/trace/tracefile.h"
 
-int simargs_set(struct simargs *a, const char *assignment)
+int simargs_option(struct simargs *a, unsigned row, const char *value)
 {
+	if (row == SIMARGS_MACHINE)
+		a->machine = value;
+	if (row == SIMARGS_POLICY)
+		a->policy = value;
+	if (row != SIMARGS_SET)
+		return 0;
 	if (a->nr_sets == SIMARGS_SETS_MAX)
 		return msg_fail(EXIT_USAGE, "--set", "more than %d of them; put them into a machine file", SIMARGS_SETS_MAX);
-	a->set[a->nr_sets++] = assignment;
+	a->set[a->nr_sets++] = value;
 	return 0;
 }
 

@@ -7,12 +7,10 @@
 #include "cli/sim/html.h"
 #include "cli/sim/report.h"
 
-enum { OPT_MACHINE, OPT_SET, OPT_POLICY, OPT_JSON, OPT_REPORT, OPT_TIMELINE };
+enum { OPT_JSON = SIMARGS_ROWS, OPT_REPORT, OPT_TIMELINE };
 
 static const struct option_row rows[] = {
-	[OPT_MACHINE] = { "machine", 'm', "FILE", "the machine (default: a laptop of 8 GiB)" },
-	[OPT_SET] = { "set", 's', "KEY=VALUE", "change a key of the machine, as in limit.size=512M" },
-	[OPT_POLICY] = { "policy", 'p', "NAME", "replacement policy; help lists them" },
+	SIMARGS_OPTIONS,
 	[OPT_JSON] = { "json", '\0', "FILE", "all figures and the timeline as JSON" },
 	[OPT_REPORT] = { "report", 'r', "FILE", "the same as a page for a browser" },
 	[OPT_TIMELINE] = { "timeline", 't', NULL, "how memory, faults and reclaim went over time" },
@@ -29,23 +27,17 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	struct sim_args *o = ctx;
 
 	switch (row) {
-	case OPT_MACHINE:
-		o->sim.machine = value;
-		return 0;
-	case OPT_SET:
-		return simargs_set(&o->sim, value);
-	case OPT_POLICY:
-		o->sim.policy = value;
-		return 0;
 	case OPT_JSON:
 		o->json = value;
 		return 0;
 	case OPT_REPORT:
 		o->report = value;
 		return 0;
-	default:
+	case OPT_TIMELINE:
 		o->timeline = true;
 		return 0;
+	default:
+		return simargs_option(&o->sim, row, value);
 	}
 }
 

@@ -13,6 +13,7 @@
 #include "cli/msg.h"
 #include "cli/outfile.h"
 #include "cli/trace/trace.h"
+#include "cli/table.h"
 #include "sim/footprint.h"
 
 #define BATCH 256
@@ -146,15 +147,6 @@ static int count(struct info *info, const struct trace_event *e)
 
 /* The text. */
 
-static const char *size_text(uint64_t bytes, char *buf, size_t size)
-{
-	struct fmt f;
-
-	fmt_init(&f, buf, size);
-	fmt_size(&f, bytes);
-	return buf;
-}
-
 /* Control characters of names do not reach the terminal. */
 static void print_name(const char *name)
 {
@@ -195,16 +187,15 @@ static void print_info(const struct info *info)
 {
 	const struct trace_totals *t = &info->totals;
 	uint64_t per_touch = bytes_per_touch(t), ms = info->time_ns / 1000000;
-	char buf[32];
 
-	printf("%-10s %s, %llu.%02llu bytes a touch\n", "size", size_text(t->bytes, buf, sizeof(buf)),
+	printf("%-10s %s, %llu.%02llu bytes a touch\n", "size", size_text(t->bytes),
 	       (unsigned long long)(per_touch / 100), (unsigned long long)(per_touch % 100));
 	printf("%-10s %llu%s\n", "touches", (unsigned long long)t->touches,
 	       t->sampled ? ", samples: the first ones of an interval, not all" : "");
 	printf("  %-8s %llu\n  %-8s %llu\n  %-8s %llu\n", "read", (unsigned long long)info->reads, "write",
 	       (unsigned long long)info->writes, "execute", (unsigned long long)info->executes);
 	printf("%-10s %llu pages, %s\n", "footprint", (unsigned long long)info->footprint.pages,
-	       size_text(info->footprint.pages << TRACE_PAGE_SHIFT, buf, sizeof(buf)));
+	       size_text(info->footprint.pages << TRACE_PAGE_SHIFT));
 	printf("%-10s %llu.%03llu s of the programs' own, all threads together\n", "time",
 	       (unsigned long long)(ms / 1000), (unsigned long long)(ms % 1000));
 	printf("%-10s %llu\n", "events", (unsigned long long)t->events);

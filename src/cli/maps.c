@@ -1,4 +1,4 @@
-#include "cli/record/maps.h"
+#include "cli/maps.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,21 +7,20 @@
 
 #include "sim/trace.h"
 
-static bool parse(char *line, struct maps_line *m)
+bool maps_parse(char *line, struct maps_line *m)
 {
 	unsigned long long start, end, offset, ino;
-	char rights[5];
 	int path = 0;
 
-	if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu %n", &start, &end, rights, &offset, &m->major, &m->minor, &ino,
+	if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu %n", &start, &end, m->rights, &offset, &m->major, &m->minor, &ino,
 		   &path) != 7 || path == 0 || start >= end)
 		return false;
 	m->start = start;
 	m->end = end;
 	m->offset = offset;
 	m->ino = ino;
-	m->flags = (uint8_t)((rights[0] == 'r' ? TRACE_R : 0) | (rights[1] == 'w' ? TRACE_W : 0) |
-			     (rights[2] == 'x' ? TRACE_X : 0) | (rights[3] == 's' ? TRACE_MAP_SHARED : 0));
+	m->flags = (uint8_t)((m->rights[0] == 'r' ? TRACE_R : 0) | (m->rights[1] == 'w' ? TRACE_W : 0) |
+			     (m->rights[2] == 'x' ? TRACE_X : 0) | (m->rights[3] == 's' ? TRACE_MAP_SHARED : 0));
 	line[strcspn(line, "\n")] = '\0';
 	m->path = line + path;
 	return true;
@@ -40,7 +39,7 @@ int maps_each(int32_t pid, bool (*each)(void *ctx, const struct maps_line *m), v
 	while (getline(&line, &room, f) > 0) {
 		struct maps_line m;
 
-		if (parse(line, &m) && !each(ctx, &m))
+		if (maps_parse(line, &m) && !each(ctx, &m))
 			break;
 	}
 	free(line);
