@@ -55,11 +55,11 @@ int stw_mallopt(int param, int value);
 struct stw_mallinfo2 {
 	size_t arena;    /* bytes of heaps, mappings of single blocks not included */
 	size_t ordblks;  /* free chunks */
-	size_t smblks;   /* 0: there are no fast bins */
+	size_t smblks;   /* free blocks in the caches of threads */
 	size_t hblks;    /* blocks in mappings of their own */
 	size_t hblkhd;   /* … bytes in them */
 	size_t usmblks;  /* 0 */
-	size_t fsmblks;  /* 0 */
+	size_t fsmblks;  /* bytes of the smblks, part of fordblks */
 	size_t uordblks; /* bytes in use in heaps */
 	size_t fordblks; /* free bytes in heaps */
 	size_t keepcost; /* bytes that trimming the main heap could give back */

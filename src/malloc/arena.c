@@ -31,6 +31,7 @@
 #include "malloc/arena.h"
 
 #define SORT_MAX 10000
+#define PAGES_TRIES 16
 #define TRIM_CHECK_SIZE ((size_t)64 << 10) /* a merged chunk of this size looks whether the top is worth trimming */
 
 /* c is in no bin, its size is `size`; the caller gets the first `want` bytes, a remainder of at least CHUNK_MIN is binned. */
@@ -161,6 +162,67 @@ struct chunk *arena_alloc(struct arena *a, size_t size, uintptr_t *fresh)
 	if (c == NULL)
 		c = alloc_top(a, size, fresh);
 	return c;
+}
+
+/* The first bytes of c that are not for a block on a page. */
+static size_t lead_to_page(const struct chunk *c)
+{
+	size_t lead = ALIGN_UP((uintptr_t)chunk_mem(c), PAGE_SIZE) - (uintptr_t)chunk_mem(c);
+
+	/* The gap must be able to be a chunk. */
+	return lead != 0 && lead < CHUNK_MIN ? lead + PAGE_SIZE : lead;
+}
+
+/*
+ * The smallest chunk of a bin that has `size` bytes from a page on; NULL: none. Looks at PAGES_TRIES chunks: where all
+ * are slabs that were, the first is good.
+ */
+static struct chunk *best_fit_paged(struct arena *a, unsigned index, size_t size)
+{
+	struct chunk *bin = bin_head(a, index), *c = bin_best_fit(a, index, size);
+
+	for (unsigned i = 0; i < PAGES_TRIES && c != NULL && c != bin; i++, c = c->bk)
+		if (chunk_size(c) >= size + lead_to_page(c))
+			return c;
+	return NULL;
+}
+
+/* All of the unsorted bin goes to the bins of its sizes. */
+static void sort_unsorted(struct arena *a)
+{
+	struct chunk *bin = bin_head(a, BIN_UNSORTED), *c;
+
+	for (unsigned i = 0; i < SORT_MAX && (c = bin->bk) != bin; i++) {
+		size_t size = chunk_size(c);
+
+		bin_remove(a, c);
+		bin_insert(a, c, size);
+	}
+}
+
+struct chunk *arena_alloc_pages(struct arena *a, size_t pages)
+{
+	size_t size = pages * PAGE_SIZE;
+	struct chunk *c = NULL;
+	uintptr_t fresh;
+
+	sort_unsorted(a);
+	for (unsigned index = bin_next_used(a, bin_index(size)); index != 0 && c == NULL;
+	     index = index < BIN_LAST ? bin_next_used(a, index + 1) : 0)
+		c = best_fit_paged(a, index, size);
+	if (c != NULL) {
+		size_t whole = chunk_size(c);
+
+		bin_remove(a, c);
+		c = take(a, c, whole, size + lead_to_page(c), false);
+	} else {
+		if (a->top == NULL && !arena_grow(a, size + PAGE_SIZE + CHUNK_MIN))
+			return NULL;
+		c = alloc_top(a, size + lead_to_page(a->top), &fresh);
+		if (c == NULL && arena_grow(a, size + PAGE_SIZE + CHUNK_MIN))
+			c = alloc_top(a, size + lead_to_page(a->top), &fresh);
+	}
+	return c != NULL ? arena_align(a, c, PAGE_SIZE, size) : NULL;
 }
 
 /* What a chunk that is about to be freed must look like. limit: nothing of its segment lies beyond. */

@@ -70,6 +70,8 @@ struct arena {
 	struct chunk *last_remainder;
 	size_t free_bytes, free_chunks;   /* in the bins */
 	size_t segment_bytes, segment_bytes_max;
+	struct slab *unused_slabs;        /* descriptors (slab.h); linked by next */
+	struct slab_block *slab_blocks;
 	uint64_t binmap[NR_BINS / 64];
 	struct {
 		struct chunk *fd, *bk;
@@ -126,6 +128,10 @@ void dead_top_uncut(struct arena *a, uintptr_t dead, uintptr_t fresh);
 /* NULL: neither bins nor top have it. Bytes from *fresh on are known to be zero (UINTPTR_MAX: none). */
 struct chunk *arena_alloc(struct arena *a, size_t size, uintptr_t *fresh);
 void arena_free(struct arena *a, struct chunk *c);
+/*
+ * A chunk of pages * PAGE_SIZE bytes whose block begins on a page and ends 8 bytes before one. May make the arena grow. NULL: no memory.
+ */
+struct chunk *arena_alloc_pages(struct arena *a, size_t pages);
 /* Gives the bytes beyond size back; size ≤ the chunk's. */
 void arena_shrink(struct arena *a, struct chunk *c, size_t size);
 /* In place; false: the neighbour above has not enough. May extend the top. */

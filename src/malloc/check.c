@@ -1,6 +1,7 @@
 /* The heap checker: executes the laws in arena.h, chunk by chunk. */
 #include "malloc/arena.h"
 #include "malloc/control.h"
+#include "malloc/tcache.h"
 
 struct census {
 	size_t chunks, bytes; /* free */
@@ -123,4 +124,5 @@ void malloc_check(void)
 		arena_check(a);
 		arena_unlock(a);
 	}
+	tcache_check();
 }

@@ -6,6 +6,8 @@
 
 #include "malloc/arena.h"
 #include "malloc/control.h"
+#include "malloc/pagemap.h"
+#include "malloc/tcache.h"
 
 #define API __attribute__((visibility("default")))
 
@@ -95,22 +97,56 @@ static struct chunk *alloc_chunk(size_t size, size_t align, uintptr_t *fresh)
 }
 
 /* Clears what is not known to be zero. */
-static void clear(const struct chunk *c, uintptr_t fresh)
+static void clear(void *mem, size_t bytes, uintptr_t fresh)
 {
-	uintptr_t mem = (uintptr_t)chunk_mem(c), end = mem + chunk_usable(c);
+	if (fresh > (uintptr_t)mem)
+		memset(mem, 0, MIN(fresh - (uintptr_t)mem, bytes));
+}
 
-	if (fresh > mem)
-		memset((void *)mem, 0, MIN(fresh, end) - mem);
+/* Bytes of a request whose block is also aligned, if it is one for a slab; else 0. A slot is a multiple of each power of two that divides the request. */
+static size_t slot_request(size_t bytes, size_t align)
+{
+	if (bytes > SLOT_MAX || align > PAGE_SIZE)
+		return 0;
+	bytes = ALIGN_UP(MAX(bytes, (size_t)1), align);
+	return bytes <= SLOT_MAX ? bytes : 0;
+}
+
+/* The ways of the thread's cache. NULL: it has no such block. */
+static void *alloc_cached(size_t bytes, size_t align, size_t *usable)
+{
+	size_t slot = slot_request(bytes, align);
+	struct tcache *t = tcache_get();
+	struct chunk *c;
+
+	if (t == NULL)
+		return NULL;
+	if (slot != 0) {
+		*usable = class_bytes(slot_class(slot));
+		return tcache_alloc(t, slot_class(slot));
+	}
+	if (align > CHUNK_ALIGN || (c = chunk_cache_get(t, chunk_request(bytes))) == NULL)
+		return NULL;
+	*usable = chunk_usable(c);
+	return chunk_mem(c);
 }
 
 static void *allocate(size_t bytes, size_t align, bool zeroed)
 {
 	uintptr_t fresh = UINTPTR_MAX;
-	struct chunk *c = NULL;
+	struct chunk *c;
+	size_t usable = 0;
+	void *mem = NULL;
 
-	if (likely(bytes <= PTRDIFF_MAX && align <= PTRDIFF_MAX - bytes))
-		c = alloc_chunk(chunk_request(bytes), align, &fresh);
-	if (unlikely(c == NULL)) {
+	if (likely(bytes <= PTRDIFF_MAX && align <= PTRDIFF_MAX - bytes)) {
+		mem = alloc_cached(bytes, align, &usable);
+		if (mem == NULL && (c = alloc_chunk(chunk_request(bytes), align, &fresh)) != NULL) {
+			mem = chunk_mem(c);
+			usable = chunk_usable(c);
+			*(uintptr_t *)mem = 0; /* perhaps the mark of a slot that was here */
+		}
+	}
+	if (unlikely(mem == NULL)) {
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -118,14 +154,20 @@ static void *allocate(size_t bytes, size_t align, bool zeroed)
 	uint8_t perturb = atomic_load_explicit(&params.perturb, memory_order_relaxed);
 
 	if (zeroed)
-		clear(c, fresh);
+		clear(mem, usable, fresh);
 	else if (unlikely(perturb != 0))
-		memset(chunk_mem(c), perturb ^ 0xff, chunk_usable(c));
-	return chunk_mem(c);
+		memset(mem, perturb ^ 0xff, usable);
+	return mem;
 }
 
 API void *stw_malloc(size_t bytes)
 {
+	if (likely(bytes <= SLOT_MAX)) {
+		void *mem = tcache_pop(tcache_fast, slot_class(bytes));
+
+		if (likely(mem != NULL))
+			return mem;
+	}
 	return allocate(bytes, CHUNK_ALIGN, false);
 }
 
@@ -152,19 +194,59 @@ static struct chunk *owned_chunk(void *mem, const char *what, struct arena **a)
 	return c;
 }
 
-API void stw_free(void *mem)
+/* A slot whose slab is another thread's, or that is not to take the short way. */
+static __attribute__((noinline)) void free_slot(struct slab *s, void *mem)
+{
+	size_t i = slab_slot(s, mem);
+
+	if (unlikely(i == SIZE_MAX))
+		misuse("free of an invalid pointer", mem);
+
+	uint8_t perturb = atomic_load_explicit(&params.perturb, memory_order_relaxed);
+
+	if (unlikely(perturb != 0))
+		memset(mem, perturb, s->slot_bytes);
+	if (atomic_load_explicit(&s->owner, memory_order_relaxed) == tcache_own)
+		tcache_push(tcache_own, s, mem);
+	else
+		slab_free_remote(s, i, mem);
+}
+
+static __attribute__((noinline)) void free_chunk(void *mem)
 {
 	struct arena *a;
-
-	if (mem == NULL)
-		return;
-
 	struct chunk *c = owned_chunk(mem, "free of an invalid pointer", &a);
 
 	if (a == NULL)
 		mapped_free(c);
-	else
+	else if (tcache_own == NULL || !chunk_cache_put(tcache_own, c))
 		arena_free_remote(a, c);
+}
+
+API void stw_free(void *mem)
+{
+	struct slab *s = pagemap_slab(mem);
+
+	if (likely(s != NULL)) {
+		if (likely(atomic_load_explicit(&s->owner, memory_order_relaxed) == tcache_fast))
+			tcache_push(tcache_fast, s, mem);
+		else
+			free_slot(s, mem);
+	} else if (mem != NULL) {
+		free_chunk(mem);
+	}
+}
+
+/* The slot's size; aborts if there is none. */
+static size_t slot_usable(const struct slab *s, void *mem, const char *what)
+{
+	size_t i = slab_slot(s, mem);
+
+	if (unlikely(i == SIZE_MAX))
+		misuse(what, mem);
+	if (unlikely((slab_word(s, i / 64) >> i % 64 & 1) != 0))
+		misuse("use of a freed block", mem);
+	return s->slot_bytes;
 }
 
 /* True: done in place. */
@@ -182,15 +264,46 @@ static bool resize_in_place(struct arena *a, struct chunk *c, size_t size)
 	return done;
 }
 
-API void *stw_realloc(void *mem, size_t bytes)
+static void *move(void *mem, size_t old, size_t bytes)
+{
+	void *copy = stw_malloc(bytes);
+
+	if (copy == NULL)
+		return NULL;
+	memcpy(copy, mem, MIN(old, bytes));
+	stw_free(mem);
+	return copy;
+}
+
+static void *resize_slot(const struct slab *s, void *mem, size_t bytes)
+{
+	size_t old = slot_usable(s, mem, "realloc of an invalid pointer");
+
+	/* Also when it becomes a little smaller. */
+	return bytes <= old && bytes >= old / 2 ? mem : move(mem, old, bytes);
+}
+
+static void *resize_chunk(void *mem, size_t bytes)
 {
 	struct arena *a;
+	struct chunk *c = owned_chunk(mem, "realloc of an invalid pointer", &a), *resized;
+
+	if (a == NULL) {
+		resized = mapped_resize(c, chunk_request(bytes));
+		if (resized != NULL)
+			return chunk_mem(resized);
+	} else if (bytes > SLOT_MAX && resize_in_place(a, c, chunk_request(bytes))) {
+		return mem;
+	}
+	return move(mem, chunk_usable(c), bytes);
+}
+
+API void *stw_realloc(void *mem, size_t bytes)
+{
+	struct slab *s = pagemap_slab(mem);
 
 	if (mem == NULL)
 		return stw_malloc(bytes);
-
-	struct chunk *c = owned_chunk(mem, "realloc of an invalid pointer", &a);
-
 	if (bytes == 0) {
 		stw_free(mem);
 		return NULL;
@@ -199,23 +312,7 @@ API void *stw_realloc(void *mem, size_t bytes)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (a == NULL) {
-		struct chunk *resized = mapped_resize(c, chunk_request(bytes));
-
-		if (resized != NULL)
-			return chunk_mem(resized);
-	} else if (resize_in_place(a, c, chunk_request(bytes))) {
-		return mem;
-	}
-
-	size_t old = chunk_usable(c);
-	void *copy = stw_malloc(bytes);
-
-	if (copy == NULL)
-		return NULL;
-	memcpy(copy, mem, MIN(old, bytes));
-	stw_free(mem);
-	return copy;
+	return s != NULL ? resize_slot(s, mem, bytes) : resize_chunk(mem, bytes);
 }
 
 static bool power_of_two(size_t n)
@@ -273,14 +370,18 @@ API void *stw_pvalloc(size_t bytes)
 
 API size_t stw_malloc_usable_size(void *mem)
 {
+	static const char what[] = "malloc_usable_size of an invalid pointer";
+	struct slab *s = pagemap_slab(mem);
 	struct arena *a;
 
-	return mem != NULL ? chunk_usable(owned_chunk(mem, "malloc_usable_size of an invalid pointer", &a)) : 0;
+	if (s != NULL)
+		return slot_usable(s, mem, what);
+	return mem != NULL ? chunk_usable(owned_chunk(mem, what, &a)) : 0;
 }
 
 API int stw_malloc_trim(size_t pad)
 {
-	int done = 0;
+	int done = tcache_trim();
 
 	for (unsigned i = 0; i < ARENAS_MAX; i++) {
 		struct arena *a = arena_nth(i);
@@ -324,6 +425,7 @@ API int stw_mallopt(int param, int value)
 		return 1;
 	case OPT_PERTURB:
 		params.perturb = (uint8_t)value;
+		tcache_no_shortcuts();
 		return 1;
 	case OPT_MXFAST:
 		return value >= 0 && value <= MXFAST_MAX; /* accepted: there are no fast bins */

@@ -14,14 +14,20 @@
 #include "base/fmt.h"
 #include "malloc/arena.h"
 #include "malloc/control.h"
+#include "malloc/tcache.h"
 
 #define API __attribute__((visibility("default")))
 
 struct arena_stat {
 	size_t bytes, bytes_max;   /* touched at some time */
-	size_t free_bytes, free_chunks; /* in bins and top */
+	size_t free_bytes, free_chunks; /* in bins and top; free_bytes: in slabs too */
 	size_t top;
 };
+
+static void add_free_slots(void *ctx, struct slab *s)
+{
+	*(size_t *)ctx += slab_free_slots(s) * s->slot_bytes;
+}
 
 /* False: the lock is not to be had. */
 static bool arena_stat(struct arena *a, struct arena_stat *s)
@@ -33,6 +39,7 @@ static bool arena_stat(struct arena *a, struct arena_stat *s)
 	s->bytes_max = a->segment_bytes_max;
 	s->free_bytes = a->free_bytes + s->top;
 	s->free_chunks = a->free_chunks + (a->top != NULL);
+	slab_each(a, add_free_slots, &s->free_bytes);
 	arena_unlock(a);
 	return true;
 }
@@ -53,6 +60,8 @@ API struct stw_mallinfo2 stw_mallinfo2(void)
 		if (a == &main_arena)
 			m.keepcost = s.top;
 	}
+	m.smblks = tcache_cached(&m.fsmblks);
+	m.fordblks += m.fsmblks;
 	m.uordblks = m.arena - m.fordblks;
 	return m;
 }

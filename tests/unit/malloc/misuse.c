@@ -1,4 +1,6 @@
 /* One misuse a child: each must end with its line on stderr and SIGABRT. Run with LD_PRELOAD. */
+#include <malloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -112,11 +114,97 @@ MISUSE(free_of_static_memory, "free of an invalid pointer", {
 	p_free(fixed + 32);
 })
 
-MISUSE(free_of_the_middle_of_a_block, "free of an invalid pointer or a block with a corrupted size", {
+MISUSE(free_of_the_middle_of_a_block, "free of an invalid pointer", {
 	char *p = p_malloc(1000);
 
 	memset(p, 0, 1000);
 	p_free(p + 160);
+})
+
+MISUSE(free_of_the_middle_of_a_large_block, "free of an invalid pointer or a block with a corrupted size", {
+	char *p = p_malloc(70000);
+
+	memset(p, 0, 70000);
+	p_free(p + 160);
+})
+
+MISUSE(double_free_with_many_frees_in_between, "double free", {
+	static char *p[1000];
+
+	for (int i = 0; i < 1000; i++)
+		p[i] = p_malloc(48);
+	for (int i = 0; i < 1000; i += 2)
+		p_free(p[i]);
+	p_free(p[500]);
+})
+
+MISUSE(double_free_of_a_block_that_was_written_to, "double free", {
+	static char *p[1000];
+
+	for (int i = 0; i < 1000; i++)
+		p[i] = p_malloc(48);
+	for (int i = 0; i < 1000; i += 2) {
+		p_free(p[i]);
+		memset(p[i], 0x41, 48);
+	}
+	p_free(p[500]);
+	for (int i = 1; i < 1000; i += 4)
+		p_free(p[i]);
+})
+
+static void *free_it(void *mem)
+{
+	p_free(mem);
+	return NULL;
+}
+
+MISUSE(double_free_by_another_thread, "double free", {
+	char *p = p_malloc(48);
+	pthread_t t;
+
+	pthread_create(&t, NULL, free_it, p);
+	pthread_join(t, NULL);
+	pthread_create(&t, NULL, free_it, p);
+	pthread_join(t, NULL);
+})
+
+MISUSE(double_free_by_its_owner_after_another_thread, "double free", {
+	static char *p[1000];
+	pthread_t t;
+
+	for (int i = 0; i < 1000; i++)
+		p[i] = p_malloc(48);
+	pthread_create(&t, NULL, free_it, p[500]);
+	pthread_join(t, NULL);
+	for (int i = 0; i < 1000; i++)
+		p_free(p[i]);
+	for (int i = 0; i < 2000; i++)
+		p_malloc(48);
+})
+
+MISUSE(double_free_of_a_chunk_in_the_cache, "double free", {
+	char *p = p_malloc(20000);
+
+	p_free(p);
+	p_free(p);
+})
+
+MISUSE(write_to_a_chunk_in_the_cache, "write to a freed block", {
+	char *p = p_malloc(20000);
+
+	p_free(p);
+	p[3] ^= 1;
+	p_malloc(20000);
+})
+
+MISUSE(use_of_a_freed_block, "use of a freed block", {
+	static char *p[1000];
+
+	for (int i = 0; i < 1000; i++)
+		p[i] = p_malloc(48);
+	for (int i = 0; i < 1000; i += 2)
+		p_free(p[i]);
+	malloc_usable_size(p[0]);
 })
 
 MISUSE(free_of_a_misaligned_pointer, "free of an invalid pointer", {
@@ -132,46 +220,46 @@ MISUSE(realloc_of_a_stack_pointer, "realloc of an invalid pointer", {
 })
 
 MISUSE(overrun_into_the_next_header, "corrupted size of the next block", {
-	char *p = p_malloc(104), *q = p_malloc(104);
+	char *p = p_malloc(70008), *q = p_malloc(70008);
 
-	memset(p, 0x41, 120);
+	memset(p, 0x41, 70024);
 	p_free(p);
 	p_free(q);
 })
 
 MISUSE(free_after_an_overrun_from_below, "free of an invalid pointer or a block with a corrupted size", {
-	char *p = p_malloc(104), *q = p_malloc(104);
+	char *p = p_malloc(70008), *q = p_malloc(70008);
 
-	memset(p, 0x41, 120);
+	memset(p, 0x41, 70024);
 	p_free(q);
 })
 
 MISUSE(overrun_with_a_false_previous_size, "corrupted size vs. previous size", {
-	char *p = p_malloc(104), *q = p_malloc(104);
+	char *p = p_malloc(70008), *q = p_malloc(70008);
 
-	p_malloc(104);
-	*(size_t *)(p + 96) = 48;  /* says: 48 bytes before q begins a free chunk … */
-	*(size_t *)(p + 104) &= ~(size_t)1;
+	p_malloc(70008);
+	*(size_t *)(p + 70000) = 48;  /* says: 48 bytes before q begins a free chunk … */
+	*(size_t *)(p + 70008) &= ~(size_t)1;
 	p_free(q);
 })
 
 MISUSE(write_after_free_over_the_links, "corrupted free list", {
 	static size_t fake[8];
-	char *p = p_malloc(2000);
+	char *p = p_malloc(70000);
 
-	p_malloc(24);
+	p_malloc(70000);
 	p_free(p);
 	((void **)p)[0] = fake;
 	((void **)p)[1] = fake;
-	p_malloc(500);
+	p_malloc(66000);
 })
 
 MISUSE(overrun_into_the_top, "corrupted top size", {
-	char *p = p_malloc(1032);
+	char *p = p_malloc(90008);
 
-	p_malloc(70000);
-	p = p_malloc(104);
-	memset(p, 0xff, 112);
+	p_malloc(70008);
+	p = p_malloc(66008);
+	memset(p, 0xff, 66016);
 	p_malloc(90000);
 })
 
@@ -193,6 +281,14 @@ int main(void)
 		cmocka_unit_test(free_of_a_stack_pointer),
 		cmocka_unit_test(free_of_static_memory),
 		cmocka_unit_test(free_of_the_middle_of_a_block),
+		cmocka_unit_test(free_of_the_middle_of_a_large_block),
+		cmocka_unit_test(double_free_with_many_frees_in_between),
+		cmocka_unit_test(double_free_of_a_block_that_was_written_to),
+		cmocka_unit_test(double_free_by_another_thread),
+		cmocka_unit_test(double_free_by_its_owner_after_another_thread),
+		cmocka_unit_test(double_free_of_a_chunk_in_the_cache),
+		cmocka_unit_test(write_to_a_chunk_in_the_cache),
+		cmocka_unit_test(use_of_a_freed_block),
 		cmocka_unit_test(free_of_a_misaligned_pointer),
 		cmocka_unit_test(realloc_of_a_stack_pointer),
 		cmocka_unit_test(overrun_into_the_next_header),

@@ -12,6 +12,7 @@
 #include "base/rand.h"
 #include "malloc/arena.h"
 #include "malloc/control.h"
+#include "malloc/tcache.h"
 #include "steward/malloc.h"
 #include "testsrc.h"
 
@@ -154,6 +155,21 @@ static void run(uint64_t seed, unsigned steps)
 	}
 }
 
+/* Set-up and teardown of tests that look at the arena alone. */
+static int without_caches(void **unused)
+{
+	(void)unused;
+	tcache_enable(false);
+	return 0;
+}
+
+static int with_caches(void **unused)
+{
+	(void)unused;
+	tcache_enable(true);
+	return 0;
+}
+
 static void random_operations_keep_every_byte(void **state)
 {
 	(void)state;
@@ -294,11 +310,13 @@ static void the_threshold_follows_freed_mappings(void **state)
 
 static void trim_returns_the_top_and_statistics_add_up(void **state)
 {
-	struct stw_mallinfo2 before = stw_mallinfo2(), m;
+	struct stw_mallinfo2 before, m;
 	void *mem[100];
 	size_t peak;
 
 	(void)state;
+	stw_malloc_trim(0);
+	before = stw_mallinfo2();
 	for (unsigned i = 0; i < 100; i++)
 		memset(mem[i] = stw_malloc(60000), 1, 60000);
 	peak = testsrc_pages();
@@ -335,13 +353,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bin_indexes_are_those_of_the_classical_layout),
 		cmocka_unit_test(the_threshold_follows_freed_mappings),
-		cmocka_unit_test(a_small_block_between_two_free_ones_merges_them),
-		cmocka_unit_test(best_fit_takes_the_smallest_chunk_that_is_large_enough),
-		cmocka_unit_test(small_requests_are_cut_from_one_remainder_in_a_row),
+		cmocka_unit_test_setup_teardown(a_small_block_between_two_free_ones_merges_them, without_caches, with_caches),
+		cmocka_unit_test_setup_teardown(best_fit_takes_the_smallest_chunk_that_is_large_enough, without_caches, with_caches),
+		cmocka_unit_test_setup_teardown(small_requests_are_cut_from_one_remainder_in_a_row, without_caches, with_caches),
 		cmocka_unit_test(calloc_clears_pages_that_were_revived),
 		cmocka_unit_test(trim_returns_the_top_and_statistics_add_up),
 		cmocka_unit_test(a_large_block_moves_without_a_copy_of_the_heap),
 		cmocka_unit_test(random_operations_keep_every_byte),
+		cmocka_unit_test_setup_teardown(random_operations_keep_every_byte, without_caches, with_caches),
 		cmocka_unit_test(random_operations_in_heaps_when_brk_is_refused),
 	};
 	return cmocka_run_group_tests(tests, testsrc_use, NULL);

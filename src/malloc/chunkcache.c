@@ -1,0 +1,103 @@
+/*
+ * Chunks of 8 to 64 KiB that their thread freed and has not given back yet:
+ * what is asked for again soon needs no lock, no merging and no splitting.
+ *
+ * A cached chunk counts as in use below. Its first word is the mark of freed
+ * memory: found at a free, it is a double free; changed at a malloc, somebody
+ * wrote to a freed block.
+ */
+#include "malloc/tcache.h"
+
+#define CACHED_BYTES_MAX ((size_t)256 << 10)
+#define TRIES 3              /* chunks of a stack that are looked at */
+#define SLACK_SHIFT 3        /* a chunk may be larger by an eighth */
+
+static uintptr_t *word_of(struct chunk *c)
+{
+	return chunk_mem(c);
+}
+
+/* The chunk leaves the cache. */
+static void unmark(struct tcache *t, struct chunk *c)
+{
+	if (unlikely(*word_of(c) != tcache_mark(t, word_of(c))))
+		misuse("write to a freed block", word_of(c));
+	*word_of(c) = 0;
+	t->cached_bytes -= chunk_size(c);
+}
+
+/* SLOT_MAX ≤ size < CACHED_CHUNK_MAX. */
+static struct chunk_stack *stack_of(struct tcache *t, size_t size)
+{
+	unsigned log = 63 - (unsigned)__builtin_clzll(size);
+
+	return &t->stacks[(log - 13) * 4 + (size >> (log - 2) & 3)];
+}
+
+static bool is_cacheable(size_t size)
+{
+	return size >= SLOT_MAX && size < CACHED_CHUNK_MAX;
+}
+
+struct chunk *chunk_cache_get(struct tcache *t, size_t size)
+{
+	struct chunk_stack *st;
+
+	if (!is_cacheable(size))
+		return NULL;
+	st = stack_of(t, size);
+	for (unsigned i = st->n; i-- > 0 && i + TRIES >= st->n;) {
+		struct chunk *c = st->chunks[i];
+		size_t has = chunk_size(c);
+
+		if (has < size || has - size > size >> SLACK_SHIFT)
+			continue;
+		unmark(t, c);
+		st->chunks[i] = st->chunks[--st->n];
+		return c;
+	}
+	return NULL;
+}
+
+static void give_back(struct tcache *t, struct chunk_stack *st, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		struct chunk *c = st->chunks[i];
+		uintptr_t end;
+
+		unmark(t, c);
+		arena_free_remote(arena_of(c, &end), c);
+	}
+	st->n -= n;
+	for (unsigned i = 0; i < st->n; i++)
+		st->chunks[i] = st->chunks[i + n];
+}
+
+bool chunk_cache_put(struct tcache *t, struct chunk *c)
+{
+	size_t size = chunk_size(c);
+	struct chunk_stack *st;
+
+	if (!is_cacheable(size))
+		return false;
+	if (unlikely(*word_of(c) == tcache_mark(t, word_of(c))))
+		misuse("double free", word_of(c));
+	st = stack_of(t, size);
+	if (st->n == CHUNK_STACK_MAX || t->cached_bytes + size > CACHED_BYTES_MAX)
+		give_back(t, st, (st->n + 1) / 2);
+	if (t->cached_bytes + size > CACHED_BYTES_MAX)
+		return false;
+	*word_of(c) = tcache_mark(t, word_of(c));
+	st->chunks[st->n++] = c;
+	t->cached_bytes += size;
+	return true;
+}
+
+bool chunk_cache_flush(struct tcache *t)
+{
+	bool any = t->cached_bytes != 0;
+
+	for (unsigned i = 0; i < NR_CHUNK_STACKS; i++)
+		give_back(t, &t->stacks[i], t->stacks[i].n);
+	return any;
+}

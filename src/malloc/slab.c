@@ -1,0 +1,263 @@
+#include "malloc/slab.h"
+
+#include "malloc/meta.h"
+#include "malloc/pagemap.h"
+#include "malloc/tcache.h"
+
+#define BLOCK_SLABS 31 /* with the header: 4 KiB */
+
+/* Descriptors of one arena. */
+struct slab_block {
+	struct slab_block *next;
+	_Alignas(META_ALIGN) struct slab slabs[BLOCK_SLABS];
+};
+
+const uint8_t slot_classes[SLOT_MAX / 16 + 1] = {
+	[0 ... 1] = 0, [2] = 1, [3] = 2, [4] = 3, [5] = 4, [6] = 5, [7] = 6, [8] = 7, [9] = 8, [10] = 9,
+	[11] = 10, [12] = 11, [13] = 12, [14] = 13, [15] = 14, [16] = 15, [17 ... 18] = 16, [19 ... 20] = 17,
+	[21 ... 22] = 18, [23 ... 24] = 19, [25 ... 26] = 20, [27 ... 28] = 21, [29 ... 30] = 22,
+	[31 ... 32] = 23, [33 ... 36] = 24, [37 ... 40] = 25, [41 ... 44] = 26, [45 ... 48] = 27,
+	[49 ... 52] = 28, [53 ... 56] = 29, [57 ... 60] = 30, [61 ... 64] = 31, [65 ... 80] = 32,
+	[81 ... 96] = 33, [97 ... 112] = 34, [113 ... 128] = 35, [129 ... 160] = 36, [161 ... 192] = 37,
+	[193 ... 224] = 38, [225 ... 256] = 39, [257 ... 320] = 40, [321 ... 384] = 41, [385 ... 448] = 42,
+	[449 ... 512] = 43,
+};
+
+static struct slab *descriptor_new(struct arena *a)
+{
+	struct slab *s = a->unused_slabs;
+
+	if (s == NULL) {
+		struct slab_block *b = meta_alloc(sizeof(*b));
+
+		if (b == NULL)
+			return NULL;
+		b->next = a->slab_blocks;
+		a->slab_blocks = b;
+		for (unsigned i = BLOCK_SLABS; i-- > 0;) {
+			b->slabs[i].next = a->unused_slabs;
+			a->unused_slabs = &b->slabs[i];
+		}
+		s = a->unused_slabs;
+	}
+	a->unused_slabs = s->next;
+	return s;
+}
+
+static void descriptor_free(struct arena *a, struct slab *s)
+{
+	s->next = a->unused_slabs;
+	a->unused_slabs = s;
+}
+
+/* Whole pages less the size field of the next chunk: slabs in a row leave no gap. */
+static size_t slots_of(size_t pages, size_t slot_bytes)
+{
+	return MIN((pages * PAGE_SIZE - CHUNK_OVERHEAD) / slot_bytes, (size_t)SLAB_SLOTS_MAX);
+}
+
+static void *slot_at(const struct slab *s, size_t i)
+{
+	return (void *)(s->base + i * s->slot_bytes);
+}
+
+static void set_all_free(struct slab *s)
+{
+	for (size_t i = 0; i < SLAB_WORDS; i++) {
+		size_t slots = s->nr_slots > i * 64 ? s->nr_slots - i * 64 : 0;
+
+		slab_set_word(s, i, slots >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << slots) - 1);
+	}
+}
+
+struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, size_t slots)
+{
+	size_t slot_bytes = class_bytes(class);
+	size_t pages = DIV_ROUND_UP(MIN(slots, (size_t)SLAB_SLOTS_MAX) * slot_bytes, PAGE_SIZE);
+	struct slab *s = descriptor_new(a);
+	struct chunk *c;
+
+	if (s == NULL)
+		return NULL;
+	pages = MIN(MAX(pages, (size_t)1), (size_t)SLAB_PAGES_MAX);
+	c = arena_alloc_pages(a, pages);
+	if (c == NULL || !pagemap_reserve((uintptr_t)chunk_mem(c), pages)) {
+		if (c != NULL)
+			arena_free(a, c);
+		descriptor_free(a, s);
+		return NULL;
+	}
+	s->base = (uintptr_t)chunk_mem(c);
+	s->class = (uint8_t)class;
+	s->pages = (uint8_t)pages;
+	s->slot_bytes = (uint16_t)slot_bytes;
+	s->inverse = (uint32_t)((((uint64_t)1 << 32) + slot_bytes - 1) / slot_bytes);
+	s->nr_slots = (uint16_t)slots_of(pages, slot_bytes);
+	s->used = 0;
+	s->next = s->prev = NULL;
+	set_all_free(s);
+	atomic_store_explicit(&s->owner, owner, memory_order_release);
+	pagemap_set(s->base, pages, s);
+	return s;
+}
+
+void slab_destroy(struct slab *s)
+{
+	struct chunk *c = mem_chunk((void *)s->base);
+	uintptr_t end;
+	struct arena *a = arena_of(c, &end);
+
+	/* No slot is in use, and yet another thread freed one. */
+	for (size_t i = 0; i < SLAB_WORDS; i++) {
+		uint64_t bits = atomic_load_explicit(&s->remote[i], memory_order_relaxed);
+
+		if (unlikely(bits != 0))
+			misuse("double free", slot_at(s, i * 64 + (size_t)__builtin_ctzll(bits)));
+	}
+	pagemap_set(s->base, s->pages, NULL);
+	atomic_store_explicit(&s->owner, NULL, memory_order_release);
+	/* Its holder may be gone for ever: then the descriptor is lost with the arena. */
+	if (arena_lock(a)) {
+		descriptor_free(a, s);
+		arena_free(a, c);
+		arena_unlock(a);
+	} else {
+		arena_free_remote(a, c);
+	}
+}
+
+uint32_t slab_take(struct slab *s, uint32_t n, void **mem)
+{
+	uint32_t got = 0;
+
+	for (size_t i = 0; i < SLAB_WORDS && got < n; i++) {
+		uint64_t w = slab_word(s, i);
+		uintptr_t base = s->base + i * 64 * s->slot_bytes;
+
+		if (w == 0)
+			continue;
+		for (; w != 0 && got < n; w &= w - 1)
+			mem[n - ++got] = (void *)(base + (size_t)__builtin_ctzll(w) * s->slot_bytes);
+		slab_set_word(s, i, w);
+	}
+	s->used = (uint16_t)(s->used + got);
+	return got;
+}
+
+bool slab_free(struct slab *s, size_t i, const void *mem)
+{
+	uint64_t bit = (uint64_t)1 << i % 64, w = slab_word(s, i / 64);
+
+	if (unlikely((w & bit) != 0))
+		misuse("double free", mem);
+	slab_set_word(s, i / 64, w | bit);
+	s->used--;
+	return (s->used & SLAB_FULL) != 0 || s->used == 0;
+}
+
+static bool has_remote(const struct slab *s)
+{
+	for (size_t i = 0; i < SLAB_WORDS; i++)
+		if (atomic_load(&s->remote[i]) != 0)
+			return true;
+	return false;
+}
+
+static void push_pending(struct slab *s)
+{
+	struct tcache *owner;
+
+	while ((owner = atomic_load(&s->owner)) == NULL) {
+		atomic_store(&s->pending, false);
+		/* It became somebody's slab just now, and a block was freed to it before we looked: that one saw pending set. */
+		if (!has_remote(s) || atomic_exchange(&s->pending, true))
+			return;
+	}
+	tcache_push_remote(owner, s);
+}
+
+/*
+ * Nothing is forgotten: the bit is set before pending is read, and the owner
+ * clears pending before it reads the bits, all in one total order.
+ *
+ * Between our bit and the rest the owner may take the bit over (others had
+ * set pending), find the slab empty and give it back. Then we push a descriptor
+ * that is unused or somebody else's by now. So pending belongs to the
+ * descriptor, not to the slab; who pops looks whose it is (slab_popped).
+ */
+void slab_free_remote(struct slab *s, size_t i, const void *mem)
+{
+	uint64_t bit = (uint64_t)1 << i % 64;
+
+	/* In this order: once the bit is in remote, the owner may move it. */
+	if (unlikely((slab_word(s, i / 64) & bit) != 0 || (atomic_fetch_or(&s->remote[i / 64], bit) & bit) != 0))
+		misuse("double free", mem);
+	if (!atomic_load(&s->pending) && !atomic_exchange(&s->pending, true))
+		push_pending(s);
+}
+
+bool slab_collect(struct slab *s)
+{
+	unsigned taken = 0;
+
+	for (size_t i = 0; i < SLAB_WORDS; i++) {
+		if (atomic_load_explicit(&s->remote[i], memory_order_relaxed) == 0)
+			continue;
+
+		uint64_t bits = atomic_exchange(&s->remote[i], 0), w = slab_word(s, i);
+
+		if (unlikely((bits & w) != 0))
+			misuse("double free", slot_at(s, i * 64 + (size_t)__builtin_ctzll(bits & w)));
+		slab_set_word(s, i, w | bits);
+		taken += (unsigned)__builtin_popcountll(bits);
+	}
+	s->used = (uint16_t)(s->used - taken);
+	return taken != 0;
+}
+
+bool slab_popped(struct slab *s, const struct tcache *by)
+{
+	atomic_store(&s->pending, false);
+	if (atomic_load(&s->owner) == by)
+		return true;
+	if (has_remote(s) && !atomic_exchange(&s->pending, true))
+		push_pending(s);
+	return false;
+}
+
+size_t slab_free_slots(const struct slab *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < SLAB_WORDS; i++)
+		n += (size_t)__builtin_popcountll(slab_word(s, i) |
+						  atomic_load_explicit(&s->remote[i], memory_order_relaxed));
+	return n;
+}
+
+void slab_each(struct arena *a, void (*fn)(void *ctx, struct slab *s), void *ctx)
+{
+	for (struct slab_block *b = a->slab_blocks; b != NULL; b = b->next)
+		for (unsigned i = 0; i < BLOCK_SLABS; i++)
+			if (atomic_load_explicit(&b->slabs[i].owner, memory_order_acquire) != NULL)
+				fn(ctx, &b->slabs[i]);
+}
+
+void slab_check(const struct slab *s)
+{
+	size_t free_slots = 0;
+
+	for (size_t i = 0; i < SLAB_WORDS; i++) {
+		uint64_t w = slab_word(s, i), r = atomic_load(&s->remote[i]);
+		size_t slots = s->nr_slots > i * 64 ? s->nr_slots - i * 64 : 0;
+		uint64_t beyond = slots >= 64 ? 0 : ~(uint64_t)0 << slots;
+
+		ASSERT((w & r) == 0 && ((w | r) & beyond) == 0);
+		free_slots += (size_t)__builtin_popcountll(w);
+	}
+	ASSERT((s->used & (SLAB_FULL - 1)) + free_slots == s->nr_slots);
+	ASSERT((s->used & SLAB_FULL) == 0 || free_slots == 0);
+	for (size_t page = 0; page < s->pages; page++)
+		ASSERT(pagemap_slab((void *)(s->base + page * PAGE_SIZE)) == s);
+	ASSERT(chunk_inuse(mem_chunk((void *)s->base)));
+}

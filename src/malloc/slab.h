@@ -1,0 +1,131 @@
+/*
+ * Slabs: a few pages cut into slots of one size, for small blocks.
+ *
+ *   slab (out of line, 128 bytes)             the pages, a block of the arena below
+ *   ├ free[4]    1: the slot is free     ─►   ├ slot 0 │ slot 1 │ slot 2 │ …          │ 8 bytes ┤
+ *   ├ remote[4]  1: freed by another thread
+ *
+ * Nothing about a slot lies in or next to it: a block costs no header, a write
+ * beyond a block or after its free cannot mislead the allocator, and a bit that
+ * is set twice is a double free.
+ *
+ * A slab belongs to one thread's cache (tcache.h), which alone changes `free`.
+ * Others set bits in `remote` and, the first of them, push the slab on the
+ * owner's stack; the owner takes those bits over when it runs out of slots.
+ *
+ * Laws (slab_check):
+ *  1. free and remote have no bit in common and none at or beyond nr_slots.
+ *  2. used = nr_slots less the bits of free, remote ones count as used; plus SLAB_FULL if its owner
+ *     has it in no list because it had no free slot.
+ *  3. Each page of a slab is in the pagemap; its chunk in the arena is in use.
+ *
+ * A descriptor is never anything else (meta.h): who still has a pointer to one
+ * after the slab is gone finds a descriptor, perhaps of another slab. What that
+ * needs is at slab_free_remote.
+ *
+ * After jemalloc's slabs (bitmaps) and mimalloc's pages (one owner, lists of
+ * remote frees; Leijen, Zorn, de Moura 2019).
+ */
+#ifndef STW_MALLOC_SLAB_H
+#define STW_MALLOC_SLAB_H
+
+#include <stdatomic.h>
+
+#include "base/types.h"
+#include "malloc/arena.h"
+
+#define SLOT_MAX ((size_t)8192)    /* larger blocks are chunks */
+#define NR_CLASSES 44
+#define SLAB_WORDS 4
+#define SLAB_SLOTS_MAX (SLAB_WORDS * 64)
+#define SLAB_PAGES_MAX 32
+#define SLAB_FULL 0x8000u
+
+struct tcache;
+
+/* o: changed by the owner only; c: constant while the slab lives; a: atomic, by anybody. */
+struct slab {
+	uint64_t free[SLAB_WORDS];           /* o; read by all (relaxed) */
+	uintptr_t base;                      /* c; slot 0, page-aligned */
+	_Atomic(struct tcache *) owner;      /* c; NULL: no slab at all */
+	uint32_t inverse;                    /* c; 2^32 / slot_bytes, rounded up */
+	uint16_t slot_bytes;                 /* c */
+	uint16_t used;                       /* o */
+	uint16_t nr_slots;                   /* c */
+	uint8_t class;                       /* c */
+	uint8_t pages;                       /* c */
+
+	_Alignas(64) _Atomic uint64_t remote[SLAB_WORDS]; /* a */
+	struct slab *next, *prev;            /* o; in the owner's list, or the arena's list of unused descriptors */
+	struct slab *next_remote;            /* of who set pending: in the owner's stack */
+	_Atomic bool pending;                /* a; in a stack, or about to be pushed; outlives the slab */
+};
+
+_Static_assert(sizeof(struct slab) == 128, "two lines");
+
+/* Which class serves a request of 16 * i bytes or a little less. */
+extern const uint8_t slot_classes[SLOT_MAX / 16 + 1];
+
+/* bytes ≤ SLOT_MAX. */
+static inline unsigned slot_class(size_t bytes)
+{
+	return slot_classes[(bytes + 15) / 16];
+}
+
+/* Bytes of a slot: 16 apart up to 256, 32 up to 512, 64 up to 1024, then four sizes for each doubling. */
+static inline size_t class_bytes(unsigned class)
+{
+	if (class < 16)
+		return 16 * (class + 1);
+	if (class < 24)
+		return 256 + 32 * (class - 15);
+	if (class < 32)
+		return 512 + 64 * (class - 23);
+	return (size_t)(5 + class % 4) << (class / 4);
+}
+
+static inline uint64_t slab_word(const struct slab *s, size_t i)
+{
+	return __atomic_load_n(&s->free[i], __ATOMIC_RELAXED);
+}
+
+static inline void slab_set_word(struct slab *s, size_t i, uint64_t w)
+{
+	__atomic_store_n(&s->free[i], w, __ATOMIC_RELAXED);
+}
+
+/* The index of the slot that begins at mem, or SIZE_MAX: none does. mem lies in a page of s. */
+static inline size_t slab_slot(const struct slab *s, const void *mem)
+{
+	uint32_t offset = (uint32_t)((uintptr_t)mem - s->base);
+	uint32_t i = (uint32_t)((uint64_t)offset * s->inverse >> 32);
+
+	return likely(i * s->slot_bytes == offset && i < s->nr_slots) ? i : SIZE_MAX;
+}
+
+/*
+ * A new slab with all slots free; a is locked. May make the arena grow. NULL:
+ * no memory. slots: how many would be welcome, at least one is given.
+ */
+struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, size_t slots);
+/* Gives it back to its arena, which must not be locked by the caller. No slot is in use and it is in no list. */
+void slab_destroy(struct slab *s);
+
+/* Takes up to n free slots, the lowest last in mem[0 .. n), for which it fills from the end; says how many. Owner only. */
+uint32_t slab_take(struct slab *s, uint32_t n, void **mem);
+/* Slot i is free again. True: it was full before, or nothing is in use now. Owner only. */
+bool slab_free(struct slab *s, size_t i, const void *mem);
+/* Slot i was freed by a thread that does not own s. mem is for the message. */
+void slab_free_remote(struct slab *s, size_t i, const void *mem);
+/* The owner takes over what others freed; false: nothing. */
+bool slab_collect(struct slab *s);
+/* For a slab that was taken off a stack: from now on it may be pushed again. False: it is not the slab of `by` (any more). */
+bool slab_popped(struct slab *s, const struct tcache *by);
+
+/* Free slots, of which some may be known to remote only; at this moment. */
+size_t slab_free_slots(const struct slab *s);
+/* Calls fn for each slab of a locked arena. */
+void slab_each(struct arena *a, void (*fn)(void *ctx, struct slab *s), void *ctx);
+void slab_check(const struct slab *s);
+
+#endif

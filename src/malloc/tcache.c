@@ -1,0 +1,445 @@
+#include "malloc/tcache.h"
+
+#include <pthread.h>
+
+#include "malloc/meta.h"
+#include "malloc/pagemap.h"
+
+#define TCACHE_IDLE 0u
+#define TCACHE_BUSY 1u
+#define FIRST_SLOTS 8      /* of the first slab of a class */
+#define GROWTH_SHIFT 2     /* the next has this part of the slots the class has */
+#define STACK_FIRST 8
+#define STACK_BYTES ((size_t)16 << 10)
+
+const struct tcache tcache_none;
+
+/* The first thread's: it needs no memory. */
+static struct tcache first_tcache;
+static _Atomic(struct tcache *) all_tcaches = &first_tcache;
+static _Atomic bool disabled, no_shortcuts;
+
+__thread struct tcache *tcache_fast = (struct tcache *)&tcache_none;
+__thread struct tcache *tcache_own;
+
+/*
+ * Slabs
+ */
+
+static void partial_add(struct bin *b, struct slab *s)
+{
+	s->next = NULL;
+	s->prev = b->partial_last;
+	if (s->prev != NULL)
+		s->prev->next = s;
+	else
+		b->partial = s;
+	b->partial_last = s;
+}
+
+static void partial_remove(struct bin *b, struct slab *s)
+{
+	if (s->prev != NULL)
+		s->prev->next = s->next;
+	else
+		b->partial = s->next;
+	if (s->next != NULL)
+		s->next->prev = s->prev;
+	else
+		b->partial_last = s->prev;
+}
+
+static void give_back(struct tcache *t, struct slab *s)
+{
+	t->bins[s->class].nr_slabs--;
+	slab_destroy(s);
+}
+
+void tcache_slab_freed(struct tcache *t, struct slab *s)
+{
+	struct bin *b = &t->bins[s->class];
+
+	if ((s->used & SLAB_FULL) != 0) {
+		s->used &= (uint16_t)~SLAB_FULL;
+		partial_add(b, s);
+	}
+	if (s->used != 0 || s == b->current)
+		return;
+	/* One may wait for the next block, in a cache that somebody uses. */
+	if (t == tcache_own && b->partial == s && s->next == NULL)
+		return;
+	partial_remove(b, s);
+	give_back(t, s);
+}
+
+/* The n oldest slots of a stack go back to their slabs. */
+static void flush(struct tcache *t, unsigned class, uint32_t n)
+{
+	struct bin *b = &t->bins[class];
+
+	for (uint32_t i = 0; i < n; i++) {
+		void *mem = t->slots[class][i];
+		struct slab *s = pagemap_slab(mem);
+
+		if (slab_free(s, slab_slot(s, mem), mem))
+			tcache_slab_freed(t, s);
+	}
+	b->n -= n;
+	for (uint32_t i = 0; i < b->n; i++)
+		t->slots[class][i] = t->slots[class][i + n];
+}
+
+static void grow_stack(struct bin *b, size_t slot_bytes)
+{
+	size_t limit = MIN(MAX(STACK_BYTES / slot_bytes, (size_t)STACK_FIRST), (size_t)SLOTS_MAX);
+
+	b->max = (uint32_t)MIN((size_t)b->max * 2, limit);
+}
+
+void tcache_overflow(struct tcache *t, unsigned class)
+{
+	struct bin *b = &t->bins[class];
+	uint32_t n = b->n;
+
+	grow_stack(b, class_bytes(class));
+	if (b->max == n)
+		flush(t, class, n / 2);
+}
+
+/* Takes over what others freed. */
+static void collect(struct tcache *t)
+{
+	struct slab *s = atomic_exchange(&t->remote, NULL), *next;
+
+	for (; s != NULL; s = next) {
+		next = s->next_remote;
+		if (slab_popped(s, t) && slab_collect(s))
+			tcache_slab_freed(t, s);
+	}
+}
+
+static struct slab *new_slab(struct tcache *t, unsigned class)
+{
+	struct bin *b = &t->bins[class];
+	size_t slots = (size_t)b->nr_slabs * SLAB_SLOTS_MAX >> GROWTH_SHIFT;
+	struct arena *a = arena_acquire();
+	struct slab *s;
+
+	if (a == NULL)
+		return NULL;
+	s = slab_create(a, t, class, MAX(slots, (size_t)FIRST_SLOTS));
+	arena_unlock(a);
+	if (s == NULL && a != &main_arena && arena_lock(&main_arena)) {
+		s = slab_create(&main_arena, t, class, FIRST_SLOTS);
+		arena_unlock(&main_arena);
+	}
+	if (s != NULL)
+		b->nr_slabs++;
+	return s;
+}
+
+/* Another slab with free slots becomes the current one; false: no memory, or `cheap` and there is none yet. */
+static bool next_slab(struct tcache *t, unsigned class, bool cheap)
+{
+	struct bin *b = &t->bins[class];
+	struct slab *s = b->partial;
+
+	if (b->current != NULL)
+		b->current->used |= SLAB_FULL;
+	b->current = NULL;
+	if (s != NULL)
+		partial_remove(b, s);
+	else if (cheap || (s = new_slab(t, class)) == NULL)
+		return false;
+	b->current = s;
+	return true;
+}
+
+/* Fills the empty stack of a class; false: no memory. */
+static bool refill(struct tcache *t, unsigned class)
+{
+	struct bin *b = &t->bins[class];
+	void **slots = t->slots[class];
+	uint32_t want, got = 0;
+
+	if (b->current != NULL)
+		grow_stack(b, class_bytes(class));
+	want = b->max / 2;
+	if (atomic_load_explicit(&t->remote, memory_order_relaxed) != NULL)
+		collect(t);
+	do {
+		if (b->current != NULL)
+			got += slab_take(b->current, want - got, slots);
+	} while (got < want && next_slab(t, class, got != 0));
+	/* They lie at the end, the first on top. */
+	if (got < want)
+		for (uint32_t i = 0; i < got; i++)
+			slots[i] = slots[i + want - got];
+	b->n = got;
+	return got != 0;
+}
+
+/* Which way this thread takes from now on. */
+static void set_way(struct tcache *t)
+{
+	tcache_fast = atomic_load_explicit(&no_shortcuts, memory_order_relaxed) ? (struct tcache *)&tcache_none : t;
+}
+
+void tcache_no_shortcuts(void)
+{
+	atomic_store_explicit(&no_shortcuts, true, memory_order_relaxed);
+	if (tcache_own != NULL)
+		set_way(tcache_own);
+}
+
+void *tcache_alloc(struct tcache *t, unsigned class)
+{
+	void *mem = tcache_pop(t, class);
+
+	if (mem != NULL)
+		return mem;
+	set_way(t);
+	return refill(t, class) ? tcache_pop(t, class) : NULL;
+}
+
+/* Gives back all slabs of a class without a block in use; of a cache that is left, lists the current one. */
+static bool settle(struct tcache *t, unsigned class, bool leave)
+{
+	struct bin *b = &t->bins[class];
+	struct slab *s, *next;
+	bool done = false;
+
+	flush(t, class, b->n);
+	s = b->current;
+	if (s != NULL && (leave || s->used == 0)) {
+		b->current = NULL;
+		if (s->used == s->nr_slots)
+			s->used |= SLAB_FULL;
+		else
+			partial_add(b, s);
+	}
+	for (s = b->partial; s != NULL; s = next) {
+		next = s->next;
+		if (s->used != 0)
+			continue;
+		partial_remove(b, s);
+		give_back(t, s);
+		done = true;
+	}
+	return done;
+}
+
+static bool settle_all(struct tcache *t, bool leave)
+{
+	bool done = chunk_cache_flush(t);
+
+	collect(t);
+	for (unsigned class = 0; class < NR_CLASSES; class++)
+		done |= settle(t, class, leave);
+	return done;
+}
+
+/*
+ * Threads
+ */
+
+static bool claim(struct tcache *t)
+{
+	uint32_t idle = TCACHE_IDLE;
+
+	return atomic_load_explicit(&t->state, memory_order_relaxed) == TCACHE_IDLE &&
+	       atomic_compare_exchange_strong(&t->state, &idle, TCACHE_BUSY);
+}
+
+/* Nobody's from now on. What is freed to it meanwhile or later is collected by who frees it. */
+static void release(struct tcache *t)
+{
+	do {
+		settle_all(t, true);
+		atomic_store(&t->state, TCACHE_IDLE);
+	} while (atomic_load(&t->remote) != NULL && claim(t));
+}
+
+void tcache_push_remote(struct tcache *t, struct slab *s)
+{
+	struct slab *head = atomic_load_explicit(&t->remote, memory_order_relaxed);
+
+	do
+		s->next_remote = head;
+	while (!atomic_compare_exchange_weak(&t->remote, &head, s));
+	if (unlikely(atomic_load(&t->state) == TCACHE_IDLE) && claim(t))
+		release(t);
+}
+
+static void thread_ends(void *t)
+{
+	tcache_fast = (struct tcache *)&tcache_none;
+	tcache_own = NULL;
+	release(t);
+}
+
+/*
+ * Has thread_ends called. A destructor of the program that allocates later gets a
+ * cache again, and us another round of destructors.
+ */
+static void watch_thread(struct tcache *t)
+{
+	enum { NO_KEY, MAKING_KEY, HAVE_KEY };
+	static _Atomic uint32_t have_key;
+	static pthread_key_t key;
+	uint32_t no_key = NO_KEY;
+
+	if (atomic_compare_exchange_strong(&have_key, &no_key, MAKING_KEY))
+		atomic_store(&have_key, pthread_key_create(&key, thread_ends) == 0 ? HAVE_KEY : NO_KEY);
+	if (atomic_load_explicit(&have_key, memory_order_acquire) == HAVE_KEY)
+		pthread_setspecific(key, t);
+}
+
+static struct tcache *new_tcache(void)
+{
+	struct tcache *t = meta_alloc(sizeof(*t));
+
+	if (t == NULL)
+		return NULL;
+	atomic_store_explicit(&t->state, TCACHE_BUSY, memory_order_relaxed);
+
+	struct tcache *head = atomic_load(&all_tcaches);
+
+	do
+		atomic_store_explicit(&t->next, head, memory_order_relaxed);
+	while (!atomic_compare_exchange_weak(&all_tcaches, &head, t));
+	return t;
+}
+
+/* What a cache needs before its first block. */
+static void prepare(struct tcache *t)
+{
+	t->secret = process_secret();
+	for (unsigned class = 0; class < NR_CLASSES; class++)
+		if (t->bins[class].max == 0)
+			t->bins[class].max = STACK_FIRST;
+}
+
+static struct tcache *next_tcache(struct tcache *t)
+{
+	return atomic_load_explicit(&t->next, memory_order_acquire);
+}
+
+struct tcache *tcache_get(void)
+{
+	struct tcache *t = tcache_own;
+
+	if (likely(t != NULL) || atomic_load_explicit(&disabled, memory_order_relaxed))
+		return t;
+	for (t = atomic_load(&all_tcaches); t != NULL && !claim(t);)
+		t = next_tcache(t);
+	if (t == NULL)
+		t = new_tcache();
+	if (t == NULL)
+		return NULL;
+	prepare(t);
+	tcache_own = t;
+	set_way(t);
+	if (t != &first_tcache)
+		watch_thread(t);
+	return t;
+}
+
+bool tcache_trim(void)
+{
+	bool done = tcache_own != NULL && settle_all(tcache_own, false);
+
+	for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t))
+		if (claim(t)) {
+			done |= settle_all(t, true);
+			release(t);
+		}
+	return done;
+}
+
+size_t tcache_cached(size_t *bytes)
+{
+	size_t blocks = 0;
+
+	*bytes = 0;
+	for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t)) {
+		for (unsigned class = 0; class < NR_CLASSES; class++) {
+			uint32_t n = __atomic_load_n(&t->bins[class].n, __ATOMIC_RELAXED);
+
+			blocks += n;
+			*bytes += n * class_bytes(class);
+		}
+		for (unsigned i = 0; i < NR_CHUNK_STACKS; i++)
+			blocks += __atomic_load_n(&t->stacks[i].n, __ATOMIC_RELAXED);
+		*bytes += __atomic_load_n(&t->cached_bytes, __ATOMIC_RELAXED);
+	}
+	return blocks;
+}
+
+void tcache_enable(bool on)
+{
+	struct tcache *t = tcache_own;
+
+	atomic_store(&disabled, !on);
+	if (!on && t != NULL)
+		thread_ends(t);
+}
+
+static void check_bin(struct tcache *t, unsigned class)
+{
+	const struct bin *b = &t->bins[class];
+	unsigned empty = 0;
+
+	if (b->current != NULL)
+		ASSERT(b->current->owner == t && b->current->class == class && (b->current->used & SLAB_FULL) == 0);
+	for (const struct slab *s = b->partial; s != NULL; s = s->next) {
+		ASSERT(s->owner == t && s->class == class && s != b->current);
+		ASSERT(s->used < s->nr_slots);
+		ASSERT(s->next == NULL ? b->partial_last == s : s->next->prev == s);
+		empty += s->used == 0;
+	}
+	ASSERT(empty <= 1);
+	for (uint32_t i = 0; i < b->n; i++) {
+		const void *mem = t->slots[class][i];
+		const struct slab *s = pagemap_slab(mem);
+		size_t slot = slab_slot(s, mem);
+
+		ASSERT(s->owner == t && s->class == class && slot != SIZE_MAX);
+		ASSERT((slab_word(s, slot / 64) >> slot % 64 & 1) == 0);
+		for (uint32_t j = 0; j < i; j++)
+			ASSERT(t->slots[class][j] != mem);
+	}
+}
+
+static void check_owned(void *ctx, struct slab *s)
+{
+	struct tcache *t = ctx;
+
+	if (atomic_load(&s->owner) == t)
+		slab_check(s);
+}
+
+static void check_slabs(struct tcache *t)
+{
+	for (unsigned i = 0; i < ARENAS_MAX; i++) {
+		struct arena *a = arena_nth(i);
+
+		if (a == NULL || !arena_lock(a))
+			continue;
+		slab_each(a, check_owned, t);
+		arena_unlock(a);
+	}
+	for (unsigned class = 0; class < NR_CLASSES; class++)
+		check_bin(t, class);
+}
+
+void tcache_check(void)
+{
+	if (tcache_own != NULL)
+		check_slabs(tcache_own);
+	for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t))
+		if (claim(t)) {
+			check_slabs(t);
+			release(t);
+		}
+}

@@ -1,0 +1,149 @@
+/*
+ * A thread's cache: what makes the common malloc and free a handful of
+ * instructions, without a lock or an atomic operation.
+ *
+ *   slots[class]  a stack of free slots ready to be handed out
+ *   bins[class]   ─► the current slab of the class, from which slots come next
+ *                 ─► partial: other slabs that have free slots, oldest first
+ *   stacks[..]    a few freed chunks of 8 to 64 KiB, not yet merged (chunkcache.c)
+ *   remote        ◄─ slabs in which other threads freed something
+ *
+ * A stack that runs empty is filled from the lowest free slots of the current
+ * slab, then of the partial ones; at last a slab is made, larger the more the
+ * class already has. A stack that is full gives the older half back to the
+ * slabs. Both let it grow, up to STACK_BYTES.
+ *
+ * Only slots of the thread's own slabs are in its stacks: so two threads do not
+ * get slots of one cache line because one of them freed what the other made.
+ *
+ * The first word of a slot in a stack is a mark (tcache_mark): a block that
+ * comes with it to free is freed twice.
+ *
+ * A cache outlives its thread: it goes to the idle ones with what is in use,
+ * and the next thread takes it over. Blocks freed to an idle cache are
+ * collected by who frees them.
+ *
+ * Laws (tcache_check):
+ *  1. Every slab with this owner is the current one of its class, in the partial list of its class, or SLAB_FULL.
+ *  2. A slot in a stack is in use for its slab, which is the cache's own and of the class, and no slot is in twice.
+ *  3. At most one slab in a partial list is without a slot in use.
+ */
+#ifndef STW_MALLOC_TCACHE_H
+#define STW_MALLOC_TCACHE_H
+
+#include "malloc/slab.h"
+
+#define NR_CHUNK_STACKS 12      /* four for each doubling from 8 to 64 KiB */
+#define CHUNK_STACK_MAX 8
+#define CACHED_CHUNK_MAX ((size_t)64 << 10)
+
+#define SLOTS_MAX 128           /* in the stack of a class */
+
+struct bin {
+	uint32_t n, max;                 /* slots in the stack; where it is full */
+	uint32_t nr_slabs;
+	struct slab *current;            /* NULL: none */
+	struct slab *partial, *partial_last;
+};
+
+struct chunk_stack {
+	struct chunk *chunks[CHUNK_STACK_MAX];
+	unsigned n;
+};
+
+/* All of the owner thread, but for remote, state and next; tcache_cached reads the counts of others (relaxed). */
+struct tcache {
+	struct bin bins[NR_CLASSES];
+	uintptr_t secret;                /* process_secret(), at hand */
+	_Atomic(struct slab *) remote;   /* linked by next_remote */
+	_Atomic uint32_t state;          /* TCACHE_IDLE, TCACHE_BUSY */
+	_Atomic(struct tcache *) next;   /* all there are; never shorter */
+	size_t cached_bytes;
+	struct chunk_stack stacks[NR_CHUNK_STACKS];
+	void *slots[NR_CLASSES][SLOTS_MAX];
+};
+
+/* Serves every thread before it has one, and has nothing. */
+extern const struct tcache tcache_none;
+
+/*
+ * fast: what malloc and free look at first; tcache_none as long as the thread
+ * has no cache or is not to take short cuts (perturb, secure). own: the thread's
+ * cache, NULL before.
+ */
+extern __thread struct tcache *tcache_fast __attribute__((tls_model("initial-exec")));
+extern __thread struct tcache *tcache_own __attribute__((tls_model("initial-exec")));
+
+/* The thread's cache; NULL: no memory for one, or caches are off. */
+struct tcache *tcache_get(void);
+/* From now on each malloc and free comes to the slow way, where it is seen: perturb, secure. Other threads follow soon. */
+void tcache_no_shortcuts(void);
+/* A slot of the class, by all means there are; NULL: no memory. */
+void *tcache_alloc(struct tcache *t, unsigned class);
+/* The stack of the class is full: makes room. */
+void tcache_overflow(struct tcache *t, unsigned class);
+/* Slots of s, whose owner is t, were given back: s was full before, or has none in use now. */
+void tcache_slab_freed(struct tcache *t, struct slab *s);
+/* From any thread: s has blocks to collect for t, its owner. */
+void tcache_push_remote(struct tcache *t, struct slab *s);
+/* Gives back what this thread's cache and the idle ones hold without need. True: something. */
+bool tcache_trim(void);
+/* Free blocks in all caches and their bytes, at about this moment. */
+size_t tcache_cached(size_t *bytes);
+/* A number that only this process knows; never 0. */
+uintptr_t process_secret(void);
+/* Off: no thread gets a cache any more, and this one gives its own away. Tests, explain alloc. */
+void tcache_enable(bool on);
+/* The laws, for this thread's cache and the idle ones. */
+void tcache_check(void);
+
+/* chunkcache.c: freed chunks of this thread, from SLOT_MAX to CACHED_CHUNK_MAX, that have not gone back to their arena. */
+
+/* A chunk of at least `size` and little more, or NULL. */
+struct chunk *chunk_cache_get(struct tcache *t, size_t size);
+/* False: it does not take chunks of this size. The block must not be in it; that is checked. */
+bool chunk_cache_put(struct tcache *t, struct chunk *c);
+/* All go back to their arenas; false: there were none. */
+bool chunk_cache_flush(struct tcache *t);
+
+/* What the first word of freed memory at mem is as long as a cache has it. */
+static inline uintptr_t tcache_mark(const struct tcache *t, const void *mem)
+{
+	return t->secret ^ (uintptr_t)mem;
+}
+
+/* A slot out of the stack; NULL: it is empty. */
+static inline void *tcache_pop(struct tcache *t, unsigned class)
+{
+	struct bin *b = &t->bins[class];
+	uint32_t n = b->n;
+
+	if (unlikely(n == 0))
+		return NULL;
+
+	uintptr_t *mem = t->slots[class][n - 1];
+
+	b->n = n - 1;
+	*mem = 0; /* the mark */
+	return mem;
+}
+
+/* mem, in a page of s, is given back by the owner of s, whose cache is t. */
+static inline void tcache_push(struct tcache *t, struct slab *s, void *mem)
+{
+	struct bin *b = &t->bins[s->class];
+	uintptr_t mark = tcache_mark(t, mem);
+	uint32_t n = b->n;
+
+	if (unlikely(slab_slot(s, mem) == SIZE_MAX))
+		misuse("free of an invalid pointer", mem);
+	if (unlikely(*(uintptr_t *)mem == mark))
+		misuse("double free", mem);
+	*(uintptr_t *)mem = mark;
+	t->slots[s->class][n] = mem;
+	b->n = n + 1;
+	if (unlikely(n + 1 == b->max))
+		tcache_overflow(t, s->class);
+}
+
+#endif

@@ -1,0 +1,10 @@
+/* Start-up of libsteward-malloc.so: the allocator on its own, without a run. */
+#include <pthread.h>
+
+#include "malloc/control.h"
+
+/* First of all constructors when preloaded (-z initfirst): so our prepare runs last, and our child handler first. */
+__attribute__((constructor)) static void alone_init(void)
+{
+	pthread_atfork(malloc_fork_prepare, malloc_fork_parent, malloc_fork_child);
+}
