@@ -78,6 +78,18 @@ struct arena {
 	} bins[NR_BINS];
 };
 
+/* mallopt's numbers are glibc's ABI. */
+#define OPT_MXFAST 1
+#define OPT_TRIM_THRESHOLD (-1)
+#define OPT_TOP_PAD (-2)
+#define OPT_MMAP_THRESHOLD (-3)
+#define OPT_MMAP_MAX (-4)
+#define OPT_CHECK_ACTION (-5)
+#define OPT_PERTURB (-6)
+#define OPT_ARENA_TEST (-7)
+#define OPT_ARENA_MAX (-8)
+#define MXFAST_MAX 160
+
 /* What mallopt sets. Relaxed atomics: a change needs not be seen at once. */
 struct malloc_params {
 	_Atomic size_t mmap_threshold, trim_threshold, top_pad;

@@ -7,6 +7,9 @@
 
 #include "malloc/pagesrc.h"
 
+/* Does what the environment asks for (options.c). Once, before the program's own code. */
+void malloc_init(char **envp);
+
 /*
  * Pages come from this source from now on (pagesrc_plain until the first
  * call). Every page that is discarded at this moment is revived with the old

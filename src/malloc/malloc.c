@@ -11,18 +11,6 @@
 
 #define API __attribute__((visibility("default")))
 
-/* mallopt's numbers are glibc's ABI. */
-#define OPT_MXFAST 1
-#define OPT_TRIM_THRESHOLD (-1)
-#define OPT_TOP_PAD (-2)
-#define OPT_MMAP_THRESHOLD (-3)
-#define OPT_MMAP_MAX (-4)
-#define OPT_CHECK_ACTION (-5)
-#define OPT_PERTURB (-6)
-#define OPT_ARENA_TEST (-7)
-#define OPT_ARENA_MAX (-8)
-#define MXFAST_MAX 160
-
 struct malloc_params params = {
 	.mmap_threshold = 128 * KIB,
 	.trim_threshold = 128 * KIB,
@@ -425,7 +413,8 @@ API int stw_mallopt(int param, int value)
 		return 1;
 	case OPT_PERTURB:
 		params.perturb = (uint8_t)value;
-		tcache_no_shortcuts();
+		if (params.perturb != 0)
+			tcache_no_shortcuts();
 		return 1;
 	case OPT_MXFAST:
 		return value >= 0 && value <= MXFAST_MAX; /* accepted: there are no fast bins */

@@ -4,7 +4,10 @@
 #include "malloc/control.h"
 
 /* First of all constructors when preloaded (-z initfirst): so our prepare runs last, and our child handler first. */
-__attribute__((constructor)) static void alone_init(void)
+__attribute__((constructor)) static void alone_init(int argc, char **argv, char **envp)
 {
+	(void)argc;
+	(void)argv;
+	malloc_init(envp);
 	pthread_atfork(malloc_fork_prepare, malloc_fork_parent, malloc_fork_child);
 }

@@ -243,6 +243,7 @@ __attribute__((constructor)) static void preload_init(int argc, char **argv, cha
 
 	(void)argc;
 	(void)argv;
+	malloc_init(envp);
 	for (; *envp != NULL; envp++) {
 		if (strncmp(*envp, LEDGER_ENV, len) != 0 || (*envp)[len] != '=')
 			continue;
