@@ -34,10 +34,32 @@
 #define PAGES_TRIES 16
 #define TRIM_CHECK_SIZE ((size_t)64 << 10) /* a merged chunk of this size looks whether the top is worth trimming */
 
+/* Since when a free chunk is free, and from where on its pages have gone back (purge.c). */
+struct age {
+	uint32_t freed_at;
+	uintptr_t purged_from; /* 0: nowhere */
+};
+
+static struct age age_of(const struct chunk *c, size_t size)
+{
+	if (chunk_inner(c, size).hi == 0)
+		return (struct age){ purge_ticks(), 0 };
+	return (struct age){ c->freed_at, c->purged_from };
+}
+
+static void age_set(struct chunk *c, size_t size, struct age age)
+{
+	if (chunk_inner(c, size).hi == 0)
+		return;
+	c->freed_at = age.freed_at;
+	c->purged_from = age.purged_from;
+}
+
 /* c is in no bin, its size is `size`; the caller gets the first `want` bytes, a remainder of at least CHUNK_MIN is binned. */
 static struct chunk *take(struct arena *a, struct chunk *c, size_t size, size_t want, bool is_last_remainder)
 {
 	size_t rest = size - want;
+	struct age age = age_of(c, size);
 
 	if (rest < CHUNK_MIN) {
 		struct chunk *next = chunk_at(c, size);
@@ -52,6 +74,7 @@ static struct chunk *take(struct arena *a, struct chunk *c, size_t size, size_t 
 
 	chunk_set_head(remainder, rest | PREV_INUSE);
 	chunk_at(remainder, rest)->prev_size = rest;
+	age_set(remainder, rest, age);
 	bin_insert_unsorted(a, remainder, rest);
 	if (is_last_remainder)
 		a->last_remainder = remainder;
@@ -274,13 +297,18 @@ void arena_free(struct arena *a, struct chunk *c)
 		memset(chunk_mem(c), perturb, chunk_usable(c));
 
 	struct chunk *next = chunk_next(c), *merged = c;
-	size_t size = chunk_size(c), next_size = chunk_size(next);
+	size_t size = chunk_size(c), next_size = chunk_size(next), largest = size;
 	struct range below = { 0, 0 }, above = { 0, 0 };
+	struct age age = { purge_ticks(), 0 };
 
 	if (!chunk_prev_inuse(c)) {
 		merged = take_prev(a, c);
 		below = chunk_inner(merged, c->prev_size);
 		size += c->prev_size;
+		if (c->prev_size > largest) {
+			largest = c->prev_size;
+			age.freed_at = age_of(merged, largest).freed_at;
+		}
 	}
 	if (next == a->top) {
 		size += top_size(a);
@@ -293,6 +321,9 @@ void arena_free(struct arena *a, struct chunk *c)
 			bin_remove(a, next);
 			above = chunk_inner(next, next_size);
 			size += next_size;
+			if (next_size > largest)
+				age.freed_at = age_of(next, next_size).freed_at;
+			age.purged_from = age_of(next, next_size).purged_from;
 		}
 		/* Also when next is merged: a second free of c must find it so. */
 		chunk_set_head(next, chunk_head(next) & ~PREV_INUSE);
@@ -301,9 +332,10 @@ void arena_free(struct arena *a, struct chunk *c)
 		dead_merge(chunk_inner(merged, size), below, above);
 		if (segment_release_if_empty(a, merged, size))
 			return;
+		age_set(merged, size, age);
 		bin_insert_unsorted(a, merged, size);
 	}
-	if (size >= TRIM_CHECK_SIZE && a->top_fresh - (uintptr_t)a->top >= param_get(&params.trim_threshold))
+	if (size >= TRIM_CHECK_SIZE && !purge_is_on() && a->top_fresh - (uintptr_t)a->top >= param_get(&params.trim_threshold))
 		arena_trim(a, param_get(&params.top_pad));
 }
 

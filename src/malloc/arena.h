@@ -58,11 +58,13 @@ struct arena {
 	bool ready;                       /* the bins are linked; an arena is zeroed memory before */
 	bool abandoned;                   /* locked for ever: its holder stayed behind in the parent */
 	_Atomic(const void *) fork_owner; /* the thread that holds the lock over a fork */
+	_Atomic bool purging;             /* for a moment: the lock is worth waiting for */
 	struct arena *outer;              /* what else the holder had locked: a signal handler over malloc */
 	_Atomic(struct chunk *) deferred; /* freed while the lock was taken; linked by fd */
 
 	struct chunk *top;
 	uintptr_t top_end, top_dead, top_fresh;
+	uintptr_t top_reached[2];         /* the highest ends of blocks, lately and before (purge.c) */
 	struct segment *current;
 	struct segment *segments;
 	_Atomic uintptr_t brk_lo, brk_hi; /* main arena: all its brk segments lie in between */
@@ -158,8 +160,6 @@ void arena_check(struct arena *a);
 bool arena_grow(struct arena *a, size_t size);
 /* The top keeps pad bytes, the rest goes back; true if something went. Lock held. */
 bool arena_trim(struct arena *a, size_t pad);
-/* stat.c: the frames of all discarded pages go back; they stay discarded. True if something went. Lock held. */
-bool arena_purge(struct arena *a);
 /* For a merged chunk that is in no bin: if it is all of a heap that is not in use any more, the heap goes. Lock held. */
 bool segment_release_if_empty(struct arena *a, struct chunk *c, size_t size);
 /* The arena that owns c, or NULL: it is not in any segment. *end: a chunk of this segment ends there or before. */
@@ -168,6 +168,20 @@ struct arena *arena_of(const struct chunk *c, uintptr_t *end);
 struct arena *arena_create(void);
 /* Undoes arena_create for an arena that nobody has seen. */
 void arena_destroy(struct arena *a);
+
+/* purge.c */
+
+/* The frames of all discarded pages of the bins go back; they stay discarded. True if something went. Lock held. */
+bool arena_purge(struct arena *a);
+/* The time, as chunks know it. */
+uint32_t purge_ticks(void);
+/* True: memory goes back by itself when it is old, so nobody else needs to hurry. */
+bool purge_is_on(void);
+/* For a locked arena in which something was freed: purge_start is due, once it is unlocked. */
+bool purge_wanted(const struct arena *a);
+void purge_start(void);
+/* In the child after fork. */
+void purge_child(void);
 
 /* arenas.c */
 

@@ -124,7 +124,12 @@ void arena_free_remote(struct arena *a, struct chunk *c)
 {
 	if (arena_trylock(a)) {
 		arena_free(a, c);
+
+		bool purge = purge_wanted(a);
+
 		arena_unlock(a);
+		if (unlikely(purge))
+			purge_start();
 		return;
 	}
 
@@ -193,6 +198,8 @@ static struct arena *acquire_slow(struct arena *mine)
 
 	for (int i = 0; i < SPINS; i++) {
 		if (!lock_is_held(&mine->lock) && arena_trylock(mine))
+			return mine;
+		if (atomic_load_explicit(&mine->purging, memory_order_relaxed) && arena_lock(mine))
 			return mine;
 #if defined(__x86_64__)
 		__builtin_ia32_pause();
@@ -264,6 +271,7 @@ void malloc_fork_parent(void)
 void malloc_fork_child(void)
 {
 	atomic_store(&nr_forks, 0);
+	purge_child();
 	for (unsigned i = 0; i < ARENAS_MAX; i++) {
 		struct arena *a = arena_nth(i);
 

@@ -8,6 +8,7 @@
  *      mem ─► ├──────────────────────────┤
  *             │ fd, bk                   │  while free: neighbours in the bin
  *             │ fd_size, bk_size         │  while free, large and the first of its size: the next sizes
+ *             │ purged_from, freed_at    │  while free and of some pages (chunk_inner): purge.c
  *             │ …                        │
  *     next ─► ├──────────────────────────┤
  *             │ prev_size (the footer)   │  last 8 bytes of the user, or the size of this free chunk
@@ -40,6 +41,8 @@ struct chunk {
 	size_t head;
 	struct chunk *fd, *bk;
 	struct chunk *fd_size, *bk_size;
+	uintptr_t purged_from;
+	uint32_t freed_at;
 };
 
 static inline size_t chunk_head(const struct chunk *c) { return __atomic_load_n(&c->head, __ATOMIC_RELAXED); }

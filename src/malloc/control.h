@@ -33,6 +33,9 @@ void malloc_fork_prepare(void);
 void malloc_fork_parent(void);
 void malloc_fork_child(void);
 
+/* Free memory goes back by itself after some seconds; starts a thread in the program when there is much. Off at first. */
+void malloc_purge_in_background(bool on);
+
 /* Executes the laws of every arena. Aborts on a violation. Slow: tests. */
 void malloc_check(void);
 

@@ -76,6 +76,7 @@ void dead_top_raise(struct arena *a, uintptr_t alive_end)
 {
 	uintptr_t need = ALIGN_UP(alive_end, PAGE_SIZE);
 
+	a->top_reached[0] = MAX(a->top_reached[0], alive_end);
 	if (need <= a->top_dead)
 		return;
 	if (a->top_dead < a->top_fresh) {

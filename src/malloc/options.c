@@ -22,11 +22,17 @@ static void use_classic(void)
 	tcache_enable(false);
 }
 
+static void use_nothread(void)
+{
+	malloc_purge_in_background(false);
+}
+
 static const struct word {
 	const char *name;
 	void (*use)(void);
 } words[] = {
 	{ "classic", use_classic }, /* no slabs, no caches: the arenas alone */
+	{ "nothread", use_nothread }, /* memory goes back as in glibc, by the program's own calls */
 };
 
 static const struct {

@@ -120,7 +120,12 @@ void slab_destroy(struct slab *s)
 	if (arena_lock(a)) {
 		descriptor_free(a, s);
 		arena_free(a, c);
+
+		bool purge = purge_wanted(a);
+
 		arena_unlock(a);
+		if (unlikely(purge))
+			purge_start();
 	} else {
 		arena_free_remote(a, c);
 	}

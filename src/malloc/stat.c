@@ -241,18 +241,3 @@ void malloc_set_source(const struct pagesrc *src)
 		if (locked[i])
 			arena_unlock(arena_nth(i));
 }
-
-static void purge(void *ctx, void *addr, size_t bytes)
-{
-	if (source()->purge(addr, bytes))
-		*(bool *)ctx = true;
-}
-
-bool arena_purge(struct arena *a)
-{
-	bool done = false;
-
-	if (source()->purge != NULL)
-		each_discarded(a, purge, &done);
-	return done;
-}

@@ -315,17 +315,6 @@ static void *churn(void *arg)
 	return arg;
 }
 
-/* What the preload library does in its constructor. */
-static void register_fork(void)
-{
-	void (*prepare)(void) = (void (*)(void))dlsym(RTLD_DEFAULT, "malloc_test_fork_prepare");
-	void (*parent)(void) = (void (*)(void))dlsym(RTLD_DEFAULT, "malloc_test_fork_parent");
-	void (*child)(void) = (void (*)(void))dlsym(RTLD_DEFAULT, "malloc_test_fork_child");
-
-	assert_true(prepare != NULL && parent != NULL && child != NULL);
-	pthread_atfork(prepare, parent, child);
-}
-
 static void *print_all(void *arg)
 {
 	while (!stop)
@@ -338,7 +327,6 @@ static void fork_works_while_threads_allocate_and_print(void **state)
 	pthread_t threads[3];
 
 	(void)state;
-	register_fork();
 	for (unsigned i = 0; i < COUNT(threads); i++)
 		pthread_create(&threads[i], NULL, i == 0 ? print_all : churn, NULL);
 	for (unsigned i = 0; i < 100; i++) {

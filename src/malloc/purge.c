@@ -1,0 +1,234 @@
+/*
+ * Free memory goes back to the system when it has been free for a while.
+ *
+ * A page that is given back and wanted again costs a fault, ten times what
+ * giving it back costs; one that is kept for nothing costs memory. So only what
+ * has been free for PURGE_AGE ticks goes, oldest or not. Each free chunk of
+ * some pages knows since when most of it is free (freed_at) and from where on it
+ * is purged (purged_from): from the end downward, because allocation cuts from the
+ * start, whose first pages stay. Of the top goes what no block has reached for
+ * that long.
+ *
+ * The clock is a thread of ours, for a program that does nothing more must
+ * shrink as well. It exists only while there is something to wait for: it
+ * starts when much is free, and ends when all of that is purged or in use
+ * again. Small programs never have it. Where a thread is not wanted
+ * (STEWARD_MALLOC=nothread, under the live engine, whose reclaim knows these
+ * pages) memory goes back as in glibc: the top, at once, when it exceeds a
+ * threshold.
+ *
+ * The arena's lock is held for PURGE_STEP at a time. Its threads wait for that
+ * rather than make an arena of their own (arena_acquire).
+ *
+ * jemalloc's decay, and why a thread: its issues 1398 and 2688.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "malloc/arena.h"
+#include "malloc/control.h"
+
+#define TICK_S 1
+#define PURGE_AGE 4                          /* ticks */
+#define KEEP_BYTES ((size_t)32 << 10)        /* of a chunk of more than KEEP_SIZE */
+#define KEEP_SIZE ((size_t)256 << 10)
+#define PURGE_STEP ((size_t)256 << 10)
+#define START_BYTES ((size_t)4 << 20)        /* free in one arena */
+#define STACK_BYTES ((size_t)64 << 10)
+
+static _Atomic bool allowed, running;
+static _Atomic uint32_t ticks;
+static _Atomic int our_pid;                  /* a child by vfork is not to start a thread in us */
+
+uint32_t purge_ticks(void)
+{
+	return atomic_load_explicit(&ticks, memory_order_relaxed);
+}
+
+bool purge_is_on(void)
+{
+	return atomic_load_explicit(&allowed, memory_order_relaxed);
+}
+
+/* The pages of a free chunk that have not gone back and may. */
+static struct range unpurged(const struct chunk *c, size_t size)
+{
+	struct range r = chunk_inner(c, size);
+
+	if (r.hi == 0)
+		return r;
+	if (size > KEEP_SIZE)
+		r.lo += KEEP_BYTES;
+	if (c->purged_from != 0)
+		r.hi = MAX(r.lo, MIN(c->purged_from, r.hi));
+	return r;
+}
+
+/* Counts bytes that go back; one step. What is too young is counted as waiting. */
+struct pass {
+	uint32_t age;
+	size_t left, done, waiting;
+};
+
+static void purge_chunk(struct pass *p, struct chunk *c)
+{
+	struct range r = unpurged(c, chunk_size(c));
+	size_t bytes = r.hi - r.lo;
+
+	if (bytes == 0)
+		return;
+	if (purge_ticks() - c->freed_at < p->age || p->left == 0) {
+		p->waiting += bytes;
+		return;
+	}
+	bytes = MIN(bytes, p->left);
+	p->left -= bytes;
+	p->waiting += r.hi - r.lo - bytes;
+	if (!source()->purge((void *)(r.hi - bytes), bytes))
+		return;
+	c->purged_from = r.hi - bytes;
+	p->done += bytes;
+}
+
+static void purge_bins(struct arena *a, struct pass *p)
+{
+	for (unsigned i = BIN_UNSORTED; i <= BIN_LAST; i = i == BIN_UNSORTED ? bin_index(2 * PAGE_SIZE) : i + 1)
+		for (struct chunk *bin = bin_head(a, i), *c = bin->fd; c != bin; c = c->fd)
+			purge_chunk(p, c);
+}
+
+/* Twice in PURGE_AGE the look back gets shorter. */
+static void purge_top(struct arena *a, struct pass *p)
+{
+	uintptr_t top = (uintptr_t)a->top, reached = MAX(a->top_reached[0], a->top_reached[1]);
+	size_t pad = param_get(&params.top_pad) + (reached > top ? reached - top : 0);
+
+	if (a->top == NULL || a->top_fresh - top <= pad + PAGE_SIZE) {
+		p->waiting += a->top != NULL && a->top_fresh - top > param_get(&params.top_pad) + PAGE_SIZE;
+		return;
+	}
+	if (arena_trim(a, pad))
+		p->done += pad;
+}
+
+static void forget_reached(struct arena *a)
+{
+	a->top_reached[1] = a->top_reached[0];
+	a->top_reached[0] = (uintptr_t)a->top;
+}
+
+bool arena_purge(struct arena *a)
+{
+	struct pass all = { .age = 0, .left = SIZE_MAX };
+
+	if (a->ready && source()->purge != NULL)
+		purge_bins(a, &all);
+	return all.done != 0;
+}
+
+/* Lets the lock go between steps. Bytes that wait for their time. */
+static size_t purge_old(struct arena *a)
+{
+	struct pass p;
+
+	do {
+		p = (struct pass){ .age = PURGE_AGE, .left = PURGE_STEP };
+		atomic_store(&a->purging, true);
+		if (!arena_lock(a))
+			break;
+		if (a->ready && source()->purge != NULL) {
+			purge_bins(a, &p);
+			if (p.left != 0) {
+				if (purge_ticks() % (PURGE_AGE / 2) == 0)
+					forget_reached(a);
+				purge_top(a, &p);
+			}
+		}
+		arena_unlock(a);
+	} while (p.left == 0);
+	atomic_store(&a->purging, false);
+	return p.waiting;
+}
+
+static size_t purge_all_old(void)
+{
+	size_t waiting = 0;
+
+	for (unsigned i = 0; i < ARENAS_MAX; i++) {
+		struct arena *a = arena_nth(i);
+
+		if (a != NULL)
+			waiting += purge_old(a);
+	}
+	return waiting;
+}
+
+/* False: somebody began to wait in the last moment, and nobody else has started. */
+static bool may_end(void)
+{
+	atomic_store(&running, false);
+	return purge_all_old() == 0 || atomic_exchange(&running, true);
+}
+
+static void *purger_main(void *unused)
+{
+	const struct timespec tick = { TICK_S, 0 };
+
+	(void)unused;
+	pthread_setname_np(pthread_self(), "steward-purge");
+	do {
+		nanosleep(&tick, NULL);
+		atomic_fetch_add_explicit(&ticks, 1, memory_order_relaxed);
+	} while (purge_all_old() != 0 || !may_end());
+	return NULL;
+}
+
+static bool start_thread(void)
+{
+	pthread_attr_t attr;
+	sigset_t all, old;
+	pthread_t thread;
+	bool done;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, MAX(STACK_BYTES, (size_t)PTHREAD_STACK_MIN));
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	done = pthread_create(&thread, &attr, purger_main, NULL) == 0;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	return done;
+}
+
+void purge_start(void)
+{
+	int saved_errno = errno;
+
+	/* First: what the new thread needs is allocated here, too. */
+	if (!atomic_exchange(&running, true) && (getpid() != our_pid || !start_thread()))
+		atomic_store(&running, false);
+	errno = saved_errno;
+}
+
+bool purge_wanted(const struct arena *a)
+{
+	return purge_is_on() && !atomic_load_explicit(&running, memory_order_relaxed) &&
+	       a->free_bytes + (a->top_fresh - (uintptr_t)a->top) >= START_BYTES;
+}
+
+void malloc_purge_in_background(bool on)
+{
+	our_pid = getpid();
+	atomic_store(&allowed, on);
+}
+
+void purge_child(void)
+{
+	atomic_store(&running, false);
+	our_pid = getpid();
+}

@@ -1,0 +1,122 @@
+/* Memory that was freed goes back by itself, also while the program does nothing. Run with LD_PRELOAD. */
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define PEAK_BYTES ((size_t)64 << 20)
+#define KEEP_PARTS 10          /* one of so many stays */
+#define PATIENCE_S 30
+
+static size_t rss_bytes(void)
+{
+	unsigned long size, resident;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%lu %lu", &size, &resident), 2);
+	fclose(f);
+	return resident * 4096;
+}
+
+static unsigned threads(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	unsigned n = 0;
+
+	assert_non_null(d);
+	for (struct dirent *e; (e = readdir(d)) != NULL;)
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+static size_t bytes_at_start;
+
+/* Seconds until the process is no larger than `bytes`, or PATIENCE_S. */
+static unsigned wait_until_below(size_t bytes)
+{
+	unsigned s = 0;
+
+	for (; s < PATIENCE_S && rss_bytes() > bytes; s++)
+		sleep(1);
+	return s;
+}
+
+/* Blocks of one size up to the peak; the last part stays. */
+static void a_peak_of(size_t bytes)
+{
+	size_t n = PEAK_BYTES / bytes, live = PEAK_BYTES / KEEP_PARTS;
+	char **mem = calloc(n, sizeof(*mem));
+
+	for (size_t i = 0; i < n; i++) {
+		mem[i] = malloc(bytes);
+		memset(mem[i], (int)i, bytes);
+	}
+	assert_true(rss_bytes() >= PEAK_BYTES);
+	for (size_t i = 0; i < n - n / KEEP_PARTS; i++)
+		free(mem[i]);
+
+	assert_true(wait_until_below(bytes_at_start + n * sizeof(*mem) + live + live / 100 * 15 + (2 << 20)) < PATIENCE_S);
+	for (size_t i = n - n / KEEP_PARTS; i < n; i++) {
+		assert_int_equal(mem[i][0], (char)i);
+		assert_int_equal(mem[i][bytes - 1], (char)i);
+		free(mem[i]);
+	}
+	free(mem);
+}
+
+static void small_blocks_go_back(void **state)
+{
+	(void)state;
+	a_peak_of(64);
+}
+
+static void chunks_go_back(void **state)
+{
+	(void)state;
+	a_peak_of(50000);
+}
+
+static void the_thread_ends_when_there_is_nothing_left_to_do(void **state)
+{
+	unsigned s = 0;
+
+	(void)state;
+	for (; s < PATIENCE_S && threads() > 1; s++)
+		sleep(1);
+	assert_int_equal(threads(), 1);
+}
+
+static void a_child_purges_for_itself(void **state)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		a_peak_of(5000);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(small_blocks_go_back),
+		cmocka_unit_test(chunks_go_back),
+		cmocka_unit_test(a_child_purges_for_itself),
+		cmocka_unit_test(the_thread_ends_when_there_is_nothing_left_to_do),
+	};
+	bytes_at_start = rss_bytes();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
