@@ -50,7 +50,7 @@ struct segment {
  *     page_up(top header) ≤ top_dead ≤ top_fresh ≤ top end. From top_fresh on, nobody has written since the
  *     source gave zeroed pages.
  *
- * All under the lock, but for: deferred (any thread pushes), brk_lo, brk_hi (read without it), abandoned (set by the only thread of a
+ * All under the lock, but for: deferred (any thread pushes), brk_lo, brk_hi, segment_bytes (read without it), abandoned (set by the only thread of a
  * child).
  */
 struct arena {
@@ -71,7 +71,8 @@ struct arena {
 
 	struct chunk *last_remainder;
 	size_t free_bytes, free_chunks;   /* in the bins */
-	size_t segment_bytes, segment_bytes_max;
+	_Atomic size_t segment_bytes;     /* caches read it without the lock */
+	size_t segment_bytes_max;
 	struct slab *unused_slabs;        /* descriptors (slab.h); linked by next */
 	struct slab_block *slab_blocks;
 	uint64_t binmap[NR_BINS / 64];

@@ -9,6 +9,7 @@
 #include "malloc/tcache.h"
 
 #define CACHED_BYTES_MAX ((size_t)256 << 10)
+#define ARENA_SHIFT 4        /* they may be this part of their arena */
 #define TRIES 3              /* chunks of a stack that are looked at */
 #define SLACK_SHIFT 3        /* a chunk may be larger by an eighth */
 
@@ -73,9 +74,10 @@ static void give_back(struct tcache *t, struct chunk_stack *st, unsigned n)
 		st->chunks[i] = st->chunks[i + n];
 }
 
-bool chunk_cache_put(struct tcache *t, struct chunk *c)
+bool chunk_cache_put(struct tcache *t, const struct arena *a, struct chunk *c)
 {
 	size_t size = chunk_size(c);
+	size_t limit = MIN(atomic_load_explicit(&a->segment_bytes, memory_order_relaxed) >> ARENA_SHIFT, CACHED_BYTES_MAX);
 	struct chunk_stack *st;
 
 	if (!is_cacheable(size))
@@ -83,9 +85,9 @@ bool chunk_cache_put(struct tcache *t, struct chunk *c)
 	if (unlikely(*word_of(c) == tcache_mark(t, word_of(c))))
 		misuse("double free", word_of(c));
 	st = stack_of(t, size);
-	if (st->n == CHUNK_STACK_MAX || t->cached_bytes + size > CACHED_BYTES_MAX)
+	if (st->n == CHUNK_STACK_MAX || t->cached_bytes + size > limit)
 		give_back(t, st, (st->n + 1) / 2);
-	if (t->cached_bytes + size > CACHED_BYTES_MAX)
+	if (t->cached_bytes + size > limit)
 		return false;
 	*word_of(c) = tcache_mark(t, word_of(c));
 	st->chunks[st->n++] = c;

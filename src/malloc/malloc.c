@@ -207,7 +207,7 @@ static __attribute__((noinline)) void free_chunk(void *mem)
 
 	if (a == NULL)
 		mapped_free(c);
-	else if (tcache_own == NULL || !chunk_cache_put(tcache_own, c))
+	else if (tcache_own == NULL || !chunk_cache_put(tcache_own, a, c))
 		arena_free_remote(a, c);
 }
 

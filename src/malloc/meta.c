@@ -21,7 +21,7 @@ struct region {
 static union {
 	struct region region;
 	uint8_t room[sizeof(struct region) + FIRST_BYTES];
-} first = { .region.bytes = FIRST_BYTES };
+} first; /* bytes 0 stands for FIRST_BYTES: so it takes no room in the file */
 
 static _Atomic(struct region *) current = &first.region;
 static _Atomic size_t handed_out, mapped_bytes = FIRST_BYTES;
@@ -51,7 +51,7 @@ void *meta_alloc(size_t bytes)
 	while (r != NULL) {
 		size_t at = atomic_fetch_add(&r->used, bytes);
 
-		if (at + bytes <= r->bytes) {
+		if (at + bytes <= (r == &first.region ? FIRST_BYTES : r->bytes)) {
 			atomic_fetch_add_explicit(&handed_out, bytes, memory_order_relaxed);
 			return r->mem + at;
 		}

@@ -25,15 +25,12 @@ typedef _Atomic(struct slab *) pagemap_entry;
 
 extern _Atomic(pagemap_entry *) pagemap_root[PAGEMAP_ROOT];
 
-/* The slab of any address at all, or NULL. */
+/* The slab of any address, or NULL. One that no program can have may get the slab of another: slab_slot finds out. */
 static inline struct slab *pagemap_slab(const void *addr)
 {
 	uintptr_t a = (uintptr_t)addr;
-
-	if (unlikely(a >> PAGEMAP_ADDRESS_BITS != 0))
-		return NULL;
-
-	pagemap_entry *leaf = atomic_load_explicit(&pagemap_root[a >> PAGEMAP_LEAF_SHIFT], memory_order_acquire);
+	pagemap_entry *leaf = atomic_load_explicit(&pagemap_root[a >> PAGEMAP_LEAF_SHIFT & (PAGEMAP_ROOT - 1)],
+						   memory_order_acquire);
 
 	if (unlikely(leaf == NULL))
 		return NULL;

@@ -35,7 +35,7 @@
 #include "malloc/arena.h"
 
 #define SLOT_MAX ((size_t)8192)    /* larger blocks are chunks */
-#define NR_CLASSES 44
+#define NR_CLASSES 56
 #define SLAB_WORDS 4
 #define SLAB_SLOTS_MAX (SLAB_WORDS * 64)
 #define SLAB_PAGES_MAX 32
@@ -72,16 +72,10 @@ static inline unsigned slot_class(size_t bytes)
 	return slot_classes[(bytes + 15) / 16];
 }
 
-/* Bytes of a slot: 16 apart up to 256, 32 up to 512, 64 up to 1024, then four sizes for each doubling. */
+/* Bytes of a slot: 16 apart up to 256, 32 up to 512, 64 up to 1024, and so on: from 256 on eight sizes for each doubling. */
 static inline size_t class_bytes(unsigned class)
 {
-	if (class < 16)
-		return 16 * (class + 1);
-	if (class < 24)
-		return 256 + 32 * (class - 15);
-	if (class < 32)
-		return 512 + 64 * (class - 23);
-	return (size_t)(5 + class % 4) << (class / 4);
+	return class < 16 ? 16 * (class + 1) : (size_t)(9 + class % 8) << (class / 8 + 3);
 }
 
 static inline uint64_t slab_word(const struct slab *s, size_t i)
@@ -97,8 +91,7 @@ static inline void slab_set_word(struct slab *s, size_t i, uint64_t w)
 /* The index of the slot that begins at mem, or SIZE_MAX: none does. mem lies in a page of s. */
 static inline size_t slab_slot(const struct slab *s, const void *mem)
 {
-	uint32_t offset = (uint32_t)((uintptr_t)mem - s->base);
-	uint32_t i = (uint32_t)((uint64_t)offset * s->inverse >> 32);
+	uint64_t offset = (uintptr_t)mem - s->base, i = (uint64_t)(uint32_t)offset * s->inverse >> 32;
 
 	return likely(i * s->slot_bytes == offset && i < s->nr_slots) ? i : SIZE_MAX;
 }

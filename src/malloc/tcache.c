@@ -9,17 +9,15 @@
 #define TCACHE_BUSY 1u
 #define FIRST_SLOTS 8      /* of the first slab of a class */
 #define GROWTH_SHIFT 2     /* the next has this part of the slots the class has */
-#define STACK_FIRST 8
-#define STACK_BYTES ((size_t)16 << 10)
 
-const struct tcache tcache_none;
+const struct bin tcache_no_bins[NR_CLASSES];
 
 /* The first thread's: it needs no memory. */
 static struct tcache first_tcache;
 static _Atomic(struct tcache *) all_tcaches = &first_tcache;
 static _Atomic bool disabled, no_shortcuts;
 
-__thread struct tcache *tcache_fast = (struct tcache *)&tcache_none;
+__thread struct tcache *tcache_fast = TCACHE_NONE;
 __thread struct tcache *tcache_own;
 
 /*
@@ -52,6 +50,7 @@ static void partial_remove(struct bin *b, struct slab *s)
 static void give_back(struct tcache *t, struct slab *s)
 {
 	t->bins[s->class].nr_slabs--;
+	t->slab_bytes -= s->pages * PAGE_SIZE;
 	slab_destroy(s);
 }
 
@@ -78,7 +77,7 @@ static void flush(struct tcache *t, unsigned class, uint32_t n)
 	struct bin *b = &t->bins[class];
 
 	for (uint32_t i = 0; i < n; i++) {
-		void *mem = t->slots[class][i];
+		void *mem = b->stack[i];
 		struct slab *s = pagemap_slab(mem);
 
 		if (slab_free(s, slab_slot(s, mem), mem))
@@ -86,14 +85,19 @@ static void flush(struct tcache *t, unsigned class, uint32_t n)
 	}
 	b->n -= n;
 	for (uint32_t i = 0; i < b->n; i++)
-		t->slots[class][i] = t->slots[class][i + n];
+		b->stack[i] = b->stack[i + n];
 }
 
-static void grow_stack(struct bin *b, size_t slot_bytes)
+static void grow_stack(struct tcache *t, unsigned class)
 {
-	size_t limit = MIN(MAX(STACK_BYTES / slot_bytes, (size_t)STACK_FIRST), (size_t)SLOTS_MAX);
+	struct bin *b = &t->bins[class];
+	uint32_t max = MIN(b->max * 2, b->limit);
+	size_t bytes = (max - b->max) * class_bytes(class);
 
-	b->max = (uint32_t)MIN((size_t)b->max * 2, limit);
+	if (t->stack_bytes + bytes > tcache_budget(t))
+		return;
+	t->stack_bytes += bytes;
+	b->max = max;
 }
 
 void tcache_overflow(struct tcache *t, unsigned class)
@@ -101,7 +105,7 @@ void tcache_overflow(struct tcache *t, unsigned class)
 	struct bin *b = &t->bins[class];
 	uint32_t n = b->n;
 
-	grow_stack(b, class_bytes(class));
+	grow_stack(t, class);
 	if (b->max == n)
 		flush(t, class, n / 2);
 }
@@ -133,8 +137,10 @@ static struct slab *new_slab(struct tcache *t, unsigned class)
 		s = slab_create(&main_arena, t, class, FIRST_SLOTS);
 		arena_unlock(&main_arena);
 	}
-	if (s != NULL)
+	if (s != NULL) {
 		b->nr_slabs++;
+		t->slab_bytes += s->pages * PAGE_SIZE;
+	}
 	return s;
 }
 
@@ -159,11 +165,11 @@ static bool next_slab(struct tcache *t, unsigned class, bool cheap)
 static bool refill(struct tcache *t, unsigned class)
 {
 	struct bin *b = &t->bins[class];
-	void **slots = t->slots[class];
+	void **slots = b->stack;
 	uint32_t want, got = 0;
 
 	if (b->current != NULL)
-		grow_stack(b, class_bytes(class));
+		grow_stack(t, class);
 	want = b->max / 2;
 	if (atomic_load_explicit(&t->remote, memory_order_relaxed) != NULL)
 		collect(t);
@@ -182,7 +188,7 @@ static bool refill(struct tcache *t, unsigned class)
 /* Which way this thread takes from now on. */
 static void set_way(struct tcache *t)
 {
-	tcache_fast = atomic_load_explicit(&no_shortcuts, memory_order_relaxed) ? (struct tcache *)&tcache_none : t;
+	tcache_fast = atomic_load_explicit(&no_shortcuts, memory_order_relaxed) ? TCACHE_NONE : t;
 }
 
 void tcache_no_shortcuts(void)
@@ -273,7 +279,7 @@ void tcache_push_remote(struct tcache *t, struct slab *s)
 
 static void thread_ends(void *t)
 {
-	tcache_fast = (struct tcache *)&tcache_none;
+	tcache_fast = TCACHE_NONE;
 	tcache_own = NULL;
 	release(t);
 }
@@ -314,10 +320,20 @@ static struct tcache *new_tcache(void)
 /* What a cache needs before its first block. */
 static void prepare(struct tcache *t)
 {
+	void **stack = t->slots;
+
+	if (t->secret != 0)
+		return;
 	t->secret = process_secret();
-	for (unsigned class = 0; class < NR_CLASSES; class++)
-		if (t->bins[class].max == 0)
-			t->bins[class].max = STACK_FIRST;
+	for (unsigned class = 0; class < NR_CLASSES; class++) {
+		struct bin *b = &t->bins[class];
+
+		b->limit = (uint32_t)MIN(MAX(STACK_BYTES / class_bytes(class), (size_t)STACK_SLOTS_MIN), (size_t)STACK_SLOTS_MAX);
+		b->max = STACK_SLOTS_MIN;
+		b->stack = stack;
+		stack += b->limit;
+	}
+	ASSERT(stack == t->slots + STACKS_SLOTS);
 }
 
 static struct tcache *next_tcache(struct tcache *t)
@@ -400,14 +416,14 @@ static void check_bin(struct tcache *t, unsigned class)
 	}
 	ASSERT(empty <= 1);
 	for (uint32_t i = 0; i < b->n; i++) {
-		const void *mem = t->slots[class][i];
+		const void *mem = b->stack[i];
 		const struct slab *s = pagemap_slab(mem);
 		size_t slot = slab_slot(s, mem);
 
 		ASSERT(s->owner == t && s->class == class && slot != SIZE_MAX);
 		ASSERT((slab_word(s, slot / 64) >> slot % 64 & 1) == 0);
 		for (uint32_t j = 0; j < i; j++)
-			ASSERT(t->slots[class][j] != mem);
+			ASSERT(b->stack[j] != mem);
 	}
 }
 

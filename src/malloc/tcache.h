@@ -11,7 +11,8 @@
  * A stack that runs empty is filled from the lowest free slots of the current
  * slab, then of the partial ones; at last a slab is made, larger the more the
  * class already has. A stack that is full gives the older half back to the
- * slabs. Both let it grow, up to STACK_BYTES.
+ * slabs. Both let it grow, as long as all stacks together are small beside
+ * what the slabs take (tcache_budget): a small program is not to be made large.
  *
  * Only slots of the thread's own slabs are in its stacks: so two threads do not
  * get slots of one cache line because one of them freed what the other made.
@@ -37,11 +38,16 @@
 #define CHUNK_STACK_MAX 8
 #define CACHED_CHUNK_MAX ((size_t)64 << 10)
 
-#define SLOTS_MAX 128           /* in the stack of a class */
+#define STACK_BYTES ((size_t)16 << 10) /* of the slots in a full stack, where not limited by number */
+#define STACK_SLOTS_MIN 2
+#define STACK_SLOTS_MAX 128
+#define BUDGET_MIN ((size_t)32 << 10)
+#define BUDGET_SHIFT 4
 
 struct bin {
 	uint32_t n, max;                 /* slots in the stack; where it is full */
-	uint32_t nr_slabs;
+	void **stack;                    /* in slots */
+	uint32_t nr_slabs, limit;        /* limit: of max */
 	struct slab *current;            /* NULL: none */
 	struct slab *partial, *partial_last;
 };
@@ -51,23 +57,29 @@ struct chunk_stack {
 	unsigned n;
 };
 
+/* The sum of the limits: 128 up to 128 bytes, then by bytes down to 2 (tcache.c asserts it). */
+#define STACKS_SLOTS 2341
+
 /* All of the owner thread, but for remote, state and next; tcache_cached reads the counts of others (relaxed). */
 struct tcache {
 	struct bin bins[NR_CLASSES];
 	uintptr_t secret;                /* process_secret(), at hand */
+	size_t slab_bytes;               /* of its slabs */
+	size_t stack_bytes;              /* of the slots in its stacks if all are full */
 	_Atomic(struct slab *) remote;   /* linked by next_remote */
 	_Atomic uint32_t state;          /* TCACHE_IDLE, TCACHE_BUSY */
 	_Atomic(struct tcache *) next;   /* all there are; never shorter */
 	size_t cached_bytes;
 	struct chunk_stack stacks[NR_CHUNK_STACKS];
-	void *slots[NR_CLASSES][SLOTS_MAX];
+	void *slots[STACKS_SLOTS];       /* of all stacks */
 };
 
-/* Serves every thread before it has one, and has nothing. */
-extern const struct tcache tcache_none;
+/* The bins of a cache that has nothing: it serves every thread before there is one. */
+extern const struct bin tcache_no_bins[NR_CLASSES];
+#define TCACHE_NONE ((struct tcache *)tcache_no_bins)
 
 /*
- * fast: what malloc and free look at first; tcache_none as long as the thread
+ * fast: what malloc and free look at first; TCACHE_NONE as long as the thread
  * has no cache or is not to take short cuts (perturb, secure). own: the thread's
  * cache, NULL before.
  */
@@ -99,10 +111,16 @@ void tcache_check(void);
 
 /* chunkcache.c: freed chunks of this thread, from SLOT_MAX to CACHED_CHUNK_MAX, that have not gone back to their arena. */
 
+/* Bytes that the stacks may hold. */
+static inline size_t tcache_budget(const struct tcache *t)
+{
+	return BUDGET_MIN + (t->slab_bytes >> BUDGET_SHIFT);
+}
+
 /* A chunk of at least `size` and little more, or NULL. */
 struct chunk *chunk_cache_get(struct tcache *t, size_t size);
-/* False: it does not take chunks of this size. The block must not be in it; that is checked. */
-bool chunk_cache_put(struct tcache *t, struct chunk *c);
+/* False: it does not take c, a chunk of a. The block must not be in it; that is checked. */
+bool chunk_cache_put(struct tcache *t, const struct arena *a, struct chunk *c);
 /* All go back to their arenas; false: there were none. */
 bool chunk_cache_flush(struct tcache *t);
 
@@ -121,7 +139,7 @@ static inline void *tcache_pop(struct tcache *t, unsigned class)
 	if (unlikely(n == 0))
 		return NULL;
 
-	uintptr_t *mem = t->slots[class][n - 1];
+	uintptr_t *mem = b->stack[n - 1];
 
 	b->n = n - 1;
 	*mem = 0; /* the mark */
@@ -140,7 +158,7 @@ static inline void tcache_push(struct tcache *t, struct slab *s, void *mem)
 	if (unlikely(*(uintptr_t *)mem == mark))
 		misuse("double free", mem);
 	*(uintptr_t *)mem = mark;
-	t->slots[s->class][n] = mem;
+	b->stack[n] = mem;
 	b->n = n + 1;
 	if (unlikely(n + 1 == b->max))
 		tcache_overflow(t, s->class);

@@ -182,7 +182,16 @@ MISUSE(double_free_by_its_owner_after_another_thread, "double free", {
 		p_malloc(48);
 })
 
+/* A heap so large that its thread keeps some chunks. */
+static void large_heap(void)
+{
+	for (int i = 0; i < 20; i++)
+		p_malloc(60000);
+}
+
 MISUSE(double_free_of_a_chunk_in_the_cache, "double free", {
+	large_heap();
+
 	char *p = p_malloc(20000);
 
 	p_free(p);
@@ -190,6 +199,8 @@ MISUSE(double_free_of_a_chunk_in_the_cache, "double free", {
 })
 
 MISUSE(write_to_a_chunk_in_the_cache, "write to a freed block", {
+	large_heap();
+
 	char *p = p_malloc(20000);
 
 	p_free(p);
