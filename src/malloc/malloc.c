@@ -9,6 +9,8 @@
 #include "malloc/pagemap.h"
 #include "malloc/tcache.h"
 
+#define CONSOLIDATE_PART 4 /* when the cache has this part of a large request */
+
 #define API __attribute__((visibility("default")))
 
 struct malloc_params params = {
@@ -55,6 +57,21 @@ static struct chunk *alloc_mapped(size_t size, size_t align, uintptr_t *fresh)
 }
 
 /*
+ * A large request that found nothing: what the thread's cache has kept from
+ * merging may make room. a is locked; returns it locked again, or NULL.
+ */
+static struct arena *consolidate(struct arena *a, size_t size)
+{
+	struct tcache *t = tcache_own;
+
+	if (t == NULL || t->cached_bytes < size / CONSOLIDATE_PART || size < CACHED_CHUNK_MAX)
+		return a;
+	arena_unlock(a);
+	chunk_cache_flush(t);
+	return arena_lock(a) ? a : NULL;
+}
+
+/*
  * The steps of arena.c, and when an arena cannot grow: the main arena, for brk
  * may still have what mappings lack, and at last a mapping of any size.
  */
@@ -67,6 +84,10 @@ static struct chunk *alloc_chunk(size_t size, size_t align, uintptr_t *fresh)
 
 	if (a != NULL) {
 		c = alloc_in(a, size, align, fresh);
+		if (c == NULL && (a = consolidate(a, size)) != NULL)
+			c = alloc_in(a, size, align, fresh);
+	}
+	if (a != NULL) {
 		if (c == NULL && !big)
 			c = grow_and_alloc(a, size, align, fresh);
 		arena_unlock(a);
