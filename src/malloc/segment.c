@@ -141,12 +141,14 @@ static bool brk_grow(struct arena *a, size_t need)
 {
 	bool have_brk = a->current != NULL && !heap_known((uintptr_t)a->current);
 	size_t have = have_brk ? chunk_size(a->top) : 0;
-	size_t want = need + MIN(param_get(&params.top_pad), (size_t)PTRDIFF_MAX / 2) - have;
-
-	want = ALIGN_UP(want, PAGE_SIZE);
-
+	size_t pad = MIN(param_get(&params.top_pad), (size_t)PTRDIFF_MAX / 2);
+	size_t least = ALIGN_UP(need - have, PAGE_SIZE), want = ALIGN_UP(need + pad - have, PAGE_SIZE);
 	uintptr_t old = brk_extend(want);
 
+	if (old == (uintptr_t)-1 && want != least) {
+		want = least;
+		old = brk_extend(want);
+	}
 	if (old == (uintptr_t)-1)
 		return false;
 	if (!have_brk || old != a->top_end)
