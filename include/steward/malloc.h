@@ -1,6 +1,6 @@
 /*
- * Steward's allocator under its own names. libsteward-preload.so exports the
- * same functions under libc's names.
+ * Steward's allocator under its own names, which libsteward-malloc.so exports.
+ * Under libc's names it and libsteward-preload.so have the same functions.
  *
  * All are thread-safe and keep working after fork. Blocks are aligned to 16
  * bytes. A failure returns NULL and sets errno to ENOMEM, unless said

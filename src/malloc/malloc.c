@@ -11,7 +11,7 @@
 
 #define CONSOLIDATE_PART 4 /* when the cache has this part of a large request */
 
-#define API __attribute__((visibility("default")))
+#define API __attribute__((visibility("protected")))
 
 struct malloc_params params = {
 	.mmap_threshold = 128 * KIB,

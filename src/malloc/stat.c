@@ -16,7 +16,7 @@
 #include "malloc/control.h"
 #include "malloc/tcache.h"
 
-#define API __attribute__((visibility("default")))
+#define API __attribute__((visibility("protected")))
 
 struct arena_stat {
 	size_t bytes, bytes_max;   /* touched at some time */

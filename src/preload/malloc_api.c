@@ -1,9 +1,9 @@
 /*
  * The allocator under libc's names.
  *
- * Left to libstdc++: operator new and delete, which call malloc and free and
- * know how to throw. Left to libc: reallocarray and strdup, which call ours.
- * The __libc_ names are for old objects that bind to them.
+ * The operators of C++ are in operators.c. Left to libc: reallocarray and
+ * strdup, which call ours. The __libc_ names are for old objects that bind to
+ * them.
  *
  * Nothing here needs a constructor: the first call may come from ld.so.
  */
