@@ -233,36 +233,62 @@ static int usable_preload(const char *path)
 	return 0;
 }
 
-int program_preload(char *path, size_t size)
+/* hint: what can be done if it is not there. */
+static int find_library(const char *name, const char *hint, char *path, size_t size)
 {
 	static const char *const places[] = {
-		"/../preload/libsteward-preload.so",
-		"/../" STW_LIBDIR "/steward/libsteward-preload.so",
-		"/../lib/steward/libsteward-preload.so",
-		"/../lib/x86_64-linux-gnu/steward/libsteward-preload.so",
+		"/../preload/", "/../" STW_LIBDIR "/", "/../" STW_LIBDIR "/steward/", "/../lib/steward/",
+		"/../lib/x86_64-linux-gnu/steward/",
 	};
 	char exe[PATH_MAX], real[PATH_MAX], candidate[PATH_MAX + 128];
-	const char *forced = getenv("STEWARD_PRELOAD");
-	ssize_t n;
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 
-	if (forced != NULL && forced[0] != '\0') {
-		if (realpath(forced, real) == NULL || access(real, R_OK) != 0)
-			return msg_fail(EXIT_STEWARD, "STEWARD_PRELOAD", "%s: %s; unset it or correct it", forced, strerror(errno));
-		snprintf(path, size, "%s", real);
-		return usable_preload(path);
-	}
-	n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	if (n < 0)
 		return msg_fail(EXIT_STEWARD, "/proc/self/exe", "%s; mount /proc", strerror(errno));
 	exe[n] = '\0';
 	*strrchr(exe, '/') = '\0';
 	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
-		snprintf(candidate, sizeof(candidate), "%s%s", exe, places[i]);
+		snprintf(candidate, sizeof(candidate), "%s%s%s", exe, places[i], name);
 		if (realpath(candidate, real) == NULL || access(real, R_OK) != 0)
 			continue;
 		snprintf(path, size, "%s", real);
 		return usable_preload(path);
 	}
-	return msg_fail(EXIT_STEWARD, "libsteward-preload.so",
-			"it is not where %s expects it; install Steward again or set STEWARD_PRELOAD", exe);
+	return msg_fail(EXIT_STEWARD, name, "it is not where %s expects it; install Steward again%s", exe, hint);
+}
+
+int program_preload(char *path, size_t size)
+{
+	const char *forced = getenv("STEWARD_PRELOAD");
+	char real[PATH_MAX];
+
+	if (forced == NULL || forced[0] == '\0')
+		return find_library("libsteward-preload.so", " or set STEWARD_PRELOAD", path, size);
+	if (realpath(forced, real) == NULL || access(real, R_OK) != 0)
+		return msg_fail(EXIT_STEWARD, "STEWARD_PRELOAD", "%s: %s; unset it or correct it", forced, strerror(errno));
+	snprintf(path, size, "%s", real);
+	return usable_preload(path);
+}
+
+int program_malloc(char *path, size_t size)
+{
+	return find_library("libsteward-malloc.so", "", path, size);
+}
+
+int program_preload_first(const char *library)
+{
+	const char *others = getenv("LD_PRELOAD");
+	char *value = NULL;
+	int err;
+
+	if (others == NULL || others[0] == '\0')
+		err = setenv("LD_PRELOAD", library, 1);
+	else if (asprintf(&value, "%s:%s", library, others) < 0)
+		err = -1;
+	else
+		err = setenv("LD_PRELOAD", value, 1);
+	free(value);
+	if (err != 0)
+		return msg_fail(EXIT_STEWARD, "environment", "%s; try again with more memory", strerror(errno));
+	return 0;
 }

@@ -29,4 +29,10 @@ int program_find(const char *name, struct program *p);
  */
 int program_preload(char *path, size_t size);
 
+/* The path of libsteward-malloc.so, found the same way but for the variable. */
+int program_malloc(char *path, size_t size);
+
+/* Sets LD_PRELOAD to this library and what was there, in this order. Returns 0, or EXIT_STEWARD after having said why. */
+int program_preload_first(const char *library);
+
 #endif

@@ -491,6 +491,29 @@ def test_doctor_exit_status_and_verdict_agree():
         assert re.search(f"^{label} ", r.stdout, re.M), f"{label} is missing:\n{r.stdout}"
 
 
+def test_malloc_only_gives_the_allocator_and_nothing_else():
+    script = ("import os, re\n"
+              "libraries = re.findall(r'libsteward[a-z-]*', open('/proc/self/maps').read())\n"
+              "print(sorted(set(libraries)), os.getppid(), 'STEWARD_RUN' in os.environ)\n"
+              "raise SystemExit(3)\n")
+    r = steward("run", "--malloc-only", "--", sys.executable, "-c", script)
+    eq((r.returncode, r.stdout, r.stderr), (3, f"['libsteward-malloc'] {os.getpid()} False\n", ""))
+
+
+def test_malloc_only_keeps_other_libraries():
+    r = steward("run", "--malloc-only", "sh", "-c", "echo $LD_PRELOAD", LD_PRELOAD="libm.so.6")
+    assert r.stdout.endswith("/libsteward-malloc.so:libm.so.6\n"), r.stdout
+
+
+def test_malloc_only_reads_scripts_as_a_run_does():
+    with scratch() as d:
+        path = os.path.join(d, "plain")
+        with open(path, "w") as f:
+            f.write("echo $# \"$1\"\n")
+        os.chmod(path, 0o755)
+        eq(steward("run", "--malloc-only", path, "a b").stdout, "1 a b\n")
+
+
 def test_launcher_is_small():
     with open(os.environ["STEWARD"], "rb") as f:
         if b"__asan_init" in f.read():

@@ -161,6 +161,20 @@ def test_run_inside_a_run():
           "the outer budget covers its command", STEWARD_RUN="x:1:2:3")
 
 
+def test_malloc_only():
+    fails(["run", "--malloc-only"], 2, "run: no command given; steward run [OPTION…] [--] COMMAND [ARG…]")
+    for options in (["--ram", "64M"], ["-v"]):
+        name = {"-v": "--verbose"}.get(options[0], options[0])
+        fails(["run", "--malloc-only", *options, "true"], 2, f"--malloc-only: there is no budget then; leave {name} out")
+        fails(["run", *options, "--malloc-only", "true"], 2, f"--malloc-only: there is no budget then; leave {name} out")
+    fails(["run", "--malloc-only", "true"], 125, "run: this is already inside a steward run, which has the same malloc; "
+          "leave the inner one out", STEWARD_RUN="x:1:2:3")
+    fails(["run", "--malloc-only", "no-such-command"], 127, "no-such-command: command not found; check the name and PATH")
+    path = os.environ["STATIC_PROGRAM"]
+    fails(["run", "--malloc-only", path], 125, f"{path}: it is statically linked, so Steward cannot manage it; "
+          "run a dynamically linked build of it")
+
+
 def test_validate():
     fails(["validate", "--bogus"], 2, "--bogus: unknown option; see steward validate --help")
     fails(["validate", "ls"], 2, "ls: a command needs its trace; steward record --exact -o T.stw -- ls makes one, --trace T.stw")

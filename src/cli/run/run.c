@@ -16,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/run/compressor.h"
 #include "cli/run/keeper.h"
+#include "cli/run/malloc_only.h"
 #include "cli/msg.h"
 #include "cli/policies.h"
 #include "cli/probe.h"
@@ -25,7 +26,7 @@
 #include "cli/run/supervise.h"
 #include "cli/run/watch.h"
 
-enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP_FILE_MAX, OPT_CODEC, OPT_POLICY, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE };
+enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP_FILE_MAX, OPT_CODEC, OPT_POLICY, OPT_MALLOC_ONLY, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE };
 
 struct run {
 	uint64_t ram_bytes;        /* 0: auto */
@@ -37,6 +38,8 @@ struct run {
 	uint64_t file_max_bytes;
 	enum ledger_codec codec;
 	uint32_t policy;           /* number in the table */
+	bool malloc_only;
+	const char *of_budget;     /* an option that is of use with a budget only; NULL: none was given */
 	bool verbose;
 	bool base_path;
 	bool engage;
@@ -56,6 +59,7 @@ static const struct option_row rows[] = {
 	[OPT_SWAP_FILE_MAX] = { "swap-file-max", '\0', "SIZE", "cap of a process's swap file; 0: none" },
 	[OPT_CODEC] = { "codec", '\0', "lz4|zstd", "how pages are compressed (lz4)" },
 	[OPT_POLICY] = { "policy", '\0', "NAME", "which pages go: second-chance (default), two-list, clock, mglru, s3-fifo, random" },
+	[OPT_MALLOC_ONLY] = { "malloc-only", '\0', NULL, "give COMMAND Steward's malloc, and no budget" },
 	[OPT_VERBOSE] = { "verbose", 'v', NULL, "say what was decided, print all counters" },
 	[OPT_BASE_PATH] = { "debug-base-path", '\0', NULL, "as if the kernel could not move pages" },
 	[OPT_MOVE_AGAIN] = { "debug-move-again", '\0', NULL, "as if the kernel had moved pages at a second try" },
@@ -100,7 +104,12 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	struct run *r = ctx;
 	int policy;
 
+	if (row != OPT_MALLOC_ONLY)
+		r->of_budget = rows[row].name;
 	switch ((enum run_option)row) {
+	case OPT_MALLOC_ONLY:
+		r->malloc_only = true;
+		return 0;
 	case OPT_RAM:
 		return parse_ram(r, value);
 	case OPT_STATS:
@@ -396,6 +405,8 @@ int run_main(int argc, char **argv)
 	argv += first;
 	if (argv[0] == NULL)
 		return msg_fail(EXIT_USAGE, "run", "no command given; steward run [OPTION…] [--] COMMAND [ARG…]");
+	if (r.malloc_only)
+		return malloc_only(argv, r.of_budget);
 	err = prepare(&r, argv);
 	if (err == 0)
 		err = open_stats(&r);

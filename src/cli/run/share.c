@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cli/msg.h"
+#include "cli/program.h"
 
 /* Out of the way of numbers that programs and shells pick for themselves (bash: 255 and 10, scripts: 200). */
 #define HIGH_FD 210
@@ -101,20 +102,11 @@ int share_open(struct share *s, int device_fd)
 
 int share_environment(struct share *s, const char *preload)
 {
-	const char *others = getenv("LD_PRELOAD");
-	char *value = NULL;
-	int err;
+	int err = program_preload_first(preload);
 
-	if (others == NULL || others[0] == '\0')
-		err = setenv("LD_PRELOAD", preload, 1);
-	else if (asprintf(&value, "%s:%s", preload, others) < 0)
-		err = -1;
-	else
-		err = setenv("LD_PRELOAD", value, 1);
-	free(value);
-	if (err != 0 || putenv(s->env) != 0)
-		return msg_fail(EXIT_STEWARD, "environment", "%s; try again with more memory", strerror(errno));
-	return 0;
+	if (err == 0 && putenv(s->env) != 0)
+		err = msg_fail(EXIT_STEWARD, "environment", "%s; try again with more memory", strerror(errno));
+	return err;
 }
 
 /* One message with the descriptors. Whoever does not take it at once gets none. */
