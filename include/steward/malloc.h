@@ -36,7 +36,7 @@ void *stw_realloc(void *mem, size_t bytes);
 void *stw_aligned_alloc(size_t align, size_t bytes);
 /* As aligned_alloc, but align is rounded up to a power of two; EINVAL when there is none. */
 void *stw_memalign(size_t align, size_t bytes);
-/* 0, EINVAL (align: a power of two, multiple of sizeof(void *)) or ENOMEM; errno and, on failure, *mem stay as they were. */
+/* 0, EINVAL (align: a power of two, multiple of sizeof(void *)) or ENOMEM, which errno is then too; on failure *mem stays as it was. */
 int stw_posix_memalign(void **mem, size_t align, size_t bytes);
 /* Aligned to a page. pvalloc also rounds the size up to whole pages. */
 void *stw_valloc(size_t bytes);

@@ -40,7 +40,7 @@ static bool is_cacheable(size_t size)
 	return size >= SLOT_MAX && size < CACHED_CHUNK_MAX;
 }
 
-struct chunk *chunk_cache_get(struct tcache *t, size_t size)
+struct chunk *chunk_cache_get(struct tcache *t, size_t size, size_t align)
 {
 	struct chunk_stack *st;
 
@@ -51,7 +51,7 @@ struct chunk *chunk_cache_get(struct tcache *t, size_t size)
 		struct chunk *c = st->chunks[i];
 		size_t has = chunk_size(c);
 
-		if (has < size || has - size > size >> SLACK_SHIFT)
+		if (has < size || has - size > size >> SLACK_SHIFT || ((uintptr_t)chunk_mem(c) & (align - 1)) != 0)
 			continue;
 		unmark(t, c);
 		st->chunks[i] = st->chunks[--st->n];

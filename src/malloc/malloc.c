@@ -134,7 +134,8 @@ static void *alloc_cached(size_t bytes, size_t align, size_t *usable)
 		*usable = class_bytes(slot_class(slot));
 		return tcache_alloc(t, slot_class(slot));
 	}
-	if (align > CHUNK_ALIGN || (c = chunk_cache_get(t, chunk_request(bytes))) == NULL)
+	c = chunk_cache_get(t, chunk_request(bytes), align);
+	if (c == NULL)
 		return NULL;
 	*usable = chunk_usable(c);
 	return chunk_mem(c);
@@ -213,8 +214,9 @@ static __attribute__((noinline)) void free_slot(struct slab *s, void *mem)
 
 	uint8_t perturb = atomic_load_explicit(&params.perturb, memory_order_relaxed);
 
+	/* But for the word that may be the mark of a freed one. */
 	if (unlikely(perturb != 0))
-		memset(mem, perturb, s->slot_bytes);
+		memset((uintptr_t *)mem + 1, perturb, s->slot_bytes - sizeof(uintptr_t));
 	if (atomic_load_explicit(&s->owner, memory_order_relaxed) == tcache_own)
 		tcache_push(tcache_own, s, mem);
 	else
@@ -353,14 +355,11 @@ API void *stw_memalign(size_t align, size_t bytes)
 
 API int stw_posix_memalign(void **mem, size_t align, size_t bytes)
 {
-	int saved_errno = errno;
-
 	if (!power_of_two(align) || align % sizeof(void *) != 0)
 		return EINVAL;
 
 	void *p = allocate(bytes, MAX(align, CHUNK_ALIGN), false);
 
-	errno = saved_errno;
 	if (p == NULL)
 		return ENOMEM;
 	*mem = p;

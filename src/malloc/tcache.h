@@ -117,8 +117,8 @@ static inline size_t tcache_budget(const struct tcache *t)
 	return BUDGET_MIN + (t->slab_bytes >> BUDGET_SHIFT);
 }
 
-/* A chunk of at least `size` and little more, or NULL. */
-struct chunk *chunk_cache_get(struct tcache *t, size_t size);
+/* A chunk of at least `size` and little more whose block happens to be aligned, or NULL. */
+struct chunk *chunk_cache_get(struct tcache *t, size_t size, size_t align);
 /* False: it does not take c, a chunk of a. The block must not be in it; that is checked. */
 bool chunk_cache_put(struct tcache *t, const struct arena *a, struct chunk *c);
 /* All go back to their arenas; false: there were none. */

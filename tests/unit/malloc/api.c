@@ -173,6 +173,7 @@ static void bad_alignments_are_refused(void **state)
 	}
 	assert_int_equal(p_posix_memalign(&p, 4, 10), EINVAL);
 	assert_int_equal(p_posix_memalign(&p, 64, SIZE_MAX - 64), ENOMEM);
+	assert_int_equal(errno, ENOMEM); /* programs look there too */
 	assert_ptr_equal(p, (void *)1);
 	errno = 0;
 	assert_null(p_memalign(SIZE_MAX, 1));
@@ -180,6 +181,30 @@ static void bad_alignments_are_refused(void **state)
 	p = p_memalign(48, 10);
 	assert_int_equal((uintptr_t)p % 64, 0);
 	p_free(p);
+}
+
+/* More than half of them: what lies around them may be merged with some. */
+static void aligned_blocks_come_back(void **state)
+{
+	static const size_t sizes[] = { 23450, 23450, 23550, 23550, 23650, 23650, 33650, 33650 };
+	void *before[COUNT(sizes)], *after[COUNT(sizes)], *between;
+	unsigned same = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(sizes); i++)
+		before[i] = p_memalign(64, sizes[i]);
+	for (unsigned i = 0; i < COUNT(sizes); i++)
+		p_free(before[i]);
+	between = p_malloc(60000);
+	for (unsigned i = 0; i < COUNT(sizes); i++)
+		after[i] = p_memalign(64, sizes[i]);
+	for (unsigned i = 0; i < COUNT(sizes); i++)
+		for (unsigned j = 0; j < COUNT(sizes); j++)
+			same += before[i] == after[j];
+	assert_true(same > COUNT(sizes) / 2);
+	for (unsigned i = 0; i < COUNT(sizes); i++)
+		p_free(after[i]);
+	p_free(between);
 }
 
 static void pages_from_valloc_and_pvalloc(void **state)
@@ -358,6 +383,7 @@ int main(void)
 		cmocka_unit_test(alignments_up_to_64_mib),
 		cmocka_unit_test(every_block_is_aligned_to_16_and_its_slack_is_writable),
 		cmocka_unit_test(bad_alignments_are_refused),
+		cmocka_unit_test(aligned_blocks_come_back),
 		cmocka_unit_test(pages_from_valloc_and_pvalloc),
 		cmocka_unit_test(realloc_keeps_contents_over_all_borders),
 		cmocka_unit_test(statistics_are_ours),

@@ -68,6 +68,15 @@ MISUSE(double_free, "double free", {
 	p_free(q);
 })
 
+MISUSE(double_free_with_freed_blocks_filled, "double free", {
+	char *p;
+
+	mallopt(M_PERTURB, 42);
+	p = p_malloc(100);
+	p_free(p);
+	p_free(p);
+})
+
 MISUSE(double_free_after_merging_downward, "double free", {
 	char *p = p_malloc(100), *q = p_malloc(100), *r = p_malloc(100);
 
@@ -285,6 +294,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(double_free),
+		cmocka_unit_test(double_free_with_freed_blocks_filled),
 		cmocka_unit_test(double_free_after_merging_downward),
 		cmocka_unit_test(double_free_after_merging_on_both_sides),
 		cmocka_unit_test(double_free_of_the_last_block),
