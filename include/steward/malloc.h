@@ -73,6 +73,37 @@ void stw_malloc_stats(void);
 /* The same as XML. options must be 0. 0, or EINVAL. */
 int stw_malloc_info(int options, FILE *fp);
 
+/*
+ * The same and more as one JSON object (docs/malloc.md has the schema).
+ * Returns the length of the text, or 0 if it does not fit; 64 KiB always do.
+ */
+size_t stw_malloc_stats_json(char *buf, size_t size);
+
+/* What the heap consists of. */
+enum stw_heap_kind {
+	STW_HEAP_USED,  /* a block in use, or kept by the cache of the thread that freed it */
+	STW_HEAP_FREE,  /* free, between others */
+	STW_HEAP_SLAB,  /* pages cut into slots of one size, for small blocks */
+	STW_HEAP_TOP,   /* free, at the end, as far as it was ever touched */
+	STW_HEAP_MAPPED /* a block in a mapping of its own */
+};
+
+struct stw_heap_region {
+	const void *addr;
+	size_t bytes;
+	enum stw_heap_kind kind;
+	unsigned arena;    /* its number; MAPPED: 0 */
+	size_t slot_bytes; /* SLAB, else 0, as the following */
+	size_t slots;
+	size_t slots_used; /* those in the cache of a thread included */
+};
+
+/*
+ * Calls fn for each region; those of a piece of heap in ascending order. They do not overlap. fn
+ * runs under locks of the allocator: it must not allocate or free, nor call stdio.
+ */
+void stw_heap_map(void (*fn)(void *ctx, const struct stw_heap_region *region), void *ctx);
+
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,8 @@
 
 /* Does what the environment asks for (options.c). Once, before the program's own code. */
 void malloc_init(char **envp);
+/* The same at the end of the process, when exit has called what it was to call. */
+void malloc_exit(void);
 
 /*
  * Pages come from this source from now on (pagesrc_plain until the first
@@ -35,6 +37,9 @@ void malloc_fork_child(void);
 
 /* Free memory goes back by itself after some seconds; starts a thread in the program when there is much. Off at first. */
 void malloc_purge_in_background(bool on);
+
+/* report.c: a summary of the heap. */
+void malloc_report(int fd);
 
 /* Executes the laws of every arena. Aborts on a violation. Slow: tests. */
 void malloc_check(void);

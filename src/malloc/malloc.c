@@ -6,6 +6,7 @@
 
 #include "malloc/arena.h"
 #include "malloc/control.h"
+#include "malloc/heapmap.h"
 #include "malloc/pagemap.h"
 #include "malloc/tcache.h"
 
@@ -51,9 +52,30 @@ static struct chunk *alloc_mapped(size_t size, size_t align, uintptr_t *fresh)
 {
 	struct chunk *c = mapped_alloc(size, align);
 
-	if (c != NULL)
+	if (c != NULL) {
 		*fresh = (uintptr_t)chunk_mem(c);
+		heapmap_mapped(chunk_mem(c), chunk_usable(c));
+	}
 	return c;
+}
+
+static void free_mapped(struct chunk *c)
+{
+	heapmap_unmapped(chunk_mem(c));
+	mapped_free(c);
+}
+
+/* The block that it has become; NULL: nothing was done. */
+static void *resize_mapped(struct chunk *c, size_t bytes)
+{
+	struct chunk *resized;
+
+	heapmap_unmapped(chunk_mem(c));
+	resized = mapped_resize(c, chunk_request(bytes));
+	if (resized != NULL)
+		c = resized;
+	heapmap_mapped(chunk_mem(c), chunk_usable(c));
+	return resized != NULL ? chunk_mem(c) : NULL;
 }
 
 /*
@@ -229,7 +251,7 @@ static __attribute__((noinline)) void free_chunk(void *mem)
 	struct chunk *c = owned_chunk(mem, "free of an invalid pointer", &a);
 
 	if (a == NULL)
-		mapped_free(c);
+		free_mapped(c);
 	else if (tcache_own == NULL || !chunk_cache_put(tcache_own, a, c))
 		arena_free_remote(a, c);
 }
@@ -297,12 +319,13 @@ static void *resize_slot(const struct slab *s, void *mem, size_t bytes)
 static void *resize_chunk(void *mem, size_t bytes)
 {
 	struct arena *a;
-	struct chunk *c = owned_chunk(mem, "realloc of an invalid pointer", &a), *resized;
+	struct chunk *c = owned_chunk(mem, "realloc of an invalid pointer", &a);
 
 	if (a == NULL) {
-		resized = mapped_resize(c, chunk_request(bytes));
+		void *resized = resize_mapped(c, bytes);
+
 		if (resized != NULL)
-			return chunk_mem(resized);
+			return resized;
 	} else if (bytes > SLOT_MAX && resize_in_place(a, c, chunk_request(bytes))) {
 		return mem;
 	}

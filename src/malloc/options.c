@@ -3,6 +3,7 @@
  * glibc's allocator, which mean the same here. Read once, before the program
  * starts; a set-user-ID program does not listen.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -17,6 +18,11 @@
 
 #define VARIABLE "STEWARD_MALLOC"
 
+#define HIGH_FD 210 /* out of the way of the program's */
+
+/* Where the summary goes at exit: programs close stderr before. -1: none is wanted. */
+static int stats_fd = -1;
+
 static void use_classic(void)
 {
 	tcache_enable(false);
@@ -27,12 +33,20 @@ static void use_nothread(void)
 	malloc_purge_in_background(false);
 }
 
+static void use_stats(void)
+{
+	stats_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, HIGH_FD);
+	if (stats_fd < 0)
+		stats_fd = STDERR_FILENO;
+}
+
 static const struct word {
 	const char *name;
 	void (*use)(void);
 } words[] = {
 	{ "classic", use_classic }, /* no slabs, no caches: the arenas alone */
 	{ "nothread", use_nothread }, /* memory goes back as in glibc, by the program's own calls */
+	{ "stats", use_stats },     /* a summary at exit */
 };
 
 static const struct {
@@ -114,4 +128,10 @@ void malloc_init(char **envp)
 		return;
 	for (; *envp != NULL; envp++)
 		use_line(*envp);
+}
+
+void malloc_exit(void)
+{
+	if (stats_fd >= 0)
+		malloc_report(stats_fd);
 }

@@ -1,9 +1,6 @@
 /*
- * What the heap looks like: mallinfo2, malloc_stats, malloc_info, and the walks
- * over all discarded pages.
- *
- * A page of the top that nobody has touched counts neither as heap nor as
- * free, else each heap would show its whole mapping.
+ * What glibc tells about the heap: mallinfo2, malloc_stats, malloc_info. And
+ * the walks over all discarded pages.
  */
 #include "steward/malloc.h"
 
@@ -14,39 +11,14 @@
 #include "base/fmt.h"
 #include "malloc/arena.h"
 #include "malloc/control.h"
-#include "malloc/tcache.h"
+#include "malloc/heapstat.h"
 
 #define API __attribute__((visibility("protected")))
-
-struct arena_stat {
-	size_t bytes, bytes_max;   /* touched at some time */
-	size_t free_bytes, free_chunks; /* in bins and top; free_bytes: in slabs too */
-	size_t top;
-};
-
-static void add_free_slots(void *ctx, struct slab *s)
-{
-	*(size_t *)ctx += slab_free_slots(s) * s->slot_bytes;
-}
-
-/* False: the lock is not to be had. */
-static bool arena_stat(struct arena *a, struct arena_stat *s)
-{
-	if (!arena_lock(a))
-		return false;
-	s->top = a->top_fresh - (uintptr_t)a->top;
-	s->bytes = a->segment_bytes - (a->top_end - a->top_fresh);
-	s->bytes_max = a->segment_bytes_max;
-	s->free_bytes = a->free_bytes + s->top;
-	s->free_chunks = a->free_chunks + (a->top != NULL);
-	slab_each(a, add_free_slots, &s->free_bytes);
-	arena_unlock(a);
-	return true;
-}
 
 API struct stw_mallinfo2 stw_mallinfo2(void)
 {
 	struct stw_mallinfo2 m = { .hblks = mapped_stat.count, .hblkhd = mapped_stat.bytes };
+	struct tcache_count cached;
 	struct arena_stat s;
 
 	for (unsigned i = 0; i < ARENAS_MAX; i++) {
@@ -60,8 +32,10 @@ API struct stw_mallinfo2 stw_mallinfo2(void)
 		if (a == &main_arena)
 			m.keepcost = s.top;
 	}
-	m.smblks = tcache_cached(&m.fsmblks);
-	m.fordblks += m.fsmblks;
+	tcache_count(&cached);
+	m.smblks = cached.blocks;
+	m.fsmblks = cached.bytes;
+	m.fordblks += cached.bytes;
 	m.uordblks = m.arena - m.fordblks;
 	return m;
 }
@@ -134,11 +108,33 @@ static void totals(struct fmt *f, const struct arena_stat *s)
 	tag(f, "total", "rest", s->free_chunks, s->free_bytes);
 }
 
+/* The free slots of the slabs, by size; glibc has its fast chunks here. */
+static void sizes(struct fmt *f, const struct arena_stat *s)
+{
+	fmt_str(f, "<sizes>\n");
+	for (unsigned class = 0; class < NR_CLASSES; class++) {
+		size_t bytes = class_bytes(class), n = s->classes[class].free;
+
+		if (n == 0)
+			continue;
+		fmt_str(f, "<size from=\"");
+		fmt_u64(f, class == 0 ? 1 : class_bytes(class - 1) + 1);
+		fmt_str(f, "\" to=\"");
+		fmt_u64(f, bytes);
+		fmt_str(f, "\" total=\"");
+		fmt_u64(f, n * bytes);
+		fmt_str(f, "\" count=\"");
+		fmt_u64(f, n);
+		fmt_str(f, "\"/>\n");
+	}
+	fmt_str(f, "</sizes>\n");
+}
+
 /* The only user of stdio here: the caller hands in the FILE. No lock is held while it writes, for it may allocate. */
 API int stw_malloc_info(int options, FILE *fp)
 {
-	struct arena_stat s, sum = { 0 };
-	char buf[1024];
+	struct arena_stat s, sum = { .bytes = 0 };
+	char buf[8192];
 	struct fmt f;
 
 	if (options != 0)
@@ -152,7 +148,8 @@ API int stw_malloc_info(int options, FILE *fp)
 		fmt_init(&f, buf, sizeof(buf));
 		fmt_str(&f, "<heap nr=\"");
 		fmt_u64(&f, i);
-		fmt_str(&f, "\">\n<sizes>\n</sizes>\n");
+		fmt_str(&f, "\">\n");
+		sizes(&f, &s);
 		totals(&f, &s);
 		tag(&f, "system", "current", SIZE_MAX, s.bytes);
 		tag(&f, "system", "max", SIZE_MAX, s.bytes_max);

@@ -1,6 +1,7 @@
 #include "malloc/tcache.h"
 
 #include <pthread.h>
+#include <string.h>
 
 #include "malloc/meta.h"
 #include "malloc/pagemap.h"
@@ -373,23 +374,30 @@ bool tcache_trim(void)
 	return done;
 }
 
-size_t tcache_cached(size_t *bytes)
+static void count_one(struct tcache *t, struct tcache_count *n)
 {
-	size_t blocks = 0;
+	n->threads += atomic_load_explicit(&t->state, memory_order_relaxed) == TCACHE_BUSY;
+	for (unsigned class = 0; class < NR_CLASSES; class++) {
+		uint32_t slots = __atomic_load_n(&t->bins[class].n, __ATOMIC_RELAXED);
 
-	*bytes = 0;
-	for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t)) {
-		for (unsigned class = 0; class < NR_CLASSES; class++) {
-			uint32_t n = __atomic_load_n(&t->bins[class].n, __ATOMIC_RELAXED);
-
-			blocks += n;
-			*bytes += n * class_bytes(class);
-		}
-		for (unsigned i = 0; i < NR_CHUNK_STACKS; i++)
-			blocks += __atomic_load_n(&t->stacks[i].n, __ATOMIC_RELAXED);
-		*bytes += __atomic_load_n(&t->cached_bytes, __ATOMIC_RELAXED);
+		n->slots[class] += slots;
+		n->blocks += slots;
+		n->bytes += slots * class_bytes(class);
 	}
-	return blocks;
+	for (unsigned i = 0; i < NR_CHUNK_STACKS; i++) {
+		unsigned chunks = __atomic_load_n(&t->stacks[i].n, __ATOMIC_RELAXED);
+
+		n->chunks += chunks;
+		n->blocks += chunks;
+	}
+	n->bytes += __atomic_load_n(&t->cached_bytes, __ATOMIC_RELAXED);
+}
+
+void tcache_count(struct tcache_count *n)
+{
+	memset(n, 0, sizeof(*n));
+	for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t))
+		count_one(t, n);
 }
 
 void tcache_enable(bool on)

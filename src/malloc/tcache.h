@@ -60,7 +60,7 @@ struct chunk_stack {
 /* The sum of the limits: 128 up to 128 bytes, then by bytes down to 2 (tcache.c asserts it). */
 #define STACKS_SLOTS 2341
 
-/* All of the owner thread, but for remote, state and next; tcache_cached reads the counts of others (relaxed). */
+/* All of the owner thread, but for remote, state and next; tcache_count reads the counts of others (relaxed). */
 struct tcache {
 	struct bin bins[NR_CLASSES];
 	uintptr_t secret;                /* process_secret(), at hand */
@@ -100,8 +100,16 @@ void tcache_slab_freed(struct tcache *t, struct slab *s);
 void tcache_push_remote(struct tcache *t, struct slab *s);
 /* Gives back what this thread's cache and the idle ones hold without need. True: something. */
 bool tcache_trim(void);
-/* Free blocks in all caches and their bytes, at about this moment. */
-size_t tcache_cached(size_t *bytes);
+
+/* What all caches hold, at about this moment. */
+struct tcache_count {
+	size_t threads; /* that have one */
+	size_t slots[NR_CLASSES];
+	size_t chunks;
+	size_t blocks, bytes; /* slots and chunks together */
+};
+
+void tcache_count(struct tcache_count *n);
 /* A number that only this process knows; never 0. */
 uintptr_t process_secret(void);
 /* Off: no thread gets a cache any more, and this one gives its own away. Tests, explain alloc. */

@@ -10,6 +10,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+#include "malloc/control.h"
 #include "steward/malloc.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -89,3 +90,8 @@ EXPORT void *__libc_memalign(size_t align, size_t bytes) { return stw_memalign(a
 EXPORT void *__libc_valloc(size_t bytes) { return stw_valloc(bytes); }
 EXPORT void *__libc_pvalloc(size_t bytes) { return stw_pvalloc(bytes); }
 EXPORT int __posix_memalign(void **mem, size_t align, size_t bytes) { return stw_posix_memalign(mem, align, bytes); }
+
+__attribute__((destructor)) static void ends(void)
+{
+	malloc_exit();
+}

@@ -1,0 +1,71 @@
+#include "malloc/heapstat.h"
+
+#include <string.h>
+
+#include "malloc/meta.h"
+
+static void add_slab(void *ctx, struct slab *slab)
+{
+	struct arena_stat *s = ctx;
+	struct class_stat *c = &s->classes[slab->class];
+	size_t free_slots = slab_free_slots(slab);
+
+	c->slabs++;
+	c->slots += slab->nr_slots;
+	c->free += free_slots;
+	s->free_bytes += free_slots * slab->slot_bytes;
+}
+
+bool arena_stat(struct arena *a, struct arena_stat *s)
+{
+	memset(s, 0, sizeof(*s));
+	if (!arena_lock(a))
+		return false;
+	s->top = a->top_fresh - (uintptr_t)a->top;
+	s->bytes = a->segment_bytes - (a->top_end - a->top_fresh);
+	s->bytes_max = a->segment_bytes_max;
+	s->free_bytes = a->free_bytes + s->top;
+	s->free_chunks = a->free_chunks + (a->top != NULL);
+	slab_each(a, add_slab, s);
+	arena_unlock(a);
+	return true;
+}
+
+static void add_arena(struct arena_stat *sum, const struct arena_stat *s)
+{
+	sum->bytes += s->bytes;
+	sum->bytes_max += s->bytes_max;
+	sum->free_bytes += s->free_bytes;
+	sum->free_chunks += s->free_chunks;
+	sum->top += s->top;
+	for (unsigned class = 0; class < NR_CLASSES; class++) {
+		sum->classes[class].slabs += s->classes[class].slabs;
+		sum->classes[class].slots += s->classes[class].slots;
+		sum->classes[class].free += s->classes[class].free;
+	}
+}
+
+void heap_stat(struct heap_stat *s)
+{
+	struct arena_stat one;
+	size_t not_used;
+
+	memset(s, 0, sizeof(*s));
+	for (unsigned i = 0; i < ARENAS_MAX; i++) {
+		struct arena *a = arena_nth(i);
+
+		if (a == NULL || !arena_stat(a, &one))
+			continue;
+		s->arenas++;
+		add_arena(&s->sum, &one);
+	}
+	tcache_count(&s->caches);
+	s->mapped = param_get(&mapped_stat.count);
+	s->mapped_bytes = param_get(&mapped_stat.bytes);
+	s->mapped_max = param_get(&mapped_stat.count_max);
+	s->mapped_bytes_max = param_get(&mapped_stat.bytes_max);
+	s->meta_bytes = meta_bytes(&s->meta_mapped);
+	s->held_bytes = s->sum.bytes + s->mapped_bytes + s->meta_bytes;
+	not_used = s->sum.free_bytes + s->caches.bytes;
+	s->used_bytes = s->mapped_bytes + s->sum.bytes - MIN(not_used, s->sum.bytes);
+}
