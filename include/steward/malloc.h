@@ -79,6 +79,14 @@ int stw_malloc_info(int options, FILE *fp);
  */
 size_t stw_malloc_stats_json(char *buf, size_t size);
 
+/*
+ * Writes to fd which call stacks the memory in use belongs to, as far as samples
+ * tell, in the text format of gperftools that pprof and jeprof read. Needs
+ * STEWARD_MALLOC=profile=FILE. 0, ENOTSUP (there is no profile) or the errno
+ * of a write that failed.
+ */
+int stw_malloc_profile(int fd);
+
 /* What the heap consists of. */
 enum stw_heap_kind {
 	STW_HEAP_USED,  /* a block in use, or kept by the cache of the thread that freed it */

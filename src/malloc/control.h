@@ -5,10 +5,19 @@
 #ifndef STW_MALLOC_CONTROL_H
 #define STW_MALLOC_CONTROL_H
 
+#include "base/types.h"
 #include "malloc/pagesrc.h"
 
-/* Does what the environment asks for (options.c). Once, before the program's own code. */
-void malloc_init(char **envp);
+/* The return addresses of the callers, innermost first; how many. Must not allocate. */
+typedef size_t backtrace_fn(uintptr_t *frames, size_t max);
+
+/*
+ * Does what the environment asks for (options.c). Once, before the program's
+ * own code. unwind: for a profile; NULL: there can be none.
+ */
+void malloc_init(char **envp, backtrace_fn *unwind);
+/* src/preload/backtrace.c. */
+backtrace_fn malloc_unwind;
 /* The same at the end of the process, when exit has called what it was to call. */
 void malloc_exit(void);
 

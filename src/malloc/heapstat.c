@@ -69,3 +69,12 @@ void heap_stat(struct heap_stat *s)
 	not_used = s->sum.free_bytes + s->caches.bytes;
 	s->used_bytes = s->mapped_bytes + s->sum.bytes - MIN(not_used, s->sum.bytes);
 }
+
+/* What is counted one after the other may not fit together for a moment. */
+size_t heap_slots_used(const struct heap_stat *s, unsigned class)
+{
+	const struct class_stat *c = &s->sum.classes[class];
+	size_t not_used = c->free + s->caches.slots[class];
+
+	return c->slots - MIN(not_used, c->slots);
+}

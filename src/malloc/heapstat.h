@@ -32,4 +32,7 @@ bool arena_stat(struct arena *a, struct arena_stat *s);
 /* Arena after arena: what other threads do meanwhile may be in or not. */
 void heap_stat(struct heap_stat *s);
 
+/* Slots in use: neither free nor in a cache. */
+size_t heap_slots_used(const struct heap_stat *s, unsigned class);
+
 #endif

@@ -8,6 +8,7 @@
 #include "malloc/control.h"
 #include "malloc/heapmap.h"
 #include "malloc/pagemap.h"
+#include "malloc/profile.h"
 #include "malloc/tcache.h"
 
 #define CONSOLIDATE_PART 4 /* when the cache has this part of a large request */
@@ -167,11 +168,13 @@ static void *allocate(size_t bytes, size_t align, bool zeroed)
 {
 	uintptr_t fresh = UINTPTR_MAX;
 	struct chunk *c;
+	bool sample = profile_is_on() && profile_wants(bytes);
 	size_t usable = 0;
 	void *mem = NULL;
 
 	if (likely(bytes <= PTRDIFF_MAX && align <= PTRDIFF_MAX - bytes)) {
-		mem = alloc_cached(bytes, align, &usable);
+		if (!sample)
+			mem = alloc_cached(bytes, align, &usable);
 		if (mem == NULL && (c = alloc_chunk(chunk_request(bytes), align, &fresh)) != NULL) {
 			mem = chunk_mem(c);
 			usable = chunk_usable(c);
@@ -182,6 +185,8 @@ static void *allocate(size_t bytes, size_t align, bool zeroed)
 		errno = ENOMEM;
 		return NULL;
 	}
+	if (sample)
+		profile_add(mem, bytes);
 
 	uint8_t perturb = atomic_load_explicit(&params.perturb, memory_order_relaxed);
 
@@ -250,6 +255,8 @@ static __attribute__((noinline)) void free_chunk(void *mem)
 	struct arena *a;
 	struct chunk *c = owned_chunk(mem, "free of an invalid pointer", &a);
 
+	if (profile_is_on())
+		profile_forget(mem);
 	if (a == NULL)
 		free_mapped(c);
 	else if (tcache_own == NULL || !chunk_cache_put(tcache_own, a, c))
@@ -316,20 +323,26 @@ static void *resize_slot(const struct slab *s, void *mem, size_t bytes)
 	return bytes <= old && bytes >= old / 2 ? mem : move(mem, old, bytes);
 }
 
+/* NULL: it would have to move. */
+static void *resize_here(struct arena *a, struct chunk *c, size_t bytes)
+{
+	if (a == NULL)
+		return resize_mapped(c, bytes);
+	return bytes > SLOT_MAX && resize_in_place(a, c, chunk_request(bytes)) ? chunk_mem(c) : NULL;
+}
+
 static void *resize_chunk(void *mem, size_t bytes)
 {
 	struct arena *a;
 	struct chunk *c = owned_chunk(mem, "realloc of an invalid pointer", &a);
+	size_t old = chunk_usable(c);
+	void *resized = resize_here(a, c, bytes);
 
-	if (a == NULL) {
-		void *resized = resize_mapped(c, bytes);
-
-		if (resized != NULL)
-			return resized;
-	} else if (bytes > SLOT_MAX && resize_in_place(a, c, chunk_request(bytes))) {
-		return mem;
-	}
-	return move(mem, chunk_usable(c), bytes);
+	if (resized == NULL)
+		return move(mem, old, bytes);
+	if (profile_is_on())
+		profile_resized(mem, resized, old, bytes);
+	return resized;
 }
 
 API void *stw_realloc(void *mem, size_t bytes)

@@ -10,43 +10,75 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/fmt.h"
+#include "base/size.h"
 #include "malloc/arena.h"
 #include "malloc/control.h"
+#include "malloc/profile.h"
 #include "malloc/tcache.h"
 #include "steward/malloc.h"
 
 #define VARIABLE "STEWARD_MALLOC"
 
+#define PROFILE_PERIOD ((uint64_t)512 * KIB)
 #define HIGH_FD 210 /* out of the way of the program's */
 
 /* Where the summary goes at exit: programs close stderr before. -1: none is wanted. */
 static int stats_fd = -1;
+static backtrace_fn *unwind;
 
-static void use_classic(void)
+/* Each: false if the value will not do. */
+
+static bool use_classic(const char *value, size_t len)
 {
+	(void)value;
 	tcache_enable(false);
+	return len == 0;
 }
 
-static void use_nothread(void)
+static bool use_nothread(const char *value, size_t len)
 {
+	(void)value;
 	malloc_purge_in_background(false);
+	return len == 0;
 }
 
-static void use_stats(void)
+/* FILE[:BYTES] */
+static bool use_profile(const char *value, size_t len)
 {
+	const char *colon = memrchr(value, ':', len);
+	uint64_t period = PROFILE_PERIOD;
+	char text[32] = "";
+
+	if (colon != NULL) {
+		size_t digits = len - (size_t)(colon + 1 - value);
+
+		if (digits >= sizeof(text))
+			return false;
+		memcpy(text, colon + 1, digits);
+		if (size_parse(text, &period) != 0)
+			return false;
+		len = (size_t)(colon - value);
+	}
+	return profile_start(value, len, period, unwind);
+}
+
+static bool use_stats(const char *value, size_t len)
+{
+	(void)value;
 	stats_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, HIGH_FD);
 	if (stats_fd < 0)
 		stats_fd = STDERR_FILENO;
+	return len == 0;
 }
 
 static const struct word {
 	const char *name;
-	void (*use)(void);
+	bool (*use)(const char *value, size_t len);
 } words[] = {
-	{ "classic", use_classic }, /* no slabs, no caches: the arenas alone */
+	{ "classic", use_classic },   /* no slabs, no caches: the arenas alone */
 	{ "nothread", use_nothread }, /* memory goes back as in glibc, by the program's own calls */
-	{ "stats", use_stats },     /* a summary at exit */
+	{ "profile=", use_profile },  /* samples of who has the memory, written at exit */
+	{ "stats", use_stats },       /* a summary at exit */
 };
 
 static const struct {
@@ -64,7 +96,7 @@ static const struct {
 /* The program goes on as if the word were not there. */
 static void complain(const char *word, size_t len)
 {
-	char buf[200];
+	char buf[300];
 	struct fmt f;
 
 	fmt_init(&f, buf, sizeof(buf));
@@ -75,6 +107,8 @@ static void complain(const char *word, size_t len)
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		fmt_str(&f, i == 0 ? " " : ", ");
 		fmt_str(&f, words[i].name);
+		if (words[i].name[strlen(words[i].name) - 1] == '=')
+			fmt_str(&f, "FILE[:BYTES]");
 	}
 	fmt_char(&f, '\n');
 	syscall(SYS_write, STDERR_FILENO, f.buf, f.len);
@@ -82,11 +116,12 @@ static void complain(const char *word, size_t len)
 
 static void use_word(const char *word, size_t len)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (strlen(words[i].name) == len && memcmp(words[i].name, word, len) == 0) {
-			words[i].use();
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		size_t n = strlen(words[i].name);
+
+		if (len >= n && memcmp(words[i].name, word, n) == 0 && words[i].use(word + n, len - n))
 			return;
-		}
+	}
 	if (len != 0)
 		complain(word, len);
 }
@@ -122,8 +157,9 @@ static void use_line(const char *line)
 			stw_mallopt(variables[i].param, atoi(value));
 }
 
-void malloc_init(char **envp)
+void malloc_init(char **envp, backtrace_fn *fn)
 {
+	unwind = fn;
 	if (getauxval(AT_SECURE) != 0)
 		return;
 	for (; *envp != NULL; envp++)
@@ -134,4 +170,5 @@ void malloc_exit(void)
 {
 	if (stats_fd >= 0)
 		malloc_report(stats_fd);
+	profile_exit();
 }

@@ -12,15 +12,6 @@
 #define API __attribute__((visibility("protected")))
 #define JSON_SCHEMA 1
 
-/* Slots in use: neither free nor in a cache. What is counted one after the other may not fit together for a moment. */
-static size_t slots_used(const struct heap_stat *s, unsigned class)
-{
-	const struct class_stat *c = &s->sum.classes[class];
-	size_t not_used = c->free + s->caches.slots[class];
-
-	return c->slots - MIN(not_used, c->slots);
-}
-
 static size_t peak_rss_bytes(void)
 {
 	struct rusage usage;
@@ -106,7 +97,7 @@ static void classes(struct fmt *f, const struct heap_stat *s)
 			continue;
 		column(f, class_bytes(class));
 		column(f, c->slabs);
-		column(f, slots_used(s, class));
+		column(f, heap_slots_used(s, class));
 		column(f, s->caches.slots[class]);
 		column(f, c->free);
 		fmt_char(f, '\n');
@@ -157,7 +148,7 @@ static void json_class(struct fmt *f, const struct heap_stat *s, unsigned class)
 	field(f, "slot_bytes", class_bytes(class));
 	field(f, "slabs", c->slabs);
 	field(f, "slots", c->slots);
-	field(f, "used", slots_used(s, class));
+	field(f, "used", heap_slots_used(s, class));
 	field(f, "cached", s->caches.slots[class]);
 	field(f, "free", c->free);
 	fmt_char(f, '}');

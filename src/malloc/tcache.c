@@ -5,6 +5,7 @@
 
 #include "malloc/meta.h"
 #include "malloc/pagemap.h"
+#include "malloc/profile.h"
 
 #define TCACHE_IDLE 0u
 #define TCACHE_BUSY 1u
@@ -183,6 +184,8 @@ static bool refill(struct tcache *t, unsigned class)
 		for (uint32_t i = 0; i < got; i++)
 			slots[i] = slots[i + want - got];
 	b->n = got;
+	if (profile_is_on())
+		profile_refilled(got * class_bytes(class));
 	return got != 0;
 }
 

@@ -9,6 +9,6 @@ __attribute__((constructor)) static void alone_init(int argc, char **argv, char 
 	(void)argc;
 	(void)argv;
 	malloc_purge_in_background(true);
-	malloc_init(envp);
+	malloc_init(envp, malloc_unwind);
 	pthread_atfork(malloc_fork_prepare, malloc_fork_parent, malloc_fork_child);
 }

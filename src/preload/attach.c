@@ -243,7 +243,7 @@ __attribute__((constructor)) static void preload_init(int argc, char **argv, cha
 
 	(void)argc;
 	(void)argv;
-	malloc_init(envp);
+	malloc_init(envp, malloc_unwind);
 	for (; *envp != NULL; envp++) {
 		if (strncmp(*envp, LEDGER_ENV, len) != 0 || (*envp)[len] != '=')
 			continue;

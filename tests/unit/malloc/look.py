@@ -1,11 +1,15 @@
-"""What the preloaded allocator tells of itself: JSON, the summary at exit. TAP. Usage: look.py LIBRARY"""
+"""What the preloaded allocator tells of itself: JSON, the summary at exit, the heap profile. TAP.
+
+    look.py LIBRARY PROGRAM_WITH_KNOWN_SITES
+"""
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 
-LIBRARY = sys.argv[1]
+LIBRARY, SITES = sys.argv[1:3]
 JOB = """
 import ctypes, json
 libc = ctypes.CDLL(None)
@@ -81,13 +85,58 @@ def no_word_no_summary():
 
 
 def unknown_words_are_named_and_passed_over():
-    _, err = run("", "stats,fast")
-    assert err.startswith("steward: STEWARD_MALLOC: unknown word fast; known are classic, nothread, stats"), err
-    assert "at its end" in err, err
+    for word in ("fast", "statsfast", "profile=", "profile=:5", "profile=x:5Q"):
+        _, err = run("", f"stats,{word}")
+        assert err.startswith(f"steward: STEWARD_MALLOC: unknown word {word}; known are classic, nothread, "
+                              "profile=FILE[:BYTES], stats\n"), err
+        assert "at its end" in err, err
+
+
+def profile_of_known_sites(words):
+    """What the program says of its sites, what the profile says of them, and the profile."""
+    with tempfile.TemporaryDirectory() as folder:
+        env = dict(os.environ, LD_PRELOAD=LIBRARY, STEWARD_MALLOC=words.replace("FILE", f"{folder}/heap"))
+        r = subprocess.run([SITES], env=env, stdout=subprocess.PIPE, check=True, text=True)
+        name, = os.listdir(folder)
+        assert re.fullmatch(r"heap\.\d+", name), name
+        with open(os.path.join(folder, name), encoding="utf-8") as f:
+            profile = f.read()
+    sites = {name: (int(at, 16), int(size)) for name, at, size in map(str.split, r.stdout.splitlines())}
+    found = dict.fromkeys(sites, 0)
+    for size, frame in re.findall(r"^\d+: (\d+) \[.*\] @ 0x([0-9a-f]+)", profile.split("MAPPED_LIBRARIES")[0], re.M):
+        below = [(at, name) for name, (at, _) in sites.items() if at < int(frame, 16)]
+        found[max(below)[1]] += int(size)
+    return sites, found, profile
+
+
+def profile_says_whose_the_bytes_are():
+    sites, found, _ = profile_of_known_sites("profile=FILE")
+    for name, (_, size) in sites.items():
+        # Known from the slabs; each a sample; by chance.
+        part = {"small": 0.01, "of_a_thread": 0.01, "large": 0}.get(name, 0.3)
+        assert abs(found[name] - size) <= size * part, (name, size, found)
+
+
+def profile_without_caches_of_threads():
+    sites, found, _ = profile_of_known_sites("classic,profile=FILE:64K")
+    for name, (_, size) in sites.items():
+        assert abs(found[name] - size) <= max(size * 0.3, 1 << 19), (name, size, found)
+
+
+def profile_has_the_format_of_gperftools():
+    _, _, profile = profile_of_known_sites("profile=FILE:100000")
+    head, *samples = profile.split("\n\nMAPPED_LIBRARIES:\n")[0].splitlines()
+    total = re.fullmatch(r"heap profile: (\d+): (\d+) \[\1: \2\] @ heapprofile", head)
+    assert total, head
+    rows = [re.fullmatch(r"(\d+): (\d+) \[\1: \2\] @( 0x[0-9a-f]+)+", sample) for sample in samples]
+    assert all(rows) and len(rows) > 100, samples
+    assert sum(int(row[1]) for row in rows) == int(total[1]) and sum(int(row[2]) for row in rows) == int(total[2]), head
+    assert re.search(r"^[0-9a-f]+-[0-9a-f]+ r-xp .*test-sites$", profile, re.M), profile[-2000:]
 
 
 def main():
-    tests = [json_counts_what_was_allocated, schema_in_the_documents_is_complete, summary_at_exit_even_if_stderr_is_closed,
+    tests = [profile_says_whose_the_bytes_are, profile_without_caches_of_threads, profile_has_the_format_of_gperftools,
+             json_counts_what_was_allocated, schema_in_the_documents_is_complete, summary_at_exit_even_if_stderr_is_closed,
              no_word_no_summary, unknown_words_are_named_and_passed_over]
     print(f"1..{len(tests)}")
     failed = False
