@@ -6,8 +6,10 @@
  *   arena.c    allocate and free in a locked arena
  *   segment.c  segments: brk, mapped heaps, growth and trim
  *   arenas.c   the set of arenas, how a thread gets one, fork
+ *   purge.c    what was free for a while goes back
  *   mapped.c   blocks that are a mapping of their own
- *   malloc.c   the API
+ *
+ * In front of the arenas: slab.h, tcache.h. In front of all: malloc.c, the API.
  */
 #ifndef STW_MALLOC_ARENA_H
 #define STW_MALLOC_ARENA_H

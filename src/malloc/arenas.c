@@ -4,7 +4,8 @@
  * A thread stays with its arena and leaves it only when it finds the lock
  * taken: first for any free arena, then, below the limit, for a new one. So
  * programs whose threads do not meet in malloc keep one heap, and the number
- * of arenas follows contention, not the number of threads.
+ * of arenas follows contention, not the number of threads: at most one for each
+ * CPU that the process may use, for slabs let few calls come here.
  *
  * free() belongs to the arena of the block. If that is locked the block is
  * pushed on its `deferred` list, which whoever unlocks the arena empties: free
@@ -36,7 +37,7 @@
 #define WAIT_NS ((uint64_t)10 * 1000 * 1000)
 #define WAITS_MAX 20                                   /* before an arena beyond the limit is made */
 #define FORK_WAIT_NS ((uint64_t)1000 * 1000 * 1000)
-#define ARENAS_PER_CPU 4
+#define ARENAS_PER_CPU 1
 
 struct arena main_arena;
 
@@ -154,7 +155,7 @@ static unsigned arenas_limit(void)
 		cpu_set_t cpus;
 		int n = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
 
-		limit = (unsigned)MIN(n * ARENAS_PER_CPU, ARENAS_MAX / 2);
+		limit = (unsigned)MIN(MAX(n * ARENAS_PER_CPU, 2), ARENAS_MAX / 2);
 		atomic_store_explicit(&from_cpus, limit, memory_order_relaxed);
 	}
 	return limit;
