@@ -10,7 +10,7 @@ TSAN := build-tsan
 LOGS := $(BUILD)/meson-logs/check $(TEST)/meson-logs/check $(TSAN)/meson-logs/check
 RUN_TESTS := meson test --print-errorlogs --logbase check
 
-.PHONY: all deps demo check bench-paging bench-predict bench-sim install uninstall clean help
+.PHONY: all deps demo check bench-malloc bench-paging bench-predict bench-sim install uninstall clean help
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja ## build the release into build/ (the default)
@@ -41,6 +41,9 @@ check: deps all $(TEST)/build.ninja $(TSAN)/build.ninja ## all tests; the last l
 	-$(RUN_TESTS) -C $(TSAN) malloc-threads
 	-$(RUN_TESTS) -C $(BUILD) --num-processes 1 --suite docs --suite cli --suite live
 	@$(PYTHON) tests/summary.py $(LOGS)
+
+bench-malloc: deps all ## Steward's malloc beside glibc's, jemalloc, tcmalloc and mimalloc (25 minutes)
+	$(PYTHON) bench/malloc.py
 
 bench-paging: deps all ## Steward beside the kernel's swap, at equal memory
 	$(PYTHON) bench/paging.py
