@@ -7,10 +7,11 @@
 
 static size_t threads = 1, batch = 100, rounds = 24000, size_max = 1024;
 
-static void *run(void *arg)
+static void run(void *arg, size_t me)
 {
 	struct block *blocks = arg;
 
+	(void)me;
 	for (size_t size = 16; size <= size_max; size *= 2) {
 		for (size_t i = 0; i < rounds; i++) {
 			for (size_t k = 0; k < batch; k++)
@@ -19,7 +20,6 @@ static void *run(void *arg)
 				block_free(&blocks[i % 2 != 0 ? k : batch - 1 - k]);
 		}
 	}
-	return NULL;
 }
 
 int main(int argc, char **argv)

@@ -9,7 +9,7 @@
 
 #include "bench.h"
 
-enum { THREADS_MAX = 1024 };
+enum { THREADS_MAX = 256 };
 
 static struct timespec began;
 
@@ -69,22 +69,38 @@ void *bench_table(size_t n, size_t size)
 	return p;
 }
 
-void bench_threads(size_t n, void *(*run)(void *), void *args, size_t size)
+struct start {
+	void (*run)(void *arg, size_t i);
+	void *arg;
+	size_t i;
+	pthread_t thread;
+};
+
+static void *begin(void *arg)
 {
-	static pthread_t threads[THREADS_MAX];
+	struct start *s = arg;
+
+	s->run(s->arg, s->i);
+	return NULL;
+}
+
+void bench_threads(size_t n, void (*run)(void *arg, size_t i), void *args, size_t size)
+{
+	struct start starts[THREADS_MAX];
 
 	if (n > THREADS_MAX) {
 		fprintf(stderr, "%s: at most %d threads\n", program_invocation_short_name, THREADS_MAX);
 		exit(2);
 	}
 	for (size_t i = 0; i < n; i++) {
-		if (pthread_create(&threads[i], NULL, run, (char *)args + i * size) != 0) {
+		starts[i] = (struct start){ .run = run, .arg = (char *)args + i * size, .i = i };
+		if (pthread_create(&starts[i].thread, NULL, begin, &starts[i]) != 0) {
 			fprintf(stderr, "%s: cannot start a thread\n", program_invocation_short_name);
 			exit(1);
 		}
 	}
 	for (size_t i = 0; i < n; i++)
-		pthread_join(threads[i], NULL);
+		pthread_join(starts[i].thread, NULL);
 }
 
 /* Without stdio, which allocates. */

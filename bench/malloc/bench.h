@@ -33,8 +33,8 @@ __attribute__((format(printf, 1, 2))) void bench_report(const char *format, ...)
 /* Zeroed memory outside of the heap, never given back. */
 void *bench_table(size_t n, size_t size);
 
-/* Runs run(args), run(args + size), … in n threads and waits for all. */
-void bench_threads(size_t n, void *(*run)(void *), void *args, size_t size);
+/* Runs run(args, 0), run(args + size, 1), … in n threads and waits for all. */
+void bench_threads(size_t n, void (*run)(void *arg, size_t i), void *args, size_t size);
 
 /* Resident KiB of this process now. */
 size_t bench_rss_kib(void);

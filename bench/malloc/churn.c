@@ -7,12 +7,12 @@
 
 static size_t threads = 1, slots = 20000, steps = 10000000, size_max = 512;
 
-static void *churn(void *arg)
+static void churn(void *arg, size_t me)
 {
 	struct block *blocks = arg;
 	struct rand r;
 
-	rand_seed(&r, (uintptr_t)arg);
+	rand_seed(&r, me);
 	for (size_t i = 0; i < steps / threads; i++) {
 		struct block *b = &blocks[rand_below(&r, slots)];
 
@@ -24,7 +24,6 @@ static void *churn(void *arg)
 	}
 	for (size_t i = 0; i < slots; i++)
 		block_free(&blocks[i]);
-	return NULL;
 }
 
 int main(int argc, char **argv)

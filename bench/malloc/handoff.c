@@ -20,6 +20,7 @@ static size_t pairs = 1, batches = 80000, size_max = 256;
 
 /* One producer and one consumer. */
 struct pair {
+	struct rand r; /* the producer's */
 	pthread_mutex_t lock;
 	pthread_cond_t moved;
 	size_t put, taken;      /* lock */
@@ -45,24 +46,20 @@ static void step(struct pair *p, size_t *counter)
 static void *produce(void *arg)
 {
 	struct pair *p = arg;
-	struct rand r;
 
-	rand_seed(&r, 1);
 	for (size_t i = 0; i < batches / pairs; i++) {
 		struct batch *b = &p->ring[i % RING];
 
 		wait_while(p, RING);
 		for (size_t k = 0; k < BATCH; k++)
-			b->blocks[k] = block_new(8 + rand_below(&r, size_max - 7));
+			b->blocks[k] = block_new(8 + rand_below(&p->r, size_max - 7));
 		step(p, &p->put);
 	}
 	return NULL;
 }
 
-static void *consume(void *arg)
+static void consume(struct pair *p)
 {
-	struct pair *p = arg;
-
 	for (size_t i = 0; i < batches / pairs; i++) {
 		struct batch *b = &p->ring[i % RING];
 
@@ -71,21 +68,20 @@ static void *consume(void *arg)
 			block_free(&b->blocks[k]);
 		step(p, &p->taken);
 	}
-	return NULL;
 }
 
-static void *both(void *arg)
+static void both(void *arg, size_t me)
 {
 	struct pair *p = arg;
 	pthread_t producer;
 
+	rand_seed(&p->r, me);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->moved, NULL);
 	if (pthread_create(&producer, NULL, produce, p) != 0)
 		abort();
 	consume(p);
 	pthread_join(producer, NULL);
-	return NULL;
 }
 
 int main(int argc, char **argv)

@@ -4,46 +4,41 @@
  * random, and hands them to its successor: most blocks are freed by a thread that did not make them, and
  * threads come and go.
  */
-#include <pthread.h>
-#include <stdio.h>
-
 #include "base/rand.h"
 #include "bench.h"
 
 static size_t threads = 2, slots = 2000, steps = 120000, generations = 60, size_min = 8, size_max = 1000;
 
-static void *serve(void *arg)
-{
-	struct block *blocks = arg;
+/* One line of inheritance. */
+struct line {
+	struct block *blocks;
 	struct rand r;
+};
 
-	rand_seed(&r, (uintptr_t)arg ^ (uintptr_t)blocks[0].p);
+static void serve(void *arg, size_t me)
+{
+	struct line *l = arg;
+
+	(void)me;
 	for (size_t i = 0; i < steps; i++) {
-		struct block *b = &blocks[rand_below(&r, slots)];
+		struct block *b = &l->blocks[rand_below(&l->r, slots)];
 
 		block_free(b);
-		*b = block_new(size_min + rand_below(&r, size_max - size_min + 1));
+		*b = block_new(size_min + rand_below(&l->r, size_max - size_min + 1));
 	}
-	return NULL;
 }
 
-/* One line of inheritance: a generation begins when the one before it has ended. */
-static void *line(void *arg)
+/* A generation begins when the one before it has ended. */
+static void line(void *arg, size_t me)
 {
-	struct block *blocks = arg;
+	struct line *l = arg;
 
-	for (size_t i = 0; i < generations; i++) {
-		pthread_t thread;
-
-		if (pthread_create(&thread, NULL, serve, blocks) != 0) {
-			fprintf(stderr, "server: cannot start a thread\n");
-			exit(1);
-		}
-		pthread_join(thread, NULL);
-	}
+	l->blocks = bench_table(slots, sizeof(struct block));
+	rand_seed(&l->r, me);
+	for (size_t i = 0; i < generations; i++)
+		bench_threads(1, serve, l, 0);
 	for (size_t i = 0; i < slots; i++)
-		block_free(&blocks[i]);
-	return NULL;
+		block_free(&l->blocks[i]);
 }
 
 int main(int argc, char **argv)
@@ -52,7 +47,7 @@ int main(int argc, char **argv)
 		{ "generations", &generations }, { "size-min", &size_min }, { "size-max", &size_max }, { NULL, NULL } };
 
 	bench_options(argc, argv, options);
-	bench_threads(threads, line, bench_table(threads * slots, sizeof(struct block)), slots * sizeof(struct block));
+	bench_threads(threads, line, bench_table(threads, sizeof(struct line)), sizeof(struct line));
 	bench_report("threads=%zu generations=%zu", threads, generations);
 	return 0;
 }

@@ -11,10 +11,11 @@
 
 static size_t threads = 2, rounds = 200000, writes = 1000, size = 8, handed;
 
-static void *scratch(void *arg)
+static void scratch(void *arg, size_t me)
 {
 	struct block *inherited = arg;
 
+	(void)me;
 	block_free(inherited);
 	for (size_t i = 0; i < rounds / threads; i++) {
 		volatile unsigned char *p = malloc(size);
@@ -30,7 +31,6 @@ static void *scratch(void *arg)
 				bench_wrong((const void *)p, size, at);
 		free((void *)p);
 	}
-	return NULL;
 }
 
 int main(int argc, char **argv)

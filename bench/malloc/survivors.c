@@ -17,7 +17,7 @@ static _Atomic(void *) exchange[EXCHANGE];
 /* Log-uniform in [8, size_max): as many between 8 and 16 as between 4 and 8 KiB. */
 static size_t any_size(struct rand *r)
 {
-	size_t size = (size_t)8 << rand_below(r, 14);
+	size_t size = (size_t)8 << rand_below(r, 13);
 
 	while (size * 2 > size_max)
 		size /= 2;
@@ -55,12 +55,12 @@ static void give(struct rand *r)
 	free(other);
 }
 
-static void *live(void *arg)
+static void live(void *arg, size_t me)
 {
 	struct block *blocks = arg; /* young, then old */
 	struct rand r;
 
-	rand_seed(&r, (uintptr_t)arg);
+	rand_seed(&r, me);
 	for (size_t i = 0; i < steps / threads; i++) {
 		struct block *b = &blocks[i % young];
 
@@ -78,7 +78,6 @@ static void *live(void *arg)
 	}
 	for (size_t i = 0; i < young + old; i++)
 		block_free(&blocks[i]);
-	return NULL;
 }
 
 int main(int argc, char **argv)

@@ -9,23 +9,21 @@ static size_t rounds = 1000, threads = 8, blocks = 200, leftovers = 20, size_max
 
 struct worker {
 	struct block *mine; /* its blocks; those it leaves are the first ones */
-	size_t seed;
+	struct rand r;
 };
 
-static void *work(void *arg)
+static void work(void *arg, size_t me)
 {
 	struct worker *w = arg;
-	struct rand r;
 
-	rand_seed(&r, w->seed++);
+	(void)me;
 	/* What the thread of the round before has left. */
 	for (size_t i = 0; i < leftovers; i++)
 		block_free(&w->mine[i]);
 	for (size_t i = 0; i < blocks; i++)
-		w->mine[i] = block_new(8 + rand_below(&r, size_max - 7));
+		w->mine[i] = block_new(8 + rand_below(&w->r, size_max - 7));
 	for (size_t i = leftovers; i < blocks; i++)
 		block_free(&w->mine[i]);
-	return NULL;
 }
 
 int main(int argc, char **argv)
@@ -37,8 +35,10 @@ int main(int argc, char **argv)
 	struct worker *workers = bench_table(threads, sizeof(*workers));
 	struct block *table = bench_table(threads * blocks, sizeof(*table));
 
-	for (size_t i = 0; i < threads; i++)
-		workers[i] = (struct worker){ &table[i * blocks], i * rounds };
+	for (size_t i = 0; i < threads; i++) {
+		workers[i].mine = &table[i * blocks];
+		rand_seed(&workers[i].r, i);
+	}
 	for (size_t i = 0; i < rounds; i++)
 		bench_threads(threads, work, workers, sizeof(*workers));
 	for (size_t i = 0; i < threads * blocks; i++)

@@ -13,12 +13,12 @@ sys.path.insert(0, os.path.join(SOURCE, "bench"))
 
 import malloc  # noqa: E402
 
-# Small: a tenth of a second each. sharing is longer, so that its threads surely run at the same time.
+# Small: a tenth of a second each. sharing has so many threads that two of those blocks which are handed over are the same.
 SIZES = {
     "batches": ["--rounds", "300"], "big": ["--steps", "300", "--min-mib", "1", "--max-mib", "2"],
     "churn": ["--steps", "100000"], "grow": ["--strings", "100", "--string-rounds", "2", "--buffer-max", "1000000"],
     "handoff": ["--batches", "500"], "idle": ["--fill-mib", "8", "--sleep", "0"],
-    "server": ["--steps", "3000", "--generations", "5"], "sharing": ["--rounds", "100000"],
+    "server": ["--steps", "3000", "--generations", "5"], "sharing": ["--threads", "200", "--handed", "1", "--writes", "10"],
     "shift": ["--fill-mib", "4"], "start": ["--runs", "20"], "stl": ["--words", "5000", "--rounds", "1"],
     "survivors": ["--steps", "20000", "--old", "500"], "threads": ["--rounds", "20"],
 }
