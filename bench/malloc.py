@@ -4,7 +4,7 @@
   malloc.py [--runs N] [--only NAME,…] [--allocators NAME,…] [--ours LIBRARY] [--add "NAME=LIBRARY [VAR=VALUE…]"]…
             [--mimalloc-bench DIR] [--json FILE] [--build DIR] [--list]
 
-Each allocator is preloaded into the same program, and they take turns: A B C D E, A B C D E, … (--runs rounds), so
+Each allocator is preloaded into the same program, and they take turns: A B C D E, B C D E A, … (--runs rounds), so
 that what disturbs the machine meets all alike. glibc's is preloaded too, because some programs bring another with them
 (Debian's redis links jemalloc).
 
@@ -134,7 +134,8 @@ class Bench:
         program.prepare(self.work)
         right, out = None, set()
         for run in range(min(self.args.runs, program.runs_max or self.args.runs)):
-            for a in self.allocators:
+            first = run % len(self.allocators)
+            for a in self.allocators[first:] + self.allocators[:first]:
                 if a.name in out:
                     continue
                 sample, digest = self.once(program, a)
