@@ -16,7 +16,8 @@ Figures: wall time; CPU time, user and system; peak RSS of the largest process. 
 first allocator of the list, glibc; what is printed is their median, with the least and the largest. How to read
 the tables: docs/performance.md.
 
-Status 1 when a program failed or printed something else under ours. A peer's failure is told, and is not ours.
+Status 1 when a program failed or printed something else under ours. A peer's failure is told, and is not ours. After ctrl-C the
+summary is of what was measured until then, and the status 130.
 """
 
 import argparse
@@ -302,7 +303,7 @@ def parse():
 def main():
     args = parse()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    began = time.time()
+    began, interrupted = time.time(), False
     with tempfile.TemporaryDirectory(prefix="malloc.", dir=os.environ.get("TMPDIR", "/var/tmp")) as work:
         bench = Bench(args, work)
         if args.list:
@@ -310,7 +311,11 @@ def main():
             return 0
         print("Linux %s, %d CPUs, load %.1f, %s; %d rounds" % (
             platform.release().split("-")[0], os.cpu_count(), os.getloadavg()[0], time.strftime("%Y-%m-%d"), args.runs))
-        bench.run()
+        try:
+            bench.run()
+        except KeyboardInterrupt:
+            interrupted = True
+            print("\ninterrupted: what follows is of the rounds until then")
     summary = Summary(bench.samples, bench.names())
     summary.print()
     summary.print_against_best()
@@ -320,7 +325,7 @@ def main():
                                        "failures": bench.failures, "summary": summary.as_json()})
     for program, name, why in bench.failures:
         print("FAILED: %s, %s: %s" % (program, name, why), file=sys.stderr)
-    return 1 if any(name not in PEERS for _, name, _ in bench.failures) else 0
+    return 130 if interrupted else 1 if any(name not in PEERS for _, name, _ in bench.failures) else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The allocator's benchmark: its programs notice a wrong allocator, and its figures are what they are called."""
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -110,6 +111,17 @@ def test_a_wrong_allocator_fails_the_benchmark():
     done = run([sys.executable, SCRIPT, "--build", BUILD, "--only", "batches", "--runs", "1", "--allocators", "glibc",
                 "--add", "twice=" + TWICE])
     assert done.returncode == 1 and "FAILED: batches, twice: status 1: batches: the block" in done.stderr, done
+
+
+def test_after_ctrl_c_there_is_a_summary_of_what_was_measured():
+    bench = subprocess.Popen([sys.executable, SCRIPT, "--build", BUILD, "--only", "batches,start", "--runs", "1000", "--allocators", "glibc"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in bench.stderr:
+        if "run 2" in line:
+            break
+    bench.send_signal(signal.SIGINT)
+    out, _ = bench.communicate(timeout=60)
+    assert bench.returncode == 130 and "interrupted" in out and "**geometric mean, pattern**" in out, (bench.returncode, out)
 
 
 tap.main(globals())
