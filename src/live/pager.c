@@ -92,7 +92,8 @@ static uint64_t outside_anon(uint64_t anon, uint64_t now)
 	uint64_t homes = proc_count_present(e->pagemap_fd, e->arena, e->arena + (e->online_to << PAGE_SHIFT));
 
 	engine_take();
-	uint64_t ours = homes + e->m.lruvec[0].nr[LRU_ACTIVE_ANON] + e->m.lruvec[0].nr[LRU_INACTIVE_ANON] + own_outside() - OWN_FIXED;
+	/* Pages of the sample are at home. */
+	uint64_t ours = homes + lru_of_policy(&e->m.lruvec[0]) + own_outside() - OWN_FIXED;
 
 	engine_drop();
 	anon_then = anon;

@@ -17,6 +17,7 @@ outputs are still compared; that is said in a comment line.
 """
 
 import argparse
+import json
 import os
 import random
 import re
@@ -188,6 +189,26 @@ class Suite:
                                     [self.tool("verifier"), mode, str(VERIFIER_MIB)], [25.0],
                                     slack=FORK_SLACK if mode in FORK_MODES else SLACK, timeout=180,
                                     options=["--policy", policy]))
+        self.own_pages("policies, the program's own pages are no unmanaged memory")
+
+    def own_pages(self, name):
+        """Whichever lists a policy keeps its pages on, they are not taken for what is outside of Steward's reach."""
+        if not self.wanted(name):
+            return
+        if self.args.peer != "steward":
+            self.tap.result(name, [], skip="only with steward")
+            return
+        expected = self.unmanaged("second-chance")
+        found = {policy: self.unmanaged(policy) for policy in POLICIES}
+        self.tap.result(name, ["%s: %.1f MiB unmanaged instead of %.1f" % (policy, n / MIB, expected / MIB)
+                               for policy, n in found.items() if n > expected + MIB])
+
+    def unmanaged(self, policy):
+        stats = os.path.join(self.work, "stats.json")
+        argv = self.prefix(32 * MIB, ["--policy", policy, "--stats", stats]) + [self.tool("verifier"), "random-write", "96"]
+        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=180)
+        with open(stats) as f:
+            return json.load(f)["peak"]["unmanaged_bytes"]
 
     def syscalls(self):
         self.compare(simple("syscalls", [self.tool("syscalls"), "all", str(VERIFIER_MIB)], self.args.shares or SHARES))

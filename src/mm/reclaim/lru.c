@@ -49,13 +49,18 @@ void lru_replace(struct lruvec *v, struct frame *listed, struct frame *f)
 	TAILQ_REMOVE(&v->list[listed->list], listed, link);
 }
 
-uint64_t lru_resident(const struct lruvec *v)
+uint64_t lru_of_policy(const struct lruvec *v)
 {
-	uint64_t n = v->nr[LRU_SAMPLE];
+	uint64_t n = 0;
 
 	for (unsigned i = 0; i < NR_POLICY_LRU; i++)
 		n += v->nr[i];
 	return n;
+}
+
+uint64_t lru_resident(const struct lruvec *v)
+{
+	return lru_of_policy(v) + v->nr[LRU_SAMPLE];
 }
 
 void lru_check(const struct lruvec *v, const struct phys *p)

@@ -47,6 +47,8 @@ void lru_add_tail(struct lruvec *v, struct frame *f, enum lru_list list);
 void lru_del(struct lruvec *v, struct frame *f);
 /* The unlisted frame gets the place of the listed one, whose flags do not change yet. */
 void lru_replace(struct lruvec *v, struct frame *listed, struct frame *f);
+/* Pages on the policy's lists, however many of these it uses: all that reclaim may look at, less the sample. */
+uint64_t lru_of_policy(const struct lruvec *v);
 /* Pages on all lists that reclaim may look at. */
 uint64_t lru_resident(const struct lruvec *v);
 void lru_check(const struct lruvec *v, const struct phys *p);

@@ -3,7 +3,7 @@
 void queue_begin(struct machine *m, struct lruvec *v, struct scan *s)
 {
 	(void)m;
-	s->nr[0] = 2 * (lru_resident(v) - v->nr[LRU_SAMPLE]) + 1;
+	s->nr[0] = 2 * lru_of_policy(v) + 1;
 }
 
 unsigned queue_take(struct machine *m, struct lruvec *v, struct scan *s, enum lru_list list, struct frame **frames,

@@ -54,7 +54,7 @@ static unsigned choose(struct machine *m, struct lruvec *v, struct scan *s, stru
 {
 	unsigned got = 0;
 
-	if (v->nr[SMALL] >= (lru_resident(v) - v->nr[LRU_SAMPLE]) / SMALL_SHARE)
+	if (v->nr[SMALL] >= lru_of_policy(v) / SMALL_SHARE)
 		got = queue_take(m, v, s, SMALL, frames, n, used);
 	if (got == 0)
 		got = queue_take(m, v, s, v->nr[MAIN] > 0 ? MAIN : SMALL, frames, n, used);
