@@ -153,7 +153,7 @@ int arena_init(void)
 	uint8_t *arena = reserve(pages << PAGE_SHIFT);
 	struct frame *frames = reserve_table(pages * sizeof(struct frame));
 	/* vmalloc holds slot tables: 16 bytes a page out; the address space of 16 times the budget is plenty. */
-	uint64_t vm_bytes = MAX(pages << 4, 64 * MIB);
+	uint64_t vm_bytes = MAX(ALIGN_UP(pages << 4, PAGE_SIZE), 64 * MIB);
 	uint8_t *vm = reserve(vm_bytes);
 
 	e->zeros = reserve(ZERO_PAGES * PAGE_SIZE);

@@ -382,6 +382,14 @@ def budget_too_small(suite):
     return ["with --ram %s: %s" % (smallest, p) for p in suite.problems(native, again)]
 
 
+def budget_of_any_size(suite):
+    """A budget that is large and no round number serves as well."""
+    command = [suite.tool("verifier"), "random-write", "16"]
+    native = cage.run(command, 30)
+    got = cage.run(suite.prefix((16 << 30) + 12 * 4096, ["--debug-engage"]) + command, 60)
+    return suite.problems(native, got)
+
+
 def pool_and_file_full(suite):
     """With the pool and a tiny swap file full the program is stopped by one message, and never reads wrong data."""
     problems = []
@@ -468,8 +476,8 @@ def signals_pass_through(suite):
     return problems
 
 
-SCENARIOS = [status_and_signal, signals_pass_through, budget_too_small, pool_and_file_full, kill_program, kill_launcher,
-             launcher_stopped, one_cpu, user_with_descriptor, user_without]
+SCENARIOS = [status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, kill_program,
+             kill_launcher, launcher_stopped, one_cpu, user_with_descriptor, user_without]
 
 
 def parse():
