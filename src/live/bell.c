@@ -9,8 +9,8 @@
  *
  *   FREE ─thread: claim─► TAKEN ─handler─► SERVED ─thread: read result─► RUNG ─re-protected─► FREE
  *
- * A thread that finds no free bell yields until the rung ones have been made
- * ready, by the pager in its rounds or by the handler now and then. Two bells are
+ * A thread that finds no free bell wakes the pager, which makes the rung ones ready
+ * at the beginning of each round (the handler does it now and then, too), and yields. Two bells are
  * kept for fork: all others may be taken by threads that wait for its end.
  */
 #include <errno.h>
@@ -84,6 +84,7 @@ static struct bell *claim_one(enum bell_op op)
 		for (unsigned i = first; i < end; i++)
 			if (claim(&bells[i]))
 				return &bells[i];
+		pager_wake();
 		sys_sched_yield();
 	}
 }
