@@ -310,6 +310,7 @@ static int live_map(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *c
 
 	(void)m;
 	(void)mm;
+	record_placing(vpn.n, frames, n);
 	while (done < n) {
 		uint64_t address = vpn_address((vpn_t){ vpn.n + done });
 		unsigned len = contiguous(frames + done, n - done);

@@ -239,6 +239,18 @@ static int start_tasks(void)
 	return task_start(&e->handler);
 }
 
+/*
+ * Pages that are to be recorded must be ours, whether memory is short or not; and before the program goes on, because
+ * what it maps while its areas are looked for would be found and announced, and be taken for two areas (bell.c).
+ */
+static void engage_to_record(void)
+{
+	engine.m.precise = true;
+	engine_take();
+	native_engage();
+	engine_drop();
+}
+
 static int start(void)
 {
 	struct engine *e = &engine;
@@ -261,6 +273,8 @@ static int start(void)
 		cpu_init();
 		atomic_store(&e->state, LEDGER_ARMED);
 		atomic_store(&e->slot->state, LEDGER_ARMED);
+		if (e->ledger->record_ns != 0)
+			engage_to_record();
 		err = start_tasks();
 	}
 	close_descriptors();

@@ -114,6 +114,9 @@ static void throttle(void)
 
 	if (phys_free_frames(p, 0) >= enough)
 		return;
+	/* Nobody has to give anything up for it. */
+	if (engine.ledger->record_ns != 0 && arena_online(RECORD_FRAMES_AHEAD) > 0)
+		return;
 	COUNT(&engine.m, allocstall);
 	pager_frees(MIN(enough + THROTTLE_BATCH, high));
 }
@@ -262,9 +265,9 @@ static void fault(const struct uffd_msg *msg)
 		wake(address);
 	} else {
 		COUNT(&e->m, pgfault);
+		record_fault(msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE, msg->arg.pagefault.feat.ptid);
 		throttle();
 		serve(vpn);
-		record_fault(vpn.n, msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE, msg->arg.pagefault.feat.ptid);
 		/* A write to a page that was protected for copying and is present after all. */
 		if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
 			pte_t pte = pt_get(&e->mm.pt, vpn);
@@ -402,13 +405,6 @@ void handler_run(void *arg)
 	cpu_urgent();
 	if (err != 0)
 		no_thread(err);
-	/* Pages that are to be recorded must be ours, whether memory is short or not. */
-	if (engine.ledger->record_ns != 0 && atomic_load(&engine.state) == LEDGER_ARMED) {
-		engine_take();
-		engine.m.precise = true;
-		native_engage();
-		engine_drop();
-	}
 	for (;;) {
 		/*
 		 * On one CPU the thread that was served runs before we come back here, and its next fault waits already:

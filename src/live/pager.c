@@ -131,7 +131,7 @@ static uint64_t online_target(void)
 		return target;
 	uint64_t online = phys_managed_frames(&e->m.phys, 0), used = online - phys_free_frames(&e->m.phys, 0);
 
-	return MIN(target, MAX(online, used + RECORD_FRAMES_AHEAD));
+	return MIN(target, MAX(online, record_frames(used)));
 }
 
 static void too_small(uint64_t missing)

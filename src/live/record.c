@@ -17,8 +17,11 @@
  * The bound. A touch that is recorded takes about 9 µs of a CPU (docs/recording.md). In an interval as many pages are
  * sampled as cost COST_PERCENT of the CPU time that the program itself had in the last one, SAMPLES_MIN_S a second at
  * least; those first that have been mapped the longest. If that is all of them, the record is exact to the interval.
- * If not, pages that stay mapped are taken for touched until their turn comes: the record errs towards touched. Fresh
- * memory is filled page by page as long as that, too, is within the bound, and otherwise ahead of a stream as in a run.
+ * If not, pages that stay mapped are taken for touched until their turn comes: the record errs towards touched.
+ *
+ * First touches are outside of the bound: fresh memory is filled page by page, and not ahead of a stream as in a run, so that
+ * each is a fault and exact. Entering a run of 16 as touched would cost a fifth, but what looks like a stream may skip pages:
+ * one that touches each third would be recorded as three times as large.
  *
  * An interval is one of the program's: the time that its threads have waited for faults does not count.
  * Otherwise a program that is slowed down touches less in each interval, looks idle, and is sampled all the more.
@@ -59,7 +62,9 @@ static struct {
 	struct known_page *page;      /* one a frame */
 	uint32_t interval;
 	uint64_t begun;               /* the interval, ns */
-	uint64_t stall_ns, program_ns, minor; /* at its beginning: waited for faults, CPU time, fresh pages */
+	uint64_t stall_ns, program_ns; /* at its beginning: waited for faults, CPU time */
+	bool write;                   /* the fault that is being served */
+	uint32_t tid;                 /* whose it is */
 	struct { uint64_t vpn, n; bool write; } run; /* touches that are entered as one */
 } record;
 
@@ -110,8 +115,8 @@ void record_own(uint64_t start, uint64_t len)
 	put_range(RECORD_OWN, start, start + len);
 }
 
-/* What is known of the page that frame f holds; NULL: there is no memory for it. */
-static struct known_page *page_of(const struct frame *f)
+/* What is known of page vpn, which frame f holds; NULL: there is no memory for it. */
+static struct known_page *page_of(const struct frame *f, uint64_t vpn)
 {
 	struct engine *e = &engine;
 	struct known_page *p;
@@ -127,31 +132,43 @@ static struct known_page *page_of(const struct frame *f)
 		record.page = table;
 	}
 	p = &record.page[frame_pfn(&e->m.phys, f).n];
-	if (p->vpn != (uint32_t)f->user.vpn.n)
-		*p = (struct known_page){ .vpn = (uint32_t)f->user.vpn.n };
+	if (p->vpn != (uint32_t)vpn)
+		*p = (struct known_page){ .vpn = (uint32_t)vpn };
 	return p;
 }
 
-static void touched(uint64_t vpn, bool write, uint32_t tid)
+/* The page is touched now. */
+static void know(const struct frame *f, uint64_t vpn, bool write)
 {
-	pte_t pte = record.ring != NULL ? pt_get(&engine.mm.pt, (vpn_t){ vpn }) : pte_none();
-	struct known_page *p = pte_is_present(pte) ? page_of(pfn_frame(&engine.m.phys, pte_pfn(pte))) : NULL;
+	struct known_page *p = page_of(f, vpn);
 
 	if (p == NULL)
 		return;
 	p->write = write;
 	p->interval = record.interval & INT32_MAX;
-	put((struct record_entry){ .op = RECORD_TOUCH, .vpn = vpn, .n = 1, .tid = tid, .write = write });
 }
 
-void record_fault(uint64_t vpn, bool write, uint32_t tid)
+void record_fault(bool write, uint32_t tid)
 {
-	touched(vpn, write, tid);
+	record.write = write;
+	record.tid = tid;
+}
+
+void record_placing(uint64_t vpn, struct frame *const *frames, unsigned n)
+{
+	if (record.ring == NULL)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		know(frames[i], vpn + i, record.write);
+	put((struct record_entry){ .op = RECORD_TOUCH, .vpn = vpn, .n = n, .tid = record.tid, .write = record.write });
 }
 
 void record_adopted(uint64_t vpn)
 {
-	touched(vpn, true, 0);
+	if (record.ring == NULL)
+		return;
+	know(pfn_frame(&engine.m.phys, pte_pfn(pt_get(&engine.mm.pt, (vpn_t){ vpn }))), vpn, true);
+	put((struct record_entry){ .op = RECORD_TOUCH, .vpn = vpn, .n = 1, .write = true });
 }
 
 void record_mapped(uint64_t start, uint64_t end)
@@ -200,7 +217,7 @@ static vpn_t assume(vpn_t at, vpn_t end, unsigned n)
 	pte_t pte;
 
 	for (; n > 0 && pt_next(&e->mm.pt, at, end, &at, &pte); at.n++, n--) {
-		struct known_page *p = pte_is_present(pte) ? page_of(pfn_frame(&e->m.phys, pte_pfn(pte))) : NULL;
+		struct known_page *p = pte_is_present(pte) ? page_of(pfn_frame(&e->m.phys, pte_pfn(pte)), at.n) : NULL;
 
 		if (p != NULL && p->interval != (record.interval & INT32_MAX))
 			add_to_run(at.n, p->write);
@@ -281,12 +298,10 @@ void record_tick(uint64_t now)
 
 	assume_all();
 	put((struct record_entry){ .op = RECORD_TICK, .n = had });
-	e->m.precise = e->m.counter[VM_pgminor] - record.minor <= samples;
 	record.interval++;
 	samples -= sample_list(LRU_ACTIVE_ANON, samples);
 	sample_list(LRU_INACTIVE_ANON, samples);
 	record.program_ns = program;
-	record.minor = e->m.counter[VM_pgminor];
 	record.stall_ns = e->m.counter[VM_stall_ns];
 	record.begun = now_ns();
 }

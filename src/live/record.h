@@ -43,21 +43,32 @@ struct record_ring {
 } __attribute__((aligned(4096)));
 
 /*
- * Frames that are online beyond those in use while a process is recorded: it may have all memory of the machine, whose
- * frame table would take a 64th of that if it were made at once.
+ * Frames that are online beyond those in use while a process is recorded, at least: it may have all memory of the machine,
+ * whose frame table would take a 64th of that if it were made at once, and a program that lives for a moment would wait for it.
+ * A 16th of those in use is more than the high mark, so that nothing is ever reclaimed.
  */
-#define RECORD_FRAMES_AHEAD 32768
+#define RECORD_FRAMES_AHEAD 2048
+
+static inline uint64_t record_frames(uint64_t used)
+{
+	return used + MAX(RECORD_FRAMES_AHEAD, used / 16);
+}
 
 /* The calls below do nothing in a process that is not recorded. */
-struct ledger_slot;
+struct frame;
 
 /* The process has a slot: it is recorded if the run records. child: it was copied by fork. */
 void record_attach(bool child);
 void record_own(uint64_t start, uint64_t len);
 /* An area is managed from now on; bytes. Lock held. */
 void record_mapped(uint64_t start, uint64_t end);
-/* Handler, lock held: a fault of vpn has been served. */
-void record_fault(uint64_t vpn, bool write, uint32_t tid);
+/* Handler: what is placed from now on is for a fault of this kind. */
+void record_fault(bool write, uint32_t tid);
+/*
+ * Handler, lock held: the frames are about to be placed at vpn and after it. Before and not after, because the
+ * thread that waits for them may be the last one, and end the process.
+ */
+void record_placing(uint64_t vpn, struct frame *const *frames, unsigned n);
 /* A page was there when its area came to be managed. Lock held. */
 void record_adopted(uint64_t vpn);
 /* The handler follows a change; bytes. */
