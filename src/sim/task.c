@@ -62,6 +62,18 @@ static void free_task(struct sim *s, struct sim_task *t)
 	free(t);
 }
 
+/* A number that begins again goes on counting: what its task did before stays in the figures, under the new name. */
+static void begin_anew(struct sim_task *t)
+{
+	const struct sim_task was = *t;
+
+	*t = (struct sim_task){
+		.end = SIM_EXITED, .touches = was.touches, .invalid = was.invalid, .rss_max = was.rss_max,
+		.own_ns = was.own_ns, .stall_ns = was.stall_ns, .sample = was.sample,
+	};
+	memcpy(t->faults, was.faults, sizeof(t->faults));
+}
+
 static int new_task(struct sim *s, const struct trace_event *e, uint32_t number, struct sim_task **out,
 		    const char **error)
 {
@@ -77,23 +89,21 @@ static int new_task(struct sim *s, const struct trace_event *e, uint32_t number,
 		return -EINVAL;
 	}
 	err = sim_grow((void ***)&s->task, &s->nr_tasks, number);
+	if (err == 0 && t == NULL)
+		t = calloc(1, sizeof(*t));
+	if (err != 0 || t == NULL)
+		return -ENOMEM;
+	s->task[number] = t;
+	begin_anew(t);
+	err = mm_init(&t->mm, &s->m);
 	if (err != 0)
 		return err;
-	free_task(s, t);
-	s->task[number] = NULL;
-	t = calloc(1, sizeof(*t));
-	if (t == NULL)
-		return -ENOMEM;
-	err = mm_init(&t->mm, &s->m);
-	if (err != 0) {
-		free(t);
-		return err;
-	}
+	t->end = SIM_RUNS;
 	t->number = number;
 	t->asid = s->asids++;
 	t->on_demand = t->mm.no_zero = true;
 	name_task(t, e);
-	s->task[number] = *out = t;
+	*out = t;
 	return 0;
 }
 

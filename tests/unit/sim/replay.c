@@ -125,12 +125,39 @@ static void an_address_beyond_the_tables_is_refused_by_its_number(void **state)
 	close(fd);
 }
 
+/* As the number of a process that has ended is given out again. */
+static void a_number_that_begins_again_keeps_what_was_counted(void **state)
+{
+	struct sim *s = machine();
+	const char *error;
+
+	(void)state;
+	for (unsigned life = 1; life <= 3; life++) {
+		const struct trace_event begins = { .op = TRACE_TASK, .task = 7, .text = "again" };
+
+		assert_int_equal(sim_event(s, &begins, &error), 0);
+		assert_int_equal(sim_event(s, &begins, &error), -EINVAL);
+		for (unsigned i = 0; i < PAGES * life; i++)
+			assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_ACCESS, .task = 7, .flags = TRACE_W,
+									     .vpn = BASE + i, .n = 1 }, &error), 0);
+		assert_int_equal(s->task[7]->mm.rss, PAGES * life);
+		sim_check(s);
+		assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_EXIT, .task = 7 }, &error), 0);
+		assert_int_equal(s->task[7]->end, SIM_EXITED);
+		sim_check(s);
+	}
+	assert_int_equal(s->task[7]->touches, 6 * PAGES);
+	assert_int_equal(s->task[7]->faults[SIM_MINOR], 6 * PAGES);
+	sim_destroy(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_of_untouched_memory_share_a_page_only_where_every_write_is_known),
 		cmocka_unit_test(traces_side_by_side_have_tasks_of_their_own),
 		cmocka_unit_test(an_address_beyond_the_tables_is_refused_by_its_number),
+		cmocka_unit_test(a_number_that_begins_again_keeps_what_was_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
