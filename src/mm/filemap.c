@@ -47,7 +47,7 @@ static struct frame *cache_page(struct machine *m, struct vm_file *file, uint64_
 {
 	int32_t shadow = NO_SHADOW;
 
-	if (m->files_elsewhere)
+	if (pagecache_elsewhere(file, pgoff))
 		return cache_elsewhere(m, file, pgoff);
 	struct frame *f = fault_frame(m);
 
@@ -104,7 +104,7 @@ static bool carry_out(struct machine *m, struct vm_file *file, const struct file
 		n++;
 	}
 	n += cache_window(m, file, plan);
-	if (n > 0 && !m->files_elsewhere)
+	if (n > 0 && !pagecache_elsewhere(file, needed))
 		m->ops->file_read(m, file, plan->n > 0 ? plan->start : needed, n);
 	count_read(m, n);
 	return true;
@@ -115,7 +115,7 @@ static void read_on(struct machine *m, struct vm_file *file, const struct filera
 {
 	unsigned n = cache_window(m, file, plan);
 
-	if (n > 0 && !m->files_elsewhere)
+	if (n > 0 && !pagecache_elsewhere(file, plan->start))
 		m->ops->file_read_ahead(m, file, plan->start, n);
 	count_read(m, n);
 }
@@ -223,10 +223,12 @@ enum fault_result fault_file(struct mm *mm, struct vma *vma, vpn_t vpn, enum fau
 	filera_fault(&file->ra, file, pgoff, FILERA_NORMAL, &plan);
 	if (!carry_out(m, file, &plan, pgoff))
 		return FAULT_NOMEM;
-	COUNT_N(m, pgmajfault, !m->files_elsewhere);
-	COUNT_N(m, pgminor, m->files_elsewhere);
+	bool major = !pagecache_elsewhere(file, pgoff);
+
+	COUNT_N(m, pgmajfault, major);
+	COUNT_N(m, pgminor, !major);
 	if (report != NULL)
-		report->major = !m->files_elsewhere;
+		report->major = major;
 	return cached(mm, vma, vpn, pagecache_get(file, pgoff), access);
 }
 
@@ -338,7 +340,7 @@ static void drop_page(void *ctx, struct frame *f)
 	struct machine *m = ctx;
 
 	lru_del(lruvec_of(m, f), f);
-	m->charged += m->files_elsewhere && !f->cache.file->swap_backed;
+	m->charged += pagecache_elsewhere(f->cache.file, f->cache.pgoff);
 	user_page_free(m, f);
 }
 
@@ -355,6 +357,8 @@ void file_resize(struct machine *m, struct vm_file *file, uint64_t pages)
 			m->ops->unmap(m, vma->mm, at, NULL, 1);
 	}
 	pagecache_truncate(file, pages, drop_page, m);
+	/* What is written behind it later is new, and the writer pays. */
+	file->pages_elsewhere = MIN(file->pages_elsewhere, pages);
 }
 
 unsigned file_evict(struct machine *m, struct frame **frames, unsigned n)

@@ -156,7 +156,6 @@ struct machine {
 	bool mlocked;       /* some area has been VMA_LOCKED */
 	bool thp;           /* anonymous memory in huge pages where it can be */
 	bool flush_wanted;  /* reclaim met dirty pages of files: file_flush */
-	bool files_elsewhere; /* pages of files are cached, and charged, by somebody else: they stay, and cost nothing here */
 	bool streams;      /* the engine's: one fault may bring many pages, because delivering it is dear */
 	bool gather;       /* the engine's: contiguous homes move in one call, so that gather.c is worth its work */
 	bool precise;      /* the engine's: a minor fault fills the page touched and no others */

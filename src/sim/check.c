@@ -73,7 +73,7 @@ static void check_frames(const struct sim *s, const struct seen *seen)
 			continue;
 		}
 		ASSERT(f->refs == seen->frame[i]);
-		if (!s->m.files_elsewhere || !(f->flags & FRAME_FILE) || f->cache.file->swap_backed)
+		if (!(f->flags & FRAME_FILE) || !pagecache_elsewhere(f->cache.file, f->cache.pgoff))
 			listed += f->flags & FRAME_HUGE ? 1u << FRAME_HUGE_ORDER : 1;
 		/* A huge page is one frame to the lists. */
 		if (f->flags & FRAME_HUGE)

@@ -83,7 +83,7 @@ struct sim_config {
 	uint64_t limit_bytes;     /* of a cgroup that all tasks are in; 0: none */
 	bool limit_tables;        /* page tables count in it, as with Linux's cgroups */
 	uint64_t limit_flush_ns;  /* statistics of the cgroup are so old at most; 0: exact (Linux: 2 s) */
-	bool limit_files;         /* pages of files count in it; false: others had read them before and pay for them */
+	bool limit_files;         /* pages of files count in it; false: but for those that files have at first, which others had read before */
 	/* Swap */
 	uint32_t nr_swaps;
 	struct sim_swap_config swap[SIM_SWAPS_MAX];

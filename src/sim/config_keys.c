@@ -151,7 +151,7 @@ const struct config_key config_keys[] = {
 	{ "memory.limit_flush", .type = KEY_DURATION, AT(limit_flush_ns), .max = HOUR_NS, .def = "2s",
 	  .doc = "the cgroup's statistics, by which reclaim decides, are so old at most; 0: exact" },
 	{ "memory.limit_files", .type = KEY_BOOL, AT(limit_files), .def = "yes",
-	  .doc = "pages of files count in the limit; no: others had read them before, they stay cached and count there" },
+	  .doc = "pages of files count in the limit; no: what files have at first, others had read before: it stays cached and counts there" },
 
 	{ "swap", .type = KEY_ITEMS, AT(swap), .list = &swaps,
 	  .def = "[{kind: compressed, size: 8G, prio: 100, ratio: 2.63, read: 1us, write: 3us}]",

@@ -281,7 +281,6 @@ static int make_machine(struct sim *s)
 	m->vm.stats_flush_ns = c->limit_bytes != 0 ? c->limit_flush_ns : 0;
 	if (c->limit_bytes != 0)
 		m->limit = c->limit_bytes >> PAGE_SHIFT;
-	m->files_elsewhere = !c->limit_files;
 	m->swap.unchecked = true;
 	m->streams = !c->accessed_bits;
 	m->thp = c->thp && c->accessed_bits;

@@ -47,6 +47,8 @@ static int new_file(struct sim *s, uint32_t number, uint64_t pages, const char *
 
 	if (f == NULL)
 		return -ENOMEM;
+	/* Whoever read it before pays for what it had then. */
+	f->vm.pages_elsewhere = s->config.limit_files ? 0 : pages;
 	f->number = f->vm.id = number;
 	snprintf(f->name, sizeof(f->name), "%s", name != NULL ? name : "");
 	s->file[number] = f;

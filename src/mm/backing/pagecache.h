@@ -31,6 +31,7 @@ struct vm_file {
 	struct rmap rmap;       /* areas that map it; first: space/vma.h knows a file only by it */
 	struct pagecache *cache;
 	uint64_t size_pages;    /* the last one may be partly beyond the end */
+	uint64_t pages_elsewhere; /* the first of them: cached, and charged, by somebody else; they stay, and cost nothing here */
 	struct radix pages;
 	uint64_t nr_cached, nr_dirty, nr_writeback, nr_shadows;
 	uint64_t nr_swapped;    /* pages in swap: of a file that is swap_backed */
@@ -56,6 +57,8 @@ void pagecache_destroy(struct pagecache *pc);
 void vm_file_init(struct vm_file *f, struct pagecache *pc, uint64_t size_pages);
 /* No page may be cached (pagecache_truncate to 0) and no area map it. Shadows go. */
 void vm_file_destroy(struct vm_file *f);
+
+static inline bool pagecache_elsewhere(const struct vm_file *f, uint64_t pgoff) { return pgoff < f->pages_elsewhere; }
 
 /* The frame of a page, or NULL. */
 struct frame *pagecache_get(const struct vm_file *f, uint64_t pgoff);

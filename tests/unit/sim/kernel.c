@@ -143,6 +143,39 @@ static void pages_of_files_that_others_read_cost_nothing(void **state)
 	sim_destroy(s);
 }
 
+static void transfer_file(struct sim *s, uint64_t from, unsigned pages, enum trace_op op)
+{
+	struct trace_event e = { .op = op, .task = 1, .file = 1, .pgoff = from, .n = pages };
+	const char *error;
+
+	assert_int_equal(sim_event(s, &e, &error), 0);
+	sim_check(s);
+}
+
+/* What others have read is theirs, written or not; what is new, behind the end or after the file was cut, is the writer's. */
+static void pages_of_files_that_the_program_makes_count(void **state)
+{
+	struct sim *s = with_a_file(false);
+	const char *error;
+
+	(void)state;
+	transfer_file(s, 0, FILE_PAGES, TRACE_WRITE);
+	assert_int_equal(s->m.charged, 0);
+	transfer_file(s, FILE_PAGES, 100, TRACE_WRITE);
+	assert_int_equal(s->m.charged, 100);
+	assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_FILE, .file = 1, .n = 0 }, &error), 0);
+	assert_int_equal(s->m.charged, 0);
+	transfer_file(s, 0, 50, TRACE_WRITE);
+	assert_int_equal(s->m.charged, 50);
+	transfer_file(s, 0, 50, TRACE_READ);
+	assert_int_equal(s->m.charged, 50);
+	assert_int_equal(s->disk.reads, 0);
+	/* More than the limit: the flusher and reclaim give back what is written. */
+	transfer_file(s, 50, FILE_PAGES, TRACE_WRITE);
+	assert_in_range(s->m.charged, 100, 256);
+	sim_destroy(s);
+}
+
 static void pages_of_files_count_in_the_limit_otherwise(void **state)
 {
 	struct sim *s = with_a_file(true);
@@ -163,6 +196,7 @@ int main(void)
 		cmocka_unit_test(a_moving_window_is_killed_where_linux_kills_it),
 		cmocka_unit_test(a_moving_window_lives_with_fresh_statistics),
 		cmocka_unit_test(pages_of_files_that_others_read_cost_nothing),
+		cmocka_unit_test(pages_of_files_that_the_program_makes_count),
 		cmocka_unit_test(pages_of_files_count_in_the_limit_otherwise),
 	};
 
