@@ -6,7 +6,8 @@
  *   replay TRACE FRAMES POLICY linux|exact   replays it on a machine that has so many frames for it
  *   hits TOUCHES                             touches of 64 pages, which any TLB holds, from a trace in memory
  *   memory FRAMES                            what a machine with so many frames in use costs
- *   stream TOUCHES                           a trace of any length through a pipe: memory at a tenth of it, and at its end
+ *   stream TOUCHES FAR                       a trace of any length, made while it is read, through a pipe, of which one touch in FAR
+ *                                            misses the TLB: the most memory that it took
  *
  * linux: reclaim in batches of 32, accessed bits as x86 has them. exact: one page at a time, every use seen, the first
  * touch of a page no use of it, as simulators of caches count; so misses are theirs.
@@ -59,6 +60,21 @@ static uint64_t resident_bytes(void)
 		die("/proc/self/statm");
 	fclose(f);
 	return resident * PAGE_SIZE;
+}
+
+/* Not ru_maxrss: that of whoever started the process is in it. */
+static uint64_t peak_bytes(void)
+{
+	unsigned long long kib = 0;
+	FILE *f = must(fopen("/proc/self/status", "re"));
+	char line[256];
+
+	while (fgets(line, sizeof(line), f) != NULL && sscanf(line, "VmHWM: %llu", &kib) != 1)
+		;
+	fclose(f);
+	if (kib == 0)
+		die("/proc/self/status");
+	return kib * 1024;
 }
 
 /* Draws ranks of a zipf law with exponent 1 by inverting its distribution, from a table of where to begin. */
@@ -244,54 +260,46 @@ static int memory_main(uint64_t frames)
 	return 0;
 }
 
-/* A touch of 1 in 8 goes far, so that there are faults and reclaim all the time. */
-static void write_stream(int fd, uint64_t touches)
+/* A touch of 1 in far goes anywhere, so that there are faults and reclaim all the time. */
+static void write_stream(int fd, uint64_t touches, uint64_t far)
 {
 	struct trace_writer *w = writer(fd);
 	struct rand r;
 
 	rand_seed(&r, 1);
 	for (uint64_t i = 0; i < touches; i++)
-		write_touch(w, rand_below(&r, i % 8 == 0 ? 20000 : 500));
+		write_touch(w, rand_below(&r, i % far == 0 ? 20000 : HIT_PAGES));
 	if (trace_writer_close(w) != 0)
 		die("the trace cannot be written");
 	_exit(0);
 }
 
-static int stream_main(uint64_t touches)
+static int stream_main(uint64_t touches, uint64_t far)
 {
-	struct trace_event *event = must(malloc(4096 * sizeof(*event)));
 	struct sim *s = make_machine(10000, "two-list", false);
-	struct trace_reader *r;
-	struct trace_error error;
-	uint64_t early = 0;
-	long n;
 	int fd[2];
 
-	if (pipe(fd) != 0 || fflush(stdout) != 0)
+	if (pipe2(fd, O_CLOEXEC) != 0 || fflush(stdout) != 0)
 		die("no pipe");
 	if (fork() == 0) {
 		close(fd[0]);
-		write_stream(fd[1], touches);
+		write_stream(fd[1], touches, far);
 	}
 	close(fd[1]);
-	r = must(trace_reader_open(fd[0], &error));
-	while ((n = trace_read(r, event, 4096, &error)) > 0) {
-		for (long i = 0; i < n; i++)
-			if (sim_event(s, &event[i], &error.what) != 0)
-				die(error.what);
-		if (early == 0 && s->touches >= touches / 10)
-			early = resident_bytes();
-	}
+	double start = cpu_seconds();
+
+	replay(s, fd[0]);
+	report(s, cpu_seconds() - start);
+	printf("bytes_peak %" PRIu64 "\n", peak_bytes());
 	wait(NULL);
-	printf("touches %" PRIu64 "\nbytes_early %" PRIu64 "\nbytes_end %" PRIu64 "\n", s->touches, early, resident_bytes());
-	return n == 0 ? 0 : 1;
+	sim_destroy(s);
+	return 0;
 }
 
 static int usage(void)
 {
 	fprintf(stderr, "usage: simreplay zipf OBJECTS REQUESTS STEWARD ORACLE | replay TRACE FRAMES POLICY linux|exact |\n"
-			"       hits TOUCHES | memory FRAMES | stream TOUCHES\n");
+			"       hits TOUCHES | memory FRAMES | stream TOUCHES FAR\n");
 	return 2;
 }
 
@@ -303,13 +311,13 @@ int main(int argc, char **argv)
 		return zipf_main((uint32_t)atoll(argv[2]), (uint64_t)atoll(argv[3]), argv[4], argv[5]);
 	if (strcmp(what, "replay") == 0 && argc == 6)
 		return replay_main(argv[2], (uint64_t)atoll(argv[3]), argv[4], argv[5]);
+	if (strcmp(what, "stream") == 0 && argc == 4)
+		return stream_main((uint64_t)atoll(argv[2]), (uint64_t)atoll(argv[3]));
 	if (argc != 3)
 		return usage();
 	if (strcmp(what, "hits") == 0)
 		return hits_main((uint64_t)atoll(argv[2]));
 	if (strcmp(what, "memory") == 0)
 		return memory_main((uint64_t)atoll(argv[2]));
-	if (strcmp(what, "stream") == 0)
-		return stream_main((uint64_t)atoll(argv[2]));
 	return usage();
 }
