@@ -99,6 +99,7 @@ static bool serves(const struct sim_tlb_config *t, unsigned kind, unsigned level
 static void make_routes(struct mmu *m, unsigned kind)
 {
 	const struct sim_config *c = m->config;
+	struct mmu_place *place = m->place[kind];
 
 	memset(m->route[kind], -1, sizeof(m->route[kind]));
 	for (unsigned level = 0; level < 2; level++) {
@@ -114,11 +115,13 @@ static void make_routes(struct mmu *m, unsigned kind)
 
 			if (i < 0)
 				continue;
+			*place++ = (struct mmu_place){ &m->tlb[i], (uint8_t)i, (uint8_t)level, huge };
 			m->hit_ns[kind][i] = m->miss_ns[kind] + c->tlb[i].hit_ns;
 			slowest = MAX(slowest, c->tlb[i].hit_ns);
 		}
 		m->miss_ns[kind] += slowest;
 	}
+	place->level = 2;
 }
 
 static int make_caches(struct mmu *m, unsigned cpu)
@@ -350,65 +353,71 @@ static enum mmu_result walk(struct mmu *m, vpn_t vpn, enum mmu_access how, struc
  */
 
 /* Level by level for a translation that grants the access; the slot, and where it is. Those that do not grant it go. */
-static struct tlb_slot *lookup(struct mmu *m, vpn_t vpn, enum mmu_access how, unsigned *level, unsigned *huge)
+static inline struct tlb_slot *lookup(struct mmu *m, vpn_t vpn, enum mmu_access how, const struct mmu_place **where)
 {
-	for (*level = 0; *level < 2; ++*level) {
-		for (*huge = 0; *huge < 2; ++*huge) {
-			int i = m->route[kind_of(how)][*level][*huge];
-			struct tlb_slot *s = i >= 0 && m->tlb[i].huge >= *huge ? tlb_find(&m->tlb[i], page_of(m, vpn, *huge), m->asid) : NULL;
+	const struct mmu_place *p = m->place[kind_of(how)];
+	struct tlb_slot *s = NULL;
 
-			if (s == NULL)
-				continue;
-			if (s->grants >> how & 1)
-				return s;
-			tlb_remove(&m->tlb[i], s);
-		}
+	for (; p->tlb != NULL; p++) {
+		if (p->huge && likely(!p->tlb->huge))
+			continue;
+		s = tlb_find(p->tlb, page_of(m, vpn, p->huge), m->asid);
+		if (s == NULL)
+			continue;
+		if (likely(s->grants >> how & 1))
+			break;
+		tlb_remove(p->tlb, s);
+		s = NULL;
 	}
-	return NULL;
+	*where = p;
+	return s;
+}
+
+/* What the next touch of this kind will find. */
+static inline void front_fill(struct mmu *m, vpn_t vpn, enum mmu_access how, struct tlb_slot *s, unsigned tlb, pfn_t pfn)
+{
+	*mmu_front(m, vpn, how) = (struct mmu_front){
+		.key = mmu_front_key(m, vpn, how), .serial = s->serial, .slot = s, .stamp = tlb_stamp(&m->tlb[tlb], s),
+		.pfn = pfn, .tlb = tlb,
+	};
 }
 
 /*
- * Puts a translation into the TLBs of the levels below the one that it came from, and the slot that the next touch of
- * this kind finds into the front: the lowest; s where the translation was, if anywhere.
+ * Puts a translation into the TLBs of the levels below the one that it came from, and the slot that the next touch finds
+ * into the front: the lowest; s where the translation was, if anywhere.
  */
-static void fill(struct mmu *m, vpn_t vpn, enum mmu_access how, unsigned below, const struct translation *t,
-		 struct tlb_slot *s, int tlb)
+static inline void fill(struct mmu *m, vpn_t vpn, enum mmu_access how, unsigned below, const struct translation *t,
+			struct tlb_slot *s, unsigned tlb)
 {
 	while (below-- > 0) {
 		int i = m->route[kind_of(how)][below][t->huge];
 
-		if (i < 0)
+		if (unlikely(i < 0))
 			continue;
-		tlb = i;
+		tlb = (unsigned)i;
 		s = tlb_insert(&m->tlb[i], page_of(m, vpn, t->huge), m->asid, m->stat.touches);
 		s->grants = t->grants;
 		s->pfn = t->pfn;
 	}
-	if (s == NULL)
-		return;
-	*mmu_front(m, vpn, how) = (struct mmu_front){
-		.key = mmu_front_key(m, vpn, how), .serial = s->serial, .slot = s, .stamp = tlb_stamp(&m->tlb[tlb], s),
-		.pfn = frame_of(m, vpn, t->huge, t->pfn), .tlb = (uint32_t)tlb,
-	};
+	if (likely(s != NULL))
+		front_fill(m, vpn, how, s, tlb, frame_of(m, vpn, t->huge, t->pfn));
 }
 
 /* One touch by the plain model. */
-static enum mmu_result touch(struct mmu *m, vpn_t vpn, enum mmu_access how, pfn_t *pfn, double *ns)
+static inline enum mmu_result touch(struct mmu *m, vpn_t vpn, enum mmu_access how, pfn_t *pfn, double *ns)
 {
 	enum mmu_result result = MMU_HIT;
-	unsigned kind = kind_of(how), level, huge;
-	struct tlb_slot *s = lookup(m, vpn, how, &level, &huge);
+	const struct mmu_place *p;
+	struct tlb_slot *s = lookup(m, vpn, how, &p);
 	struct translation t;
-	int tlb = -1;
 
 	if (s != NULL) {
-		tlb = m->route[kind][level][huge];
-		m->stat.hits[tlb]++;
-		*tlb_stamp(&m->tlb[tlb], s) = ++m->stat.touches;
-		*ns += m->hit_ns[kind][tlb];
-		t = (struct translation){ huge, s->grants, s->pfn };
+		m->stat.hits[p->index]++;
+		*tlb_stamp(p->tlb, s) = ++m->stat.touches;
+		*ns += m->hit_ns[kind_of(how)][p->index];
+		t = (struct translation){ p->huge, s->grants, s->pfn };
 	} else {
-		*ns += m->miss_ns[kind];
+		*ns += m->miss_ns[kind_of(how)];
 		result = walk(m, vpn, how, &t, ns);
 		if (result != MMU_WALKED) {
 			m->stat.faults++;
@@ -417,7 +426,7 @@ static enum mmu_result touch(struct mmu *m, vpn_t vpn, enum mmu_access how, pfn_
 		m->stat.touches++;
 	}
 	*pfn = frame_of(m, vpn, t.huge, t.pfn);
-	fill(m, vpn, how, level, &t, s, tlb);
+	fill(m, vpn, how, p->level, &t, s, p->index);
 	return result;
 }
 

@@ -47,6 +47,14 @@ struct mmu_front {
 
 enum { MMU_DATA, MMU_CODE, MMU_KINDS }; /* how == MMU_EXEC */
 
+/* A TLB that is searched for translations of a kind, for pages of one size. */
+struct mmu_place {
+	struct tlb *tlb; /* NULL: that was all */
+	uint8_t index;   /* of the TLB */
+	uint8_t level;   /* from 0; behind the last place, the number of levels */
+	bool huge;
+};
+
 /*
  * Here for mmu_touch's sake; others use the functions.
  * Law: a front entry of this tag whose slot has its serial says what the plain lookup finds: that slot, first.
@@ -60,6 +68,7 @@ struct mmu {
 	unsigned asid;
 	bool mixed;              /* entries of other address spaces may be cached */
 	unsigned shift[PT_LEVELS_MAX];     /* of the page number that an entry of a level stands for */
+	struct mmu_place place[MMU_KINDS][2 * 2 + 1]; /* in the order in which they are searched */
 	int8_t route[MMU_KINDS][2][2];     /* which TLB, by level and size (4 KiB, huge); -1: none */
 	int8_t pwc_of[PT_LEVELS_MAX];      /* which page-walk cache, by level; -1: none */
 	double hit_ns[MMU_KINDS][SIM_TLBS_MAX], miss_ns[MMU_KINDS];

@@ -27,19 +27,28 @@
  *
  * A way without a translation is filled first, the lowest such way.
  *
+ * The oldest way is not searched for. Beside the stamps stands a row of the
+ * ways in order of age, which uses leave out of date: a place says which stamp
+ * it was given for, and a way whose stamp is another has been used since and is
+ * younger than its place. So when the first way of the row still has the stamp
+ * of its place, nobody is older, and until then the ways that come first are
+ * moved to where they belong, each of them once for any number of uses.
+ *
  * Laws: struct tlb. A translation that is removed leaves its stamp: the bits of
  * a PLRU tree do not change either when an entry is invalidated. A flush of
- * everything only raises the floor below which serials are dead; the slots are
- * recycled one by one as they are filled again, so a switch of tasks on a
- * machine without ASIDs costs nothing. A flush of one ASID looks at each slot.
+ * everything only raises the floor below which serials are dead; slots, buckets
+ * and rows are cleared one by one as they are used again, so a flush costs
+ * nothing. A flush of one ASID looks at each slot.
  *
- * Cost. find: one load of a bucket, one slot. insert: all stamps of a set,
- * twice for PLRU, and the old key's chain; of many ways the LRU looks at two or three
- * groups of 8 and their bounds. 41 bytes a way, 8 to 16 more of buckets.
+ * Cost. find: one load of a bucket, one slot. insert: the first place or two of
+ * a row, and a few more for each way that was used since; two buckets; of PLRU
+ * all stamps of a set, twice. 56 bytes a way, 8 to 16 more of buckets.
  *
  * Rejected: lists in order of use, as textbooks have it: six stores a hit, and
  * hits are nearly everything. Scanning the ways of a set for the key: 12 ways
- * of two page sizes are six cache lines of the host for one miss.
+ * of two page sizes are six cache lines of the host for one miss. Chains that
+ * keep what was flushed until its way is filled again: a page that is hot is in its
+ * chain once for each flush.
  */
 #include "sim/tlb.h"
 
@@ -47,9 +56,6 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-
-#define WAYS_FEW 16 /* all are looked at */
-#define GROUP 8     /* ways */
 
 int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacement replacement, uint64_t seed)
 {
@@ -62,17 +68,16 @@ int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacemen
 		bits++;
 	*t = (struct tlb){
 		.slots = malloc(entries * sizeof(*t->slots)), .buckets = calloc((size_t)1 << bits, sizeof(*t->buckets)),
-		.stamps = calloc(entries, sizeof(*t->stamps)), .full = malloc(entries / ways * sizeof(*t->full)),
-		.bounds = calloc((size_t)(entries / ways) * DIV_ROUND_UP(ways, GROUP), sizeof(*t->bounds)),
+		.stamps = calloc(entries, sizeof(*t->stamps)), .rows = malloc(entries * sizeof(*t->rows)),
+		.set = calloc(entries / ways, sizeof(*t->set)),
 		.sets = entries / ways, .ways = ways, .bucket_shift = 64 - bits, .replacement = (uint8_t)replacement,
 	};
-	if (t->slots == NULL || t->buckets == NULL || t->stamps == NULL || t->full == NULL || t->bounds == NULL) {
+	if (t->slots == NULL || t->buckets == NULL || t->stamps == NULL || t->rows == NULL || t->set == NULL) {
 		tlb_destroy(t);
 		return -ENOMEM;
 	}
 	for (uint32_t i = 0; i < entries; i++)
 		t->slots[i] = (struct tlb_slot){ .page = TLB_NO_PAGE };
-	tlb_flush(t);
 	rand_seed(&t->rand, seed);
 	return 0;
 }
@@ -82,8 +87,8 @@ void tlb_destroy(struct tlb *t)
 	free(t->slots);
 	free(t->buckets);
 	free(t->stamps);
-	free(t->full);
-	free(t->bounds);
+	free(t->rows);
+	free(t->set);
 	*t = (struct tlb){ 0 };
 }
 
@@ -111,65 +116,71 @@ static uint32_t plru_victim(const uint64_t *stamps, uint32_t ways)
 	return at;
 }
 
-static uint32_t oldest(const uint64_t *stamps, uint32_t from, uint32_t to)
-{
-	uint32_t at = from;
-
-	for (uint32_t i = from + 1; i < to; i++)
-		at = stamps[i] < stamps[at] ? i : at;
-	return at;
-}
-
 /*
- * Of many ways the oldest: by groups, each with a bound that no stamp of the group is below. Stamps only grow, so a bound
- * stays one when a way is used, and need not be touched then; the group with the lowest is looked at, and either its oldest
- * way is that old, or the bound was out of date.
+ * The oldest way, which is about to be used now. The row may be out of date, because a use only writes a stamp: ways that
+ * were used since they got their place go to where they belong, until one comes first that was not.
  */
-static uint32_t oldest_of_groups(const uint64_t *stamps, uint32_t ways, uint64_t *bounds)
-{
-	for (;;) {
-		uint32_t group = oldest(bounds, 0, DIV_ROUND_UP(ways, GROUP));
-		uint32_t at = oldest(stamps, group * GROUP, MIN((group + 1) * GROUP, ways));
-
-		if (stamps[at] == bounds[group])
-			return at;
-		bounds[group] = stamps[at];
-	}
-}
-
-static uint32_t lru_victim(struct tlb *t, uint32_t set)
+static uint32_t lru_victim(struct tlb *t, uint32_t set, uint64_t now)
 {
 	const uint64_t *stamps = &t->stamps[(size_t)set * t->ways];
+	struct tlb_place *row = &t->rows[(size_t)set * t->ways];
+	uint32_t first = t->set[set].oldest, last = t->ways - 1;
 
-	if (t->ways <= WAYS_FEW)
-		return oldest(stamps, 0, t->ways);
-	return oldest_of_groups(stamps, t->ways, &t->bounds[(size_t)set * DIV_ROUND_UP(t->ways, GROUP)]);
+	for (;;) {
+		struct tlb_place place = row[first];
+		uint32_t free = first;
+		bool used = stamps[place.way] != place.listed;
+
+		place.listed = used ? stamps[place.way] : now;
+		first = first == last ? 0 : first + 1;
+		while (free != first) {
+			uint32_t before = free == 0 ? last : free - 1;
+
+			if (row[before].listed <= place.listed)
+				break;
+			row[free] = row[before];
+			free = before;
+		}
+		row[free] = place;
+		if (used)
+			continue;
+		t->set[set].oldest = first;
+		return place.way;
+	}
 }
 
 /* The first way without a translation, else the policy's choice. */
-static uint32_t victim(struct tlb *t, uint32_t set)
+static uint32_t victim(struct tlb *t, uint32_t set, uint64_t now)
 {
 	const struct tlb_slot *slots = &t->slots[(size_t)set * t->ways];
-	const uint64_t *stamps = &t->stamps[(size_t)set * t->ways];
+	struct tlb_set *s = &t->set[set];
 
-	for (uint32_t i = t->full[set]; i < t->ways; i = ++t->full[set]) {
-		if (slots[i].serial <= t->floor) {
-			t->full[set]++;
-			return i;
-		}
+	if (s->floor != t->floor)
+		*s = (struct tlb_set){ .floor = t->floor };
+	for (; s->full < s->placed; s->full++)
+		if (slots[s->full].serial <= t->floor)
+			return s->full++;
+	if (s->placed < t->ways) {
+		t->rows[(size_t)set * t->ways + s->placed] = (struct tlb_place){ .listed = now, .way = s->placed };
+		s->full++;
+		return s->placed++;
 	}
 	switch (t->replacement) {
-	case SIM_PLRU: return plru_victim(stamps, t->ways);
+	case SIM_PLRU: return plru_victim(&t->stamps[(size_t)set * t->ways], t->ways);
 	case SIM_RANDOM: return (uint32_t)rand_below(&t->rand, t->ways);
-	default: return lru_victim(t, set);
+	default: return lru_victim(t, set, now);
 	}
 }
 
-/* Takes a slot out of the chain that its old key is in. */
+/* Takes a slot out of the chain that its key is in. If it is flushed, all others of that chain are, too. */
 static void unlink_slot(struct tlb *t, const struct tlb_slot *s)
 {
 	uint32_t *link = &t->buckets[tlb_bucket(t, s->page, s->asid)], me = (uint32_t)(s - t->slots) + 1;
 
+	if (s->serial <= t->floor) {
+		*link = *link == me ? 0 : *link;
+		return;
+	}
 	while (*link != me)
 		link = &t->slots[*link - 1].next;
 	*link = s->next;
@@ -178,10 +189,12 @@ static void unlink_slot(struct tlb *t, const struct tlb_slot *s)
 struct tlb_slot *tlb_insert(struct tlb *t, uint64_t page, unsigned asid, uint64_t now)
 {
 	uint32_t set = (uint32_t)(page >> 1) & (t->sets - 1), *bucket = &t->buckets[tlb_bucket(t, page, asid)];
-	struct tlb_slot *s = &t->slots[(size_t)set * t->ways + victim(t, set)];
+	struct tlb_slot *s = &t->slots[(size_t)set * t->ways + victim(t, set, now)];
 
 	if (s->page != TLB_NO_PAGE)
 		unlink_slot(t, s);
+	if (*bucket != 0 && t->slots[*bucket - 1].serial <= t->floor)
+		*bucket = 0;
 	*s = (struct tlb_slot){ .page = page, .asid = (uint16_t)asid, .serial = ++t->serial, .next = *bucket };
 	*tlb_stamp(t, s) = now;
 	t->huge |= page & 1;
@@ -189,11 +202,20 @@ struct tlb_slot *tlb_insert(struct tlb *t, uint64_t page, unsigned asid, uint64_
 	return s;
 }
 
+void tlb_remove(struct tlb *t, struct tlb_slot *s)
+{
+	uint32_t i = (uint32_t)(s - t->slots);
+	struct tlb_set *set = &t->set[i / t->ways];
+
+	unlink_slot(t, s);
+	s->page = TLB_NO_PAGE;
+	s->serial = 0;
+	set->full = MIN(set->full, i % t->ways);
+}
+
 void tlb_flush(struct tlb *t)
 {
 	t->floor = t->serial;
-	for (uint32_t i = 0; i < t->sets; i++)
-		t->full[i] = 0;
 }
 
 void tlb_flush_asid(struct tlb *t, unsigned asid)
@@ -205,28 +227,63 @@ void tlb_flush_asid(struct tlb *t, unsigned asid)
 
 static void check_slot(const struct tlb *t, const struct tlb_slot *s)
 {
-	uint32_t me = (uint32_t)(s - t->slots) + 1, i = t->buckets[tlb_bucket(t, s->page, s->asid)];
-	uint32_t set = (me - 1) / t->ways;
-	bool live = s->serial > t->floor;
+	uint32_t me = (uint32_t)(s - t->slots) + 1, set = (me - 1) / t->ways;
 
-	ASSERT(s->serial <= t->serial && (!live || s->grants != 0));
-	if (s->page == TLB_NO_PAGE) {
-		ASSERT(!live && t->stamps[me - 1] == 0);
+	ASSERT(s->serial <= t->serial);
+	if (s->serial <= t->floor)
 		return;
-	}
-	ASSERT(((uint32_t)(s->page >> 1) & (t->sets - 1)) == set);
-	while (i != 0 && i != me)
-		i = t->slots[i - 1].next;
-	ASSERT(i == me);
-	ASSERT(!live || tlb_find(t, s->page, s->asid) == s);
+	ASSERT(s->page != TLB_NO_PAGE && s->grants != 0 && ((uint32_t)(s->page >> 1) & (t->sets - 1)) == set);
+	ASSERT(tlb_find(t, s->page, s->asid) == s);
 	for (uint32_t k = set * t->ways; k < (set + 1) * t->ways; k++)
 		ASSERT(k == me - 1 || t->stamps[k] == 0 || t->stamps[k] != t->stamps[me - 1]);
 }
 
+static void check_bucket(const struct tlb *t, uint32_t n)
+{
+	uint32_t i = t->buckets[n], nr = 0;
+
+	if (i == 0 || t->slots[i - 1].serial <= t->floor)
+		return;
+	for (; i != 0; i = t->slots[i - 1].next) {
+		ASSERT(++nr <= t->sets * t->ways && t->slots[i - 1].serial > t->floor);
+		ASSERT(tlb_bucket(t, t->slots[i - 1].page, t->slots[i - 1].asid) == n);
+	}
+}
+
+static void check_set(const struct tlb *t, uint32_t n)
+{
+	const struct tlb_set *s = &t->set[n];
+	const struct tlb_place *row = &t->rows[(size_t)n * t->ways];
+	uint64_t listed = 0, ways = 0;
+
+	if (s->floor != t->floor) {
+		for (uint32_t i = 0; i < t->ways; i++)
+			ASSERT(t->slots[n * t->ways + i].serial <= t->floor);
+		return;
+	}
+	ASSERT(s->full <= s->placed && s->placed <= t->ways && s->oldest < t->ways);
+	for (uint32_t i = 0; i < t->ways; i++) {
+		bool live = t->slots[n * t->ways + i].serial > t->floor;
+
+		ASSERT(live ? i < s->placed : i >= s->full);
+	}
+	for (uint32_t i = 0; i < s->placed; i++) {
+		const struct tlb_place *p = &row[(s->oldest + i) % t->ways];
+
+		ASSERT(p->way < s->placed && p->listed >= listed && p->listed <= t->stamps[n * t->ways + p->way]);
+		listed = p->listed;
+		ways += p->way;
+	}
+	/* Each once: those of a sum that fits by chance are not worth a table. */
+	ASSERT(ways == (uint64_t)s->placed * (s->placed - 1) / 2);
+}
+
 void tlb_check(const struct tlb *t)
 {
-	for (uint32_t i = 0; i < t->sets * t->ways; i++) {
+	for (uint32_t i = 0; i < t->sets * t->ways; i++)
 		check_slot(t, &t->slots[i]);
-		ASSERT(i % t->ways >= t->full[i / t->ways] || t->slots[i].serial > t->floor);
-	}
+	for (uint32_t i = 0; i < t->sets; i++)
+		check_set(t, i);
+	for (uint64_t i = 0; i < UINT64_C(1) << (64 - t->bucket_shift); i++)
+		check_bucket(t, (uint32_t)i);
 }

@@ -13,8 +13,8 @@
 static inline uint64_t tlb_page(uint64_t number, bool huge) { return number << 1 | huge; }
 
 struct tlb_slot {
-	uint64_t page;   /* tlb_page; TLB_NO_PAGE: never used */
-	uint64_t serial; /* of the fill, never the same again; live if above tlb->floor */
+	uint64_t page;   /* tlb_page; TLB_NO_PAGE: never used, or removed */
+	uint64_t serial; /* of the fill, never the same again; live if above tlb->floor; 0: removed */
 	uint32_t next;   /* slot in the same bucket, + 1 */
 	uint16_t asid;
 	/* The translation: mmu.c's. */
@@ -24,17 +24,32 @@ struct tlb_slot {
 
 #define TLB_NO_PAGE UINT64_MAX
 
+/* A place in the row of a set. */
+struct tlb_place {
+	uint64_t listed;         /* the way's stamp when it got this place: it has not been used before, perhaps since */
+	uint32_t way;
+};
+
+struct tlb_set {
+	uint64_t floor;          /* tlb->floor, when a translation was put here last; if it is another now, there is none */
+	uint32_t full;           /* all ways below this one have a translation */
+	uint32_t placed;         /* all ways below this one have had one since the last flush, and a place */
+	uint32_t oldest;         /* place that the row begins with */
+};
+
 /*
- * Law: in each set the first full ways are live; a slot that was ever used is in the bucket of its key and in its key's
- * set; no two live slots have the same key; stamps of a set are different, or
- * 0; no serial is above tlb->serial.
+ * Law: in each set the first full ways are live, those not placed are not; a live slot is in the bucket of
+ * its key and in its key's set; a bucket whose first slot is live has live ones only, of keys that belong there, any other
+ * is as good as empty; no two live slots have the same key; stamps of a set are different, or
+ * 0; no serial is above tlb->serial. The row of a set, a ring, has the placed ways, each once, in order of listed, which is
+ * no later than the way's stamp.
  */
 struct tlb {
 	struct tlb_slot *slots;  /* set by set */
 	uint64_t *stamps;        /* of each slot: when this way of its set was used last; outlives the translation */
-	uint64_t *bounds;        /* of each group of ways of a wide set: no stamp in it is below */
-	uint32_t *full;          /* of each set: all ways below this one have a translation */
-	uint32_t *buckets;       /* first slot of the chain, + 1 */
+	struct tlb_place *rows;  /* set by set */
+	struct tlb_set *set;
+	uint32_t *buckets;       /* first slot of the chain, + 1; 0: none */
 	uint32_t sets, ways;
 	unsigned bucket_shift;   /* of a hash of 64 bits */
 	bool huge;               /* a huge page was ever here */
@@ -53,13 +68,7 @@ static inline struct tlb_slot *tlb_find(const struct tlb *t, uint64_t page, unsi
 /* A slot for a key that has none, stamped with now, which grows from call to call. The caller fills in what it means. */
 struct tlb_slot *tlb_insert(struct tlb *t, uint64_t page, unsigned asid, uint64_t now);
 /* The translation is gone; its way is the next to be filled, and as old as it was. */
-static inline void tlb_remove(struct tlb *t, struct tlb_slot *s)
-{
-	uint32_t i = (uint32_t)(s - t->slots), set = i / t->ways;
-
-	s->serial = 0;
-	t->full[set] = MIN(t->full[set], i - set * t->ways);
-}
+void tlb_remove(struct tlb *t, struct tlb_slot *s);
 
 static inline uint64_t *tlb_stamp(const struct tlb *t, const struct tlb_slot *s) { return &t->stamps[s - t->slots]; }
 
@@ -77,13 +86,15 @@ static inline struct tlb_slot *tlb_find(const struct tlb *t, uint64_t page, unsi
 {
 	uint32_t i = t->buckets[tlb_bucket(t, page, asid)];
 
-	while (i != 0) {
+	if (i == 0 || t->slots[i - 1].serial <= t->floor)
+		return NULL;
+	do {
 		struct tlb_slot *s = &t->slots[i - 1];
 
-		if (s->page == page && s->asid == asid && s->serial > t->floor)
+		if (s->page == page && s->asid == asid)
 			return s;
 		i = s->next;
-	}
+	} while (i != 0);
 	return NULL;
 }
 

@@ -87,7 +87,7 @@ static size_t slots(const struct pagetable *pt, unsigned level)
 
 static size_t slot_of(const struct pagetable *pt, unsigned level, vpn_t vpn)
 {
-	return (vpn.n >> pt->shift[level]) & (slots(pt, level) - 1);
+	return (vpn.n >> pt->shift[level]) & pt->last[level];
 }
 
 static unsigned node_order(const struct pagetable *pt, unsigned level)
@@ -133,6 +133,7 @@ int pt_init(struct pagetable *pt, struct phys *p, unsigned levels, const uint8_t
 			pt->width[pt->depth] = (uint8_t)width;
 			pt->shift[pt->depth] = (uint8_t)total;
 			pt->level_of[pt->depth] = (uint8_t)i;
+			pt->last[pt->depth] = (1u << width) - 1;
 			pt->depth++;
 			total += width;
 			rest -= width;
@@ -181,7 +182,7 @@ static unsigned descend(const struct pagetable *pt, vpn_t vpn, struct frame **pa
 
 	if (pt->root == NULL)
 		return pt->depth;
-	path[level] = pt->root;
+	path[level] = home_frame(pt->phys, pt->root);
 	while (level > 0) {
 		pte_t e = node_entries(pt, path[level])[slot_of(pt, level, vpn)];
 
@@ -217,7 +218,7 @@ static bool grow(struct pagetable *pt, vpn_t vpn, struct frame **path, unsigned 
 			return false;
 		}
 		if (level == pt->depth) {
-			pt->root = node;
+			pt->root = node_entries(pt, node);
 		} else {
 			node_entries(pt, path[level])[slot_of(pt, level, vpn)] =
 				pte_present_make(frame_pfn(pt->phys, node), PTE_TABLE);
@@ -264,21 +265,25 @@ static bool complete(struct pagetable *pt, vpn_t vpn, struct frame **path, unsig
 	return huge != NULL ? split(pt, path, huge) : grow(pt, vpn, path, level, 0);
 }
 
-/* The entries of the table that an entry names. */
-static pte_t *entries_below(const struct pagetable *pt, pte_t entry)
+/* The entries of the table that an entry names, which has nothing between the bits of its frame and those of its flags. */
+static inline pte_t *entries_below(const struct pagetable *pt, pte_t entry)
 {
-	return (pte_t *)(pt->phys->direct_map + ((size_t)pte_pfn(entry).n << PAGE_SHIFT));
+	return (pte_t *)(pt->phys->direct_map + (entry.v & PTE_PFN_MASK));
 }
 
 /* As descend, for those who only want a leaf: no frame is looked at. */
 static pte_t *leaf_below(const struct pagetable *pt, vpn_t vpn)
 {
-	pte_t *entries = pt->root != NULL ? node_entries(pt, pt->root) : NULL;
+	pte_t *entries = pt->root;
 
-	for (unsigned level = pt->depth - 1u; level > 0 && entries != NULL; level--) {
+	if (unlikely(entries == NULL))
+		return NULL;
+	for (unsigned level = pt->depth - 1u; level > 0; level--) {
 		pte_t e = entries[slot_of(pt, level, vpn)];
 
-		entries = pte_is_none(e) || is_huge(e) ? NULL : entries_below(pt, e);
+		if (unlikely((e.v & (PTE_PRESENT | PTE_HUGE)) != PTE_PRESENT))
+			return NULL;
+		entries = entries_below(pt, e);
 	}
 	return entries;
 }
@@ -325,6 +330,16 @@ pte_t pt_get(struct pagetable *pt, vpn_t vpn)
 	return likely(leaf != NULL) ? leaf[slot_of(pt, 0, vpn)] : get_huge(pt, vpn);
 }
 
+pte_t *pt_entry(struct pagetable *pt, vpn_t vpn)
+{
+	pte_t *leaf = leaf_find(pt, vpn);
+
+	if (leaf == NULL)
+		return NULL;
+	leaf += slot_of(pt, 0, vpn);
+	return pte_is_none(*leaf) ? NULL : leaf;
+}
+
 static pte_t *leaf_make(struct pagetable *pt, vpn_t vpn)
 {
 	struct frame *path[PT_DEPTH_MAX];
@@ -361,9 +376,13 @@ int pt_set(struct pagetable *pt, vpn_t vpn, pte_t pte)
 	pte_t *slot = &leaf[slot_of(pt, 0, vpn)];
 	pte.v &= ~PTE_HUGE;
 	int change = (int)pte_is_none(*slot) - (int)pte_is_none(pte);
-	struct frame *node = home_frame(pt->phys, leaf);
 
 	*slot = pte;
+	if (likely(change == 0 && !pte_is_none(pte)))
+		return 0;
+	/* A none that was none already may be the last word on a leaf that was reserved. */
+	struct frame *node = home_frame(pt->phys, leaf);
+
 	*live(node) += (uint64_t)(int64_t)change;
 	pt->nr_entries += (uint64_t)(int64_t)change;
 	if (unlikely(*live(node) == 0))
@@ -529,18 +548,18 @@ int pt_set_huge(struct pagetable *pt, vpn_t vpn, pte_t pte)
 
 unsigned pt_walk(struct pagetable *pt, vpn_t vpn, pte_t *steps[PT_LEVELS_MAX])
 {
-	unsigned level = pt->depth - 1u, n = 0;
-	pte_t *entries;
+	pte_t *entries = pt->root;
+	unsigned n;
 
-	if (pt->root == NULL || !in_range(pt, vpn))
+	if (entries == NULL || !in_range(pt, vpn))
 		return 0;
-	for (entries = node_entries(pt, pt->root);; level--) {
+	for (unsigned level = pt->depth - 1u;; level--) {
 		pte_t *e = &entries[slot_of(pt, level, vpn)];
 
 		/* The lower half of a wide level takes the place of the upper one. */
 		n = (unsigned)pt->levels - pt->level_of[level];
 		steps[n - 1] = e;
-		if (level == 0 || pte_is_none(*e) || is_huge(*e))
+		if (level == 0 || (e->v & (PTE_PRESENT | PTE_HUGE)) != PTE_PRESENT)
 			return n;
 		entries = entries_below(pt, *e);
 	}
@@ -570,7 +589,7 @@ static void free_below(struct pagetable *pt, struct frame *node, unsigned level)
 void pt_destroy(struct pagetable *pt)
 {
 	if (pt->root != NULL)
-		free_below(pt, pt->root, pt->depth - 1u);
+		free_below(pt, home_frame(pt->phys, pt->root), pt->depth - 1u);
 	pt->root = NULL;
 	pt->nr_entries = 0;
 	ASSERT(pt->nr_nodes == 0);
@@ -618,7 +637,7 @@ void pt_check(struct pagetable *pt)
 	struct census c = { .cached = pt->leaf_key == NO_LEAF };
 
 	if (pt->root != NULL)
-		check_node(pt, pt->root, pt->depth - 1u, 0, &c);
+		check_node(pt, home_frame(pt->phys, pt->root), pt->depth - 1u, 0, &c);
 	ASSERT(c.entries == pt->nr_entries);
 	ASSERT(c.frames == pt->nr_nodes);
 	ASSERT(memcmp(c.level_frames, pt->level_frames, sizeof(c.level_frames)) == 0);

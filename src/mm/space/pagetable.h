@@ -29,7 +29,8 @@ struct pagetable {
 	uint8_t width[PT_DEPTH_MAX]; /* index bits */
 	uint8_t shift[PT_DEPTH_MAX]; /* of the index in the vpn */
 	uint8_t level_of[PT_DEPTH_MAX]; /* the level that it is, or is half of */
-	struct frame *root;          /* NULL until the first entry */
+	uint32_t last[PT_DEPTH_MAX]; /* the last index */
+	pte_t *root;                 /* the root node; NULL until the first entry */
 	uint32_t nr_nodes;           /* frames used */
 	uint32_t level_frames[PT_LEVELS_MAX]; /* the same, by level, leaf first */
 	uint64_t nr_entries;         /* leaf entries that are not none; a huge page counts as all that it stands for */
@@ -89,6 +90,11 @@ bool pt_is_huge(struct pagetable *pt, vpn_t vpn);
  * root, or vpn out of range. The pointers are good until the next call that sets or reserves.
  */
 unsigned pt_walk(struct pagetable *pt, vpn_t vpn, pte_t *steps[PT_LEVELS_MAX]);
+/*
+ * The entry of vpn itself, if it has one of its own that is not none; else NULL. Whoever has it may replace it by another
+ * that is not none. It is good until the next call that sets or reserves. Any vpn may be asked for.
+ */
+pte_t *pt_entry(struct pagetable *pt, vpn_t vpn);
 /*
  * The entry of vpn will be wanted soon: its cache line is fetched. Where it is, NULL: nowhere. Any vpn may be asked for; what is
  * read there later is an entry only if the table has not changed.
