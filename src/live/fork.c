@@ -283,7 +283,7 @@ void fork_child(void)
 	atomic_store(&e->change_lock.word, 0);
 	atomic_store(&e->copying, 0);
 	/* It may have been copied between its two words. */
-	pt_forget_leaf(&e->mm.pt);
+	pt_forget_cached(&e->mm.pt);
 	if (e->frozen)
 		proc_set_dumpable(e->dumpable);
 	e->frozen = false;

@@ -70,25 +70,19 @@ void user_page_free(struct machine *m, struct frame *f)
 	frame_free(&m->phys, f, 0);
 }
 
-/* One entry that names a frame. */
+/* One entry that names a frame; a huge one if that is the head of a huge page. */
 struct mapper {
 	struct mm *mm;
 	vpn_t vpn;
-	pte_t pte;
+	pte_t *entry;
 };
 
-/* Calls see() for every entry that names the frame of a user page. see() may change the entry. */
-static void each_mapper(struct machine *m, struct frame *f, void (*see)(struct machine *m, struct frame *f,
-			const struct mapper *at, void *ctx), void *ctx)
+typedef void see_mapper(struct machine *m, struct frame *f, const struct mapper *at, void *ctx);
+
+/* Calls see() for every entry that names the frame of a shared or a file's page. see() may change the entry. */
+static void each_of_many(struct machine *m, struct frame *f, see_mapper *see, void *ctx)
 {
 	pfn_t pfn = frame_pfn(&m->phys, f);
-
-	if (!(f->flags & (FRAME_SHARED | FRAME_FILE))) {
-		struct mapper at = { f->user.mm, f->user.vpn, pt_get(&f->user.mm->pt, f->user.vpn) };
-
-		see(m, f, &at, ctx);
-		return;
-	}
 	bool file = f->flags & FRAME_FILE;
 	uint64_t pgoff = file ? f->cache.pgoff : f->shared.pgoff;
 	struct rmap *r = file ? &f->cache.file->rmap : f->shared.family;
@@ -96,10 +90,23 @@ static void each_mapper(struct machine *m, struct frame *f, void (*see)(struct m
 	for (struct vma *vma = rmap_first(r, pgoff); vma != NULL; vma = rmap_next(r, vma, pgoff)) {
 		struct mapper at = { .mm = vma->mm, .vpn = vma_vpn(vma, pgoff) };
 
-		at.pte = pt_get(&at.mm->pt, at.vpn);
-		if ((pte_is_present(at.pte) || pte_is_soft(at.pte)) && pte_pfn(at.pte).n == pfn.n)
+		at.entry = pt_find(&at.mm->pt, at.vpn);
+		if (at.entry != NULL && !(at.entry->v & PTE_HUGE) && (pte_is_present(*at.entry) || pte_is_soft(*at.entry)) &&
+		    pte_pfn(*at.entry).n == pfn.n)
 			see(m, f, &at, ctx);
 	}
+}
+
+/* The same for any user page. */
+static inline __attribute__((always_inline)) void each_mapper(struct machine *m, struct frame *f, see_mapper *see, void *ctx)
+{
+	if (unlikely(f->flags & (FRAME_SHARED | FRAME_FILE))) {
+		each_of_many(m, f, see, ctx);
+		return;
+	}
+	struct mapper at = { f->user.mm, f->user.vpn, pt_find(&f->user.mm->pt, f->user.vpn) };
+
+	see(m, f, &at, ctx);
 }
 
 static void see_referenced(struct machine *m, struct frame *f, const struct mapper *at, void *ctx)
@@ -107,7 +114,7 @@ static void see_referenced(struct machine *m, struct frame *f, const struct mapp
 	unsigned *n = ctx;
 
 	(void)f;
-	*n += pte_is_present(at->pte) && m->ops->test_and_clear_accessed(m, at->mm, at->vpn);
+	*n += pte_is_present(*at->entry) && m->ops->test_and_clear_accessed(m, at->mm, at->vpn, at->entry);
 }
 
 unsigned frame_referenced(struct machine *m, struct frame *f)
@@ -154,17 +161,18 @@ bool user_page_mlocked(struct machine *m, struct frame *f)
 static void see_unmap(struct machine *m, struct frame *f, const struct mapper *at, void *ctx)
 {
 	bool *dirty = ctx;
+	pte_t pte = *at->entry;
 
-	if (!pte_is_present(at->pte))
+	if (!pte_is_present(pte))
 		return;
 	m->ops->unmap(m, at->mm, at->vpn, &f, 1);
-	*dirty |= (at->pte.v & PTE_DIRTY) != 0;
+	*dirty |= (pte.v & PTE_DIRTY) != 0;
 	if (f->flags & FRAME_FILE) {
 		pt_set(&at->mm->pt, at->vpn, pte_none());
 		at->mm->rss_file--;
 		f->refs--;
 	} else {
-		pt_set(&at->mm->pt, at->vpn, pte_soft_make(pte_pfn(at->pte)));
+		*at->entry = pte_soft_make(pte_pfn(pte));
 	}
 }
 
@@ -186,8 +194,7 @@ static void see_to_swap(struct machine *m, struct frame *f, const struct mapper 
 {
 	swp_t entry = *(swp_t *)ctx;
 
-	/* Replaces an entry that is not none: cannot fail. */
-	pt_set(&at->mm->pt, at->vpn, pte_swap_make(entry));
+	*at->entry = pte_swap_make(entry);
 	at->mm->rss--;
 	at->mm->swapents++;
 	if (f->refs > 1) {

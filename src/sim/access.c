@@ -17,6 +17,7 @@
 #define FLUSH_PAGES 1024  /* of the flusher's, at once */
 #define TOUCH_TRIES 64    /* faults that one touch may take before the model must be wrong */
 #define DEMAND_PAGES 512  /* mapped at once where the trace maps nothing */
+#define AHEAD 8           /* events between fetching what one needs and replaying it; a power of two */
 
 static enum mmu_access mmu_access_of(unsigned flags)
 {
@@ -163,21 +164,16 @@ static void tell_policy(struct machine *m, pfn_t pfn)
 static void forget_use(struct sim *s, struct sim_task *t, vpn_t vpn)
 {
 	if (s->m.ops->test_and_clear_accessed != NULL)
-		s->m.ops->test_and_clear_accessed(&s->m, &t->mm, vpn);
+		s->m.ops->test_and_clear_accessed(&s->m, &t->mm, vpn, pt_find(&t->mm.pt, vpn));
 }
 
-int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
-	      pfn_t *pfn)
+/* A touch that the front of the MMU does not know, until it has been made: 0 or as sim_touch. */
+static int touch_slow(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
+		      pfn_t *pfn)
 {
 	unsigned tries = 0;
 
-	if (unlikely(c->current != t)) {
-		mmu_switch(c->mmu, &t->mm.pt, t->asid);
-		c->current = t;
-		t->cpus |= UINT64_C(1) << (c - s->cpu);
-	}
-	s->clock = &c->now;
-	while (unlikely(mmu_touch(c->mmu, vpn, how, n, pfn, &c->now) > MMU_WALKED)) {
+	while (unlikely(mmu_touch_slow(c->mmu, vpn, how, n, pfn, &c->now) > MMU_WALKED)) {
 		sim_on_cpu(s, c);
 		if (!fault(s, t, vpn, how))
 			return t->end == SIM_RUNS ? -EFAULT : -ESRCH;
@@ -186,37 +182,97 @@ int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, e
 	}
 	if (unlikely(tries > 0) && !s->config.fault_young)
 		forget_use(s, t, vpn);
+	return 0;
+}
+
+/* From now on it is this task that the CPU works for. */
+static void run_on(struct sim *s, struct sim_task *t, struct sim_cpu *c)
+{
+	s->clock = &c->now;
+	if (likely(c->current == t))
+		return;
+	mmu_switch(c->mmu, &t->mm.pt, t->asid);
+	c->current = t;
+	t->cpus |= UINT64_C(1) << (c - s->cpu);
+}
+
+int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
+	      pfn_t *pfn)
+{
+	run_on(s, t, c);
+	if (!mmu_hit(c->mmu, vpn, how, n, pfn, &c->now)) {
+		int err = touch_slow(s, t, c, vpn, how, n, pfn);
+
+		if (err != 0)
+			return err;
+	}
 	t->touches += n;
 	s->touches += n;
 	return 0;
 }
 
-/* Touches that only a TLB hears of: without the rest of the way, which would be most of the time. */
-long sim_access_hits(struct sim *s, const struct trace_event *e, long n)
+/* What came of a touch, for the replay: if it was left out, or its task was killed, that goes on. */
+static int replay_error(int err, const char **error)
 {
-	struct sim_task *t = sim_task(s, e->task);
+	if (err == -EINVAL)
+		*error = "a touch that faults for ever: the model is wrong";
+	return err == -EFAULT || err == -ESRCH ? 0 : err;
+}
 
+/*
+ * A walk waits for the entry in its leaf table, which is nowhere near, as long as for all the rest of a fault, and a fault
+ * for the slot that the entry names. Here the host's CPU is told in good time: of the entry first, and when that is there,
+ * of the slot. entry: of the next AHEAD events; what is there may be no entry any more.
+ */
+static inline void fetch_ahead(struct sim *s, struct sim_task *t, uint64_t vpn, const pte_t **entry, long i)
+{
+	const pte_t *near = entry[(i + AHEAD / 2) % AHEAD];
+
+	entry[i % AHEAD] = pt_prefetch(&t->mm.pt, (vpn_t){ vpn });
+	if (near != NULL && pte_is_swap(*near))
+		swap_prefetch(&s->m.swap, pte_swp(*near));
+}
+
+/* Do two touches come from the same thread? */
+static bool same_thread(const struct trace_event *a, const struct trace_event *b)
+{
+	return a->op == b->op && a->thread == b->thread && a->task == b->task;
+}
+
+long sim_access_row(struct sim *s, const struct trace_event *e, long n, long fetched, const char **error, int *err)
+{
+	struct sim_task *t = e->op == TRACE_ACCESS && e->vpn < s->vpn_end ? sim_task(s, e->task) : NULL;
+
+	*err = 0;
 	if (t == NULL || t->end != SIM_RUNS || s->m.policy->foresight || s->m.policy->every_touch)
 		return 0;
 	struct sim_cpu *c = sim_cpu_of(s, t, e->thread);
-	const struct trace_event *first = e, *end = e + n;
 	double own = s->own_time ? 0 : s->config.access_ns;
-	uint64_t touches = 0;
+	const pte_t *entry[AHEAD] = { NULL };
 	pfn_t pfn;
+	long i;
 
-	if (c->current != t)
-		return 0;
-	s->clock = &c->now;
-	for (; e < end && e->op == TRACE_ACCESS && e->task == first->task && e->thread == first->thread; e++) {
-		if (!mmu_hit(c->mmu, (vpn_t){ e->vpn }, mmu_access_of(e->flags), e->n, &pfn, &c->now))
-			break;
-		c->now += (double)e->n * own;
-		t->own_ns += (double)e->n * own;
-		touches += e->n;
+	run_on(s, t, c);
+	for (i = 0; i < n && same_thread(&e[i], e); i++) {
+		enum mmu_access how = mmu_access_of(e[i].flags);
+
+		if (i + AHEAD < fetched)
+			fetch_ahead(s, t, e[i + AHEAD].vpn, entry, i);
+		if (unlikely(!mmu_hit(c->mmu, (vpn_t){ e[i].vpn }, how, e[i].n, &pfn, &c->now))) {
+			if (unlikely(e[i].vpn >= s->vpn_end))
+				break;
+			*err = touch_slow(s, t, c, (vpn_t){ e[i].vpn }, how, e[i].n, &pfn);
+			if (unlikely(*err != 0)) {
+				*err = replay_error(*err, error);
+				return i + 1;
+			}
+		}
+		c->now += (double)e[i].n * own;
+		t->own_ns += (double)e[i].n * own;
+		t->touches += e[i].n;
+		s->touches += e[i].n;
 	}
-	t->touches += touches;
-	s->touches += touches;
-	return e - first;
+	return i;
 }
 
 int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
@@ -225,11 +281,8 @@ int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, c
 	pfn_t pfn;
 	int err = sim_touch(s, t, c, (vpn_t){ e->vpn }, mmu_access_of(e->flags), e->n, &pfn);
 
-	if (unlikely(err != 0)) {
-		if (err == -EINVAL)
-			*error = "a touch that faults for ever: the model is wrong";
-		return err == -EFAULT || err == -ESRCH ? 0 : err;
-	}
+	if (unlikely(err != 0))
+		return replay_error(err, error);
 	if (!s->own_time) {
 		double ns = (double)e->n * s->config.access_ns;
 

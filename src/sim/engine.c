@@ -68,15 +68,11 @@ void sim_flush_tlb(struct sim *s, struct sim_task *t, vpn_t vpn, uint64_t n)
 	}
 }
 
-static bool op_accessed(struct machine *m, struct mm *mm, vpn_t vpn)
+static bool op_accessed(struct machine *m, struct mm *mm, vpn_t vpn, pte_t *entry)
 {
-	pte_t *steps[PT_LEVELS_MAX];
-	unsigned n = pt_walk(&mm->pt, vpn, steps);
-	bool accessed = n > 0 && (steps[n - 1]->v & PTE_ACCESSED);
-
-	if (!accessed)
+	if (!(entry->v & PTE_ACCESSED))
 		return false;
-	steps[n - 1]->v &= ~PTE_ACCESSED;
+	entry->v &= ~PTE_ACCESSED;
 	/* On x86 no TLB is told: a translation that stays there sets no bit again until it is walked for anew. */
 	if (sim_of(m)->config.flush_young)
 		sim_flush_tlb(sim_of(m), (struct sim_task *)mm, vpn, 1);

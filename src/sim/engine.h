@@ -221,8 +221,12 @@ void sim_file_write_back(struct sim *s, struct sim_file *f, uint64_t pgoff, unsi
 int sim_touch(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
 	      pfn_t *pfn);
 int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error);
-/* The first of n ≥ 1 events that are touches of one thread which a TLB has: what sim_event does with them, faster. Returns how many. */
-long sim_access_hits(struct sim *s, const struct trace_event *e, long n);
+/*
+ * The first of n ≥ 1 events, as far as they are touches by one thread: what sim_event does with them, faster. Returns how many;
+ * 0: sim_event must do the first. *err is that of the last. What the first events from here on, fetched of them, will need
+ * of the host's memory is asked for ahead.
+ */
+long sim_access_row(struct sim *s, const struct trace_event *e, long n, long fetched, const char **error, int *err);
 /* Runs what is waiting for memory (a function that returns FAULT_NOMEM) until it gets it or the task is killed. False: killed. */
 bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries);
 /* Memory may never have been as full as now. */

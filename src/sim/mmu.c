@@ -75,9 +75,15 @@ static unsigned kind_of(enum mmu_access how)
 	return how == MMU_EXEC ? MMU_CODE : MMU_DATA;
 }
 
-static uint64_t page_of(const struct mmu *m, vpn_t vpn, bool huge)
+static inline struct tlb_key page_key(const struct mmu *m, unsigned asid, vpn_t vpn, bool huge)
 {
-	return tlb_page(huge ? vpn.n >> m->shift[1] : vpn.n, huge);
+	return tlb_key(huge ? vpn.n >> m->shift[1] : vpn.n, huge, (uint16_t)asid);
+}
+
+/* Of the page that an entry of a level stands for. */
+static inline struct tlb_key table_key(const struct mmu *m, vpn_t vpn, unsigned level)
+{
+	return tlb_key(vpn.n >> m->shift[level], false, (uint16_t)m->asid);
 }
 
 static pfn_t frame_of(const struct mmu *m, vpn_t vpn, bool huge, pfn_t first)
@@ -239,7 +245,7 @@ static void invalidate_page(struct mmu *m, unsigned asid, vpn_t vpn)
 {
 	for (unsigned i = 0; i < SIM_TLBS_MAX; i++) {
 		for (unsigned huge = 0; huge < 1u + m->tlb[i].huge && is_made(&m->tlb[i]); huge++) {
-			struct tlb_slot *s = tlb_find(&m->tlb[i], page_of(m, vpn, huge), asid);
+			struct tlb_slot *s = tlb_find(&m->tlb[i], page_key(m, asid, vpn, huge));
 
 			if (s != NULL)
 				tlb_remove(&m->tlb[i], s);
@@ -272,7 +278,7 @@ static unsigned walk_start(struct mmu *m, vpn_t vpn)
 {
 	for (unsigned level = 1; level < m->config->levels; level++) {
 		int i = m->pwc_of[level];
-		struct tlb_slot *s = i >= 0 ? tlb_find(&m->pwc[i], tlb_page(vpn.n >> m->shift[level], false), m->asid) : NULL;
+		struct tlb_slot *s = i >= 0 ? tlb_find(&m->pwc[i], table_key(m, vpn, level)) : NULL;
 
 		if (s != NULL) {
 			*tlb_stamp(&m->pwc[i], s) = m->stat.walks;
@@ -289,9 +295,10 @@ static void pwc_fill(struct mmu *m, vpn_t vpn, unsigned start, unsigned last)
 	for (unsigned level = start; level > last; level--) {
 		int i = m->pwc_of[level];
 
+		const struct tlb_key key = table_key(m, vpn, level);
+
 		if (i >= 0)
-			tlb_insert(&m->pwc[i], tlb_page(vpn.n >> m->shift[level], false), m->asid, m->stat.walks)->grants =
-				1 << MMU_READ;
+			tlb_insert(&m->pwc[i], &key, m->stat.walks)->grants = 1 << MMU_READ;
 	}
 }
 
@@ -301,50 +308,60 @@ static void mark(pte_t *e, uint64_t bits)
 		e->v |= bits;
 }
 
-static uint8_t grants_of(pte_t *const *steps, unsigned n)
+/* Rights are the leaf's: entries that name tables give all (pagetable.c). */
+static uint8_t grants_of(pte_t e)
 {
-	uint64_t all = UINT64_MAX, any = 0;
-
-	for (unsigned i = 0; i < n; i++) {
-		all &= steps[i]->v;
-		any |= steps[i]->v;
-	}
-	if ((all & PTE_USER) == 0)
+	if (!(e.v & PTE_USER))
 		return 0;
-	return (uint8_t)(1 << MMU_READ | ((all & PTE_WRITE) != 0) << MMU_WRITE | ((any & PTE_NX) == 0) << MMU_EXEC);
+	return (uint8_t)(1 << MMU_READ | ((e.v & PTE_WRITE) != 0) << MMU_WRITE | ((e.v & PTE_NX) == 0) << MMU_EXEC);
 }
 
-static enum mmu_result walk(struct mmu *m, vpn_t vpn, enum mmu_access how, struct translation *t, double *ns)
+/*
+ * The entry that the walk of vpn ends at, from the level `start` on; NULL: there is no root. *last is its level. Counts what is
+ * read, and marks the entries on the way.
+ */
+static inline pte_t *descend(struct mmu *m, vpn_t vpn, unsigned start, unsigned *last, double *ns)
 {
-	pte_t *steps[PT_LEVELS_MAX];
-	unsigned levels = m->config->levels, n, start, first;
+	pte_t *steps[PT_LEVELS_MAX], *e = start == 0 ? pt_place(m->pt, vpn) : NULL;
+	unsigned levels = m->config->levels, loads = 1, n;
+
+	*last = 0;
+	if (e == NULL) {
+		unsigned first = levels - 1 - start;
+
+		n = pt_walk(m->pt, vpn, steps);
+		/* Even where there is no root, or where tables went that a PWC knew, one entry is read. */
+		loads = n > first ? n - first : 1;
+		for (unsigned i = first; i + 1 < n; i++)
+			mark(steps[i], PTE_ACCESSED);
+		e = n > 0 ? steps[n - 1] : NULL;
+		*last = levels - n;
+	}
+	m->stat.walk_loads += loads;
+	*ns += loads * m->config->walk_step_ns;
+	return e;
+}
+
+static inline enum mmu_result walk(struct mmu *m, vpn_t vpn, enum mmu_access how, struct translation *t, double *ns)
+{
+	unsigned start, last;
 
 	ASSERT(m->pt != NULL);
 	m->stat.walks++;
-	n = pt_walk(m->pt, vpn, steps);
 	start = walk_start(m, vpn);
-	first = levels - 1 - start;
-	/* Even where there is no root, or where tables went that a PWC knew, one entry is read. */
-	unsigned loads = n > first ? n - first : 1;
+	pte_t *e = descend(m, vpn, start, &last, ns);
 
-	m->stat.walk_loads += loads;
-	*ns += loads * m->config->walk_step_ns;
-	for (unsigned i = first; i + 1 < n; i++)
-		mark(steps[i], PTE_ACCESSED);
-	if (n == 0 || !pte_is_present(*steps[n - 1]))
+	if (e == NULL || !pte_is_present(*e))
 		return MMU_NOT_PRESENT;
-
-	pte_t *last = steps[n - 1];
-
-	t->grants = grants_of(steps, n);
+	t->grants = grants_of(*e);
 	if ((t->grants >> how & 1) == 0)
 		return MMU_PROTECTED;
-	mark(last, how == MMU_WRITE ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED);
-	if ((last->v & PTE_DIRTY) == 0)
+	mark(e, how == MMU_WRITE ? PTE_ACCESSED | PTE_DIRTY : PTE_ACCESSED);
+	if ((e->v & PTE_DIRTY) == 0)
 		t->grants &= (uint8_t)~(1 << MMU_WRITE);
-	t->huge = n < levels;
-	t->pfn = pte_pfn(*last);
-	pwc_fill(m, vpn, start, levels - n);
+	t->huge = last > 0;
+	t->pfn = pte_pfn(*e);
+	pwc_fill(m, vpn, start, last);
 	return MMU_WALKED;
 }
 
@@ -355,13 +372,14 @@ static enum mmu_result walk(struct mmu *m, vpn_t vpn, enum mmu_access how, struc
 /* Level by level for a translation that grants the access; the slot, and where it is. Those that do not grant it go. */
 static inline struct tlb_slot *lookup(struct mmu *m, vpn_t vpn, enum mmu_access how, const struct mmu_place **where)
 {
+	const struct tlb_key small = page_key(m, m->asid, vpn, false);
 	const struct mmu_place *p = m->place[kind_of(how)];
 	struct tlb_slot *s = NULL;
 
 	for (; p->tlb != NULL; p++) {
 		if (p->huge && likely(!p->tlb->huge))
 			continue;
-		s = tlb_find(p->tlb, page_of(m, vpn, p->huge), m->asid);
+		s = tlb_find(p->tlb, unlikely(p->huge) ? page_key(m, m->asid, vpn, true) : small);
 		if (s == NULL)
 			continue;
 		if (likely(s->grants >> how & 1))
@@ -389,13 +407,15 @@ static inline void front_fill(struct mmu *m, vpn_t vpn, enum mmu_access how, str
 static inline void fill(struct mmu *m, vpn_t vpn, enum mmu_access how, unsigned below, const struct translation *t,
 			struct tlb_slot *s, unsigned tlb)
 {
+	const struct tlb_key key = page_key(m, m->asid, vpn, t->huge);
+
 	while (below-- > 0) {
 		int i = m->route[kind_of(how)][below][t->huge];
 
 		if (unlikely(i < 0))
 			continue;
 		tlb = (unsigned)i;
-		s = tlb_insert(&m->tlb[i], page_of(m, vpn, t->huge), m->asid, m->stat.touches);
+		s = tlb_insert(&m->tlb[i], &key, m->stat.touches);
 		s->grants = t->grants;
 		s->pfn = t->pfn;
 	}
@@ -454,8 +474,8 @@ enum mmu_result mmu_touch_slow(struct mmu *m, vpn_t vpn, enum mmu_access how, ui
 bool mmu_holds(const struct mmu *m, unsigned asid, vpn_t vpn, unsigned *tlb)
 {
 	for (unsigned i = 0; i < SIM_TLBS_MAX; i++) {
-		if (!is_made(&m->tlb[i]) || (tlb_find(&m->tlb[i], page_of(m, vpn, false), asid) == NULL &&
-					     tlb_find(&m->tlb[i], page_of(m, vpn, true), asid) == NULL))
+		if (!is_made(&m->tlb[i]) || (tlb_find(&m->tlb[i], page_key(m, asid, vpn, false)) == NULL &&
+					     tlb_find(&m->tlb[i], page_key(m, asid, vpn, true)) == NULL))
 			continue;
 		if (tlb != NULL)
 			*tlb = i;
@@ -480,7 +500,7 @@ static void check_front(const struct mmu *m, const struct mmu_front *f)
 	for (unsigned level = 0; level < 2; level++) {
 		for (unsigned huge = 0; huge < 2; huge++) {
 			int i = m->route[kind][level][huge];
-			const struct tlb_slot *s = i >= 0 ? tlb_find(&m->tlb[i], page_of(m, vpn, huge), m->asid) : NULL;
+			const struct tlb_slot *s = i >= 0 ? tlb_find(&m->tlb[i], page_key(m, m->asid, vpn, huge)) : NULL;
 
 			if (s == NULL)
 				continue;

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 
 #define BATCH 4096             /* events read at once: they stay in the cache of the host's CPU */
-#define AHEAD 8                /* events between fetching what one needs and replaying it */
-#define WALKS_MANY 8           /* of so many events one walks the tables: then it is worth while */
+#define WALKS_MANY 8           /* of so many events one walks the tables: then it is worth while to fetch ahead */
 #define TURN 256               /* events of one trace before another may have its turn */
 #define BACKGROUND_EVERY 1024  /* events, after which somebody else's time may have come */
 
@@ -24,7 +23,6 @@ struct source {
 	bool over;
 	bool walks;      /* often, of late */
 	uint64_t walked; /* so far, when that was asked last */
-	const pte_t *entry[AHEAD]; /* fetch_ahead: of the next events; what is there may be no entry any more */
 };
 
 int sim_event(struct sim *s, const struct trace_event *e, const char **error)
@@ -60,22 +58,6 @@ static void renumber(struct trace_event *e, uint32_t offset)
 		e->arg += offset;
 }
 
-/*
- * A walk waits for the entry in its leaf table, which is nowhere near, as long as for all the rest of a fault, and a fault
- * for the slot that the entry names. Here the host's CPU is told in good time: of the entry first, and when that is there,
- * of the slot. What only hits TLBs is better off without.
- */
-static void fetch_ahead(struct sim *s, struct source *src)
-{
-	const struct trace_event *e = &src->event[src->at + AHEAD];
-	struct sim_task *t = e->op == TRACE_ACCESS ? sim_task(s, e->task) : NULL;
-	const pte_t *near = src->entry[(src->at + AHEAD / 2) % AHEAD];
-
-	src->entry[src->at % AHEAD] = t != NULL && t->end == SIM_RUNS ? pt_prefetch(&t->mm.pt, (vpn_t){ e->vpn }) : NULL;
-	if (near != NULL && pte_is_swap(*near))
-		swap_prefetch(&s->m.swap, pte_swp(*near));
-}
-
 static uint64_t all_walks(const struct sim *s)
 {
 	uint64_t n = 0;
@@ -102,20 +84,20 @@ static int turn(struct sim *s, struct source *src, unsigned *quiet, long limit, 
 	}
 	long end = MIN(src->n, src->at + limit);
 
-	for (; src->at < end && err == 0 && !s->stopped; src->at++) {
-		if (src->offset == 0 && !src->walks) {
-			long hits = sim_access_hits(s, &src->event[src->at], MIN(end - src->at, BACKGROUND_EVERY - 1 - (long)*quiet));
+	while (src->at < end && err == 0 && !s->stopped) {
+		struct trace_event *e = &src->event[src->at];
+		long most = MIN(end - src->at, (long)(BACKGROUND_EVERY - *quiet)), done = 0;
 
-			src->at += hits;
-			*quiet += (unsigned)hits;
-			if (src->at == end)
-				break;
+		if (src->offset == 0)
+			done = sim_access_row(s, e, most, src->walks ? src->n - src->at : 0, &error->what, &err);
+		if (done == 0) {
+			renumber(e, src->offset);
+			err = sim_event(s, e, &error->what);
+			done = 1;
 		}
-		renumber(&src->event[src->at], src->offset);
-		if (src->walks && src->at + AHEAD < src->n && src->offset == 0)
-			fetch_ahead(s, src);
-		err = sim_event(s, &src->event[src->at], &error->what);
-		if (++*quiet == BACKGROUND_EVERY) {
+		src->at += done;
+		*quiet += (unsigned)done;
+		if (*quiet == BACKGROUND_EVERY) {
 			sim_background(s, *s->clock);
 			*quiet = 0;
 		}

@@ -123,28 +123,26 @@ static uint32_t plru_victim(const uint64_t *stamps, uint32_t ways)
 static uint32_t lru_victim(struct tlb *t, uint32_t set, uint64_t now)
 {
 	const uint64_t *stamps = &t->stamps[(size_t)set * t->ways];
-	struct tlb_place *row = &t->rows[(size_t)set * t->ways];
-	uint32_t first = t->set[set].oldest, last = t->ways - 1;
+	struct tlb_place *row = &t->rows[(size_t)set * t->ways], *last = row + t->ways - 1, *first = row + t->set[set].oldest;
 
 	for (;;) {
-		struct tlb_place place = row[first];
-		uint32_t free = first;
+		struct tlb_place place = *first, *free = first;
 		bool used = stamps[place.way] != place.listed;
 
 		place.listed = used ? stamps[place.way] : now;
-		first = first == last ? 0 : first + 1;
+		first = first == last ? row : first + 1;
 		while (free != first) {
-			uint32_t before = free == 0 ? last : free - 1;
+			struct tlb_place *before = free == row ? last : free - 1;
 
-			if (row[before].listed <= place.listed)
+			if (before->listed <= place.listed)
 				break;
-			row[free] = row[before];
+			*free = *before;
 			free = before;
 		}
-		row[free] = place;
+		*free = place;
 		if (used)
 			continue;
-		t->set[set].oldest = first;
+		t->set[set].oldest = (uint32_t)(first - row);
 		return place.way;
 	}
 }
@@ -172,10 +170,15 @@ static uint32_t victim(struct tlb *t, uint32_t set, uint64_t now)
 	}
 }
 
+static struct tlb_key key_of(const struct tlb_slot *s)
+{
+	return tlb_key(s->page >> 1, s->page & 1, s->asid);
+}
+
 /* Takes a slot out of the chain that its key is in. If it is flushed, all others of that chain are, too. */
 static void unlink_slot(struct tlb *t, const struct tlb_slot *s)
 {
-	uint32_t *link = &t->buckets[tlb_bucket(t, s->page, s->asid)], me = (uint32_t)(s - t->slots) + 1;
+	uint32_t *link = &t->buckets[key_of(s).hash >> t->bucket_shift], me = (uint32_t)(s - t->slots) + 1;
 
 	if (s->serial <= t->floor) {
 		*link = *link == me ? 0 : *link;
@@ -186,18 +189,18 @@ static void unlink_slot(struct tlb *t, const struct tlb_slot *s)
 	*link = s->next;
 }
 
-struct tlb_slot *tlb_insert(struct tlb *t, uint64_t page, unsigned asid, uint64_t now)
+struct tlb_slot *tlb_insert(struct tlb *t, const struct tlb_key *key, uint64_t now)
 {
-	uint32_t set = (uint32_t)(page >> 1) & (t->sets - 1), *bucket = &t->buckets[tlb_bucket(t, page, asid)];
+	uint32_t set = (uint32_t)(key->page >> 1) & (t->sets - 1), *bucket = &t->buckets[key->hash >> t->bucket_shift];
 	struct tlb_slot *s = &t->slots[(size_t)set * t->ways + victim(t, set, now)];
 
 	if (s->page != TLB_NO_PAGE)
 		unlink_slot(t, s);
 	if (*bucket != 0 && t->slots[*bucket - 1].serial <= t->floor)
 		*bucket = 0;
-	*s = (struct tlb_slot){ .page = page, .asid = (uint16_t)asid, .serial = ++t->serial, .next = *bucket };
+	*s = (struct tlb_slot){ .page = key->page, .asid = key->asid, .serial = ++t->serial, .next = *bucket };
 	*tlb_stamp(t, s) = now;
-	t->huge |= page & 1;
+	t->huge |= key->page & 1;
 	*bucket = (uint32_t)(s - t->slots) + 1;
 	return s;
 }
@@ -233,7 +236,7 @@ static void check_slot(const struct tlb *t, const struct tlb_slot *s)
 	if (s->serial <= t->floor)
 		return;
 	ASSERT(s->page != TLB_NO_PAGE && s->grants != 0 && ((uint32_t)(s->page >> 1) & (t->sets - 1)) == set);
-	ASSERT(tlb_find(t, s->page, s->asid) == s);
+	ASSERT(tlb_find(t, key_of(s)) == s);
 	for (uint32_t k = set * t->ways; k < (set + 1) * t->ways; k++)
 		ASSERT(k == me - 1 || t->stamps[k] == 0 || t->stamps[k] != t->stamps[me - 1]);
 }
@@ -246,7 +249,7 @@ static void check_bucket(const struct tlb *t, uint32_t n)
 		return;
 	for (; i != 0; i = t->slots[i - 1].next) {
 		ASSERT(++nr <= t->sets * t->ways && t->slots[i - 1].serial > t->floor);
-		ASSERT(tlb_bucket(t, t->slots[i - 1].page, t->slots[i - 1].asid) == n);
+		ASSERT(key_of(&t->slots[i - 1]).hash >> t->bucket_shift == n);
 	}
 }
 

@@ -9,11 +9,23 @@
 #include "mm/types.h"
 #include "sim/config.h"
 
-/* What is translated: the number of a page of some size. Numbers of different sizes are different keys. */
-static inline uint64_t tlb_page(uint64_t number, bool huge) { return number << 1 | huge; }
+/* What is translated: the number of a page of some size in an address space. */
+struct tlb_key {
+	uint64_t page;   /* numbers of different sizes are different */
+	uint64_t hash;
+	uint16_t asid;
+};
+
+static inline struct tlb_key tlb_key(uint64_t number, bool huge, uint16_t asid)
+{
+	uint64_t page = number << 1 | huge;
+
+	/* Fibonacci hashing: Knuth, The Art of Computer Programming, vol. 3, 6.4. */
+	return (struct tlb_key){ page, (page ^ (uint64_t)asid << 40) * 0x9e3779b97f4a7c15u, asid };
+}
 
 struct tlb_slot {
-	uint64_t page;   /* tlb_page; TLB_NO_PAGE: never used, or removed */
+	uint64_t page;   /* of the key; TLB_NO_PAGE: never used, or removed */
 	uint64_t serial; /* of the fill, never the same again; live if above tlb->floor; 0: removed */
 	uint32_t next;   /* slot in the same bucket, + 1 */
 	uint16_t asid;
@@ -64,9 +76,9 @@ int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacemen
 void tlb_destroy(struct tlb *t);
 
 /* The live slot of a key, or NULL. Who uses it says so: *tlb_stamp() = now. */
-static inline struct tlb_slot *tlb_find(const struct tlb *t, uint64_t page, unsigned asid);
+static inline struct tlb_slot *tlb_find(const struct tlb *t, struct tlb_key key);
 /* A slot for a key that has none, stamped with now, which grows from call to call. The caller fills in what it means. */
-struct tlb_slot *tlb_insert(struct tlb *t, uint64_t page, unsigned asid, uint64_t now);
+struct tlb_slot *tlb_insert(struct tlb *t, const struct tlb_key *key, uint64_t now);
 /* The translation is gone; its way is the next to be filled, and as old as it was. */
 void tlb_remove(struct tlb *t, struct tlb_slot *s);
 
@@ -76,22 +88,16 @@ void tlb_flush(struct tlb *t);
 void tlb_flush_asid(struct tlb *t, unsigned asid);
 void tlb_check(const struct tlb *t);
 
-static inline uint32_t tlb_bucket(const struct tlb *t, uint64_t page, unsigned asid)
+static inline struct tlb_slot *tlb_find(const struct tlb *t, struct tlb_key key)
 {
-	/* Fibonacci hashing: Knuth, The Art of Computer Programming, vol. 3, 6.4. */
-	return (uint32_t)(((page ^ (uint64_t)asid << 40) * 0x9e3779b97f4a7c15u) >> t->bucket_shift);
-}
-
-static inline struct tlb_slot *tlb_find(const struct tlb *t, uint64_t page, unsigned asid)
-{
-	uint32_t i = t->buckets[tlb_bucket(t, page, asid)];
+	uint32_t i = t->buckets[key.hash >> t->bucket_shift];
 
 	if (i == 0 || t->slots[i - 1].serial <= t->floor)
 		return NULL;
 	do {
 		struct tlb_slot *s = &t->slots[i - 1];
 
-		if (s->page == page && s->asid == asid)
+		if (s->page == key.page && s->asid == key.asid)
 			return s;
 		i = s->next;
 	} while (i != 0);

@@ -33,8 +33,9 @@
  * taken back and the table is as before.
  *
  * Cost. Faults cluster: the leaf used last is remembered, and get and set on it
- * are one compare, one load, one store and a counter. Otherwise one load a
- * level. pt_next skips an absent node of any size with the loads that find it.
+ * are one compare, one load, one store and a counter. Otherwise the node above the
+ * leaf is remembered, one for each of the last few GiB, and there are two loads more; without that, one
+ * a level. pt_next skips an absent node of any size with the loads that find it.
  */
 #include "mm/space/pagetable.h"
 
@@ -44,7 +45,7 @@
 #include "base/assert.h"
 
 #define BLOCK_BITS (MAX_PAGE_ORDER + PAGE_SHIFT - 3) /* entries of 8 bytes in the largest block: 2^19 */
-#define NO_LEAF UINT64_MAX
+#define NO_KEY UINT64_MAX
 
 /* What a node's entry for the node below looks like to x86: rights are decided in the leaf. */
 #define PTE_TABLE (PTE_WRITE | PTE_USER | PTE_ACCESSED)
@@ -70,14 +71,9 @@ static pte_t huge_part(const struct pagetable *pt, pte_t huge, vpn_t vpn)
 	return (pte_t){ huge.v + ((vpn.n & (((uint64_t)1 << pt->width[0]) - 1)) << PTE_PFN_SHIFT) };
 }
 
-static unsigned vpn_bits(const struct pagetable *pt)
-{
-	return pt->shift[pt->depth - 1] + pt->width[pt->depth - 1];
-}
-
 static bool in_range(const struct pagetable *pt, vpn_t vpn)
 {
-	return vpn.n >> vpn_bits(pt) == 0;
+	return vpn.n < pt->vpn_end;
 }
 
 static size_t slots(const struct pagetable *pt, unsigned level)
@@ -122,7 +118,7 @@ int pt_init(struct pagetable *pt, struct phys *p, unsigned levels, const uint8_t
 	}
 	ASSERT(p->direct_map != NULL);
 
-	*pt = (struct pagetable){ .phys = p, .levels = (uint8_t)levels, .leaf_key = NO_LEAF };
+	*pt = (struct pagetable){ .phys = p, .levels = (uint8_t)levels };
 	total = 0;
 	for (unsigned i = 0; i < levels; i++) {
 		unsigned rest = pt->bits[i] = bits != NULL ? bits[i] : 9;
@@ -139,6 +135,9 @@ int pt_init(struct pagetable *pt, struct phys *p, unsigned levels, const uint8_t
 			rest -= width;
 		}
 	}
+	pt->vpn_end = (uint64_t)1 << total;
+	pt->twig_shift = pt->depth > 1 ? (uint8_t)(pt->shift[1] + pt->width[1]) : 0;
+	pt_forget_cached(pt);
 	return 0;
 }
 
@@ -164,8 +163,11 @@ static void node_free(struct pagetable *pt, struct frame *node, unsigned level)
 {
 	unsigned order = node_order(pt, level);
 
-	if (pt->leaf_key != NO_LEAF && pt->leaf == node_entries(pt, node))
-		pt->leaf_key = NO_LEAF;
+	if (pt->leaf_key != NO_KEY && pt->leaf == node_entries(pt, node))
+		pt->leaf_key = NO_KEY;
+	for (unsigned i = 0; level == 1 && i < PT_TWIGS; i++)
+		if (pt->twig[i].entries == node_entries(pt, node))
+			pt->twig[i].key = NO_KEY;
 	pt->nr_nodes -= 1u << order;
 	pt->level_frames[pt->level_of[level]] -= 1u << order;
 	pt->phys->nr_tables -= 1u << order;
@@ -271,21 +273,45 @@ static inline pte_t *entries_below(const struct pagetable *pt, pte_t entry)
 	return (pte_t *)(pt->phys->direct_map + (entry.v & PTE_PFN_MASK));
 }
 
-/* As descend, for those who only want a leaf: no frame is looked at. */
-static pte_t *leaf_below(const struct pagetable *pt, vpn_t vpn)
+/* As descend, for those who only want what is at a level: no frame is looked at. NULL: there is no such node. */
+static pte_t *node_at(const struct pagetable *pt, vpn_t vpn, unsigned bottom)
 {
 	pte_t *entries = pt->root;
 
-	if (unlikely(entries == NULL))
-		return NULL;
-	for (unsigned level = pt->depth - 1u; level > 0; level--) {
+	for (unsigned level = pt->depth - 1u; level > bottom && entries != NULL; level--) {
 		pte_t e = entries[slot_of(pt, level, vpn)];
 
-		if (unlikely((e.v & (PTE_PRESENT | PTE_HUGE)) != PTE_PRESENT))
-			return NULL;
-		entries = entries_below(pt, e);
+		entries = (e.v & (PTE_PRESENT | PTE_HUGE)) == PTE_PRESENT ? entries_below(pt, e) : NULL;
 	}
 	return entries;
+}
+
+static __attribute__((noinline)) pte_t *twig_find(struct pagetable *pt, vpn_t vpn, uint64_t key)
+{
+	pte_t *entries = node_at(pt, vpn, 1);
+
+	if (entries != NULL) {
+		pt->twig[key % PT_TWIGS].key = key;
+		pt->twig[key % PT_TWIGS].entries = entries;
+	}
+	return entries;
+}
+
+/* The leaf of vpn, which is in range, by the twig above it; NULL when absent. */
+static inline pte_t *leaf_below(struct pagetable *pt, vpn_t vpn)
+{
+	uint64_t key = vpn.n >> pt->twig_shift;
+	pte_t *twig = pt->twig[key % PT_TWIGS].entries;
+
+	if (unlikely(pt->depth == 1))
+		return pt->root;
+	if (unlikely(pt->twig[key % PT_TWIGS].key != key))
+		twig = twig_find(pt, vpn, key);
+	if (unlikely(twig == NULL))
+		return NULL;
+	pte_t e = twig[slot_of(pt, 1, vpn)];
+
+	return likely((e.v & (PTE_PRESENT | PTE_HUGE)) == PTE_PRESENT) ? entries_below(pt, e) : NULL;
 }
 
 /* The leaf of vpn, from the cache or the tree; NULL when absent. */
@@ -303,20 +329,22 @@ static inline pte_t *leaf_find(struct pagetable *pt, vpn_t vpn)
 	return pt->leaf = leaf;
 }
 
-void pt_forget_leaf(struct pagetable *pt)
+void pt_forget_cached(struct pagetable *pt)
 {
-	pt->leaf_key = NO_LEAF;
+	pt->leaf_key = NO_KEY;
+	for (unsigned i = 0; i < PT_TWIGS; i++)
+		pt->twig[i].key = NO_KEY;
 }
 
 /* The entry of the huge page that vpn is in; NULL if it is in none. */
-static pte_t *huge_find(const struct pagetable *pt, vpn_t vpn)
+static __attribute__((noinline)) pte_t *huge_find(const struct pagetable *pt, vpn_t vpn)
 {
 	struct frame *path[PT_DEPTH_MAX];
 
 	return in_range(pt, vpn) ? huge_at(pt, vpn, path, descend(pt, vpn, path)) : NULL;
 }
 
-static __attribute__((noinline)) pte_t get_huge(const struct pagetable *pt, vpn_t vpn)
+static pte_t get_huge(const struct pagetable *pt, vpn_t vpn)
 {
 	const pte_t *huge = huge_find(pt, vpn);
 
@@ -330,12 +358,19 @@ pte_t pt_get(struct pagetable *pt, vpn_t vpn)
 	return likely(leaf != NULL) ? leaf[slot_of(pt, 0, vpn)] : get_huge(pt, vpn);
 }
 
-pte_t *pt_entry(struct pagetable *pt, vpn_t vpn)
+pte_t *pt_place(struct pagetable *pt, vpn_t vpn)
 {
 	pte_t *leaf = leaf_find(pt, vpn);
 
-	if (leaf == NULL)
-		return NULL;
+	return leaf != NULL ? leaf + slot_of(pt, 0, vpn) : NULL;
+}
+
+pte_t *pt_find(struct pagetable *pt, vpn_t vpn)
+{
+	pte_t *leaf = leaf_find(pt, vpn);
+
+	if (unlikely(leaf == NULL))
+		return huge_find(pt, vpn);
 	leaf += slot_of(pt, 0, vpn);
 	return pte_is_none(*leaf) ? NULL : leaf;
 }
@@ -447,7 +482,7 @@ bool pt_next(struct pagetable *pt, vpn_t from, vpn_t end, vpn_t *at, pte_t *pte)
 {
 	vpn_t v = from;
 
-	end.n = MIN(end.n, (uint64_t)1 << vpn_bits(pt));
+	end.n = MIN(end.n, pt->vpn_end);
 	while (v.n < end.n && pt->root != NULL) {
 		struct frame *path[PT_DEPTH_MAX];
 		const pte_t *entries = pt->leaf;
@@ -565,7 +600,7 @@ unsigned pt_walk(struct pagetable *pt, vpn_t vpn, pte_t *steps[PT_LEVELS_MAX])
 	}
 }
 
-const pte_t *pt_prefetch(const struct pagetable *pt, vpn_t vpn)
+const pte_t *pt_prefetch(struct pagetable *pt, vpn_t vpn)
 {
 	const pte_t *leaf = in_range(pt, vpn) ? leaf_below(pt, vpn) : NULL;
 
@@ -599,6 +634,7 @@ struct census {
 	uint64_t entries;
 	uint32_t frames, level_frames[PT_LEVELS_MAX];
 	bool cached; /* the cached leaf was met, at its key */
+	bool twig[PT_TWIGS]; /* the same */
 };
 
 static void check_node(struct pagetable *pt, struct frame *node, unsigned level, uint64_t key, struct census *c)
@@ -620,6 +656,10 @@ static void check_node(struct pagetable *pt, struct frame *node, unsigned level,
 		}
 	}
 	ASSERT(*live(node) == n);
+	if (level == 1 && pt->twig[key % PT_TWIGS].key == key) {
+		ASSERT(pt->twig[key % PT_TWIGS].entries == entries);
+		c->twig[key % PT_TWIGS] = true;
+	}
 	if (level > 0) {
 		ASSERT(n > 0);
 		return;
@@ -634,7 +674,7 @@ static void check_node(struct pagetable *pt, struct frame *node, unsigned level,
 
 void pt_check(struct pagetable *pt)
 {
-	struct census c = { .cached = pt->leaf_key == NO_LEAF };
+	struct census c = { .cached = pt->leaf_key == NO_KEY };
 
 	if (pt->root != NULL)
 		check_node(pt, home_frame(pt->phys, pt->root), pt->depth - 1u, 0, &c);
@@ -642,4 +682,6 @@ void pt_check(struct pagetable *pt)
 	ASSERT(c.frames == pt->nr_nodes);
 	ASSERT(memcmp(c.level_frames, pt->level_frames, sizeof(c.level_frames)) == 0);
 	ASSERT(c.cached);
+	for (unsigned i = 0; i < PT_TWIGS; i++)
+		ASSERT(c.twig[i] || pt->twig[i].key == NO_KEY);
 }

@@ -12,12 +12,13 @@
 #define PT_LEVELS_MAX 5
 #define PT_VPN_BITS_MAX 52 /* 64-bit addresses */
 #define PT_DEPTH_MAX 7     /* 5 levels, of which 52 bits allow at most two wider than a block */
+#define PT_TWIGS 8         /* a power of two; with 4 levels of 9 bits each is 1 GiB of addresses */
 
 /*
  * Law: every node but a leaf has a child or a huge page, and a leaf without
  * entries was asked for by pt_reserve; private[0] of a node's frame is the
  * number of its live entries; nr_nodes, level_frames and nr_entries are the
- * sums over the tree; the cached leaf is in the tree; a huge page is present
+ * sums over the tree; the cached leaf and twigs are in the tree; a huge page is present
  * and its frames are aligned to its size.
  */
 struct pagetable {
@@ -30,6 +31,8 @@ struct pagetable {
 	uint8_t shift[PT_DEPTH_MAX]; /* of the index in the vpn */
 	uint8_t level_of[PT_DEPTH_MAX]; /* the level that it is, or is half of */
 	uint32_t last[PT_DEPTH_MAX]; /* the last index */
+	uint64_t vpn_end;
+	uint8_t twig_shift; /* of the number of a node of depth 1 */
 	pte_t *root;                 /* the root node; NULL until the first entry */
 	uint32_t nr_nodes;           /* frames used */
 	uint32_t level_frames[PT_LEVELS_MAX]; /* the same, by level, leaf first */
@@ -38,6 +41,11 @@ struct pagetable {
 	/* Cache of the leaf node looked up last: key is vpn >> width[0], UINT64_MAX when empty. */
 	uint64_t leaf_key;
 	pte_t *leaf;
+	/* Cache of twigs, the nodes just above leaves: each at its key, vpn >> twig_shift, modulo PT_TWIGS. */
+	struct {
+		uint64_t key; /* UINT64_MAX: none */
+		pte_t *entries;
+	} twig[PT_TWIGS];
 };
 
 /*
@@ -48,8 +56,8 @@ int pt_init(struct pagetable *pt, struct phys *p, unsigned levels, const uint8_t
 /* Frees every node; entries are forgotten. */
 void pt_destroy(struct pagetable *pt);
 
-/* The cached leaf is looked up again: for a table that was copied while somebody read it. */
-void pt_forget_leaf(struct pagetable *pt);
+/* What is cached is looked up again: for a table that was copied while somebody read it. */
+void pt_forget_cached(struct pagetable *pt);
 /*
  * The entry of vpn; none when it, or its node, is absent. Any vpn may be asked for. Inside a huge page: an entry of
  * this one page, the huge one's flags with PTE_HUGE among them and the pfn of its own frame.
@@ -91,15 +99,17 @@ bool pt_is_huge(struct pagetable *pt, vpn_t vpn);
  */
 unsigned pt_walk(struct pagetable *pt, vpn_t vpn, pte_t *steps[PT_LEVELS_MAX]);
 /*
- * The entry of vpn itself, if it has one of its own that is not none; else NULL. Whoever has it may replace it by another
- * that is not none. It is good until the next call that sets or reserves. Any vpn may be asked for.
+ * The entry of vpn where it stands, if it is not none; else NULL. Whoever asks may replace it by another that is not none.
+ * It is good until the next call that sets or reserves. Any vpn may be asked for. Inside a huge page: that one's entry.
  */
-pte_t *pt_entry(struct pagetable *pt, vpn_t vpn);
+pte_t *pt_find(struct pagetable *pt, vpn_t vpn);
+/* The place of vpn's entry in its leaf, whatever stands there; NULL: there is no leaf. Otherwise as pt_find. */
+pte_t *pt_place(struct pagetable *pt, vpn_t vpn);
 /*
  * The entry of vpn will be wanted soon: its cache line is fetched. Where it is, NULL: nowhere. Any vpn may be asked for; what is
  * read there later is an entry only if the table has not changed.
  */
-const pte_t *pt_prefetch(const struct pagetable *pt, vpn_t vpn);
+const pte_t *pt_prefetch(struct pagetable *pt, vpn_t vpn);
 void pt_check(struct pagetable *pt);
 
 #endif
