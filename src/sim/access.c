@@ -171,14 +171,16 @@ static void forget_use(struct sim *s, struct sim_task *t, vpn_t vpn)
 static int touch_slow(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
 		      pfn_t *pfn)
 {
+	enum mmu_result r = mmu_touch_slow(c->mmu, vpn, how, n, pfn, &c->now);
 	unsigned tries = 0;
 
-	while (unlikely(mmu_touch_slow(c->mmu, vpn, how, n, pfn, &c->now) > MMU_WALKED)) {
+	while (r > MMU_WALKED) {
 		sim_on_cpu(s, c);
 		if (!fault(s, t, vpn, how))
 			return t->end == SIM_RUNS ? -EFAULT : -ESRCH;
 		if (++tries > TOUCH_TRIES)
 			return -EINVAL;
+		r = mmu_touch_again(c->mmu, vpn, how, n, pfn, &c->now);
 	}
 	if (unlikely(tries > 0) && !s->config.fault_young)
 		forget_use(s, t, vpn);

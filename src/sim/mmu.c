@@ -102,32 +102,37 @@ static bool serves(const struct sim_tlb_config *t, unsigned kind, unsigned level
 	return t->level == level + 1 && t->entries != 0 && (t->holds & holds) == holds;
 }
 
-static void make_routes(struct mmu *m, unsigned kind)
+/* The first TLB of a level that serves such pages; -1: none. */
+static int serving(const struct sim_config *c, unsigned kind, unsigned level, bool huge)
+{
+	for (unsigned i = 0; i < c->nr_tlbs; i++)
+		if (serves(&c->tlb[i], kind, level, huge))
+			return (int)i;
+	return -1;
+}
+
+static void make_places(struct mmu *m, unsigned kind)
 {
 	const struct sim_config *c = m->config;
-	struct mmu_place *place = m->place[kind];
+	struct mmu_place *small = m->place[0][kind], *all = m->place[1][kind];
 
-	memset(m->route[kind], -1, sizeof(m->route[kind]));
 	for (unsigned level = 0; level < 2; level++) {
 		double slowest = 0;
 
-		for (unsigned i = c->nr_tlbs; i-- > 0;) {
-			for (unsigned huge = 0; huge < 2; huge++)
-				if (serves(&c->tlb[i], kind, level, huge))
-					m->route[kind][level][huge] = (int8_t)i;
-		}
 		for (unsigned huge = 0; huge < 2; huge++) {
-			int i = m->route[kind][level][huge];
+			int i = serving(c, kind, level, huge);
 
 			if (i < 0)
 				continue;
-			*place++ = (struct mmu_place){ &m->tlb[i], (uint8_t)i, (uint8_t)level, huge };
+			*all++ = (struct mmu_place){ &m->tlb[i], (uint8_t)i, (uint8_t)level, huge };
+			if (!huge)
+				*small++ = all[-1];
 			m->hit_ns[kind][i] = m->miss_ns[kind] + c->tlb[i].hit_ns;
 			slowest = MAX(slowest, c->tlb[i].hit_ns);
 		}
 		m->miss_ns[kind] += slowest;
 	}
-	place->level = 2;
+	small->level = all->level = 2;
 }
 
 static int make_caches(struct mmu *m, unsigned cpu)
@@ -162,7 +167,7 @@ struct mmu *mmu_create(const struct sim_config *config, unsigned cpu)
 	for (unsigned level = 1; level < config->levels; level++)
 		m->shift[level] = m->shift[level - 1] + config->bits[level - 1];
 	for (unsigned kind = 0; kind < MMU_KINDS; kind++)
-		make_routes(m, kind);
+		make_places(m, kind);
 	if (make_caches(m, cpu) != 0) {
 		mmu_destroy(m);
 		return NULL;
@@ -373,12 +378,10 @@ static inline enum mmu_result walk(struct mmu *m, vpn_t vpn, enum mmu_access how
 static inline struct tlb_slot *lookup(struct mmu *m, vpn_t vpn, enum mmu_access how, const struct mmu_place **where)
 {
 	const struct tlb_key small = page_key(m, m->asid, vpn, false);
-	const struct mmu_place *p = m->place[kind_of(how)];
+	const struct mmu_place *p = m->place[m->huge][kind_of(how)];
 	struct tlb_slot *s = NULL;
 
 	for (; p->tlb != NULL; p++) {
-		if (p->huge && likely(!p->tlb->huge))
-			continue;
 		s = tlb_find(p->tlb, unlikely(p->huge) ? page_key(m, m->asid, vpn, true) : small);
 		if (s == NULL)
 			continue;
@@ -401,21 +404,21 @@ static inline void front_fill(struct mmu *m, vpn_t vpn, enum mmu_access how, str
 }
 
 /*
- * Puts a translation into the TLBs of the levels below the one that it came from, and the slot that the next touch finds
- * into the front: the lowest; s where the translation was, if anywhere.
+ * Puts a translation into the TLBs of the levels below the one where it was, at place p, in slot s; NULL: nowhere, p is the end.
+ * The slot that the next touch finds, in the lowest, is noted in the front.
  */
-static inline void fill(struct mmu *m, vpn_t vpn, enum mmu_access how, unsigned below, const struct translation *t,
-			struct tlb_slot *s, unsigned tlb)
+static inline void fill(struct mmu *m, vpn_t vpn, enum mmu_access how, const struct translation *t,
+			const struct mmu_place *p, struct tlb_slot *s)
 {
+	const struct mmu_place *first = m->place[m->huge][kind_of(how)];
 	const struct tlb_key key = page_key(m, m->asid, vpn, t->huge);
+	unsigned tlb = p->index, level = p->level;
 
-	while (below-- > 0) {
-		int i = m->route[kind_of(how)][below][t->huge];
-
-		if (unlikely(i < 0))
+	while (p-- != first) {
+		if (p->huge != t->huge || p->level == level)
 			continue;
-		tlb = (unsigned)i;
-		s = tlb_insert(&m->tlb[i], &key, m->stat.touches);
+		tlb = p->index;
+		s = tlb_insert(p->tlb, &key, m->stat.touches);
 		s->grants = t->grants;
 		s->pfn = t->pfn;
 	}
@@ -423,47 +426,78 @@ static inline void fill(struct mmu *m, vpn_t vpn, enum mmu_access how, unsigned 
 		front_fill(m, vpn, how, s, tlb, frame_of(m, vpn, t->huge, t->pfn));
 }
 
+/* Behind the last place that is searched. */
+static inline const struct mmu_place *places_end(struct mmu *m, enum mmu_access how)
+{
+	const struct mmu_place *p = m->place[m->huge][kind_of(how)];
+
+	while (p->tlb != NULL)
+		p++;
+	return p;
+}
+
+/* A touch that no TLB has. */
+static inline enum mmu_result touch_walk(struct mmu *m, vpn_t vpn, enum mmu_access how, pfn_t *pfn, double *ns)
+{
+	struct translation t;
+
+	*ns += m->miss_ns[kind_of(how)];
+	enum mmu_result result = walk(m, vpn, how, &t, ns);
+
+	if (result != MMU_WALKED) {
+		m->stat.faults++;
+		return result;
+	}
+	m->stat.touches++;
+	m->huge |= t.huge;
+	*pfn = frame_of(m, vpn, t.huge, t.pfn);
+	fill(m, vpn, how, &t, places_end(m, how), NULL);
+	return result;
+}
+
 /* One touch by the plain model. */
 static inline enum mmu_result touch(struct mmu *m, vpn_t vpn, enum mmu_access how, pfn_t *pfn, double *ns)
 {
-	enum mmu_result result = MMU_HIT;
 	const struct mmu_place *p;
 	struct tlb_slot *s = lookup(m, vpn, how, &p);
-	struct translation t;
 
-	if (s != NULL) {
-		m->stat.hits[p->index]++;
-		*tlb_stamp(p->tlb, s) = ++m->stat.touches;
-		*ns += m->hit_ns[kind_of(how)][p->index];
-		t = (struct translation){ p->huge, s->grants, s->pfn };
-	} else {
-		*ns += m->miss_ns[kind_of(how)];
-		result = walk(m, vpn, how, &t, ns);
-		if (result != MMU_WALKED) {
-			m->stat.faults++;
-			return result;
-		}
-		m->stat.touches++;
-	}
+	if (s == NULL)
+		return touch_walk(m, vpn, how, pfn, ns);
+	struct translation t = { p->huge, s->grants, s->pfn };
+
+	m->stat.hits[p->index]++;
+	*tlb_stamp(p->tlb, s) = ++m->stat.touches;
+	*ns += m->hit_ns[kind_of(how)][p->index];
 	*pfn = frame_of(m, vpn, t.huge, t.pfn);
-	fill(m, vpn, how, p->level, &t, s, p->index);
-	return result;
+	fill(m, vpn, how, &t, p, s);
+	return MMU_HIT;
+}
+
+/* n more of a touch that succeeded: all hit what the first one filled; where no TLB holds such pages, they all walk. */
+static __attribute__((noinline)) void touch_more(struct mmu *m, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn,
+						 double *ns)
+{
+	while (n > 0 && !mmu_hit(m, vpn, how, n, pfn, ns)) {
+		mmu_touch_slow(m, vpn, how, 1, pfn, ns);
+		n--;
+	}
 }
 
 enum mmu_result mmu_touch_slow(struct mmu *m, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn, double *ns)
 {
 	enum mmu_result result = touch(m, vpn, how, pfn, ns);
 
-	if (result > MMU_WALKED)
-		return result;
-	while (--n > 0) {
-		/* All others hit what the first one filled; where no TLB holds such pages, they all walk. */
-		if (mmu_front(m, vpn, how)->key == mmu_front_key(m, vpn, how)) {
-			mmu_touch(m, vpn, how, n, pfn, ns);
-			break;
-		}
-		touch(m, vpn, how, pfn, ns);
-	}
+	if (n > 1 && result <= MMU_WALKED)
+		touch_more(m, vpn, how, n - 1, pfn, ns);
+	return result;
+}
+
+enum mmu_result mmu_touch_again(struct mmu *m, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn, double *ns)
+{
+	enum mmu_result result = touch_walk(m, vpn, how, pfn, ns);
+
+	if (n > 1 && result <= MMU_WALKED)
+		touch_more(m, vpn, how, n - 1, pfn, ns);
 	return result;
 }
 
@@ -497,17 +531,14 @@ static void check_front(const struct mmu *m, const struct mmu_front *f)
 
 	if ((f->key & ~(TAG_ONE - 1)) != m->tag || f->serial != f->slot->serial)
 		return;
-	for (unsigned level = 0; level < 2; level++) {
-		for (unsigned huge = 0; huge < 2; huge++) {
-			int i = m->route[kind][level][huge];
-			const struct tlb_slot *s = i >= 0 ? tlb_find(&m->tlb[i], page_key(m, m->asid, vpn, huge)) : NULL;
+	for (const struct mmu_place *p = m->place[true][kind]; p->tlb != NULL; p++) {
+		const struct tlb_slot *slot = tlb_find(p->tlb, page_key(m, m->asid, vpn, p->huge));
 
-			if (s == NULL)
-				continue;
-			ASSERT(s == f->slot && (uint32_t)i == f->tlb && (s->grants >> how & 1) != 0);
-			ASSERT(f->pfn.n == frame_of(m, vpn, huge, s->pfn).n);
-			return;
-		}
+		if (slot == NULL)
+			continue;
+		ASSERT(slot == f->slot && p->index == f->tlb && (slot->grants >> how & 1) != 0);
+		ASSERT(f->pfn.n == frame_of(m, vpn, p->huge, slot->pfn).n);
+		return;
 	}
 	ASSERT(!"a front entry without a slot");
 }

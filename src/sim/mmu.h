@@ -55,6 +55,8 @@ struct mmu_place {
 	bool huge;
 };
 
+#define MMU_PLACES (2 * 2) /* levels, sizes */
+
 /*
  * Here for mmu_touch's sake; others use the functions.
  * Law: a front entry of this tag whose slot has its serial says what the plain lookup finds: that slot, first.
@@ -68,8 +70,9 @@ struct mmu {
 	unsigned asid;
 	bool mixed;              /* entries of other address spaces may be cached */
 	unsigned shift[PT_LEVELS_MAX];     /* of the page number that an entry of a level stands for */
-	struct mmu_place place[MMU_KINDS][2 * 2 + 1]; /* in the order in which they are searched */
-	int8_t route[MMU_KINDS][2][2];     /* which TLB, by level and size (4 KiB, huge); -1: none */
+	bool huge;               /* a huge page may be cached */
+	/* In the order in which they are searched: first those that are enough while huge is false, then all. */
+	struct mmu_place place[2][MMU_KINDS][MMU_PLACES + 1];
 	int8_t pwc_of[PT_LEVELS_MAX];      /* which page-walk cache, by level; -1: none */
 	double hit_ns[MMU_KINDS][SIM_TLBS_MAX], miss_ns[MMU_KINDS];
 	struct tlb tlb[SIM_TLBS_MAX], pwc[SIM_PWCS_MAX];
@@ -87,6 +90,8 @@ void mmu_destroy(struct mmu *m);
 void mmu_switch(struct mmu *m, struct pagetable *pt, unsigned asid);
 
 enum mmu_result mmu_touch_slow(struct mmu *m, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn, double *ns);
+/* The same for a touch that comes again after a fault, when no other was made since: no TLB has it, as it was found then. */
+enum mmu_result mmu_touch_again(struct mmu *m, vpn_t vpn, enum mmu_access how, uint64_t n, pfn_t *pfn, double *ns);
 
 static inline struct mmu_front *mmu_front(struct mmu *m, vpn_t vpn, enum mmu_access how)
 {

@@ -101,7 +101,7 @@ static uint64_t newest(const uint64_t *stamps, uint32_t from, uint32_t to)
 	return stamp;
 }
 
-static uint32_t plru_victim(const uint64_t *stamps, uint32_t ways)
+static __attribute__((noinline)) uint32_t plru_victim(const uint64_t *stamps, uint32_t ways)
 {
 	uint32_t at = 0, size = 1;
 
@@ -120,7 +120,7 @@ static uint32_t plru_victim(const uint64_t *stamps, uint32_t ways)
  * The oldest way, which is about to be used now. The row may be out of date, because a use only writes a stamp: ways that
  * were used since they got their place go to where they belong, until one comes first that was not.
  */
-static uint32_t lru_victim(struct tlb *t, uint32_t set, uint64_t now)
+static __attribute__((noinline)) uint32_t lru_victim(struct tlb *t, uint32_t set, uint64_t now)
 {
 	const uint64_t *stamps = &t->stamps[(size_t)set * t->ways];
 	struct tlb_place *row = &t->rows[(size_t)set * t->ways], *last = row + t->ways - 1, *first = row + t->set[set].oldest;

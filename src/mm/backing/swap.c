@@ -137,11 +137,8 @@ static int slot_alloc(struct swap *s, unsigned area, swp_t *entry)
 	return 0;
 }
 
-static void slot_release(struct swap *s, swp_t entry)
+static void slot_release(struct swap_area *a, swp_t entry, struct swap_slot *slot)
 {
-	struct swap_area *a = &s->area[swp_area(entry)];
-	struct swap_slot *slot = swap_slot_of(s, entry);
-
 	slot->flags = 0;
 	slot->uses = 0;
 	slot->handle = a->free_head;
@@ -149,17 +146,16 @@ static void slot_release(struct swap *s, swp_t entry)
 	a->nr_used--;
 }
 
-static void slot_free(struct swap *s, swp_t entry)
+static void slot_free(struct swap *s, swp_t entry, struct swap_slot *slot)
 {
 	struct swap_area *a = &s->area[swp_area(entry)];
-	struct swap_slot *slot = swap_slot_of(s, entry);
 
 	ASSERT((slot->flags & SLOT_USED) && slot->uses == 0 && !(slot->flags & SLOT_CACHED));
 	if (slot->flags & SLOT_SAME)
 		a->nr_same--;
 	else
 		a->store->ops->free(a->store, slot->handle);
-	slot_release(s, entry);
+	slot_release(a, entry, slot);
 	a->full = false;
 }
 
@@ -180,7 +176,7 @@ void swap_put(struct swap *s, swp_t entry)
 
 	ASSERT(slot->uses > 0 && !(slot->flags & SLOT_CACHED));
 	if (--slot->uses == 0)
-		slot_free(s, entry);
+		slot_free(s, entry, slot);
 }
 
 static uint32_t seal_of_hash(uint64_t hash)
@@ -196,10 +192,13 @@ static uint32_t slot_seal(const struct swap_slot *slot)
 
 bool swap_to_cache(struct swap *s, swp_t entry, uint32_t seal)
 {
-	struct swap_slot *slot = swap_slot_of(s, entry);
+	struct swap_slot *slot;
 
+	if (!s->area[swp_area(entry)].keep)
+		return false;
+	slot = swap_slot_of(s, entry);
 	ASSERT(!(slot->flags & SLOT_CACHED));
-	if (slot->uses != 1 || !s->area[swp_area(entry)].keep)
+	if (slot->uses != 1)
 		return false;
 	slot->flags |= SLOT_CACHED;
 	slot->uses = (uint16_t)seal;
@@ -214,7 +213,7 @@ void swap_uncache(struct swap *s, swp_t entry)
 	ASSERT(slot->flags & SLOT_CACHED);
 	slot->flags &= (uint8_t)~SLOT_CACHED;
 	slot->uses = 0;
-	slot_free(s, entry);
+	slot_free(s, entry, slot);
 }
 
 void swap_examine(struct swap *s, struct swap_io *io, unsigned n)
@@ -313,7 +312,7 @@ static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsig
 			continue;
 		}
 		a->full |= i < room && batch[i].err == -ENOSPC;
-		slot_release(s, io[i]->entry);
+		slot_release(a, io[i]->entry, slot);
 		io[i]->entry = (swp_t){ 0 };
 	}
 }
