@@ -25,7 +25,7 @@
 
 #define PAGER_PATIENCE_NS 1000000
 #define PAGER_PATIENCE_COPY_NS 50000
-#define THROTTLE_BATCH 16   /* a read-ahead window */
+#define WINDOW 16           /* pages of a read-ahead window */
 #define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room */
 
 #define GHOSTS 32
@@ -100,25 +100,18 @@ static bool pager_frees(uint32_t mark)
 	return phys_free_frames(&e->m.phys, 0) >= mark;
 }
 
-/*
- * Near MIN a fault would get one frame and no read-ahead, or a part of it. The
- * program is faster if it waits until a window can be had, and another one.
- */
 static void throttle(void)
 {
-	struct phys *p = &engine.m.phys;
-	/* kswapd stops at HIGH. */
-	uint32_t min = phys_wmark(p, 0, WMARK_MIN), high = phys_wmark(p, 0, WMARK_HIGH);
 	/* Pages that are copied one by one gain nothing by a window that is whole. */
-	uint32_t enough = MIN(min + (engine.can_move ? THROTTLE_BATCH : 0), high);
+	uint32_t wanted = kswapd_throttle(&engine.m, 0, engine.can_move ? WINDOW : 0);
 
-	if (phys_free_frames(p, 0) >= enough)
+	if (wanted == 0)
 		return;
 	/* Nobody has to give anything up for it. */
 	if (engine.ledger->record_ns != 0 && arena_online(RECORD_FRAMES_AHEAD) > 0)
 		return;
 	COUNT(&engine.m, allocstall);
-	pager_frees(MIN(enough + THROTTLE_BATCH, high));
+	pager_frees(wanted);
 }
 
 /*

@@ -16,6 +16,7 @@
 #define ROOM_TRIES 16     /* MAX_RECLAIM_RETRIES */
 #define FLUSH_PAGES 1024  /* of the flusher's, at once */
 #define TOUCH_TRIES 64    /* faults that one touch may take before the model must be wrong */
+#define WINDOW 16         /* pages of a read-ahead window */
 #define DEMAND_PAGES 512  /* mapped at once where the trace maps nothing */
 #define AHEAD 8           /* events between fetching what one needs and replaying it; a power of two */
 
@@ -47,6 +48,7 @@ bool sim_make_room(struct sim *s, const struct sim_task *t, unsigned *tries)
 	struct machine *m = &s->m;
 	bool global = machine_charged(m) < m->limit, progress = false;
 
+	sim_native_engage(s);
 	if (machine_has_accessed(m)) {
 		progress = reclaim_direct(m, m->vm.reclaim_batch, global) > 0;
 	} else {
@@ -114,6 +116,18 @@ static bool fault_again(struct sim *s, struct sim_task *t, vpn_t vpn, enum fault
 	return err == 0 || (err == -ENOMEM && sim_make_room(s, t, tries));
 }
 
+/* The live engine's handler does the same (live/handler.c). */
+static void throttle(struct sim *s)
+{
+	uint32_t wanted = machine_has_accessed(&s->m) ? 0 : kswapd_throttle(&s->m, s->m.local_node, WINDOW);
+
+	if (wanted == 0)
+		return;
+	COUNT(&s->m, allocstall);
+	s->m.ops->wake_kswapd(&s->m, s->m.local_node);
+	sim_wait_for_kswapd(s, s->m.local_node, wanted);
+}
+
 /* True: the touch can come again. False: it is left out. */
 static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access how)
 {
@@ -127,6 +141,8 @@ static bool fault(struct sim *s, struct sim_task *t, vpn_t vpn, enum mmu_access 
 	/* Not afterwards: kswapd could take the page before the touch comes again, and so for ever. */
 	sim_background(s, *s->clock);
 	began = *s->clock;
+	sim_native_touched(s, t, vpn);
+	throttle(s);
 
 	do {
 		r = mm_fault(&t->mm, vpn, fault_access_of(how), &report);

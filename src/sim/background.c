@@ -7,19 +7,38 @@
 #define FLUSH_PAGES 1024
 #define TASKS_SEEN 64    /* a task is worth samples that has more than one part of so many of what is in use */
 
-static void run_kswapd(struct sim *s, unsigned node, double now)
+static void step_kswapd(struct sim *s, unsigned node)
 {
-	double *clock = s->clock;
+	double *clock = s->clock, began = s->kswapd[node].now;
 
 	s->clock = &s->kswapd[node].now;
-	while (s->kswapd[node].awake && s->kswapd[node].now <= now) {
-		double began = *s->clock;
-
-		s->kswapd[node].awake = kswapd_step(&s->m, node) == KSWAPD_WORKING;
-		*s->clock = began + MAX(*s->clock - began, (double)STEP_NS);
-		s->counter[VM_kswapd_ns] += (uint64_t)(*s->clock - began);
-	}
+	s->kswapd[node].awake = kswapd_step(&s->m, node) == KSWAPD_WORKING;
+	*s->clock = began + MAX(*s->clock - began, (double)STEP_NS);
+	s->counter[VM_kswapd_ns] += (uint64_t)(*s->clock - began);
 	s->clock = clock;
+}
+
+static void run_kswapd(struct sim *s, unsigned node, double now)
+{
+	sim_native_engage(s);
+	if (s->config.kswapd == SIM_KSWAPD_OWN) {
+		while (s->kswapd[node].awake && s->kswapd[node].now <= now)
+			step_kswapd(s, node);
+	} else if (s->config.kswapd == SIM_KSWAPD_FIRST) {
+		sim_wait_for_kswapd(s, node, UINT32_MAX);
+	}
+}
+
+void sim_wait_for_kswapd(struct sim *s, unsigned node, uint32_t frames)
+{
+	double *its = &s->kswapd[node].now;
+
+	/* On one CPU, whoever waits has just left it to kswapd. */
+	if (s->config.kswapd != SIM_KSWAPD_OWN)
+		*its = *s->clock;
+	while (s->kswapd[node].awake && phys_free_frames(&s->m.phys, node) < frames)
+		step_kswapd(s, node);
+	*s->clock = MAX(*s->clock, *its);
 }
 
 /* Everything of files that have been dirty for long; whatever is above the background ratio; what reclaim asked for. */

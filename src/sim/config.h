@@ -40,6 +40,14 @@ struct sim_pwc_config {
 	uint32_t entries, ways;
 };
 
+/* Where kswapd runs. */
+enum sim_kswapd {
+	SIM_KSWAPD_OWN,   /* beside the programs, on a CPU of its own */
+	SIM_KSWAPD_FIRST, /* on the CPU of the program that wakes it, which goes on when it is done */
+	SIM_KSWAPD_LAST,  /* there, too, but only while a fault waits for it */
+	SIM_NR_KSWAPD,
+};
+
 enum sim_swap_kind { SIM_SWAP_COMPRESSED, SIM_SWAP_DISK, SIM_SWAP_REMOTE, SIM_NR_SWAP_KINDS };
 
 struct sim_swap_config {
@@ -66,6 +74,7 @@ struct sim_config {
 	uint32_t cpus;
 	uint8_t cpu_node[SIM_CPUS_MAX];
 	double access_ns;         /* the program's own time of one touch, in traces without TRACE_TIME */
+	uint8_t kswapd;           /* enum sim_kswapd */
 	bool asid;                /* TLB entries carry an address-space number; false: flushed on a switch of tasks */
 	uint32_t nr_tlbs, nr_pwcs;
 	struct sim_tlb_config tlb[SIM_TLBS_MAX];
@@ -80,6 +89,7 @@ struct sim_config {
 	struct sim_zone_config zone[PHYS_ZONES_MAX]; /* addresses ascending */
 	uint32_t nr_distances;    /* nr_nodes²; 0: none given, 10 to oneself and 20 to others */
 	uint8_t distance[PHYS_NODES_MAX * PHYS_NODES_MAX]; /* [from * nr_nodes + to] */
+	uint64_t native_bytes;    /* programs may come to so much before the manager is engaged; 0: it is from the start */
 	uint64_t limit_bytes;     /* of a cgroup that all tasks are in; 0: none */
 	bool limit_tables;        /* page tables count in it, as with Linux's cgroups */
 	uint64_t limit_flush_ns;  /* statistics of the cgroup are so old at most; 0: exact (Linux: 2 s) */

@@ -147,6 +147,9 @@ static int check_memory(const struct sim_config *c, struct sim_config_error *err
 		if (err != 0)
 			return err;
 	}
+	if (c->native_bytes != 0 && c->accessed_bits)
+		return config_error(error, 0, "memory.native",
+				    "a kernel is engaged from the start; write 0, or vm.accessed_bits: no");
 	if (c->nr_distances != 0 && c->nr_distances != c->nr_nodes * c->nr_nodes)
 		return config_error(error, 0, "memory.distances",
 				    "%u numbers for %u nodes; give %u, a row for each node, or []", c->nr_distances,

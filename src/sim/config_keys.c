@@ -26,9 +26,11 @@
 
 static const char *const replacements[] = { "lru", "plru", "random", NULL };
 static const char *const holdings[] = { "4K", "2M", "data", "code", NULL };
+static const char *const kswapd_places[] = { "own", "first", "last", NULL };
 static const char *const swap_kinds[] = { "compressed", "disk", "remote", NULL };
 
 _Static_assert(ARRAY_SIZE(replacements) == SIM_NR_REPLACEMENT + 1, "a name for each enum sim_replacement");
+_Static_assert(ARRAY_SIZE(kswapd_places) == SIM_NR_KSWAPD + 1, "a name for each enum sim_kswapd");
 _Static_assert(ARRAY_SIZE(swap_kinds) == SIM_NR_SWAP_KINDS + 1, "a name for each enum sim_swap_kind");
 _Static_assert(SIM_TLB_4K == 1 && SIM_TLB_2M == 2 && SIM_TLB_DATA == 4 && SIM_TLB_CODE == 8, "bits in order of names");
 
@@ -124,6 +126,9 @@ const struct config_key config_keys[] = {
 	  .def = "[0, 0, 0, 0, 0, 0, 0, 0]", .doc = "the node of each CPU; those not named are on node 0" },
 	{ "cpu.access", .type = KEY_DURATION_PS, AT(access_ns), .max = 1000000, .def = "1ns",
 	  .doc = "the program's own time of a touch, for traces that have no times" },
+	{ "cpu.kswapd", .type = KEY_ENUM, AT(kswapd), .names = kswapd_places, .max = SIM_NR_KSWAPD - 1, .def = "own",
+	  .doc = "own: on a CPU of its own; first: on that of the program which wakes it, and which goes on when it is done; "
+		 "last: there, too, but only while a fault waits for it" },
 	{ "cpu.asid", .type = KEY_BOOL, AT(asid), .def = "yes",
 	  .doc = "TLB entries carry the number of an address space; no: all are dropped when tasks change" },
 	{ "cpu.walk_step", .type = KEY_DURATION_PS, AT(walk_step_ns), .max = 1000000, .def = "3ns",
@@ -144,6 +149,8 @@ const struct config_key config_keys[] = {
 	  .doc = "physical memory" },
 	{ "memory.distances", .type = KEY_NUMBERS, AT(distance), .list = &distances, .min = 10, .max = 254, .def = "[]",
 	  .doc = "between nodes, as ACPI's SLIT: a row for each node; []: 10 to itself, 20 to others" },
+	{ "memory.native", .type = KEY_SIZE, AT(native_bytes), .min = 256 * 1024, .max = MEMORY_MAX, .or_zero = true, .def = "0",
+	  .doc = "programs may come to so much before the manager is engaged, as under steward run; 0: it is from the start" },
 	{ "memory.limit", .type = KEY_SIZE, AT(limit_bytes), .min = 256 * 1024, .max = MEMORY_MAX, .or_zero = true,
 	  .def = "0", .doc = "of the cgroup that all tasks are in; 0: none" },
 	{ "memory.limit_tables", .type = KEY_BOOL, AT(limit_tables), .def = "yes",

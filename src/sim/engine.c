@@ -279,6 +279,7 @@ static int make_machine(struct sim *s)
 		m->limit = c->limit_bytes >> PAGE_SHIFT;
 	m->swap.unchecked = true;
 	m->streams = !c->accessed_bits;
+	sim_native_begin(s);
 	m->thp = c->thp && c->accessed_bits;
 	if (c->accessed_bits) {
 		m->zero = frame_alloc(&m->phys, 0, 0, MIGRATE_UNMOVABLE, ALLOC_RESERVE);

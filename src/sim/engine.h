@@ -105,6 +105,7 @@ struct sim {
 	struct frame *frames;
 	uint32_t nr_frames;
 	struct rand rand;
+	uint64_t native;           /* pages that programs may come to before the manager is engaged; 0: it is */
 	/* Who works now: a CPU's or kswapd's clock. */
 	double *clock;
 	uint64_t vpn_end;          /* pages that an address space may have */
@@ -234,8 +235,18 @@ static inline void sim_note_use(struct sim *s)
 {
 	s->used_max = MAX(s->used_max, s->m.charged + s->m.phys.nr_tables);
 }
+/* native.c: everything of it does nothing on machines that have no such time (memory.native), and afterwards. */
+void sim_native_begin(struct sim *s);
+/* Anonymous memory of the task's own is mapped. */
+void sim_native_mapped(struct sim *s, struct sim_task *t, vpn_t start, vpn_t end);
+/* A page of it that was not there is touched. */
+void sim_native_touched(struct sim *s, struct sim_task *t, vpn_t vpn);
+/* It is over: memory is short. */
+void sim_native_engage(struct sim *s);
 /* background.c: everything that is due until now. */
 void sim_background(struct sim *s, double now);
+/* The program stands still until kswapd has brought free frames of the node to so many, or sleeps. */
+void sim_wait_for_kswapd(struct sim *s, unsigned node, uint32_t frames);
 /* engine.c: no CPU has a translation of these pages any more. */
 void sim_flush_tlb(struct sim *s, struct sim_task *t, vpn_t vpn, uint64_t n);
 /* Whatever follows happens on this CPU: its clock, and memory near it. */

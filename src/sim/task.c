@@ -183,6 +183,8 @@ static int map_event(struct sim *s, struct sim_task *t, const struct trace_event
 		file->held = false;
 		sim_shm_sweep(s);
 	}
+	if (err == 0 && file == NULL && t->end == SIM_RUNS)
+		sim_native_mapped(s, t, start, end);
 	return err;
 }
 

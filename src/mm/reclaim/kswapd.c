@@ -3,6 +3,8 @@
 
 #include "mm/reclaim/reclaim.h"
 
+#define THROTTLE_BATCH 16 /* frames beyond those that a fault waits for: a read-ahead window */
+
 /* Stores give frames back by compaction when eviction alone does not get on. */
 static uint32_t shrink_stores(struct machine *m)
 {
@@ -70,6 +72,15 @@ enum kswapd_state kswapd_step(struct machine *m, unsigned node)
 	}
 	k->failures = sampled_step(m) ? 0 : k->failures + 1;
 	return KSWAPD_WORKING;
+}
+
+uint32_t kswapd_throttle(const struct machine *m, unsigned node, uint32_t window)
+{
+	/* kswapd stops at HIGH. */
+	uint32_t high = phys_wmark(&m->phys, node, WMARK_HIGH);
+	uint32_t enough = MIN(phys_wmark(&m->phys, node, WMARK_MIN) + window, high);
+
+	return phys_free_frames(&m->phys, node) < enough ? MIN(enough + THROTTLE_BATCH, high) : 0;
 }
 
 int kswapd_balance(struct machine *m, unsigned node, bool (*stop)(void *ctx), void *ctx)

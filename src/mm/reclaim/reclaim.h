@@ -46,6 +46,11 @@ enum kswapd_state shrink_balance(struct machine *m, unsigned node);
 
 /* kswapd.c: one step of kswapd on either kind of engine, for one that has a clock of its own. */
 enum kswapd_state kswapd_step(struct machine *m, unsigned node);
+/*
+ * Without accessed bits: near MIN a fault would get one frame and no read-ahead, or a part of it. The program is faster
+ * if it waits until a window can be had, and another one. Free frames that a fault on the node has to wait for; 0: none.
+ */
+uint32_t kswapd_throttle(const struct machine *m, unsigned node, uint32_t window);
 
 /* reclaim.c: pages that are unmapped and locked are written, their frames freed; the others arrive on a list again. Returns how many went. */
 unsigned reclaim_write(struct machine *m, struct swap_io *io, unsigned n, const struct swap_ahead *ahead);

@@ -11,7 +11,8 @@
  * that was away for four working sets may look young. Linux packs its shadow in
  * the same way (EVICTION_SHIFT, bucket_order) and accepts the same error.
  * Where nobody checks what comes back from a store (swap->unchecked), the place
- * of the checksum holds the age itself, and shadow whether the page was active.
+ * of the checksum holds the age itself, and shadow whether the page was active;
+ * but not on a model of the live engine, which is to wrap where that one does.
  */
 #include "mm/reclaim/reclaim.h"
 
@@ -63,12 +64,17 @@ uint64_t workingset_file_distance(const struct lruvec *v, uint16_t shadow)
 	return (uint64_t)(uint16_t)((uint16_t)(v->age >> order) - shadow) << order;
 }
 
+static bool keeps_age(const struct machine *m)
+{
+	return m->swap.unchecked && machine_has_accessed(m);
+}
+
 void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot *slot)
 {
 	struct lruvec *v = lruvec_of(m, f);
 
-	slot->shadow = m->swap.unchecked ? (f->flags & FRAME_WORKINGSET) != 0 : workingset_shadow(v);
-	if (m->swap.unchecked)
+	slot->shadow = keeps_age(m) ? (f->flags & FRAME_WORKINGSET) != 0 : workingset_shadow(v);
+	if (keeps_age(m))
 		slot->sum = (uint32_t)v->age++;
 }
 
@@ -76,7 +82,7 @@ bool workingset_swapin(struct machine *m, struct frame *f, const struct swap_slo
 {
 	struct lruvec *v = lruvec_of(m, f);
 
-	if (!m->swap.unchecked)
+	if (!keeps_age(m))
 		return workingset_hot(m, v, workingset_distance(v, slot->shadow), false);
 	if (!workingset_hot(m, v, (uint32_t)v->age - slot->sum, false))
 		return false;

@@ -24,6 +24,7 @@ enum vma_flag {
 	VMA_LOCKED = 1 << 5,     /* mlock: never reclaimed */
 	VMA_HEAP = 1 << 6,       /* the brk area */
 	VMA_STACK = 1 << 7,
+	VMA_NATIVE = 1 << 8,     /* sim/native.c's */
 };
 
 struct vm_file; /* a file as the page cache knows it (backing/pagecache.h); begins with its struct rmap */

@@ -147,6 +147,7 @@ static void some_cpu(struct sim_config *c)
 {
 	c->cpus = 1 + (uint32_t)below(SIM_CPUS_MAX);
 	c->asid = below(2);
+	c->kswapd = (uint8_t)below(SIM_NR_KSWAPD);
 	c->access_ns = some_thousandths(1000);
 	c->walk_step_ns = some_thousandths(10);
 	c->nr_tlbs = (uint32_t)below(SIM_TLBS_MAX + 1);
@@ -231,6 +232,7 @@ static void some_machine(struct sim_config *c)
 	c->disk_bandwidth_bytes = some_bytes();
 	c->disk_queue_depth = 1 + (uint32_t)below(100);
 	c->accessed_bits = below(2);
+	c->native_bytes = c->accessed_bits || below(2) ? 0 : (1 + below(1 << 20)) << 20;
 	c->swappiness = (uint32_t)below(201);
 	c->reclaim_batch = 1 + (uint32_t)below(32);
 	c->fault_young = below(2) != 0;
@@ -387,7 +389,9 @@ static const struct {
 	{ "paging:\n  bits: [39]\n", 2, "paging.bits: out of range; write list of 1 to 38" },
 	{ "cpu:\n  pwc: [{level: 1, entries: 1}, {level: 1, entries: 1}, {level: 1, entries: 1}, {level: 1, entries: 1},\n"
 	  "        {level: 1, entries: 1}]\n", 3, "cpu.pwc: more than 4 entries; leave some out" },
+	{ "cpu:\n  kswapd: never\n", 2, "cpu.kswapd: unknown; write one of own, first, last" },
 	/* Rules between keys. */
+	{ "memory:\n  native: 1M\n", 2, "memory.native: a kernel is engaged from the start; write 0, or vm.accessed_bits: no" },
 	{ "cpu:\n  tlb:\n    - entries: 8\n    - entries: 9\n      ways: 2\n", 4,
 	  "cpu.tlb[1]: 9 entries are not a power of two times 2 ways; change one of them" },
 	{ "cpu:\n  tlb:\n    - {entries: 8, ways: 9}\n", 3,
@@ -702,7 +706,7 @@ static void the_examples_are_machines(void **state)
 		n++;
 	}
 	closedir(dir);
-	assert_int_equal(n, 6);
+	assert_int_equal(n, 7);
 }
 
 /* One more row of the document; what it lacks is printed, to be put in. */

@@ -540,6 +540,20 @@ static void sampled(struct sim_config *c)
 	machine_swap(c, SIM_SWAP_COMPRESSED, 4000, 1);
 }
 
+static void sampled_native_first(struct sim_config *c)
+{
+	sampled(c);
+	c->kswapd = SIM_KSWAPD_FIRST;
+	/* More than there is: it ends when memory is short. */
+	c->native_bytes = UINT64_C(8000) << PAGE_SHIFT;
+}
+
+static void sampled_last(struct sim_config *c)
+{
+	sampled(c);
+	c->kswapd = SIM_KSWAPD_LAST;
+}
+
 static void sampled_disk(struct sim_config *c)
 {
 	c->accessed_bits = false;
@@ -627,6 +641,8 @@ static void no_swap(struct sim_config *c)
 
 SHAPE(four_levels)
 SHAPE(sampled)
+SHAPE(sampled_native_first)
+SHAPE(sampled_last)
 SHAPE(sampled_disk)
 SHAPE(second_chance)
 SHAPE(two_nodes)
@@ -644,6 +660,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(contents_four_levels),
 		cmocka_unit_test(contents_sampled),
+		cmocka_unit_test(contents_sampled_native_first),
+		cmocka_unit_test(contents_sampled_last),
 		cmocka_unit_test(contents_sampled_disk),
 		cmocka_unit_test(contents_second_chance),
 		cmocka_unit_test(contents_two_nodes),
