@@ -258,6 +258,7 @@ static void fault(const struct uffd_msg *msg)
 		wake(address);
 	} else {
 		COUNT(&e->m, pgfault);
+		COUNT_N(&e->m, fault_frames, phys_managed_frames(&e->m.phys, 0));
 		record_fault(msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE, msg->arg.pagefault.feat.ptid);
 		throttle();
 		serve(vpn);

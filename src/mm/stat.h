@@ -41,6 +41,7 @@
 	X(thp_fault_alloc, "huge pages that a first touch got")         \
 	X(thp_split_page, "huge pages that were split")                 \
 	X(oom_kill, "processes killed for want of memory")              \
+	X(fault_frames, "frames that there were, summed over faults")  \
 	X(stall_ns, "time that threads waited for their fault, ns")     \
 	X(kswapd_ns, "time that kswapd worked, ns")
 

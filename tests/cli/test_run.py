@@ -266,7 +266,8 @@ def test_stats_hold_the_figures():
     assert peak["own_bytes"] >= 1000 * PAGE + launcher, peak
     eq(peak["total_bytes"], sum(v for k, v in peak.items() if k != "total_bytes"))
     eq(text["need_peak_bytes"], 112000 * PAGE)
-    eq(text["pool"], {"stored_peak_bytes": 24000 * PAGE, "compressed_bytes": 8000 * PAGE, "ratio": 3.0})
+    eq(text["pool"], {"stored_peak_bytes": 24000 * PAGE, "compressed_bytes": 8000 * PAGE, "memory_bytes": 8000 * PAGE,
+                      "ratio": 3.0})
     eq(text["swap_file"], {"stored_peak_bytes": 66000 * PAGE})
     counters = text["counters"]
     eq((counters["pgfault"], counters["pgminor"], counters["stall_ns"]), (1234567, 1001, 1500000000))
@@ -304,7 +305,8 @@ def test_peak_of_processes_that_live_together():
     text, _ = stats("sh", "-c", "sleep 0.3 & sleep 0.3; wait", STUB="pressure", STUB_ONLY="sleep")
     eq(text["peak"]["managed_bytes"], 41000 * PAGE)
     eq(text["need_peak_bytes"], (2 * 112000 + 1500) * PAGE)
-    eq(text["pool"], {"stored_peak_bytes": 48000 * PAGE, "compressed_bytes": 16000 * PAGE, "ratio": 3.0})
+    eq(text["pool"], {"stored_peak_bytes": 48000 * PAGE, "compressed_bytes": 16000 * PAGE, "memory_bytes": 16000 * PAGE,
+                      "ratio": 3.0})
     eq(text["swap_file"]["stored_peak_bytes"], 132000 * PAGE)
 
 

@@ -233,6 +233,7 @@ static void write_stores(struct json *j, const struct summary *s)
 	json_object(j, "pool");
 	json_u64(j, "stored_peak_bytes", bytes(w->pooled_peak));
 	json_u64(j, "compressed_bytes", w->pool_bytes);
+	json_u64(j, "memory_bytes", bytes(w->pool_frames));
 	if (w->pool_bytes != 0)
 		json_fixed(j, "ratio", ratio_hundredths(bytes(w->pooled_peak), w->pool_bytes), 2);
 	else

@@ -87,6 +87,7 @@ static void take_stores(struct watch *w, const struct ledger_usage *u)
 	if (u->pooled > w->pooled_peak) {
 		w->pooled_peak = u->pooled;
 		w->pool_bytes = u->pool_bytes;
+		w->pool_frames = u->pool;
 	}
 }
 

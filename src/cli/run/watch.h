@@ -12,6 +12,7 @@ struct watch {
 	uint64_t need_peak;              /* largest need of all processes at one moment; pages */
 	uint64_t pooled_peak;            /* largest number of pages in the pool */
 	uint64_t pool_bytes;             /* their compressed size */
+	uint64_t pool_frames;            /* what they took of memory */
 	uint64_t filed_peak;             /* largest number of pages in swap files */
 	char fatal[256];                 /* the first message of a process that Steward stopped; empty: none */
 };
