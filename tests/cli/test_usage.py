@@ -182,6 +182,9 @@ def test_validate():
           "--trace: no command given that it is of; steward validate --trace FILE -- COMMAND [ARG…]")
     for bad in ("0", "x", "-1", "5x", "65", ""):
         fails(["validate", "--runs", bad], 2, f'--runs: "{bad}" is not a number from 1 to 64; write it as 5')
+    fails(["validate", "--live", "--trace", "T.stw", "ls"], 2, "--live: it runs the workloads only; leave --trace out")
+    fails(["validate", "--touch", "lop"], 2,
+          '--touch: "lop" is no workload; there are loop, uniform, zipf0.6, zipf0.9, hotscan, window')
     fails(["validate", "--only", "loop,lop"], 2,
           '--only: "lop" is no workload; there are loop, uniform, zipf0.6, zipf0.9, hotscan, window')
 

@@ -1,4 +1,4 @@
-"""steward validate on this machine: what is steady is predicted, and nothing is left behind. TAP on stdout.
+"""steward validate on this machine: what is steady is predicted, the live engine is, and nothing is left behind. TAP on stdout.
 
     validate.py STEWARD
 """
@@ -17,6 +17,11 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cage  # noqa: E402
 
 STEWARD = sys.argv[1]
+
+
+def why_not_live():
+    run = subprocess.run([STEWARD, "run", "--ram", "64M", "--", "true"], capture_output=True, text=True)
+    return run.stderr.strip() if run.returncode == 125 else None
 
 
 def why_not():
@@ -69,6 +74,28 @@ def steady_workloads_are_predicted():
         yield "uniform: kernel %d, model %d" % (kernel, model)
 
 
+# What a case may be off, whatever the machine does meanwhile: the scheduler's part of it is 1 to 5 per cent. The window was
+# off by 33 before the model knew when the live engine begins to watch, and the loop by 680 before faults waited for frames.
+LIVE_TARGETS = {("loop", 96): 0.02, ("loop", 72): 0.02, ("window", 72): 0.12}
+
+
+def the_live_engine_is_predicted():
+    with tempfile.TemporaryDirectory(prefix="steward-test-") as d:
+        out = os.path.join(d, "out.json")
+        run = subprocess.run([STEWARD, "validate", "--live", "--only", "loop,window", "--runs", "1", "--json", out],
+                             capture_output=True, text=True, timeout=300)
+        if not os.path.exists(out):
+            yield run.stdout + run.stderr
+            return
+        with open(out) as f:
+            cases = {(case["workload"], case["budget_bytes"] >> 20): case for case in json.load(f)["cases"]}
+    for name, target in LIVE_TARGETS.items():
+        live, = (run["major_faults"] for run in cases[name]["live"])
+        first, last = (run["major_faults"] for run in cases[name]["model"])
+        if not abs((first + last) / 2 / live - 1) <= target:
+            yield "%s in %d MiB: live %d, model %d to %d" % (*name, live, first, last)
+
+
 def wait_until(what, seconds=30):
     end = time.monotonic() + seconds
     while not what() and time.monotonic() < end:
@@ -90,11 +117,12 @@ def nothing_is_left_when_it_is_killed():
 
 
 def main():
-    tests = [steady_workloads_are_predicted, nothing_is_left_when_it_is_killed]
-    skip = why_not()
+    tests = [(steady_workloads_are_predicted, why_not), (nothing_is_left_when_it_is_killed, why_not),
+             (the_live_engine_is_predicted, why_not_live)]
     failed = False
     print("1..%d" % len(tests))
-    for number, test in enumerate(tests, 1):
+    for number, (test, why) in enumerate(tests, 1):
+        skip = why()
         problems = [] if skip else list(test())
         failed = failed or bool(problems)
         print("%sok %d - %s%s" % ("not " if problems else "", number, test.__name__.replace("_", " "),

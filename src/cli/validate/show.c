@@ -94,7 +94,7 @@ void validate_show_head(void)
 	       "killed", "min", "median", "max", "killed", "exact", "error");
 }
 
-static void show_spread(const struct validate_outcome *o, unsigned n)
+void validate_show_spread(const struct validate_outcome *o, unsigned n)
 {
 	struct validate_spread s = validate_spread(o, n);
 
@@ -187,8 +187,8 @@ void validate_show(const struct validate_case *c)
 		printf("%-8s %6.1fM %5s", c->workload, (double)c->limit_bytes / 0x1p20, c->polled ? "5 ms" : "2 s");
 	else
 		printf("%-8s %6uk %5s", c->workload, c->thousands, c->polled ? "5 ms" : "2 s");
-	show_spread(c->real, c->nr_real);
-	show_spread(c->model, c->nr_model);
+	validate_show_spread(c->real, c->nr_real);
+	validate_show_spread(c->model, c->nr_model);
 	printf(" %3u/%-2u", validate_exact(c), c->nr_real);
 	if (validate_spread(c->real, c->nr_real).n > 0 && validate_spread(c->model, c->nr_model).n > 0)
 		printf(" %+7.2f%%", validate_error(c));
@@ -202,7 +202,7 @@ void validate_show(const struct validate_case *c)
 	fflush(stdout);
 }
 
-static void put_outcomes(struct json *j, const char *key, const struct validate_outcome *o, unsigned n)
+void validate_put_outcomes(struct json *j, const char *key, const struct validate_outcome *o, unsigned n)
 {
 	json_array(j, key);
 	for (unsigned i = 0; i < n; i++) {
@@ -216,6 +216,12 @@ static void put_outcomes(struct json *j, const char *key, const struct validate_
 			json_u64(j, "polls", o[i].polls);
 		if (o[i].kernel_bytes != 0)
 			json_u64(j, "kernel_bytes", o[i].kernel_bytes);
+		if (o[i].faults != 0)
+			json_u64(j, "faults", o[i].faults);
+		if (o[i].stalls != 0)
+			json_u64(j, "stalls", o[i].stalls);
+		if (o[i].frames != 0)
+			json_u64(j, "frames", o[i].frames);
 		if (o[i].why[0] != '\0')
 			json_string(j, "oom", o[i].why);
 		json_object_end(j);
@@ -223,16 +229,25 @@ static void put_outcomes(struct json *j, const char *key, const struct validate_
 	json_array_end(j);
 }
 
-static void put_all(struct json *j, const struct validate_case *cases, unsigned n, const struct validate_place *p,
-		    const struct validate_costs *costs)
+/* Of all cases of a kernel. */
+struct report {
+	const struct validate_case *cases;
+	unsigned n;
+	const struct validate_place *place;
+	const struct validate_costs *costs;
+};
+
+static void put_report(struct json *j, const void *what)
 {
+	const struct report *r = what;
+
 	json_object(j, NULL);
-	json_u64(j, "limit_bytes", p->limit_bytes);
-	json_u64(j, "swappiness", p->swappiness);
-	json_fixed(j, "touch_ns", (uint64_t)(costs->touch_ns * 100), 2);
-	json_fixed(j, "major_fault_ns", (uint64_t)(costs->fault_ns * 100), 2);
+	json_u64(j, "limit_bytes", r->place->limit_bytes);
+	json_u64(j, "swappiness", r->place->swappiness);
+	json_fixed(j, "touch_ns", (uint64_t)(r->costs->touch_ns * 100), 2);
+	json_fixed(j, "major_fault_ns", (uint64_t)(r->costs->fault_ns * 100), 2);
 	json_array(j, "cases");
-	for (const struct validate_case *c = cases; c < cases + n; c++) {
+	for (const struct validate_case *c = r->cases; c < r->cases + r->n; c++) {
 		if (c->nr_real == 0)
 			continue;
 		json_object(j, NULL);
@@ -240,8 +255,8 @@ static void put_all(struct json *j, const struct validate_case *cases, unsigned 
 		json_u64(j, "touches", (uint64_t)c->thousands * 1000);
 		json_bool(j, "statistics_polled", c->polled);
 		json_bool(j, "holds", validate_holds(c));
-		put_outcomes(j, "kernel", c->real, c->nr_real);
-		put_outcomes(j, "model", c->model, c->nr_model);
+		validate_put_outcomes(j, "kernel", c->real, c->nr_real);
+		validate_put_outcomes(j, "model", c->model, c->nr_model);
 		json_object_end(j);
 	}
 	json_array_end(j);
@@ -251,6 +266,11 @@ static void put_all(struct json *j, const struct validate_case *cases, unsigned 
 int validate_json(const char *file, const struct validate_case *cases, unsigned n, const struct validate_place *p,
 		  const struct validate_costs *costs)
 {
+	return validate_write(file, put_report, &(struct report){ cases, n, p, costs });
+}
+
+int validate_write(const char *file, void (*put)(struct json *j, const void *what), const void *what)
+{
 	struct outfile out;
 	struct json j;
 	int err = outfile_open(&out, file);
@@ -258,7 +278,7 @@ int validate_json(const char *file, const struct validate_case *cases, unsigned 
 	if (err != 0)
 		return msg_fail(1, file, "it cannot be written (%s); choose another name", strerror(-err));
 	json_init(&j, out.fd);
-	put_all(&j, cases, n, p, costs);
+	put(&j, what);
 	err = json_finish(&j);
 	if (err != 0)
 		outfile_drop(&out);

@@ -1,5 +1,5 @@
 /*
- * steward validate: how well the model predicts this machine's kernel.
+ * steward validate: how well the model predicts this machine's kernel. (--live, how well it predicts steward run: live.c.)
  *
  *	workload ──► sequence ─┬─► real runs under a limit, swap on zram ──► band: min, median, max
  *	                       └─► the model, at several phases of the statistics' clock ──► prediction
@@ -19,10 +19,11 @@
 
 #include "cli/commands.h"
 #include "cli/msg.h"
+#include "cli/validate/live.h"
 #include "cli/validate/validate.h"
 #include "cli/validate/zramguard.h"
 
-#define PAGES 32768u                        /* 128 MiB */
+#define PAGES VALIDATE_PAGES
 #define LIMIT (UINT64_C(16896) << PAGE_SHIFT) /* 66 MiB */
 #define ZRAM_BYTES (UINT64_C(512) << 20)
 #define SWAPPINESS 60
@@ -31,13 +32,15 @@
 #define PHASES 8
 #define QUICK_RUNS 3
 
-enum { OPT_RUNS, OPT_ONLY, OPT_QUICK, OPT_TRACE, OPT_JSON };
+enum { OPT_LIVE, OPT_RUNS, OPT_ONLY, OPT_QUICK, OPT_TRACE, OPT_TOUCH, OPT_JSON };
 
 static const struct option_row rows[] = {
+	[OPT_LIVE] = { "live", '\0', NULL, "steward run instead of the kernel" },
 	[OPT_RUNS] = { "runs", 'n', "N", "real runs of each case (default 5)" },
 	[OPT_ONLY] = { "only", '\0', "LIST", "these workloads, separated by commas" },
-	[OPT_QUICK] = { "quick", 'q', NULL, "only the short cases, 3 runs each" },
+	[OPT_QUICK] = { "quick", 'q', NULL, "only the short cases (--live: the larger budget), 3 runs each" },
 	[OPT_TRACE] = { "trace", '\0', "FILE", "the exact recording of COMMAND (steward-record(1))" },
+	[OPT_TOUCH] = { "touch", '\0', "WORKLOAD", "touch its pages 500000 times, nothing else: what --live runs" },
 	[OPT_JSON] = { "json", '\0', "FILE", "every run and prediction as JSON" },
 };
 
@@ -61,9 +64,9 @@ static struct validate_case cases[] = {
 
 struct validate_args {
 	unsigned runs;
-	const char *only, *json, *trace;
+	const char *only, *json, *trace, *touch;
 	char **command;
-	bool quick;
+	bool quick, live;
 };
 
 static int set_option(void *ctx, unsigned row, const char *value)
@@ -72,6 +75,9 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	char *end;
 
 	switch (row) {
+	case OPT_LIVE:
+		o->live = true;
+		return 0;
 	case OPT_RUNS:
 		o->runs = (unsigned)strtoul(value, &end, 10);
 		if (value[0] < '0' || value[0] > '9' || *end != '\0' || o->runs == 0 || o->runs > VALIDATE_RUNS_MAX)
@@ -86,6 +92,9 @@ static int set_option(void *ctx, unsigned row, const char *value)
 		return 0;
 	case OPT_TRACE:
 		o->trace = value;
+		return 0;
+	case OPT_TOUCH:
+		o->touch = value;
 		return 0;
 	default:
 		o->json = value;
@@ -102,8 +111,7 @@ const struct option_set validate_options = {
 	.set = set_option,
 };
 
-/* Is the name one of the list's? */
-static bool listed(const char *list, const char *name)
+bool validate_listed(const char *list, const char *name)
 {
 	size_t len = strlen(name);
 
@@ -115,7 +123,7 @@ static bool listed(const char *list, const char *name)
 	return false;
 }
 
-static int check_list(const char *list)
+static int check_list(const char *option, const char *list)
 {
 	char word[32], known[256] = "";
 	size_t used = 0;
@@ -126,17 +134,17 @@ static int check_list(const char *list)
 		at += *at == ',';
 		snprintf(word, sizeof(word), "%.*s", (int)strcspn(at, ","), at);
 		if (workload_find(word) == NULL)
-			return msg_fail(EXIT_USAGE, "--only", "\"%s\" is no workload; there are %s", word, known);
+			return msg_fail(EXIT_USAGE, option, "\"%s\" is no workload; there are %s", word, known);
 	}
 	return 0;
 }
 
 static bool wanted(const struct validate_args *o, const struct validate_case *c)
 {
-	return (o->only == NULL || listed(o->only, c->workload)) && (!o->quick || c->thousands <= 500);
+	return (o->only == NULL || validate_listed(o->only, c->workload)) && (!o->quick || c->thousands <= 500);
 }
 
-static int fill(struct validate_sequence *s, const char *workload, uint32_t pages, uint64_t n)
+int validate_fill(struct validate_sequence *s, const char *workload, uint32_t pages, uint64_t n)
 {
 	uint32_t *page = mmap(NULL, n * sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -150,7 +158,7 @@ static int fill(struct validate_sequence *s, const char *workload, uint32_t page
 	return 0;
 }
 
-static void drop(struct validate_sequence *s)
+void validate_drop(struct validate_sequence *s)
 {
 	munmap((void *)(uintptr_t)s->page, s->n * sizeof(*s->page));
 }
@@ -167,7 +175,7 @@ static int one_real(const struct validate_place *p, const char *workload, uint32
 {
 	struct validate_sequence s;
 	const char *why;
-	int status = fill(&s, workload, pages, n), err;
+	int status = validate_fill(&s, workload, pages, n), err;
 
 	for (unsigned i = 0; status == 0 && i < runs; i++) {
 		err = validate_real(p, &s, polled ? VALIDATE_POLL_NS : 0, &out[i], &why);
@@ -175,7 +183,7 @@ static int one_real(const struct validate_place *p, const char *workload, uint32
 			status = real_failed(workload, err, why);
 	}
 	if (s.page != NULL && s.page != MAP_FAILED)
-		drop(&s);
+		validate_drop(&s);
 	return status;
 }
 
@@ -218,11 +226,11 @@ static int run_case(const struct validate_place *p, const struct validate_costs 
 	if (status != 0)
 		return status;
 	c->nr_real = runs;
-	status = fill(&s, c->workload, PAGES, n);
+	status = validate_fill(&s, c->workload, PAGES, n);
 	if (status != 0)
 		return status;
 	status = predict(p, costs, &s, c);
-	drop(&s);
+	validate_drop(&s);
 	if (status == 0)
 		validate_show(c);
 	return status;
@@ -284,28 +292,36 @@ static void say_machine(const struct validate_place *p)
 		       "echo 0 >/sys/kernel/mm/lru_gen/enabled\n");
 }
 
-int validate_main(int argc, char **argv)
+static int read_args(int argc, char **argv, struct validate_args *o)
 {
-	struct validate_args o = { 0 };
-	struct validate_place p = { .limit_bytes = LIMIT, .swappiness = SWAPPINESS };
-	struct zramguard guard;
-	const char *why;
-	int rest, status, err;
+	int rest = argc, status = options_parse(&validate_options, argc, argv, o, &rest);
 
-	status = options_parse(&validate_options, argc, argv, &o, &rest);
-	if (status == 0 && rest < argc && o.trace == NULL)
+	if (status == 0 && rest < argc && o->trace == NULL)
 		status = msg_fail(EXIT_USAGE, argv[rest],
 				  "a command needs its trace; steward record --exact -o T.stw -- %s makes one, --trace T.stw",
 				  argv[rest]);
-	if (status == 0 && rest == argc && o.trace != NULL)
+	if (status == 0 && rest == argc && o->trace != NULL)
 		status = msg_fail(EXIT_USAGE, "--trace",
 				  "no command given that it is of; steward validate --trace FILE -- COMMAND [ARG…]");
-	o.command = argv + rest;
-	if (status == 0 && o.only != NULL)
-		status = check_list(o.only);
-	if (status != 0)
-		return status;
-	o.runs = o.runs != 0 ? o.runs : o.quick ? QUICK_RUNS : 5;
+	if (status == 0 && o->live && o->trace != NULL)
+		status = msg_fail(EXIT_USAGE, "--live", "it runs the workloads only; leave --trace out");
+	if (status == 0 && o->only != NULL)
+		status = check_list("--only", o->only);
+	if (status == 0 && o->touch != NULL)
+		status = check_list("--touch", o->touch);
+	o->command = argv + rest;
+	o->runs = o->runs != 0 ? o->runs : o->quick ? QUICK_RUNS : 5;
+	return status;
+}
+
+/* Beside the kernel: swap and groups are made, used and taken down. */
+static int beside_kernel(const struct validate_args *o)
+{
+	struct validate_place p = { .limit_bytes = LIMIT, .swappiness = SWAPPINESS };
+	struct zramguard guard;
+	const char *why;
+	int status, err;
+
 	if (geteuid() != 0)
 		return msg_fail(1, "validate", "it sets a memory limit and swaps, and that takes root; run it as root");
 	err = memcage_find(&p.root);
@@ -318,7 +334,21 @@ int validate_main(int argc, char **argv)
 	if (err != 0)
 		return msg_fail(1, "validate", "%s (%s); run it where zram can be used", why, strerror(-err));
 	say_machine(&p);
-	status = run_all(&o, &p);
+	status = run_all(o, &p);
 	zramguard_stop(&guard);
 	return status;
+}
+
+int validate_main(int argc, char **argv)
+{
+	struct validate_args o = { 0 };
+	int status = read_args(argc, argv, &o);
+
+	if (status != 0)
+		return status;
+	if (o.touch != NULL)
+		return live_touch(o.touch);
+	if (o.live)
+		return live_main(&(struct live_args){ .runs = o.runs, .only = o.only, .json = o.json, .quick = o.quick });
+	return beside_kernel(&o);
 }

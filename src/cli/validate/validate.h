@@ -6,6 +6,8 @@
  * validate_model.c  one run on the modelled machine
  * validate_program.c  the same for a program and its trace
  * validate_show.c   the table, the reasons for what misses, JSON
+ *
+ * With --live it is the live engine instead of the kernel: live.h.
  */
 #ifndef STW_CLI_VALIDATE_VALIDATE_H
 #define STW_CLI_VALIDATE_VALIDATE_H
@@ -24,6 +26,14 @@ struct validate_sequence {
 	uint32_t pages;    /* of the range */
 };
 
+#define VALIDATE_PAGES 32768u /* of every workload's range: 128 MiB */
+
+/* n touches of a workload; 0, or an exit status after having said why. */
+int validate_fill(struct validate_sequence *s, const char *workload, uint32_t pages, uint64_t n);
+void validate_drop(struct validate_sequence *s);
+/* Is the name one of the list's, which has commas between? */
+bool validate_listed(const char *list, const char *name);
+
 /* How one run went, real or modelled. */
 struct validate_outcome {
 	uint64_t majflt, minflt;
@@ -33,6 +43,7 @@ struct validate_outcome {
 	bool killed;       /* by the OOM killer, or the model's */
 	uint64_t kernel_bytes; /* real: charged for tables and the like when it was over; of a program: at most */
 	uint64_t peak_bytes;   /* real, of a program: charged at most */
+	uint64_t faults, stalls, frames; /* live: all faults, those that waited for kswapd, frames in the mean of them */
 	char why[400];     /* model: what the OOM killer said */
 };
 
@@ -106,6 +117,14 @@ bool validate_holds(const struct validate_case *c);
  */
 int validate_program(const char *trace, char *const *argv, const struct validate_place *place,
 		     const struct validate_costs *costs, struct validate_case *cases, unsigned runs);
+
+/* min, median, max and killed, in columns. */
+void validate_show_spread(const struct validate_outcome *o, unsigned n);
+struct json;
+/* The runs as an array under key. */
+void validate_put_outcomes(struct json *j, const char *key, const struct validate_outcome *o, unsigned n);
+/* A complete file of what put writes. 0 or an exit status after having said why. */
+int validate_write(const char *file, void (*put)(struct json *j, const void *what), const void *what);
 
 void validate_show_head(void);
 void validate_show(const struct validate_case *c);
