@@ -85,10 +85,12 @@ bool chunk_cache_put(struct tcache *t, const struct arena *a, struct chunk *c)
 	if (unlikely(*word_of(c) == tcache_mark(t, word_of(c))))
 		misuse("double free", word_of(c));
 	st = stack_of(t, size);
-	if (st->n == CHUNK_STACK_MAX || t->cached_bytes + size > limit)
-		give_back(t, st, (st->n + 1) / 2);
-	if (t->cached_bytes + size > limit)
+	if (size > limit)
 		return false;
+	if (st->n == CHUNK_STACK_MAX)
+		give_back(t, st, CHUNK_STACK_MAX / 2);
+	if (t->cached_bytes + size > limit)
+		chunk_cache_flush(t);
 	*word_of(c) = tcache_mark(t, word_of(c));
 	st->chunks[st->n++] = c;
 	t->cached_bytes += size;

@@ -183,14 +183,17 @@ static void bad_alignments_are_refused(void **state)
 	p_free(p);
 }
 
-/* More than half of them: what lies around them may be merged with some. */
+/* More than half of them: what lies around them may be merged with some. The heap is so large that a thread keeps as much. */
 static void aligned_blocks_come_back(void **state)
 {
+	static void *ballast[100];
 	static const size_t sizes[] = { 23450, 23450, 23550, 23550, 23650, 23650, 33650, 33650 };
 	void *before[COUNT(sizes)], *after[COUNT(sizes)], *between;
 	unsigned same = 0;
 
 	(void)state;
+	for (unsigned i = 0; i < COUNT(ballast); i++)
+		ballast[i] = p_malloc(60000);
 	for (unsigned i = 0; i < COUNT(sizes); i++)
 		before[i] = p_memalign(64, sizes[i]);
 	for (unsigned i = 0; i < COUNT(sizes); i++)
@@ -205,6 +208,8 @@ static void aligned_blocks_come_back(void **state)
 	for (unsigned i = 0; i < COUNT(sizes); i++)
 		p_free(after[i]);
 	p_free(between);
+	for (unsigned i = 0; i < COUNT(ballast); i++)
+		p_free(ballast[i]);
 }
 
 static void pages_from_valloc_and_pvalloc(void **state)
