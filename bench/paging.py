@@ -25,7 +25,6 @@ import json
 import os
 import platform
 import signal
-import statistics
 import sys
 import tempfile
 import time
@@ -35,6 +34,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(HERE, "..", "tests", "live"))
 
 import cage  # noqa: E402
+import figures  # noqa: E402
 import jobs  # noqa: E402
 import kernelswap  # noqa: E402
 
@@ -159,14 +159,6 @@ class Bench:
         self.programs()
 
 
-def spread(values, scale=1.0, digits=1):
-    if not values:
-        return "killed"
-    values = [v * scale for v in values]
-    middle = "%.*f" % (digits, statistics.median(values))
-    return middle if len(values) == 1 else "%s (%.*f..%.*f)" % (middle, digits, min(values), digits, max(values))
-
-
 def series(runs, case):
     """{(row, peer): {run: value}}: rows are (workload, measure)."""
     table = {}
@@ -192,12 +184,13 @@ def print_table(runs, peers):
         table = series(runs, case)
         for row in dict.fromkeys(key[0] for key in table):
             digits = 2 if row.endswith(", s") else 1
-            cells = [spread(list(table.get((row, p), {}).values()), 1, digits) for p in peers]
+            measured = [list(table.get((row, p), {}).values()) for p in peers]
+            cells = [figures.spread(values, digits) if values else "killed" for values in measured]
             entry = {"row": row, "peers": {p: sorted(table.get((row, p), {}).values()) for p in peers}, "ratios": {}}
             for over, under in [s.split(" / ") for s in shown[len(peers):]]:
                 a, b = table.get((row, over), {}), table.get((row, under), {})
                 ratios = [a[k] / b[k] for k in a if k in b and b[k] > 0]
-                cells.append(spread(ratios, 1, 2) if ratios else "–")
+                cells.append(figures.spread(ratios, 2) if ratios else "–")
                 entry["ratios"]["%s / %s" % (over, under)] = sorted(ratios)
             if row.endswith(", s"):
                 alone = [r["seconds"] for r in runs if r["case"] == case and r["peer"] == "unlimited"]
@@ -210,14 +203,14 @@ def print_table(runs, peers):
 def print_memory(runs):
     zram = [r["zram_bytes"] / MIB for r in runs if r["peer"] == "zram" and r["case"] == "pagebench"]
     if zram:
-        print("\nL = %d MiB; zram's memory Z = %s MiB; so Steward's --ram was L + Z." % (LIMIT // MIB, spread(zram, 1, 0)))
+        print("\nL = %d MiB; zram's memory Z = %s MiB; so Steward's --ram was L + Z." % (LIMIT // MIB, figures.spread(zram, 0)))
     for case in dict.fromkeys(r["case"] for r in runs):
         for peer in ("zram", "file"):
             mine = [r for r in runs if r["case"] == case and r["peer"] == peer]
             stalls = [r["oom_stalls"] for r in mine]
             if any(stalls):
                 print("%s, %s: out of memory %s times a run by the kernel's count, and made to try again (cage.py, patient)." % (
-                    case, peer, spread(stalls, 1, 0)))
+                    case, peer, figures.spread(stalls, 0)))
             if any(r["died"] for r in mine):
                 print("%s, %s: %d runs ended for want of memory and were repeated." % (case, peer, sum(r["died"] for r in mine)))
 
@@ -266,10 +259,8 @@ def main():
     print_memory(bench.runs)
     print("%.0f s in all" % (time.time() - began))
     if args.json:
-        with open(args.json + ".part", "w") as f:
-            json.dump({"kernel": platform.release(), "cpus": os.cpu_count(), "touches": args.touches, "limit_bytes": LIMIT,
-                       "size_mib": SIZE_MIB, "summary": summary, "runs": bench.runs}, f, indent=1)
-        os.rename(args.json + ".part", args.json)
+        figures.write_json(args.json, {"kernel": platform.release(), "cpus": os.cpu_count(), "touches": args.touches,
+                                       "limit_bytes": LIMIT, "size_mib": SIZE_MIB, "summary": summary, "runs": bench.runs})
     for failure in bench.failures:
         print("FAILED: %s" % failure, file=sys.stderr)
     return 1 if bench.failures else 0

@@ -25,7 +25,6 @@ Status 1 when a miss ratio differs or a run failed; a figure below its target is
 """
 
 import argparse
-import json
 import os
 import re
 import resource
@@ -33,6 +32,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+
+sys.dont_write_bytecode = True
+
+import figures  # noqa: E402
 
 CONFIGURATIONS = [(1_000_000, 10_000), (100_000, 10_000), (1_000_000, 100_000)]  # objects, cache
 TARGETS = {"hits": 100.0, "zipf": 30.0, "times": 4.0, "bytes_a_frame": 80.0}
@@ -166,9 +169,7 @@ def main():
         bench = Bench(args, work)
         status = bench.run_stream() if args.stream else bench.run()
     if args.json:
-        with open(args.json + ".tmp", "w", encoding="utf-8") as f:
-            json.dump(bench.figures, f, indent=1)
-        os.rename(args.json + ".tmp", args.json)
+        figures.write_json(args.json, bench.figures)
     return status
 
 
