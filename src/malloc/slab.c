@@ -58,6 +58,26 @@ static size_t slots_of(size_t pages, size_t slot_bytes)
 	return MIN((pages * PAGE_SIZE - CHUNK_OVERHEAD) / slot_bytes, (size_t)SLAB_SLOTS_MAX);
 }
 
+static size_t left_over(size_t pages, size_t slot_bytes)
+{
+	return pages * PAGE_SIZE - slots_of(pages, slot_bytes) * slot_bytes;
+}
+
+/* The fewest pages for so many slots of which no more than a sixteenth is left over, or not more than twice that many pages. */
+static size_t slab_pages(size_t slot_bytes, size_t slots)
+{
+	size_t most = MIN(MAX(SLAB_BYTES_MAX / slot_bytes, (size_t)SLAB_SLOTS_MIN), (size_t)SLAB_SLOTS_MAX);
+	size_t least = DIV_ROUND_UP(MIN(slots, most) * slot_bytes, PAGE_SIZE), best = least;
+
+	for (size_t pages = least; pages <= 2 * least; pages++) {
+		if (left_over(pages, slot_bytes) * best < left_over(best, slot_bytes) * pages)
+			best = pages;
+		if (left_over(best, slot_bytes) <= best * PAGE_SIZE / 16)
+			break;
+	}
+	return best;
+}
+
 static void *slot_at(const struct slab *s, size_t i)
 {
 	return (void *)(s->base + i * s->slot_bytes);
@@ -75,13 +95,12 @@ static void set_all_free(struct slab *s)
 struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, size_t slots)
 {
 	size_t slot_bytes = class_bytes(class);
-	size_t pages = DIV_ROUND_UP(MIN(slots, (size_t)SLAB_SLOTS_MAX) * slot_bytes, PAGE_SIZE);
+	size_t pages = slab_pages(slot_bytes, slots);
 	struct slab *s = descriptor_new(a);
 	struct chunk *c;
 
 	if (s == NULL)
 		return NULL;
-	pages = MIN(MAX(pages, (size_t)1), (size_t)SLAB_PAGES_MAX);
 	c = arena_alloc_pages(a, pages);
 	if (c == NULL || !pagemap_reserve((uintptr_t)chunk_mem(c), pages)) {
 		if (c != NULL)

@@ -38,7 +38,8 @@
 #define NR_CLASSES 56
 #define SLAB_WORDS 4
 #define SLAB_SLOTS_MAX (SLAB_WORDS * 64)
-#define SLAB_PAGES_MAX 32
+#define SLAB_BYTES_MAX ((size_t)8 << 10) /* but for SLAB_SLOTS_MIN */
+#define SLAB_SLOTS_MIN 4
 #define SLAB_FULL 0x8000u
 
 struct tcache;
@@ -98,7 +99,7 @@ static inline size_t slab_slot(const struct slab *s, const void *mem)
 
 /*
  * A new slab with all slots free; a is locked. May make the arena grow. NULL:
- * no memory. slots: how many would be welcome, at least one is given.
+ * no memory. slots: how many would be welcome; at most SLAB_BYTES_MAX, for the smaller a slab, the sooner it is empty.
  */
 struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, size_t slots);
 /* Gives it back to its arena, which must not be locked by the caller. No slot is in use and it is in no list. */

@@ -9,7 +9,7 @@
 
 #define TCACHE_IDLE 0u
 #define TCACHE_BUSY 1u
-#define FIRST_SLOTS 8      /* of the first slab of a class */
+#define FIRST_SLOTS 4      /* of the first slab of a class */
 #define GROWTH_SHIFT 2     /* the next has this part of the slots the class has */
 
 const struct bin tcache_no_bins[NR_CLASSES];
