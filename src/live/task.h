@@ -1,9 +1,5 @@
 /*
- * Threads of ours inside somebody else's process. They are made with clone(2)
- * directly and are invisible to the C library: not counted when the last
- * program thread ends, not visited by setuid, not in the way of its
- * single-threaded shortcuts. In exchange they may use nothing of libc that
- * needs thread-local state.
+ * Threads of ours inside somebody else's process, invisible to the C library (base/clone.h).
  *
  * They have a descriptor table of their own, in which only what was named in
  * task_start is open: a program that closes every descriptor, or waits for the

@@ -12,7 +12,8 @@
  * The clock is a thread of ours, for a program that does nothing more must
  * shrink as well. It exists only while there is something to wait for: it
  * starts when much is free, and ends when all of that is purged or in use
- * again. Small programs never have it. Where a thread is not wanted
+ * again. Small programs never have it, and libc does not know it (base/clone.h):
+ * a program with one thread stays one for libc. Where a thread is not wanted
  * (STEWARD_MALLOC=nothread, under the live engine, whose reclaim knows these
  * pages) memory goes back as in glibc: the top, at once, when it exceeds a
  * threshold.
@@ -23,14 +24,15 @@
  * jemalloc's decay, and why a thread: its issues 1398 and 2688.
  */
 #include <errno.h>
-#include <limits.h>
-#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clone.h"
+#include "base/sys.h"
 #include "malloc/arena.h"
 #include "malloc/control.h"
+#include "malloc/meta.h"
 
 #define TICK_S 1
 #define PURGE_AGE 4                          /* ticks */
@@ -38,10 +40,11 @@
 #define KEEP_SIZE ((size_t)256 << 10)
 #define PURGE_STEP ((size_t)256 << 10)
 #define START_BYTES ((size_t)4 << 20)        /* free in one arena */
-#define STACK_BYTES ((size_t)64 << 10)
+#define STACK_BYTES (2 * CLONE_TCB_ROOM + 32 * KIB)
 
 static _Atomic bool allowed, running;
 static _Atomic uint32_t ticks;
+static uint32_t gone;                        /* 0: the last thread has left the stack */
 static _Atomic int our_pid;                  /* a child by vfork is not to start a thread in us */
 
 uint32_t purge_ticks(void)
@@ -174,34 +177,32 @@ static bool may_end(void)
 	return purge_all_old() == 0 || atomic_exchange(&running, true);
 }
 
-static void *purger_main(void *unused)
+static void purger_main(void *unused)
 {
 	const struct timespec tick = { TICK_S, 0 };
 
 	(void)unused;
-	pthread_setname_np(pthread_self(), "steward-purge");
 	do {
-		nanosleep(&tick, NULL);
+		sys_nanosleep(&tick, NULL);
 		atomic_fetch_add_explicit(&ticks, 1, memory_order_relaxed);
 	} while (purge_all_old() != 0 || !may_end());
-	return NULL;
+	sys_exit(0);
 }
 
 static bool start_thread(void)
 {
-	pthread_attr_t attr;
+	static uint8_t *stack;
 	sigset_t all, old;
-	pthread_t thread;
 	bool done;
 
-	pthread_attr_init(&attr);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, MAX(STACK_BYTES, (size_t)PTHREAD_STACK_MIN));
+	if (__atomic_load_n(&gone, __ATOMIC_SEQ_CST) != 0)
+		return false;
+	if (stack == NULL && (stack = meta_alloc(STACK_BYTES)) == NULL)
+		return false;
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	done = pthread_create(&thread, &attr, purger_main, NULL) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	done = clone_thread(CLONE_FILES, stack, STACK_BYTES, purger_main, NULL, &gone) > 0;
+	sigprocmask(SIG_SETMASK, &old, NULL);
 	return done;
 }
 
@@ -209,7 +210,6 @@ void purge_start(void)
 {
 	int saved_errno = errno;
 
-	/* First: what the new thread needs is allocated here, too. */
 	if (!atomic_exchange(&running, true) && (getpid() != our_pid || !start_thread()))
 		atomic_store(&running, false);
 	errno = saved_errno;
@@ -230,5 +230,6 @@ void malloc_purge_in_background(bool on)
 void purge_child(void)
 {
 	atomic_store(&running, false);
+	__atomic_store_n(&gone, 0, __ATOMIC_SEQ_CST);
 	our_pid = getpid();
 }
