@@ -369,6 +369,50 @@ def test_requests_are_served_where_the_bins_say():
     assert "munmap    296 KiB" in steps[9] and "threshold from now on only blocks from 296 KiB" in steps[9], out
 
 
+def test_slabs_and_the_cache_serve_before_the_bins():
+    out = explain("alloc", "--slabs", "100", "100", "112", "free:1", "100", "9000")
+    steps = out.split("\n\n")
+    assert "made of a chunk of the arena, 4096 bytes, 36 slots" in steps[1] and "brk" in steps[1], out
+    assert "slot      number 0" in steps[1] and "usable: 112 bytes" in steps[1], out
+    assert "filled with 2 slots" in steps[2] and "slot      number 1" in steps[2] and "made of" not in steps[2], out
+    assert "the newest is taken" in steps[3] and "0 bytes are left over" in steps[3], out
+    slot = re.search(r"block     (0x[0-9a-f]+)", steps[1])[1]
+    assert f"free of block 1, {slot}, slot 0 of the slab at {slot}" in steps[4] and "cache     takes the slot" in steps[4], out
+    assert "block     " + slot in steps[5], out
+    assert "chunk     9008 bytes" in steps[6] and "top       cut from its low end" in steps[6], out
+    heap = out.split("The heap, chunk by chunk\n")[1]
+    assert "slab: 36 slots of 112, 33 free, 0 at hand" in heap, out
+    eq(sorted(re.findall(r"slot (\d+) +112  block (\d+)", heap)), [("0", "4"), ("1", "2"), ("2", "3")])
+
+
+def test_a_slab_without_a_slot_in_use_goes_back():
+    out = explain("alloc", "--slabs", *["8000"] * 40, *[f"free:{n}" for n in range(1, 25)])
+    eq(out.count("made of a chunk of the arena") >= 2, True)
+    assert "without a slot in use: its chunk goes back to the arena" in out, out
+    assert "older ones went back to their slabs" in out, out
+
+
+def test_a_chunk_that_the_cache_kept_is_taken_again():
+    out = explain("alloc", "--slabs", *["60000"] * 8, "20000", "free:9", "20000")
+    assert "cache     keeps the chunk" in out, out
+    assert "cache     has a chunk of 20016 bytes: taken" in out, out
+
+
+def test_requests_with_slabs_are_told_to_their_end():
+    rand = random.Random(5)
+    for _ in range(10):
+        words, live = ["--slabs"], []
+        for _ in range(60):
+            if live and rand.random() < 0.45:
+                words.append("free:%d" % live.pop(rand.randrange(len(live))))
+            else:
+                live.append(sum(not w.startswith("free") for w in words))
+                words.append(str(rand.choice([1, 24, 100, 500, 1000, 1024, 3000, 9000, 70000, 200000])))
+        out = explain("alloc", *words)
+        eq(sorted(int(n) for n in re.findall(r"block (\d+), (?:\d+ asked|a mapping)", out)), sorted(live))
+        eq(out.count("\n  block     "), sum(not w.startswith("free") for w in words[1:]))
+
+
 def test_a_request_that_the_machine_has_no_memory_for():
     r = steward("explain", "alloc", "--set", "memory.zones=[{name: Normal, size: 16M}]", "--set", "swap=[]", "64M")
     eq((r.returncode, r.stderr), (1, "steward: laptop-8g: out of memory: the program was killed; give the machine more\n"))

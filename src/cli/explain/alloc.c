@@ -16,11 +16,13 @@
 
 #include "base/size.h"
 #include "cli/explain/explain.h"
+#include "cli/explain/front.h"
 #include "cli/explain/heap.h"
 #include "cli/explain/picture.h"
 #include "cli/msg.h"
 #include "cli/table.h"
 #include "malloc/arena.h"
+#include "malloc/tcache.h"
 #include "steward/malloc.h"
 
 #define TASK 1
@@ -54,6 +56,7 @@ struct story {
 	unsigned nr_blocks;
 	struct census before, after;
 	struct scene_blocks frames_before;
+	bool front;      /* slabs and cache are in use */
 	uint64_t pages;  /* that came by faults since the last look */
 	pfn_t first, last;
 };
@@ -257,6 +260,7 @@ static int do_malloc(struct story *t, uint64_t bytes)
 	unsigned number = ++t->nr_blocks;
 
 	begin(t);
+	front_before_malloc(bytes);
 	printf("\n%u. malloc(%llu)\n", number, (unsigned long long)bytes);
 	void *mem = stw_malloc(bytes);
 
@@ -266,15 +270,23 @@ static int do_malloc(struct story *t, uint64_t bytes)
 		printf("  NULL      no memory\n");
 		return 0;
 	}
-	const struct chunk *c = mem_chunk(mem);
+	size_t usable = stw_malloc_usable_size(mem);
+	int err;
 
-	printf("  chunk     %zu bytes: %zu more, rounded up to %zus, at least %zu\n", chunk_request(bytes),
-	       CHUNK_OVERHEAD, CHUNK_ALIGN, CHUNK_MIN);
-	tell_malloc(t, c, chunk_request(bytes));
-	tell_events();
-	printf("  block     0x%llx, usable: %zu bytes\n", address(mem), chunk_usable(c));
-	int err = heap_write(c, chunk_size(c));
+	if (t->front && front_tell_malloc(mem, bytes)) {
+		tell_events();
+		printf("  block     0x%llx, usable: %zu bytes\n", address(mem), usable);
+		err = heap_write(mem, usable);
+	} else {
+		const struct chunk *c = mem_chunk(mem);
 
+		printf("  chunk     %zu bytes: %zu more, rounded up to %zus, at least %zu\n", chunk_request(bytes),
+		       CHUNK_OVERHEAD, CHUNK_ALIGN, CHUNK_MIN);
+		tell_malloc(t, c, chunk_request(bytes));
+		tell_events();
+		printf("  block     0x%llx, usable: %zu bytes\n", address(mem), usable);
+		err = heap_write(c, chunk_size(c));
+	}
 	/* Behind it stands the head of the top, which the allocator has written. */
 	if (err == 0 && main_arena.top != NULL)
 		err = heap_write(main_arena.top, CHUNK_HEADER);
@@ -319,20 +331,16 @@ static void tell_where(const struct story *t, const struct chunk *c)
 		       t->after.top_size);
 }
 
-static int do_free(struct story *t, unsigned number, const char *text)
+static void free_chunk(struct story *t, void *mem, unsigned number)
 {
-	struct block *b = &t->block[number - 1];
-
-	if (number == 0 || number > t->nr_blocks || b->mem == NULL)
-		return msg_fail(EXIT_USAGE, text, "there is no such block then; number the requests from 1");
-	const struct chunk *c = mem_chunk(b->mem);
+	const struct chunk *c = mem_chunk(mem);
 	size_t size = chunk_size(c);
 	bool mapped = chunk_head(c) & MMAPPED;
 
-	begin(t);
-	printf("\nfree of block %u, 0x%llx, a chunk of %zu bytes\n", number, address(b->mem), size);
-	stw_free(b->mem);
-	b->mem = NULL;
+	printf("\nfree of block %u, 0x%llx, a chunk of %zu bytes\n", number, address(mem), size);
+	stw_free(mem);
+	if (t->front && !mapped && front_tell_free(mem))
+		return;
 	count_free(&t->after);
 	if (!mapped) {
 		tell_merge(t, c, size);
@@ -342,8 +350,43 @@ static int do_free(struct story *t, unsigned number, const char *text)
 	if (mapped)
 		printf("  threshold from now on only blocks from %s are mappings of their own\n",
 		       size_text(param_get(&params.mmap_threshold)));
+}
+
+static int do_free(struct story *t, unsigned number, const char *text)
+{
+	struct block *b = &t->block[number - 1];
+
+	if (number == 0 || number > t->nr_blocks || b->mem == NULL)
+		return msg_fail(EXIT_USAGE, text, "there is no such block then; number the requests from 1");
+	const void *mem = b->mem;
+	size_t slot, slot_bytes;
+	const void *slab;
+
+	begin(t);
+	front_before_free(mem);
+	if (t->front && front_slot(mem, &slot, &slot_bytes, &slab)) {
+		printf("\nfree of block %u, 0x%llx, slot %zu of the slab at 0x%llx\n", number, address(mem), slot, address(slab));
+		stw_free(b->mem);
+		front_tell_free(mem);
+		tell_events();
+	} else {
+		free_chunk(t, b->mem, number);
+	}
+	b->mem = NULL;
 	scene_tell(t->s, &t->frames_before);
 	return 0;
+}
+
+/* The blocks in a slab, if the chunk is one. */
+static void tell_slots(const struct story *t, const struct chunk *c)
+{
+	size_t slot, slot_bytes;
+	const void *slab;
+
+	for (unsigned i = 0; i < t->nr_blocks; i++)
+		if (t->block[i].mem != NULL && front_slot(t->block[i].mem, &slot, &slot_bytes, &slab) && slab == chunk_mem(c))
+			printf("    slot %-16zu %6zu  block %u, %llu asked for\n", slot, slot_bytes, i + 1,
+			       (unsigned long long)t->block[i].asked);
 }
 
 /* Whose the chunk is. */
@@ -352,6 +395,10 @@ static void tell_chunk(const struct story *t, const struct chunk *c)
 	const struct spot *p = spot_at(&t->after, c);
 
 	printf("  0x%012llx %10zu  ", address(c), chunk_size(c));
+	if (t->front && front_tell_chunk(chunk_mem(c))) {
+		tell_slots(t, c);
+		return;
+	}
 	for (unsigned i = 0; i < t->nr_blocks; i++) {
 		if (t->block[i].mem != NULL && mem_chunk(t->block[i].mem) == c)
 			printf("block %u, %llu asked for\n", i + 1, (unsigned long long)t->block[i].asked);
@@ -371,8 +418,10 @@ static void tell_heap(struct story *t)
 	printf("  0x%012llx %10zu  top\n", address(main_arena.top), t->after.top_size);
 	for (unsigned i = 0; i < t->nr_blocks; i++) {
 		const struct chunk *c = t->block[i].mem != NULL ? mem_chunk(t->block[i].mem) : NULL;
+		size_t slot, slot_bytes;
+		const void *slab;
 
-		if (c != NULL && (chunk_head(c) & MMAPPED))
+		if (c != NULL && !front_slot(chunk_mem(c), &slot, &slot_bytes, &slab) && (chunk_head(c) & MMAPPED))
 			printf("  0x%012llx %10zu  block %u, a mapping of its own\n", address(c), chunk_size(c), i + 1);
 	}
 }
@@ -447,10 +496,13 @@ static int explain(const struct explain_args *a)
 	t.s = scene_create(&a->machine);
 	if (t.s == NULL)
 		return 1;
+	/* The steps are the arena's; with a cache in front few requests would come to it. */
+	t.front = a->slabs;
+	tcache_enable(t.front);
 	err = set(&t);
 	if (err == 0)
-		printf("Steward's allocator on %s. No cache of the thread, no fast bins.\n",
-		       a->machine.name);
+		printf("Steward's allocator on %s. %s\n", a->machine.name,
+		       t.front ? "With its slabs and caches." : "No cache of the thread, no fast bins.");
 	for (unsigned i = 0; a->operands[i] != NULL && err == 0; i++)
 		err = request(&t, a->operands[i]);
 	if (err == 0)
@@ -463,7 +515,7 @@ const struct explain_topic explain_alloc = {
 	.name = "alloc",
 	.usage = "SIZE|free:N…",
 	.summary = "requests to malloc, down to frames",
-	.takes = 1 << EXPLAIN_MACHINE | 1 << EXPLAIN_SET,
+	.takes = 1 << EXPLAIN_MACHINE | 1 << EXPLAIN_SET | 1 << EXPLAIN_SLABS,
 	.operands = REQUESTS_MAX,
 	.main = explain,
 };

@@ -29,6 +29,7 @@ static const struct option_row rows[] = {
 	[EXPLAIN_FIXED] = { "fixed", '\0', NULL, "layout: without random offsets, as setarch -R" },
 	[EXPLAIN_PAGES] = { "pages", '\0', "N", "tables: pages of a made-up program; walk: mapped at each address" },
 	[EXPLAIN_SPREAD] = { "spread", '\0', "HOW", "tables: where they lie: program, dense or random" },
+	[EXPLAIN_SLABS] = { "slabs", '\0', NULL, "alloc: with slabs and the thread's cache in front of the arena" },
 };
 
 static void list_topics(void)
@@ -98,6 +99,7 @@ static int take(void *ctx, unsigned row, const char *value)
 	switch ((enum explain_option)row) {
 	case EXPLAIN_MACHINE: g->machine = value; return 0;
 	case EXPLAIN_FIXED: g->args.fixed = true; return 0;
+	case EXPLAIN_SLABS: g->args.slabs = true; return 0;
 	case EXPLAIN_SPREAD: return take_spread(value, &g->args.spread);
 	case EXPLAIN_SEED: g->has_seed = true; return take_number(option, value, UINT64_MAX, &g->args.seed);
 	case EXPLAIN_PAGES: g->args.has_pages = true; return take_number(option, value, PAGES_MAX, &g->args.pages);

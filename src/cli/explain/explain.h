@@ -6,7 +6,8 @@
 #include "sim/config.h"
 
 /* The rows of explain's options, in their order. */
-enum explain_option { EXPLAIN_MACHINE, EXPLAIN_SET, EXPLAIN_SEED, EXPLAIN_FIXED, EXPLAIN_PAGES, EXPLAIN_SPREAD };
+enum explain_option { EXPLAIN_MACHINE, EXPLAIN_SET, EXPLAIN_SEED, EXPLAIN_FIXED, EXPLAIN_PAGES, EXPLAIN_SPREAD,
+		      EXPLAIN_SLABS };
 
 enum explain_spread { SPREAD_PROGRAM, SPREAD_DENSE, SPREAD_RANDOM, NR_SPREADS };
 
@@ -16,6 +17,7 @@ struct explain_args {
 	bool has_machine;            /* --machine or --set was given */
 	bool fixed;
 	bool has_pages;
+	bool slabs;
 	enum explain_spread spread;
 	uint64_t seed;               /* the machine's, unless given */
 	uint64_t pages;

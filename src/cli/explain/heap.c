@@ -6,7 +6,6 @@
 
 #include "cli/msg.h"
 #include "malloc/control.h"
-#include "malloc/tcache.h"
 
 #define BRK_BYTES (2 * GIB)
 #define MAP_BYTES (8 * GIB)
@@ -128,8 +127,6 @@ int heap_use(struct sim *s, uint32_t task, uint64_t start_brk, uint64_t mmap_bas
 	heap.map_base = reserve(MAP_BYTES);
 	if (heap.brk_base == NULL || heap.map_base == NULL)
 		return msg_fail(1, "heap", "no address space for it (%s); raise ulimit -v", strerror(errno));
-	/* The steps are the arena's; with a cache in front few requests would come to it. */
-	tcache_enable(false);
 	malloc_set_source(&modelled);
 	return 0;
 }
