@@ -257,6 +257,26 @@ static bool same_thread(const struct trace_event *a, const struct trace_event *b
 	return a->op == b->op && a->thread == b->thread && a->task == b->task;
 }
 
+/* Those of n events, from the first on, which the front of the MMU knows and which are of the thread of `like`: how many. */
+static __attribute__((noinline)) long hits(struct sim *s, struct sim_task *t, struct sim_cpu *c,
+					   const struct trace_event *e, long n, const struct trace_event *like, double own)
+{
+	const struct trace_event *first = e, *end = e + n;
+	uint64_t touches = 0;
+	pfn_t pfn;
+
+	for (; e < end && same_thread(e, like); e++) {
+		if (!mmu_hit(c->mmu, (vpn_t){ e->vpn }, mmu_access_of(e->flags), e->n, &pfn, &c->now))
+			break;
+		c->now += (double)e->n * own;
+		t->own_ns += (double)e->n * own;
+		touches += e->n;
+	}
+	t->touches += touches;
+	s->touches += touches;
+	return e - first;
+}
+
 long sim_access_row(struct sim *s, const struct trace_event *e, long n, long fetched, const char **error, int *err)
 {
 	struct sim_task *t = e->op == TRACE_ACCESS && e->vpn < s->vpn_end ? sim_task(s, e->task) : NULL;
@@ -271,11 +291,15 @@ long sim_access_row(struct sim *s, const struct trace_event *e, long n, long fet
 	long i;
 
 	run_on(s, t, c);
-	for (i = 0; i < n && same_thread(&e[i], e); i++) {
-		enum mmu_access how = mmu_access_of(e[i].flags);
-
+	for (i = 0; i < n; i++) {
 		if (i + AHEAD < fetched)
 			fetch_ahead(s, t, e[i + AHEAD].vpn, entry, i);
+		else
+			i += hits(s, t, c, &e[i], n - i, e, own);
+		if (i == n || !same_thread(&e[i], e))
+			break;
+		enum mmu_access how = mmu_access_of(e[i].flags);
+
 		if (unlikely(!mmu_hit(c->mmu, (vpn_t){ e[i].vpn }, how, e[i].n, &pfn, &c->now))) {
 			if (unlikely(e[i].vpn >= s->vpn_end))
 				break;

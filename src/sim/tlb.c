@@ -277,7 +277,7 @@ static void check_set(const struct tlb *t, uint32_t n)
 		listed = p->listed;
 		ways += p->way;
 	}
-	/* Each once: those of a sum that fits by chance are not worth a table. */
+	/* Each once. A sum that fits by chance would need two mistakes: a table to tell them is not worth its price. */
 	ASSERT(ways == (uint64_t)s->placed * (s->placed - 1) / 2);
 }
 

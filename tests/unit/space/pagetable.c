@@ -474,6 +474,19 @@ static void flat_set_huge(unsigned part, pte_t e)
 	flat.huge[part] = e.v != 0;
 }
 
+/* The entry where it stands: its own, or that of its huge page. */
+static void compare_place(unsigned i)
+{
+	const pte_t *found = pt_find(&w.pt, flat_vpn(i)), *place = pt_place(&w.pt, flat_vpn(i));
+	bool huge = flat.huge[i / flat.part];
+
+	assert_int_equal(found != NULL, flat.value[i] != 0);
+	if (found != NULL)
+		assert_int_equal(found->v, flat.value[huge ? i / flat.part * flat.part : i]);
+	assert_true(huge ? place == NULL : found == NULL || place == found);
+	assert_true(place == NULL || place->v == flat.value[i]);
+}
+
 static void flat_compare(void)
 {
 	vpn_t from = { 0 }, end = { (uint64_t)1 << w.bits }, at;
@@ -483,6 +496,7 @@ static void flat_compare(void)
 	for (unsigned i = 0; i < flat_size(); i++) {
 		assert_int_equal(pt_get(&w.pt, flat_vpn(i)).v, flat.value[i]);
 		assert_int_equal(pt_is_huge(&w.pt, flat_vpn(i)), flat.huge[i / flat.part]);
+		compare_place(i);
 		if (flat.value[i] == 0)
 			continue;
 		entries++;
