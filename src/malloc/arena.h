@@ -118,6 +118,9 @@ void source_set(const struct pagesrc *src);
 /* misuse.c: "steward: malloc: WHAT: ADDRESS" on stderr, then abort(). */
 void misuse(const char *what, const void *addr) __attribute__((noreturn, cold));
 
+/* A number that only this process knows; never 0. */
+uintptr_t process_secret(void);
+
 /* bins.c */
 unsigned bin_index(size_t size);
 void bins_init(struct arena *a);
@@ -199,10 +202,10 @@ void arena_free_remote(struct arena *a, struct chunk *c);
 /* The i-th arena; NULL: a gap. */
 struct arena *arena_nth(unsigned i);
 
-/* mapped.c: blocks of their own mapping. size: chunk size in the sense of chunk_request. NULL: no memory or too many. */
-struct chunk *mapped_alloc(size_t size, size_t align);
+/* mapped.c: blocks of their own mapping, usable for `bytes`. NULL: no memory or too many. */
+struct chunk *mapped_alloc(size_t bytes, size_t align);
 void mapped_free(struct chunk *c);
-struct chunk *mapped_resize(struct chunk *c, size_t size);
+struct chunk *mapped_resize(struct chunk *c, size_t bytes);
 bool mapped_valid(const struct chunk *c);
 
 struct mapped_stat {

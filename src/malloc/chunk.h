@@ -19,6 +19,9 @@
  * The head is read without the lock by whoever owns the block (free,
  * usable_size) while a neighbour may change its PREV_INUSE bit under the lock:
  * hence relaxed atomics. The size part does not change under the owner.
+ *
+ * A chunk that is a mapping of its own has the same two words with another
+ * meaning: its extent, and a seal over it (mapped.c).
  */
 #ifndef STW_MALLOC_CHUNK_H
 #define STW_MALLOC_CHUNK_H
@@ -69,12 +72,18 @@ static inline size_t chunk_request(size_t bytes)
 	return MAX(size, CHUNK_MIN);
 }
 
+/* Of a mapping of its own: whole pages, its guard not included, and how far in the chunk begins. */
+static inline size_t mapped_extent(const struct chunk *c) { return c->prev_size & PAGE_MASK; }
+static inline size_t mapped_offset(const struct chunk *c) { return c->prev_size & ~PAGE_MASK & ~HEAD_FLAGS; }
+
 /* Bytes its user may write. */
 static inline size_t chunk_usable(const struct chunk *c)
 {
 	size_t head = chunk_head(c);
 
-	return (head & ~HEAD_FLAGS) - ((head & MMAPPED) != 0 ? CHUNK_HEADER : CHUNK_OVERHEAD);
+	if (unlikely((head & MMAPPED) != 0))
+		return mapped_extent(c) - mapped_offset(c) - CHUNK_HEADER;
+	return (head & ~HEAD_FLAGS) - CHUNK_OVERHEAD;
 }
 
 /* Whole pages [lo, hi); empty when lo == hi. */

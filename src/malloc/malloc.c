@@ -10,6 +10,7 @@
 #include "malloc/pagemap.h"
 #include "malloc/profile.h"
 #include "malloc/tcache.h"
+#include "malloc/zero.h"
 
 #define CONSOLIDATE_PART 4 /* when the cache has this part of a large request */
 
@@ -49,9 +50,9 @@ static struct chunk *grow_and_alloc(struct arena *a, size_t size, size_t align, 
 		       alloc_in(a, size, align, fresh) : NULL;
 }
 
-static struct chunk *alloc_mapped(size_t size, size_t align, uintptr_t *fresh)
+static struct chunk *alloc_mapped(size_t bytes, size_t align, uintptr_t *fresh)
 {
-	struct chunk *c = mapped_alloc(size, align);
+	struct chunk *c = mapped_alloc(bytes, align);
 
 	if (c != NULL) {
 		*fresh = (uintptr_t)chunk_mem(c);
@@ -72,7 +73,7 @@ static void *resize_mapped(struct chunk *c, size_t bytes)
 	struct chunk *resized;
 
 	heapmap_unmapped(chunk_mem(c));
-	resized = mapped_resize(c, chunk_request(bytes));
+	resized = mapped_resize(c, bytes);
 	if (resized != NULL)
 		c = resized;
 	heapmap_mapped(chunk_mem(c), chunk_usable(c));
@@ -98,8 +99,9 @@ static struct arena *consolidate(struct arena *a, size_t size)
  * The steps of arena.c, and when an arena cannot grow: the main arena, for brk
  * may still have what mappings lack, and at last a mapping of any size.
  */
-static struct chunk *alloc_chunk(size_t size, size_t align, uintptr_t *fresh)
+static struct chunk *alloc_chunk(size_t bytes, size_t align, uintptr_t *fresh)
 {
+	size_t size = chunk_request(bytes);
 	/* A mapping gives back what a wide alignment leaves before and after the block. */
 	bool big = size + (align > CHUNK_ALIGN ? align : 0) >= param_get(&params.mmap_threshold);
 	struct arena *a = arena_acquire();
@@ -116,7 +118,7 @@ static struct chunk *alloc_chunk(size_t size, size_t align, uintptr_t *fresh)
 		arena_unlock(a);
 	}
 	if (c == NULL && big)
-		c = alloc_mapped(size, align, fresh);
+		c = alloc_mapped(bytes, align, fresh);
 	if (c == NULL && (big || a != &main_arena) && arena_lock(&main_arena)) {
 		c = alloc_in(&main_arena, size, align, fresh);
 		if (c == NULL)
@@ -124,7 +126,7 @@ static struct chunk *alloc_chunk(size_t size, size_t align, uintptr_t *fresh)
 		arena_unlock(&main_arena);
 	}
 	if (c == NULL && !big)
-		c = alloc_mapped(size, align, fresh);
+		c = alloc_mapped(bytes, align, fresh);
 	return c;
 }
 
@@ -168,14 +170,16 @@ static void *allocate(size_t bytes, size_t align, bool zeroed)
 {
 	uintptr_t fresh = UINTPTR_MAX;
 	struct chunk *c;
-	bool sample = profile_is_on() && profile_wants(bytes);
+	bool sample = profile_is_on() && bytes != 0 && profile_wants(bytes);
 	size_t usable = 0;
 	void *mem = NULL;
 
 	if (likely(bytes <= PTRDIFF_MAX && align <= PTRDIFF_MAX - bytes)) {
-		if (!sample)
+		if (bytes == 0 && align == CHUNK_ALIGN)
+			mem = zero_alloc();
+		if (mem == NULL && !sample)
 			mem = alloc_cached(bytes, align, &usable);
-		if (mem == NULL && (c = alloc_chunk(chunk_request(bytes), align, &fresh)) != NULL) {
+		if (mem == NULL && (c = alloc_chunk(bytes, align, &fresh)) != NULL) {
 			mem = chunk_mem(c);
 			usable = chunk_usable(c);
 			*(uintptr_t *)mem = 0; /* perhaps the mark of a slot that was here */
@@ -234,8 +238,13 @@ static struct chunk *owned_chunk(void *mem, const char *what, struct arena **a)
 /* A slot whose slab is another thread's, or that is not to take the short way. */
 static __attribute__((noinline)) void free_slot(struct slab *s, void *mem)
 {
-	size_t i = slab_slot(s, mem);
+	size_t i;
 
+	if (s == &zero_slab) {
+		zero_free(mem);
+		return;
+	}
+	i = slab_slot(s, mem);
 	if (unlikely(i == SIZE_MAX))
 		misuse("free of an invalid pointer", mem);
 
@@ -280,8 +289,13 @@ API void stw_free(void *mem)
 /* The slot's size; aborts if there is none. */
 static size_t slot_usable(const struct slab *s, void *mem, const char *what)
 {
-	size_t i = slab_slot(s, mem);
+	size_t i;
 
+	if (s == &zero_slab) {
+		zero_check(mem, what);
+		return 0;
+	}
+	i = slab_slot(s, mem);
 	if (unlikely(i == SIZE_MAX))
 		misuse(what, mem);
 	if (unlikely((slab_word(s, i / 64) >> i % 64 & 1) != 0))

@@ -1,16 +1,25 @@
 /*
  * Blocks of their own mapping, for requests at or above the threshold.
  *
- *   ├ offset (alignment; less than a page) ┤ prev_size: MAGIC | offset ┤ head: size | MMAPPED ┤ mem … ┤
+ *   ├ slack ┤ prev_size: bytes of the mapping | offset | GUARDED ┤ head: seal | MMAPPED ┤ mem … ┤ guard page ┤
+ *   └ offset: less than a page ┘
+ *
+ * The block lies at the end of its pages, as far as its alignment allows: so
+ * what runs beyond it meets the guard page. The slack before it stays zero, and
+ * the seal tells whether the header is what we wrote; both are looked at when
+ * the block comes back.
+ *
+ * A guard splits the mapping, and the kernel allows a process 65530 of them:
+ * beyond GUARDED_MAX blocks there are no new guards.
  *
  * The threshold rises to the size of what is freed here (up to 32 MiB): a size
  * that comes and goes is served better from the heap, where its pages stay.
  */
 #include "malloc/arena.h"
 
-#define MAGIC ((size_t)0x53d7)
-#define MAGIC_SHIFT 48
-#define OFFSET_MASK (((size_t)1 << MAGIC_SHIFT) - 1)
+#define GUARDED ((size_t)1)
+#define GUARDED_MAX 8192
+#define GUARD_BYTES PAGE_SIZE
 
 struct mapped_stat mapped_stat;
 
@@ -30,98 +39,135 @@ static void count_bytes(size_t plus, size_t minus)
 	raise_max(&mapped_stat.bytes_max, atomic_fetch_add_explicit(&mapped_stat.bytes, d, memory_order_relaxed) + d);
 }
 
-static struct chunk *format(uintptr_t block, size_t offset, size_t total)
+/* What the head must be, given the word before it. Its first and its last byte are never 0. */
+static size_t seal(const struct chunk *c)
 {
-	struct chunk *c = (struct chunk *)(block + offset);
+	size_t x = (c->prev_size ^ (uintptr_t)c ^ process_secret()) * 0x9e3779b97f4a7c15u;
 
-	c->prev_size = MAGIC << MAGIC_SHIFT | offset;
-	chunk_set_head(c, (total - offset) | MMAPPED);
+	x = (x ^ x >> 32) | (size_t)1 << 63;
+	return (x & ~HEAD_FLAGS) | MMAPPED;
+}
+
+static struct chunk *format(uintptr_t lo, size_t offset, size_t total, bool guarded)
+{
+	struct chunk *c = (struct chunk *)(lo + offset);
+
+	c->prev_size = total | offset | (guarded ? GUARDED : 0);
+	chunk_set_head(c, seal(c));
 	return c;
 }
 
-/* Maps room for an aligned block and gives back the pages before and after. */
-static struct chunk *map_aligned(size_t size, size_t align, size_t *total)
+static size_t guard_bytes(const struct chunk *c)
 {
-	const struct pagesrc *src = source();
-	size_t room = ALIGN_UP(size + CHUNK_OVERHEAD + align, PAGE_SIZE);
+	return (c->prev_size & GUARDED) != 0 ? GUARD_BYTES : 0;
+}
+
+/* What a new mapping gets behind its pages. */
+static size_t guard_wanted(const struct pagesrc *src)
+{
+	return src->guard != NULL && param_get(&mapped_stat.count) <= GUARDED_MAX ? GUARD_BYTES : 0;
+}
+
+/* Maps room for the pages with a block aligned beyond a page in the second of them, and gives the rest back. */
+static uintptr_t map_aligned(const struct pagesrc *src, size_t total, size_t align)
+{
+	size_t room = total + align;
 	uintptr_t p = (uintptr_t)src->map(room);
 
 	if (p == 0)
-		return NULL;
+		return 0;
 
-	uintptr_t mem = ALIGN_UP(p + CHUNK_HEADER, align), c = mem - CHUNK_HEADER;
-	uintptr_t lo = ALIGN_DOWN(c, PAGE_SIZE), hi = ALIGN_UP(c + size + CHUNK_OVERHEAD, PAGE_SIZE);
+	uintptr_t lo = ALIGN_UP(p + PAGE_SIZE, align) - PAGE_SIZE, hi = lo + total;
 
 	if (lo != p)
 		src->unmap((void *)p, lo - p);
 	if (hi != p + room)
 		src->unmap((void *)hi, p + room - hi);
-	*total = hi - lo;
-	return format(lo, c - lo, *total);
+	return lo;
 }
 
-struct chunk *mapped_alloc(size_t size, size_t align)
+/* One more, if so many are allowed. */
+static bool count_one(void)
 {
-	size_t total = ALIGN_UP(size + CHUNK_OVERHEAD, PAGE_SIZE);
-	struct chunk *c;
+	if (atomic_fetch_add_explicit(&mapped_stat.count, 1, memory_order_relaxed) < param_get(&params.maps_max))
+		return true;
+	atomic_fetch_sub_explicit(&mapped_stat.count, 1, memory_order_relaxed);
+	return false;
+}
 
-	if (atomic_fetch_add_explicit(&mapped_stat.count, 1, memory_order_relaxed) >= param_get(&params.maps_max))
-		goto fail;
-	if (align > CHUNK_ALIGN) {
-		c = map_aligned(size, align, &total);
-		if (c == NULL)
-			goto fail;
-	} else {
-		void *p = source()->map(total);
+struct chunk *mapped_alloc(size_t bytes, size_t align)
+{
+	const struct pagesrc *src = source();
+	size_t block = ALIGN_UP(MAX(bytes, (size_t)1), MIN(align, PAGE_SIZE));
+	size_t total = ALIGN_UP(block + CHUNK_HEADER, PAGE_SIZE), guard = guard_wanted(src);
+	uintptr_t lo;
 
-		if (p == NULL)
-			goto fail;
-		c = format((uintptr_t)p, 0, total);
+	if (!count_one())
+		return NULL;
+	lo = align > PAGE_SIZE ? map_aligned(src, total + guard, align) : (uintptr_t)src->map(total + guard);
+	if (lo == 0) {
+		atomic_fetch_sub_explicit(&mapped_stat.count, 1, memory_order_relaxed);
+		return NULL;
 	}
+	if (guard != 0)
+		src->guard((void *)(lo + total), guard);
 	raise_max(&mapped_stat.count_max, param_get(&mapped_stat.count));
 	count_bytes(total, 0);
-	return c;
-fail:
-	atomic_fetch_sub_explicit(&mapped_stat.count, 1, memory_order_relaxed);
-	return NULL;
+	return format(lo, total - block - CHUNK_HEADER, total, guard != 0);
 }
 
 bool mapped_valid(const struct chunk *c)
 {
-	size_t head = chunk_head(c), offset = c->prev_size & OFFSET_MASK;
+	return chunk_head(c) == seal(c) && ((uintptr_t)c - mapped_offset(c)) % PAGE_SIZE == 0;
+}
 
-	return (head & HEAD_FLAGS) == MMAPPED && c->prev_size >> MAGIC_SHIFT == MAGIC && offset < PAGE_SIZE &&
-	       ((uintptr_t)c - offset) % PAGE_SIZE == 0 && (chunk_size(c) + offset) % PAGE_SIZE == 0;
+/* Where the mapping begins; nobody has written to the slack. */
+static uintptr_t mapped_start(const struct chunk *c)
+{
+	uintptr_t lo = (uintptr_t)c - mapped_offset(c);
+
+	for (const size_t *p = (const size_t *)lo; p < &c->prev_size; p++)
+		if (unlikely(*p != 0))
+			misuse("write before the beginning of a block", chunk_mem(c));
+	return lo;
 }
 
 void mapped_free(struct chunk *c)
 {
-	size_t offset = c->prev_size & OFFSET_MASK, size = chunk_size(c);
+	uintptr_t lo = mapped_start(c);
+	size_t bytes = mapped_extent(c);
 
-	if (size > param_get(&params.mmap_threshold) && size <= MMAP_THRESHOLD_MAX && !params.fixed_thresholds) {
-		atomic_store_explicit(&params.mmap_threshold, size, memory_order_relaxed);
-		atomic_store_explicit(&params.trim_threshold, 2 * size, memory_order_relaxed);
+	if (bytes > param_get(&params.mmap_threshold) && bytes <= MMAP_THRESHOLD_MAX && !params.fixed_thresholds) {
+		atomic_store_explicit(&params.mmap_threshold, bytes, memory_order_relaxed);
+		atomic_store_explicit(&params.trim_threshold, 2 * bytes, memory_order_relaxed);
 	}
 	atomic_fetch_sub_explicit(&mapped_stat.count, 1, memory_order_relaxed);
-	count_bytes(0, size + offset);
-	source()->unmap((void *)((uintptr_t)c - offset), size + offset);
+	count_bytes(0, bytes);
+	source()->unmap((void *)lo, bytes + guard_bytes(c));
 }
 
-struct chunk *mapped_resize(struct chunk *c, size_t size)
+/* The guard goes first: with it in the way no mapping grows in place. */
+struct chunk *mapped_resize(struct chunk *c, size_t bytes)
 {
-	size_t offset = c->prev_size & OFFSET_MASK, old = offset + chunk_size(c);
-	size_t total = ALIGN_UP(offset + size + CHUNK_OVERHEAD, PAGE_SIZE);
+	size_t offset = mapped_offset(c), old = mapped_extent(c);
+	size_t total = ALIGN_UP(offset + CHUNK_HEADER + bytes, PAGE_SIZE);
 	const struct pagesrc *src = source();
+	uintptr_t lo = mapped_start(c), p;
+	size_t guard = guard_wanted(src);
 
 	if (total == old)
 		return c;
 	if (src->remap == NULL)
 		return NULL;
-
-	uintptr_t p = (uintptr_t)src->remap((void *)((uintptr_t)c - offset), old, total);
-
-	if (p == 0)
+	if (guard_bytes(c) != 0)
+		src->unmap((void *)(lo + old), guard_bytes(c));
+	p = (uintptr_t)src->remap((void *)lo, old, total + guard);
+	if (p == 0) {
+		format(lo, offset, old, false);
 		return NULL;
+	}
+	if (guard != 0)
+		src->guard((void *)(p + total), guard);
 	count_bytes(total, old);
-	return format(p, offset, total);
+	return format(p, offset, total, guard != 0);
 }

@@ -45,6 +45,14 @@ static void plain_ignore(void *addr, size_t bytes)
 	(void)bytes;
 }
 
+static void plain_guard(void *addr, size_t bytes)
+{
+	int saved_errno = errno;
+
+	mprotect(addr, bytes, PROT_NONE);
+	errno = saved_errno;
+}
+
 static bool plain_purge(void *addr, size_t bytes)
 {
 	int saved_errno = errno;
@@ -61,5 +69,6 @@ const struct pagesrc pagesrc_plain = {
 	.extend = plain_extend,
 	.discard = plain_ignore,
 	.revive = plain_ignore,
+	.guard = plain_guard,
 	.purge = plain_purge,
 };

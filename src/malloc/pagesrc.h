@@ -13,7 +13,7 @@
 struct pagesrc {
 	/* Zeroed, readable, writable pages; NULL without memory (errno stays as it was). */
 	void *(*map)(size_t bytes);
-	/* Any pages of what map gave, none of them discarded. */
+	/* Any pages of what map gave, guarded ones too, none of them discarded. */
 	void (*unmap)(void *addr, size_t bytes);
 	/* As mremap(MREMAP_MAYMOVE); NULL: not done, the old range is untouched. May be NULL. */
 	void *(*remap)(void *addr, size_t old_bytes, size_t new_bytes);
@@ -23,6 +23,8 @@ struct pagesrc {
 	void (*discard)(void *addr, size_t bytes);
 	/* The pages are about to be used again. Must come before the first write. Cheap. */
 	void (*revive)(void *addr, size_t bytes);
+	/* No access to these pages of what map gave, from now until unmap. May fail unnoticed; may be NULL. */
+	void (*guard)(void *addr, size_t bytes);
 	/* As MADV_DONTNEED: true: the pages have no frames now and read as zero. May be NULL. Not cheap: trimming only. */
 	bool (*purge)(void *addr, size_t bytes);
 };

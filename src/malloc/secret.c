@@ -1,7 +1,7 @@
 #include <errno.h>
 #include <sys/random.h>
 
-#include "malloc/tcache.h"
+#include "malloc/arena.h"
 
 uintptr_t process_secret(void)
 {

@@ -36,6 +36,7 @@
 
 #define SLOT_MAX ((size_t)8192)    /* larger blocks are chunks */
 #define NR_CLASSES 56
+#define CLASS_ZERO NR_CLASSES       /* of requests for no bytes: has no slabs, and its stack is always empty (zero.c) */
 #define SLAB_WORDS 4
 #define SLAB_SLOTS_MAX (SLAB_WORDS * 64)
 #define SLAB_BYTES_MAX ((size_t)8 << 10) /* but for SLAB_SLOTS_MIN */
@@ -64,7 +65,7 @@ struct slab {
 
 _Static_assert(sizeof(struct slab) == 128, "two lines");
 
-/* Which class serves a request of 16 * i bytes or a little less. */
+/* Which class serves a request of 16 * i bytes or a little less; CLASS_ZERO for no bytes. */
 extern const uint8_t slot_classes[SLOT_MAX / 16 + 1];
 
 /* bytes ≤ SLOT_MAX. */

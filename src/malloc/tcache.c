@@ -12,7 +12,7 @@
 #define FIRST_SLOTS 4      /* of the first slab of a class */
 #define GROWTH_SHIFT 2     /* the next has this part of the slots the class has */
 
-const struct bin tcache_no_bins[NR_CLASSES];
+const struct bin tcache_no_bins[NR_CLASSES + 1];
 
 /* The first thread's: it needs no memory. */
 static struct tcache first_tcache;

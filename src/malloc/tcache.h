@@ -62,7 +62,7 @@ struct chunk_stack {
 
 /* All of the owner thread, but for remote, state and next; tcache_count reads the counts of others (relaxed). */
 struct tcache {
-	struct bin bins[NR_CLASSES];
+	struct bin bins[NR_CLASSES + 1]; /* the last: CLASS_ZERO */
 	uintptr_t secret;                /* process_secret(), at hand */
 	size_t slab_bytes;               /* of its slabs */
 	size_t stack_bytes;              /* of the slots in its stacks if all are full */
@@ -75,7 +75,7 @@ struct tcache {
 };
 
 /* The bins of a cache that has nothing: it serves every thread before there is one. */
-extern const struct bin tcache_no_bins[NR_CLASSES];
+extern const struct bin tcache_no_bins[NR_CLASSES + 1];
 #define TCACHE_NONE ((struct tcache *)tcache_no_bins)
 
 /*
@@ -110,8 +110,6 @@ struct tcache_count {
 };
 
 void tcache_count(struct tcache_count *n);
-/* A number that only this process knows; never 0. */
-uintptr_t process_secret(void);
 /* Off: no thread gets a cache any more, and this one gives its own away. Tests, explain alloc. */
 void tcache_enable(bool on);
 /* The laws, for this thread's cache and the idle ones. */

@@ -177,6 +177,7 @@ static void tell_allocator(void)
 	pagesrc_live = pagesrc_plain;
 	pagesrc_live.discard = live_discard;
 	pagesrc_live.revive = live_revive;
+	pagesrc_live.guard = NULL; /* a small range without access below an area is how the engine knows a stack */
 	malloc_set_source(&pagesrc_live);
 }
 

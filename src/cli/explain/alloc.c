@@ -285,7 +285,7 @@ static int do_malloc(struct story *t, uint64_t bytes)
 		tell_malloc(t, c, chunk_request(bytes));
 		tell_events();
 		printf("  block     0x%llx, usable: %zu bytes\n", address(mem), usable);
-		err = heap_write(c, chunk_size(c));
+		err = heap_write(c, CHUNK_HEADER + usable);
 	}
 	/* Behind it stands the head of the top, which the allocator has written. */
 	if (err == 0 && main_arena.top != NULL)
@@ -334,8 +334,8 @@ static void tell_where(const struct story *t, const struct chunk *c)
 static void free_chunk(struct story *t, void *mem, unsigned number)
 {
 	const struct chunk *c = mem_chunk(mem);
-	size_t size = chunk_size(c);
 	bool mapped = chunk_head(c) & MMAPPED;
+	size_t size = mapped ? mapped_extent(c) : chunk_size(c);
 
 	printf("\nfree of block %u, 0x%llx, a chunk of %zu bytes\n", number, address(mem), size);
 	stw_free(mem);
@@ -422,7 +422,7 @@ static void tell_heap(struct story *t)
 		const void *slab;
 
 		if (c != NULL && !front_slot(chunk_mem(c), &slot, &slot_bytes, &slab) && (chunk_head(c) & MMAPPED))
-			printf("  0x%012llx %10zu  block %u, a mapping of its own\n", address(c), chunk_size(c), i + 1);
+			printf("  0x%012llx %10zu  block %u, a mapping of its own\n", address(c), mapped_extent(c), i + 1);
 	}
 }
 

@@ -102,6 +102,44 @@ static void zero_sizes_give_blocks_of_their_own(void **state)
 	p_free(NULL);
 }
 
+static int compare(const void *a, const void *b)
+{
+	uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void blocks_of_no_bytes_are_distinct_have_no_bytes_and_can_grow(void **state)
+{
+	enum { MANY = 50000 };
+	static void *mem[MANY];
+	void *last = p_malloc(0);
+	char *p;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++) {
+		void *next = p_malloc(0);
+
+		assert_ptr_not_equal(next, last);
+		p_free(last);
+		last = next;
+	}
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < MANY; i++) {
+			mem[i] = i % 2 != 0 ? p_malloc(0) : p_calloc(0, 1);
+			assert_true((uintptr_t)mem[i] % 16 == 0 && malloc_usable_size(mem[i]) == 0);
+		}
+		qsort(mem, MANY, sizeof(mem[0]), compare);
+		for (unsigned i = 1; i < MANY; i++)
+			assert_ptr_not_equal(mem[i], mem[i - 1]);
+		for (unsigned i = 0; i < MANY; i++)
+			p_free(mem[i]);
+	}
+	p = p_realloc(last, 100);
+	memset(p, 1, 100);
+	p_free(p);
+}
+
 static void free_keeps_errno(void **state)
 {
 	(void)state;
@@ -384,6 +422,7 @@ int main(void)
 		cmocka_unit_test(too_large_requests_fail_with_enomem),
 		cmocka_unit_test(calloc_refuses_a_product_that_overflows),
 		cmocka_unit_test(zero_sizes_give_blocks_of_their_own),
+		cmocka_unit_test(blocks_of_no_bytes_are_distinct_have_no_bytes_and_can_grow),
 		cmocka_unit_test(free_keeps_errno),
 		cmocka_unit_test(alignments_up_to_64_mib),
 		cmocka_unit_test(every_block_is_aligned_to_16_and_its_slack_is_writable),

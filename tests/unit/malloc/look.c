@@ -97,7 +97,8 @@ static void check_blocks(void)
 	for (size_t i = 0; i < NR_BLOCKS; i++) {
 		struct stw_heap_region *r;
 
-		if (blocks[i] == NULL)
+		/* A block of no bytes takes no memory and is in no region. */
+		if (blocks[i] == NULL || stw_malloc_usable_size(blocks[i]) == 0)
 			continue;
 		r = region_of(blocks[i], stw_malloc_usable_size(blocks[i]));
 		assert_non_null(r);

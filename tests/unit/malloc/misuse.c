@@ -18,10 +18,9 @@ static void *(*volatile p_malloc)(size_t) = malloc;
 static void *(*volatile p_realloc)(void *, size_t) = realloc;
 static void (*volatile p_free)(void *) = free;
 
-/* Runs fn in a child; its stderr must be exactly one line: steward: malloc: WHAT: ADDRESS. */
-static void dies_of(void (*fn)(void), const char *what)
+/* Runs fn in a child. Its stderr goes to text, which has `room` bytes. */
+static int run_child(void (*fn)(void), char *text, size_t room)
 {
-	char text[300] = "", want[200];
 	int pipefd[2], status = 0;
 	size_t len = 0;
 	ssize_t n;
@@ -41,15 +40,35 @@ static void dies_of(void (*fn)(void), const char *what)
 		_exit(0);
 	}
 	close(pipefd[1]);
-	while ((n = read(pipefd[0], text + len, sizeof(text) - 1 - len)) > 0)
+	while ((n = read(pipefd[0], text + len, room - 1 - len)) > 0)
 		len += (size_t)n;
+	text[len] = '\0';
 	close(pipefd[0]);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+/* It must write exactly one line, steward: malloc: WHAT: ADDRESS, and abort. */
+static void dies_of(void (*fn)(void), const char *what)
+{
+	char text[300], want[200];
+	int status = run_child(fn, text, sizeof(text));
+
 	snprintf(want, sizeof(want), "steward: malloc: %s: 0x", what);
 	if (strncmp(text, want, strlen(want)) != 0)
 		fail_msg("want \"%s\", got \"%s\", status %x", want, text, (unsigned)status);
-	assert_ptr_equal(strchr(text, '\n'), text + len - 1);
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
+/* It must meet a page without access, at the very instruction. */
+static void dies_at_a_guard(void (*fn)(void))
+{
+	char text[300];
+	int status = run_child(fn, text, sizeof(text));
+
+	assert_string_equal(text, "");
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
 #define MISUSE(name, what, ...)               \
@@ -58,6 +77,14 @@ static void dies_of(void (*fn)(void), const char *what)
 	{                                     \
 		(void)state;                  \
 		dies_of(name##_child, what);  \
+	}
+
+#define FAULT(name, ...)                      \
+	static void name##_child(void) __VA_ARGS__ \
+	static void name(void **state)        \
+	{                                     \
+		(void)state;                  \
+		dies_at_a_guard(name##_child); \
 	}
 
 MISUSE(double_free, "double free", {
@@ -290,6 +317,74 @@ MISUSE(free_of_a_large_block_with_a_broken_header, "free of an invalid pointer",
 	p_free(p);
 })
 
+MISUSE(free_of_a_large_block_after_a_write_of_its_last_header_byte, "free of an invalid pointer", {
+	char *p = p_malloc(1 << 20);
+
+	p[-1] ^= 'A';
+	p_free(p);
+})
+
+MISUSE(write_before_a_large_block, "write before the beginning of a block", {
+	char *p = p_malloc(1 << 20);
+
+	p[-32] ^= 'A';
+	p_free(p);
+})
+
+MISUSE(write_before_a_large_block_that_is_resized, "write before the beginning of a block", {
+	char *p = p_malloc(1 << 20);
+
+	p[-32] ^= 'A';
+	p_realloc(p, 2 << 20);
+})
+
+FAULT(write_behind_a_large_block, {
+	char *p = p_malloc((1 << 20) - 10);
+
+	p[(1 << 20) - 1] = 'A';
+	p[1 << 20] = 'A';
+})
+
+FAULT(write_behind_a_large_block_that_was_resized, {
+	char *p = p_realloc(p_malloc(1 << 20), 5 << 20);
+
+	p[malloc_usable_size(p) - 1] = 'A';
+	p[malloc_usable_size(p)] = 'A';
+})
+
+FAULT(read_of_a_block_of_no_bytes, {
+	volatile char *p = p_malloc(0);
+
+	(void)*p;
+})
+
+FAULT(write_to_a_block_of_no_bytes, {
+	volatile char *p = p_malloc(0);
+
+	*p = 'A';
+})
+
+MISUSE(double_free_of_a_block_of_no_bytes, "double free", {
+	char *p = p_malloc(0);
+
+	p_free(p);
+	p_free(p_malloc(0));
+	p_free(p);
+})
+
+MISUSE(use_of_a_freed_block_of_no_bytes, "use of a freed block", {
+	char *p = p_malloc(0);
+
+	p_free(p);
+	p_realloc(p, 10);
+})
+
+MISUSE(free_beside_a_block_of_no_bytes, "free of an invalid pointer", {
+	char *p = p_malloc(0);
+
+	p_free(p + 8);
+})
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +413,16 @@ int main(void)
 		cmocka_unit_test(write_after_free_over_the_links),
 		cmocka_unit_test(overrun_into_the_top),
 		cmocka_unit_test(free_of_a_large_block_with_a_broken_header),
+		cmocka_unit_test(free_of_a_large_block_after_a_write_of_its_last_header_byte),
+		cmocka_unit_test(write_before_a_large_block),
+		cmocka_unit_test(write_before_a_large_block_that_is_resized),
+		cmocka_unit_test(write_behind_a_large_block),
+		cmocka_unit_test(write_behind_a_large_block_that_was_resized),
+		cmocka_unit_test(read_of_a_block_of_no_bytes),
+		cmocka_unit_test(write_to_a_block_of_no_bytes),
+		cmocka_unit_test(double_free_of_a_block_of_no_bytes),
+		cmocka_unit_test(use_of_a_freed_block_of_no_bytes),
+		cmocka_unit_test(free_beside_a_block_of_no_bytes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

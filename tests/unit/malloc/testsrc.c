@@ -14,7 +14,7 @@
 #define MAP_PAGES ((size_t)1 << 20)   /* 4 GiB */
 #define NR_PAGES (BRK_PAGES + MAP_PAGES)
 
-enum { PAGE_NONE, PAGE_ALIVE, PAGE_DEAD };
+enum { PAGE_NONE, PAGE_ALIVE, PAGE_DEAD, PAGE_GUARD };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static uint8_t *base;
@@ -120,7 +120,16 @@ static void src_unmap(void *addr, size_t bytes)
 	lock();
 	require(page_of(addr) >= BRK_PAGES, "unmap of brk");
 	drop(page_of(addr), bytes / PAGE_SIZE);
-	change(page_of(addr), bytes / PAGE_SIZE, PAGE_ALIVE, PAGE_NONE, "unmap of pages that are not alive");
+	for (size_t page = page_of(addr), end = page + bytes / PAGE_SIZE; page < end; page++)
+		change(page, 1, state[page] == PAGE_GUARD ? PAGE_GUARD : PAGE_ALIVE, PAGE_NONE,
+		       "unmap of pages that are not alive");
+	unlock();
+}
+
+static void src_guard(void *addr, size_t bytes)
+{
+	lock();
+	change(page_of(addr), bytes / PAGE_SIZE, PAGE_ALIVE, PAGE_GUARD, "guard of pages that are not alive");
 	unlock();
 }
 
@@ -197,6 +206,7 @@ const struct pagesrc testsrc = {
 	.extend = src_extend,
 	.discard = src_discard,
 	.revive = src_revive,
+	.guard = src_guard,
 	.purge = src_purge,
 };
 
