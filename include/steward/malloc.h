@@ -23,6 +23,13 @@ void *stw_malloc(size_t bytes);
 /* Gives a block back; NULL is allowed. errno stays as it was. */
 void stw_free(void *mem);
 
+/*
+ * The same for callers that know what they asked for, as C23 has it: the size,
+ * and the alignment if one was asked for. A block of another size ends the program.
+ */
+void stw_free_sized(void *mem, size_t bytes);
+void stw_free_aligned_sized(void *mem, size_t align, size_t bytes);
+
 /* A zeroed block of n * bytes; ENOMEM also when the product overflows. */
 void *stw_calloc(size_t n, size_t bytes);
 

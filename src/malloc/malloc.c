@@ -303,6 +303,40 @@ static size_t slot_usable(const struct slab *s, void *mem, const char *what)
 	return s->slot_bytes;
 }
 
+/*
+ * Can a block that was asked for with these have this slot? A slot may be one
+ * for more than that when realloc made the block smaller (resize_slot).
+ */
+static bool slot_fits(const struct slab *s, size_t align, size_t bytes)
+{
+	size_t request = slot_request(bytes, align);
+
+	if (s == &zero_slab)
+		return bytes == 0;
+	return request != 0 && request <= s->slot_bytes &&
+	       (request >= s->slot_bytes / 2 || slot_class(request) == s->class);
+}
+
+API void stw_free_aligned_sized(void *mem, size_t align, size_t bytes)
+{
+	struct slab *s = pagemap_slab(mem);
+	struct arena *a;
+
+	if (mem == NULL)
+		return;
+	if (unlikely(((uintptr_t)mem & (align - 1)) != 0))
+		misuse("free with a wrong alignment", mem);
+	if (unlikely(s != NULL ? !slot_fits(s, align, bytes) :
+				 bytes > chunk_usable(owned_chunk(mem, "free of an invalid pointer", &a))))
+		misuse("free with a wrong size", mem);
+	stw_free(mem);
+}
+
+API void stw_free_sized(void *mem, size_t bytes)
+{
+	stw_free_aligned_sized(mem, CHUNK_ALIGN, bytes);
+}
+
 /* True: done in place. */
 static bool resize_in_place(struct arena *a, struct chunk *c, size_t size)
 {

@@ -60,18 +60,8 @@ void free_aligned_sized(void *mem, size_t align, size_t bytes);
 
 EXPORT void cfree(void *mem) { stw_free(mem); }
 
-EXPORT void free_sized(void *mem, size_t bytes)
-{
-	(void)bytes;
-	stw_free(mem);
-}
-
-EXPORT void free_aligned_sized(void *mem, size_t align, size_t bytes)
-{
-	(void)align;
-	(void)bytes;
-	stw_free(mem);
-}
+EXPORT void free_sized(void *mem, size_t bytes) { stw_free_sized(mem, bytes); }
+EXPORT void free_aligned_sized(void *mem, size_t align, size_t bytes) { stw_free_aligned_sized(mem, align, bytes); }
 
 void *__libc_malloc(size_t bytes);
 void __libc_free(void *mem);

@@ -58,6 +58,10 @@ OURS(void *, our_new, "_Znwm", size_t bytes);
 OURS(void *, our_new_array, "_Znam", size_t bytes);
 OURS(void *, our_new_aligned, "_ZnwmSt11align_val_t", size_t bytes, size_t align);
 OURS(void *, our_new_array_aligned, "_ZnamSt11align_val_t", size_t bytes, size_t align);
+OURS(void, our_delete, "_ZdlPv", void *mem);
+OURS(void, our_delete_array, "_ZdaPv", void *mem);
+OURS(void, our_delete_aligned, "_ZdlPvSt11align_val_t", void *mem, size_t align);
+OURS(void, our_delete_array_aligned, "_ZdaPvSt11align_val_t", void *mem, size_t align);
 
 static __attribute__((noreturn)) void nobody_throws(size_t bytes)
 {
@@ -154,19 +158,62 @@ void *new_array_aligned_nothrow(size_t bytes, size_t align, const struct nothrow
 				     nothrow_aligned_failed("_ZnamSt11align_val_tRKSt9nothrow_t", bytes, align, tag);
 }
 
-/* The block knows its size and alignment: what the program says of them is not needed. */
+/*
+ * A size is compared with the block, if nobody but us made and frees such blocks.
+ */
+
+static bool whole_blocks(void)
+{
+	return new == our_new && delete == our_delete;
+}
+
+static bool whole_blocks_aligned(void)
+{
+	return new_aligned == our_new_aligned && delete_aligned == our_delete_aligned;
+}
+
+void delete_sized(void *mem, size_t bytes)
+{
+	if (whole_blocks())
+		stw_free_sized(mem, bytes);
+	else
+		delete(mem);
+}
+
+void delete_array_sized(void *mem, size_t bytes)
+{
+	if (whole_blocks() && new_array == our_new_array && delete_array == our_delete_array)
+		stw_free_sized(mem, bytes);
+	else
+		delete_array(mem);
+}
+
+void delete_sized_aligned(void *mem, size_t bytes, size_t align)
+{
+	if (whole_blocks_aligned())
+		stw_free_aligned_sized(mem, align, bytes);
+	else
+		delete_aligned(mem, align);
+}
+
+void delete_array_sized_aligned(void *mem, size_t bytes, size_t align)
+{
+	if (whole_blocks_aligned() && new_array_aligned == our_new_array_aligned &&
+	    delete_array_aligned == our_delete_array_aligned)
+		stw_free_aligned_sized(mem, align, bytes);
+	else
+		delete_array_aligned(mem, align);
+}
+
+/* The other forms need nothing of what they are told. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
 void delete(void *mem) { stw_free(mem); }
 void delete_array(void *mem) { delete(mem); }
 void delete_nothrow(void *mem, const struct nothrow *tag) { delete(mem); }
 void delete_array_nothrow(void *mem, const struct nothrow *tag) { delete_array(mem); }
-void delete_sized(void *mem, size_t bytes) { delete(mem); }
-void delete_array_sized(void *mem, size_t bytes) { delete_array(mem); }
 
 void delete_aligned(void *mem, size_t align) { stw_free(mem); }
 void delete_array_aligned(void *mem, size_t align) { delete_aligned(mem, align); }
 void delete_aligned_nothrow(void *mem, size_t align, const struct nothrow *tag) { delete_aligned(mem, align); }
 void delete_array_aligned_nothrow(void *mem, size_t align, const struct nothrow *tag) { delete_array_aligned(mem, align); }
-void delete_sized_aligned(void *mem, size_t bytes, size_t align) { delete_aligned(mem, align); }
-void delete_array_sized_aligned(void *mem, size_t bytes, size_t align) { delete_array_aligned(mem, align); }

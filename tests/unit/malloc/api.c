@@ -140,6 +140,34 @@ static void blocks_of_no_bytes_are_distinct_have_no_bytes_and_can_grow(void **st
 	p_free(p);
 }
 
+static void *named(const char *name)
+{
+	void *sym = dlsym(RTLD_DEFAULT, name);
+
+	assert_non_null(sym);
+	return sym;
+}
+
+static void a_block_may_be_freed_with_the_size_it_was_asked_for(void **state)
+{
+	void (*free_sized)(void *, size_t) = (void (*)(void *, size_t))named("free_sized");
+	void (*free_aligned_sized)(void *, size_t, size_t) = (void (*)(void *, size_t, size_t))named("free_aligned_sized");
+
+	(void)state;
+	free_sized(NULL, 5);
+	for (size_t bytes = 0; bytes < 600000; bytes += 1 + bytes / 50) {
+		free_sized(p_malloc(bytes), bytes);
+		free_sized(p_calloc(1, bytes), bytes);
+		if (bytes != 0) {
+			free_sized(p_realloc(p_malloc(bytes), bytes / 2 + 1), bytes / 2 + 1);
+			free_sized(p_realloc(p_malloc(bytes), bytes * 2), bytes * 2);
+			free_sized(p_realloc(p_realloc(p_malloc(bytes), bytes - bytes / 3), bytes / 3 + 1), bytes / 3 + 1);
+		}
+		for (size_t align = 1; align <= 1 << 16; align *= 4)
+			free_aligned_sized(p_aligned_alloc(align, bytes), align, bytes);
+	}
+}
+
 static void free_keeps_errno(void **state)
 {
 	(void)state;
@@ -423,6 +451,7 @@ int main(void)
 		cmocka_unit_test(calloc_refuses_a_product_that_overflows),
 		cmocka_unit_test(zero_sizes_give_blocks_of_their_own),
 		cmocka_unit_test(blocks_of_no_bytes_are_distinct_have_no_bytes_and_can_grow),
+		cmocka_unit_test(a_block_may_be_freed_with_the_size_it_was_asked_for),
 		cmocka_unit_test(free_keeps_errno),
 		cmocka_unit_test(alignments_up_to_64_mib),
 		cmocka_unit_test(every_block_is_aligned_to_16_and_its_slack_is_writable),

@@ -1,4 +1,5 @@
 /* One misuse a child: each must end with its line on stderr and SIGABRT. Run with LD_PRELOAD. */
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -385,6 +386,31 @@ MISUSE(free_beside_a_block_of_no_bytes, "free of an invalid pointer", {
 	p_free(p + 8);
 })
 
+/* Of functions that no library of the build has: the allocator is preloaded. */
+static void free_sized(void *mem, size_t bytes)
+{
+	((void (*)(void *, size_t))dlsym(RTLD_DEFAULT, "free_sized"))(mem, bytes);
+}
+
+static void free_aligned_sized(void *mem, size_t align, size_t bytes)
+{
+	((void (*)(void *, size_t, size_t))dlsym(RTLD_DEFAULT, "free_aligned_sized"))(mem, align, bytes);
+}
+
+static void delete_sized(const char *name, void *mem, size_t bytes)
+{
+	((void (*)(void *, size_t))dlsym(RTLD_DEFAULT, name))(mem, bytes);
+}
+
+MISUSE(free_sized_with_more_than_the_slot, "free with a wrong size", { free_sized(p_malloc(1), 72); })
+MISUSE(free_sized_with_a_size_of_smaller_slots, "free with a wrong size", { free_sized(p_malloc(4096), 1); })
+MISUSE(free_sized_with_more_than_the_chunk, "free with a wrong size", { free_sized(p_malloc(20000), 20100); })
+MISUSE(free_sized_with_more_than_the_mapping, "free with a wrong size", { free_sized(p_malloc(1 << 20), (1 << 20) + 1); })
+MISUSE(free_sized_of_a_block_of_no_bytes, "free with a wrong size", { free_sized(p_malloc(0), 1); })
+MISUSE(free_with_a_wrong_alignment, "free with a wrong alignment", { free_aligned_sized((char *)memalign(64, 64) + 32, 64, 64); })
+MISUSE(delete_of_another_type, "free with a wrong size", { delete_sized("_ZdlPvm", p_malloc(1), 72); })
+MISUSE(delete_array_of_another_type, "free with a wrong size", { delete_sized("_ZdaPvm", p_malloc(4096), 1); })
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -423,6 +449,14 @@ int main(void)
 		cmocka_unit_test(double_free_of_a_block_of_no_bytes),
 		cmocka_unit_test(use_of_a_freed_block_of_no_bytes),
 		cmocka_unit_test(free_beside_a_block_of_no_bytes),
+		cmocka_unit_test(free_sized_with_more_than_the_slot),
+		cmocka_unit_test(free_sized_with_a_size_of_smaller_slots),
+		cmocka_unit_test(free_sized_with_more_than_the_chunk),
+		cmocka_unit_test(free_sized_with_more_than_the_mapping),
+		cmocka_unit_test(free_sized_of_a_block_of_no_bytes),
+		cmocka_unit_test(free_with_a_wrong_alignment),
+		cmocka_unit_test(delete_of_another_type),
+		cmocka_unit_test(delete_array_of_another_type),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
