@@ -4,6 +4,7 @@
 #include "malloc/pagemap.h"
 #include "malloc/tcache.h"
 
+#define AHEAD_MAX 8
 #define BLOCK_SLABS 31 /* with the header: 4 KiB */
 
 /* Descriptors of one arena. */
@@ -115,6 +116,7 @@ struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, 
 	s->inverse = (uint32_t)((((uint64_t)1 << 32) + slot_bytes - 1) / slot_bytes);
 	s->nr_slots = (uint16_t)slots_of(pages, slot_bytes);
 	s->used = 0;
+	s->marked = 0;
 	s->next = s->prev = NULL;
 	set_all_free(s);
 	atomic_store_explicit(&s->owner, owner, memory_order_release);
@@ -152,6 +154,33 @@ void slab_destroy(struct slab *s)
 	}
 }
 
+/* Marks what was never handed out up to `last`, and what lies behind it: the next slot, and more in a page that is touched anyway. */
+static void mark_new(struct slab *s, const void *last)
+{
+	uintptr_t secret = process_secret();
+	size_t end = slab_slot(s, last) + 1, ahead = MIN(MAX(PAGE_SIZE / s->slot_bytes, (size_t)2) - 1, (size_t)AHEAD_MAX);
+
+	if (end < s->marked)
+		return;
+	end = MIN(end + ahead, (size_t)s->nr_slots);
+	for (size_t i = s->marked; i < end; i++) {
+		uintptr_t *mem = slot_at(s, i);
+
+		*mem = free_mark(secret, mem);
+	}
+	s->marked = (uint16_t)end;
+}
+
+void slab_look(const struct slab *s, size_t slots)
+{
+	for (size_t i = s->marked - MIN((size_t)s->marked, slots); i < s->marked; i++) {
+		const uintptr_t *mem = slot_at(s, i);
+
+		if ((slab_word(s, i / 64) >> i % 64 & 1) != 0 && unlikely(*mem != free_mark(process_secret(), mem)))
+			misuse("write to a freed block", mem);
+	}
+}
+
 uint32_t slab_take(struct slab *s, uint32_t n, void **mem)
 {
 	uint32_t got = 0;
@@ -167,6 +196,8 @@ uint32_t slab_take(struct slab *s, uint32_t n, void **mem)
 		slab_set_word(s, i, w);
 	}
 	s->used = (uint16_t)(s->used + got);
+	if (got != 0)
+		mark_new(s, mem[n - got]);
 	return got;
 }
 
@@ -211,10 +242,11 @@ static void push_pending(struct slab *s)
  * that is unused or somebody else's by now. So pending belongs to the
  * descriptor, not to the slab; who pops looks whose it is (slab_popped).
  */
-void slab_free_remote(struct slab *s, size_t i, const void *mem)
+void slab_free_remote(struct slab *s, size_t i, void *mem)
 {
 	uint64_t bit = (uint64_t)1 << i % 64;
 
+	*(uintptr_t *)mem = free_mark(process_secret(), mem);
 	/* In this order: once the bit is in remote, the owner may move it. */
 	if (unlikely((slab_word(s, i / 64) & bit) != 0 || (atomic_fetch_or(&s->remote[i / 64], bit) & bit) != 0))
 		misuse("double free", mem);
@@ -283,6 +315,11 @@ void slab_check(const struct slab *s)
 	}
 	ASSERT((s->used & (SLAB_FULL - 1)) + free_slots == s->nr_slots);
 	ASSERT((s->used & SLAB_FULL) == 0 || free_slots == 0);
+	for (size_t i = 0; i < s->nr_slots; i++)
+		if ((slab_word(s, i / 64) >> i % 64 & 1) == 0)
+			ASSERT(i < s->marked);
+		else if (i < s->marked)
+			ASSERT(*(uintptr_t *)slot_at(s, i) == free_mark(process_secret(), slot_at(s, i)));
 	for (size_t page = 0; page < s->pages; page++)
 		ASSERT(pagemap_slab((void *)(s->base + page * PAGE_SIZE)) == s);
 	ASSERT(chunk_inuse(mem_chunk((void *)s->base)));

@@ -7,7 +7,8 @@
  *
  * Nothing about a slot lies in or next to it: a block costs no header, a write
  * beyond a block or after its free cannot mislead the allocator, and a bit that
- * is set twice is a double free.
+ * is set twice is a double free. The mark in a free slot is only there to be
+ * found changed, or to be found when the block is freed again.
  *
  * A slab belongs to one thread's cache (tcache.h), which alone changes `free`.
  * Others set bits in `remote` and, the first of them, push the slab on the
@@ -18,6 +19,7 @@
  *  2. used = nr_slots less the bits of free, remote ones count as used; plus SLAB_FULL if its owner
  *     has it in no list because it had no free slot.
  *  3. Each page of a slab is in the pagemap; its chunk in the arena is in use.
+ *  4. A free slot below `marked` begins with its mark; the slots from there on were never handed out.
  *
  * A descriptor is never anything else (meta.h): who still has a pointer to one
  * after the slab is gone finds a descriptor, perhaps of another slab. What that
@@ -56,6 +58,7 @@ struct slab {
 	uint16_t nr_slots;                   /* c */
 	uint8_t class;                       /* c */
 	uint8_t pages;                       /* c */
+	uint16_t marked;                     /* o */
 
 	_Alignas(64) _Atomic uint64_t remote[SLAB_WORDS]; /* a */
 	struct slab *next, *prev;            /* o; in the owner's list, or the arena's list of unused descriptors */
@@ -98,6 +101,12 @@ static inline size_t slab_slot(const struct slab *s, const void *mem)
 	return likely(i * s->slot_bytes == offset && i < s->nr_slots) ? i : SIZE_MAX;
 }
 
+/* What the first word of free memory at mem is as long as a slab or a cache has it. */
+static inline uintptr_t free_mark(uintptr_t secret, const void *mem)
+{
+	return secret ^ (uintptr_t)mem;
+}
+
 /*
  * A new slab with all slots free; a is locked. May make the arena grow. NULL:
  * no memory. slots: how many would be welcome; at most SLAB_BYTES_MAX, for the smaller a slab, the sooner it is empty.
@@ -110,12 +119,15 @@ void slab_destroy(struct slab *s);
 uint32_t slab_take(struct slab *s, uint32_t n, void **mem);
 /* Slot i is free again. True: it was full before, or nothing is in use now. Owner only. */
 bool slab_free(struct slab *s, size_t i, const void *mem);
-/* Slot i was freed by a thread that does not own s. mem is for the message. */
-void slab_free_remote(struct slab *s, size_t i, const void *mem);
+/* Slot i, at mem, was freed by a thread that does not own s. */
+void slab_free_remote(struct slab *s, size_t i, void *mem);
 /* The owner takes over what others freed; false: nothing. */
 bool slab_collect(struct slab *s);
 /* For a slab that was taken off a stack: from now on it may be pushed again. False: it is not the slab of `by` (any more). */
 bool slab_popped(struct slab *s, const struct tcache *by);
+
+/* Of the last slots that have marks, those that are free have the right ones. Owner only. */
+void slab_look(const struct slab *s, size_t slots);
 
 /* Free slots, of which some may be known to remote only; at this moment. */
 size_t slab_free_slots(const struct slab *s);

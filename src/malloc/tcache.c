@@ -11,6 +11,7 @@
 #define TCACHE_BUSY 1u
 #define FIRST_SLOTS 4      /* of the first slab of a class */
 #define GROWTH_SHIFT 2     /* the next has this part of the slots the class has */
+#define LOOK_SLOTS 8
 
 const struct bin tcache_no_bins[NR_CLASSES + 1];
 
@@ -163,6 +164,21 @@ static bool next_slab(struct tcache *t, unsigned class, bool cheap)
 	return true;
 }
 
+/* Of the class that was refilled before: the slots that come next, and the last ones of its slab, have their marks. */
+static void look_over(struct tcache *t)
+{
+	const struct bin *b = &t->bins[t->refilled];
+
+	for (uint32_t i = b->n - MIN(b->n, (uint32_t)LOOK_SLOTS); i < b->n; i++) {
+		uintptr_t *mem = b->stack[i];
+
+		if (unlikely(*mem != tcache_mark(t, mem)))
+			misuse("write to a freed block", mem);
+	}
+	if (b->current != NULL)
+		slab_look(b->current, LOOK_SLOTS);
+}
+
 /* Fills the empty stack of a class; false: no memory. */
 static bool refill(struct tcache *t, unsigned class)
 {
@@ -173,6 +189,7 @@ static bool refill(struct tcache *t, unsigned class)
 	if (b->current != NULL)
 		grow_stack(t, class);
 	want = b->max / 2;
+	look_over(t);
 	if (atomic_load_explicit(&t->remote, memory_order_relaxed) != NULL)
 		collect(t);
 	do {
@@ -184,6 +201,7 @@ static bool refill(struct tcache *t, unsigned class)
 		for (uint32_t i = 0; i < got; i++)
 			slots[i] = slots[i + want - got];
 	b->n = got;
+	t->refilled = class;
 	if (profile_is_on())
 		profile_refilled(got * class_bytes(class));
 	return got != 0;
@@ -433,6 +451,7 @@ static void check_bin(struct tcache *t, unsigned class)
 
 		ASSERT(s->owner == t && s->class == class && slot != SIZE_MAX);
 		ASSERT((slab_word(s, slot / 64) >> slot % 64 & 1) == 0);
+		ASSERT(*(const uintptr_t *)mem == tcache_mark(t, mem));
 		for (uint32_t j = 0; j < i; j++)
 			ASSERT(b->stack[j] != mem);
 	}

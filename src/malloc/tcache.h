@@ -17,8 +17,10 @@
  * Only slots of the thread's own slabs are in its stacks: so two threads do not
  * get slots of one cache line because one of them freed what the other made.
  *
- * The first word of a slot in a stack is a mark (tcache_mark): a block that
- * comes with it to free is freed twice.
+ * The first word of a slot in a stack is its mark (free_mark): a block that
+ * comes with it to free is freed twice, and a slot that lost it was written to
+ * while it was free. So that a short program hears of it too, each refill looks
+ * at some free slots of the class that was refilled before.
  *
  * A cache outlives its thread: it goes to the idle ones with what is in use,
  * and the next thread takes it over. Blocks freed to an idle cache are
@@ -26,7 +28,7 @@
  *
  * Laws (tcache_check):
  *  1. Every slab with this owner is the current one of its class, in the partial list of its class, or SLAB_FULL.
- *  2. A slot in a stack is in use for its slab, which is the cache's own and of the class, and no slot is in twice.
+ *  2. A slot in a stack is in use for its slab, which is the cache's own and of the class, has its mark, and no slot is in twice.
  *  3. At most one slab in a partial list is without a slot in use.
  */
 #ifndef STW_MALLOC_TCACHE_H
@@ -69,6 +71,7 @@ struct tcache {
 	_Atomic(struct slab *) remote;   /* linked by next_remote */
 	_Atomic uint32_t state;          /* TCACHE_IDLE, TCACHE_BUSY */
 	_Atomic(struct tcache *) next;   /* all there are; never shorter */
+	unsigned refilled;               /* the class of the last refill */
 	size_t cached_bytes;
 	struct chunk_stack stacks[NR_CHUNK_STACKS];
 	void *slots[STACKS_SLOTS];       /* of all stacks */
@@ -130,10 +133,9 @@ bool chunk_cache_put(struct tcache *t, const struct arena *a, struct chunk *c);
 /* All go back to their arenas; false: there were none. */
 bool chunk_cache_flush(struct tcache *t);
 
-/* What the first word of freed memory at mem is as long as a cache has it. */
 static inline uintptr_t tcache_mark(const struct tcache *t, const void *mem)
 {
-	return t->secret ^ (uintptr_t)mem;
+	return free_mark(t->secret, mem);
 }
 
 /* A slot out of the stack; NULL: it is empty. */
@@ -148,7 +150,9 @@ static inline void *tcache_pop(struct tcache *t, unsigned class)
 	uintptr_t *mem = b->stack[n - 1];
 
 	b->n = n - 1;
-	*mem = 0; /* the mark */
+	*mem ^= tcache_mark(t, mem);
+	if (unlikely(*mem != 0))
+		misuse("write to a freed block", mem);
 	return mem;
 }
 

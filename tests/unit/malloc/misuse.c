@@ -386,6 +386,55 @@ MISUSE(free_beside_a_block_of_no_bytes, "free of an invalid pointer", {
 	p_free(p + 8);
 })
 
+MISUSE(write_to_a_freed_slot, "write to a freed block", {
+	char *p = p_malloc(48);
+
+	p_free(p);
+	p[7] ^= 1;
+	p_malloc(48);
+})
+
+MISUSE(write_to_a_freed_slot_found_by_a_refill_of_another_size, "write to a freed block", {
+	char *p = p_malloc(48);
+
+	p_free(p);
+	p[7] ^= 1;
+	p_malloc(7777);
+})
+
+MISUSE(write_behind_a_block_into_slots_that_were_never_handed_out, "write to a freed block", {
+	char *p = p_malloc(6144);
+
+	memset(p, 0, 6144 + 1);
+	p_malloc(6144);
+})
+
+MISUSE(write_of_zeros_far_behind_a_block, "write to a freed block", {
+	char *p = p_malloc(40);
+
+	memset(p + 48 * 3, 0, 8);
+	p_malloc(7777);
+})
+
+MISUSE(write_after_a_free_by_another_thread, "write to a freed block", {
+	static char *p[1000];
+	pthread_t t;
+
+	for (int i = 0; i < 1000; i++)
+		p[i] = p_malloc(48);
+	pthread_create(&t, NULL, free_it, p[500]);
+	pthread_join(t, NULL);
+	p[500][0] ^= 1;
+	for (int i = 0; i < 2000; i++)
+		p_malloc(48);
+})
+
+MISUSE(free_of_the_next_block_that_was_never_handed_out, "double free", {
+	char *p = p_malloc(7168);
+
+	p_free(p + 7168);
+})
+
 /* Of functions that no library of the build has: the allocator is preloaded. */
 static void free_sized(void *mem, size_t bytes)
 {
@@ -449,6 +498,12 @@ int main(void)
 		cmocka_unit_test(double_free_of_a_block_of_no_bytes),
 		cmocka_unit_test(use_of_a_freed_block_of_no_bytes),
 		cmocka_unit_test(free_beside_a_block_of_no_bytes),
+		cmocka_unit_test(write_to_a_freed_slot),
+		cmocka_unit_test(write_to_a_freed_slot_found_by_a_refill_of_another_size),
+		cmocka_unit_test(write_behind_a_block_into_slots_that_were_never_handed_out),
+		cmocka_unit_test(write_of_zeros_far_behind_a_block),
+		cmocka_unit_test(write_after_a_free_by_another_thread),
+		cmocka_unit_test(free_of_the_next_block_that_was_never_handed_out),
 		cmocka_unit_test(free_sized_with_more_than_the_slot),
 		cmocka_unit_test(free_sized_with_a_size_of_smaller_slots),
 		cmocka_unit_test(free_sized_with_more_than_the_chunk),
