@@ -102,6 +102,7 @@ struct malloc_params {
 	_Atomic size_t arenas_max; /* 0: from the number of processors */
 	_Atomic bool fixed_thresholds;
 	_Atomic uint8_t perturb;
+	_Atomic bool secure;
 };
 
 #define MMAP_THRESHOLD_MAX ((size_t)32 << 20)

@@ -34,6 +34,7 @@
 #define CHUNK_MIN ((size_t)32)
 #define PREV_INUSE ((size_t)1)
 #define MMAPPED ((size_t)2) /* a mapping of its own: no neighbours, no bin */
+#define SEALED ((size_t)4)  /* in use, with a trailer (secure.c) */
 #define HEAD_FLAGS (CHUNK_ALIGN - 1)
 
 /* The end of a segment: two heads that say "in use", so that nobody merges or walks past it. */

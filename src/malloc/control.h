@@ -21,6 +21,9 @@ backtrace_fn malloc_unwind;
 /* The same at the end of the process, when exit has called what it was to call. */
 void malloc_exit(void);
 
+/* STEWARD_MALLOC=secure, once, before there are other threads. What was allocated before goes on as it was. */
+void malloc_secure(void);
+
 /*
  * Pages come from this source from now on (pagesrc_plain until the first
  * call). Every page that is discarded at this moment is revived with the old

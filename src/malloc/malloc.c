@@ -9,7 +9,7 @@
 #include "malloc/heapmap.h"
 #include "malloc/pagemap.h"
 #include "malloc/profile.h"
-#include "malloc/tcache.h"
+#include "malloc/secure.h"
 #include "malloc/zero.h"
 
 #define CONSOLIDATE_PART 4 /* when the cache has this part of a large request */
@@ -166,7 +166,7 @@ static void *alloc_cached(size_t bytes, size_t align, size_t *usable)
 	return chunk_mem(c);
 }
 
-static void *allocate(size_t bytes, size_t align, bool zeroed)
+void *malloc_plain(size_t bytes, size_t align, bool zeroed)
 {
 	uintptr_t fresh = UINTPTR_MAX;
 	struct chunk *c;
@@ -199,6 +199,19 @@ static void *allocate(size_t bytes, size_t align, bool zeroed)
 	else if (unlikely(perturb != 0))
 		memset(mem, perturb ^ 0xff, usable);
 	return mem;
+}
+
+void *malloc_mapped(size_t bytes, size_t align)
+{
+	uintptr_t fresh;
+	struct chunk *c = alloc_mapped(bytes, align, &fresh);
+
+	return c != NULL ? chunk_mem(c) : NULL;
+}
+
+static void *allocate(size_t bytes, size_t align, bool zeroed)
+{
+	return secure_mode() ? secure_alloc(bytes, align, zeroed) : malloc_plain(bytes, align, zeroed);
 }
 
 API void *stw_malloc(size_t bytes)
@@ -247,6 +260,10 @@ static __attribute__((noinline)) void free_slot(struct slab *s, void *mem)
 	i = slab_slot(s, mem);
 	if (unlikely(i == SIZE_MAX))
 		misuse("free of an invalid pointer", mem);
+	if (secure_slab(s)) {
+		secure_free(s, mem, s->slot_bytes);
+		return;
+	}
 
 	uint8_t perturb = atomic_load_explicit(&params.perturb, memory_order_relaxed);
 
@@ -268,6 +285,8 @@ static __attribute__((noinline)) void free_chunk(void *mem)
 		profile_forget(mem);
 	if (a == NULL)
 		free_mapped(c);
+	else if (unlikely((chunk_head(c) & SEALED) != 0))
+		secure_free(NULL, mem, chunk_usable(c));
 	else if (tcache_own == NULL || !chunk_cache_put(tcache_own, a, c))
 		arena_free_remote(a, c);
 }
@@ -286,7 +305,7 @@ API void stw_free(void *mem)
 	}
 }
 
-/* The slot's size; aborts if there is none. */
+/* What the user of a slot may use; aborts if there is none. */
 static size_t slot_usable(const struct slab *s, void *mem, const char *what)
 {
 	size_t i;
@@ -300,19 +319,34 @@ static size_t slot_usable(const struct slab *s, void *mem, const char *what)
 		misuse(what, mem);
 	if (unlikely((slab_word(s, i / 64) >> i % 64 & 1) != 0))
 		misuse("use of a freed block", mem);
-	return s->slot_bytes;
+	return secure_slab(s) ? secure_requested(mem, s->slot_bytes) : s->slot_bytes;
+}
+
+/* The same for a chunk. */
+static size_t chunk_promised(struct chunk *c)
+{
+	return (chunk_head(c) & SEALED) != 0 ? secure_requested(chunk_mem(c), chunk_usable(c)) : chunk_usable(c);
+}
+
+static size_t block_usable(void *mem, const char *what)
+{
+	struct arena *a;
+
+	return chunk_promised(owned_chunk(mem, what, &a));
 }
 
 /*
  * Can a block that was asked for with these have this slot? A slot may be one
  * for more than that when realloc made the block smaller (resize_slot).
  */
-static bool slot_fits(const struct slab *s, size_t align, size_t bytes)
+static bool slot_fits(const struct slab *s, void *mem, size_t align, size_t bytes)
 {
-	size_t request = slot_request(bytes, align);
+	size_t request = slot_request(bytes, align), usable = slot_usable(s, mem, "free of an invalid pointer");
 
 	if (s == &zero_slab)
 		return bytes == 0;
+	if (secure_slab(s)) /* operator new asks for whole alignments, and for a byte in place of none */
+		return usable == bytes || usable == ALIGN_UP(bytes, align) || (bytes == 0 && usable == 1);
 	return request != 0 && request <= s->slot_bytes &&
 	       (request >= s->slot_bytes / 2 || slot_class(request) == s->class);
 }
@@ -320,14 +354,12 @@ static bool slot_fits(const struct slab *s, size_t align, size_t bytes)
 API void stw_free_aligned_sized(void *mem, size_t align, size_t bytes)
 {
 	struct slab *s = pagemap_slab(mem);
-	struct arena *a;
 
 	if (mem == NULL)
 		return;
 	if (unlikely(((uintptr_t)mem & (align - 1)) != 0))
 		misuse("free with a wrong alignment", mem);
-	if (unlikely(s != NULL ? !slot_fits(s, align, bytes) :
-				 bytes > chunk_usable(owned_chunk(mem, "free of an invalid pointer", &a))))
+	if (unlikely(s != NULL ? !slot_fits(s, mem, align, bytes) : bytes > block_usable(mem, "free of an invalid pointer")))
 		misuse("free with a wrong size", mem);
 	stw_free(mem);
 }
@@ -368,7 +400,9 @@ static void *resize_slot(const struct slab *s, void *mem, size_t bytes)
 	size_t old = slot_usable(s, mem, "realloc of an invalid pointer");
 
 	/* Also when it becomes a little smaller. */
-	return bytes <= old && bytes >= old / 2 ? mem : move(mem, old, bytes);
+	if (secure_slab(s) ? secure_resize(mem, s->slot_bytes, bytes) : bytes <= old && bytes >= old / 2)
+		return mem;
+	return move(mem, old, bytes);
 }
 
 /* NULL: it would have to move. */
@@ -376,6 +410,8 @@ static void *resize_here(struct arena *a, struct chunk *c, size_t bytes)
 {
 	if (a == NULL)
 		return resize_mapped(c, bytes);
+	if (unlikely((chunk_head(c) & SEALED) != 0))
+		return secure_resize(chunk_mem(c), chunk_usable(c), bytes) ? chunk_mem(c) : NULL;
 	return bytes > SLOT_MAX && resize_in_place(a, c, chunk_request(bytes)) ? chunk_mem(c) : NULL;
 }
 
@@ -383,7 +419,7 @@ static void *resize_chunk(void *mem, size_t bytes)
 {
 	struct arena *a;
 	struct chunk *c = owned_chunk(mem, "realloc of an invalid pointer", &a);
-	size_t old = chunk_usable(c);
+	size_t old = chunk_promised(c);
 	void *resized = resize_here(a, c, bytes);
 
 	if (resized == NULL)
@@ -464,11 +500,10 @@ API size_t stw_malloc_usable_size(void *mem)
 {
 	static const char what[] = "malloc_usable_size of an invalid pointer";
 	struct slab *s = pagemap_slab(mem);
-	struct arena *a;
 
 	if (s != NULL)
 		return slot_usable(s, mem, what);
-	return mem != NULL ? chunk_usable(owned_chunk(mem, what, &a)) : 0;
+	return mem != NULL ? block_usable(mem, what) : 0;
 }
 
 API int stw_malloc_trim(size_t pad)
@@ -516,7 +551,7 @@ API int stw_mallopt(int param, int value)
 		set(&params.arenas_max, value);
 		return 1;
 	case OPT_PERTURB:
-		params.perturb = (uint8_t)value;
+		params.perturb = secure_mode() ? 0 : (uint8_t)value; /* freed blocks are zero there */
 		if (params.perturb != 0)
 			tcache_no_shortcuts();
 		return 1;

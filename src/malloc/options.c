@@ -28,6 +28,13 @@ static backtrace_fn *unwind;
 
 /* Each: false if the value will not do. */
 
+static bool use_secure(const char *value, size_t len)
+{
+	(void)value;
+	malloc_secure();
+	return len == 0;
+}
+
 static bool use_classic(const char *value, size_t len)
 {
 	(void)value;
@@ -75,6 +82,7 @@ static const struct word {
 	const char *name;
 	bool (*use)(const char *value, size_t len);
 } words[] = {
+	{ "secure", use_secure },     /* slower, and more misuse is found (secure.c) */
 	{ "classic", use_classic },   /* no slabs, no caches: the arenas alone */
 	{ "nothread", use_nothread }, /* memory goes back as in glibc, by the program's own calls */
 	{ "profile=", use_profile },  /* samples of who has the memory, written at exit */

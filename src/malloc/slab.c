@@ -2,7 +2,7 @@
 
 #include "malloc/meta.h"
 #include "malloc/pagemap.h"
-#include "malloc/tcache.h"
+#include "malloc/secure.h"
 
 #define AHEAD_MAX 8
 #define BLOCK_SLABS 31 /* with the header: 4 KiB */
@@ -166,6 +166,8 @@ static void mark_new(struct slab *s, const void *last)
 	for (size_t i = s->marked; i < end; i++) {
 		uintptr_t *mem = slot_at(s, i);
 
+		if (unlikely(secure_slab(s)))
+			secure_format(mem, s->slot_bytes);
 		*mem = free_mark(secret, mem);
 	}
 	s->marked = (uint16_t)end;

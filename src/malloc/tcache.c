@@ -6,6 +6,7 @@
 #include "malloc/meta.h"
 #include "malloc/pagemap.h"
 #include "malloc/profile.h"
+#include "malloc/secure.h"
 
 #define TCACHE_IDLE 0u
 #define TCACHE_BUSY 1u
@@ -188,7 +189,7 @@ static bool refill(struct tcache *t, unsigned class)
 
 	if (b->current != NULL)
 		grow_stack(t, class);
-	want = b->max / 2;
+	want = t->secure != NULL ? b->max - 1 : b->max / 2;
 	look_over(t);
 	if (atomic_load_explicit(&t->remote, memory_order_relaxed) != NULL)
 		collect(t);
@@ -200,6 +201,8 @@ static bool refill(struct tcache *t, unsigned class)
 	if (got < want)
 		for (uint32_t i = 0; i < got; i++)
 			slots[i] = slots[i + want - got];
+	if (unlikely(t->secure != NULL))
+		secure_shuffle(t, slots, got);
 	b->n = got;
 	t->refilled = class;
 	if (profile_is_on())
@@ -218,6 +221,12 @@ void tcache_no_shortcuts(void)
 	atomic_store_explicit(&no_shortcuts, true, memory_order_relaxed);
 	if (tcache_own != NULL)
 		set_way(tcache_own);
+}
+
+void tcache_forget(void)
+{
+	tcache_fast = TCACHE_NONE;
+	tcache_own = NULL;
 }
 
 void *tcache_alloc(struct tcache *t, unsigned class)
@@ -301,6 +310,7 @@ void tcache_push_remote(struct tcache *t, struct slab *s)
 
 static void thread_ends(void *t)
 {
+	secure_flush(t);
 	tcache_fast = TCACHE_NONE;
 	tcache_own = NULL;
 	release(t);
@@ -347,11 +357,12 @@ static void prepare(struct tcache *t)
 	if (t->secret != 0)
 		return;
 	t->secret = process_secret();
+	t->secure = secure_mode() ? secure_new() : NULL;
 	for (unsigned class = 0; class < NR_CLASSES; class++) {
 		struct bin *b = &t->bins[class];
 
 		b->limit = (uint32_t)MIN(MAX(STACK_BYTES / class_bytes(class), (size_t)STACK_SLOTS_MIN), (size_t)STACK_SLOTS_MAX);
-		b->max = STACK_SLOTS_MIN;
+		b->max = t->secure != NULL ? b->limit : STACK_SLOTS_MIN;
 		b->stack = stack;
 		stack += b->limit;
 	}

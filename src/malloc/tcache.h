@@ -46,6 +46,8 @@
 #define BUDGET_MIN ((size_t)32 << 10)
 #define BUDGET_SHIFT 4
 
+struct secure;
+
 struct bin {
 	uint32_t n, max;                 /* slots in the stack; where it is full */
 	void **stack;                    /* in slots */
@@ -71,6 +73,7 @@ struct tcache {
 	_Atomic(struct slab *) remote;   /* linked by next_remote */
 	_Atomic uint32_t state;          /* TCACHE_IDLE, TCACHE_BUSY */
 	_Atomic(struct tcache *) next;   /* all there are; never shorter */
+	struct secure *secure;           /* of a cache whose blocks have trailers; else NULL */
 	unsigned refilled;               /* the class of the last refill */
 	size_t cached_bytes;
 	struct chunk_stack stacks[NR_CHUNK_STACKS];
@@ -93,6 +96,8 @@ extern __thread struct tcache *tcache_own __attribute__((tls_model("initial-exec
 struct tcache *tcache_get(void);
 /* From now on each malloc and free comes to the slow way, where it is seen: perturb, secure. Other threads follow soon. */
 void tcache_no_shortcuts(void);
+/* This thread gets another cache; its first one stays behind with what is in use. */
+void tcache_forget(void);
 /* A slot of the class, by all means there are; NULL: no memory. */
 void *tcache_alloc(struct tcache *t, unsigned class);
 /* The stack of the class is full: makes room. */

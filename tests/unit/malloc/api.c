@@ -258,6 +258,8 @@ static void aligned_blocks_come_back(void **state)
 	unsigned same = 0;
 
 	(void)state;
+	if (getenv("STEWARD_MALLOC") != NULL)
+		return; /* secure: they wait first */
 	for (unsigned i = 0; i < COUNT(ballast); i++)
 		ballast[i] = p_malloc(60000);
 	for (unsigned i = 0; i < COUNT(sizes); i++)
@@ -345,6 +347,8 @@ static void perturb_fills_new_and_freed_blocks(void **state)
 	unsigned char *p;
 
 	(void)state;
+	if (getenv("STEWARD_MALLOC") != NULL)
+		return; /* secure: freed blocks are zero, and have to stay so */
 	mallopt(M_PERTURB, 0xa5);
 	p = p_malloc(50);
 	for (unsigned i = 0; i < 50; i++)

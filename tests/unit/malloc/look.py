@@ -87,7 +87,7 @@ def no_word_no_summary():
 def unknown_words_are_named_and_passed_over():
     for word in ("fast", "statsfast", "profile=", "profile=:5", "profile=x:5Q"):
         _, err = run("", f"stats,{word}")
-        assert err.startswith(f"steward: STEWARD_MALLOC: unknown word {word}; known are classic, nothread, "
+        assert err.startswith(f"steward: STEWARD_MALLOC: unknown word {word}; known are secure, classic, nothread, "
                               "profile=FILE[:BYTES], stats\n"), err
         assert "at its end" in err, err
 

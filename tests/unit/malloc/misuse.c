@@ -460,8 +460,177 @@ MISUSE(free_with_a_wrong_alignment, "free with a wrong alignment", { free_aligne
 MISUSE(delete_of_another_type, "free with a wrong size", { delete_sized("_ZdlPvm", p_malloc(1), 72); })
 MISUSE(delete_array_of_another_type, "free with a wrong size", { delete_sized("_ZdaPvm", p_malloc(4096), 1); })
 
+/*
+ * STEWARD_MALLOC=secure
+ */
+
+MISUSE(one_byte_too_many, "write beyond the end of a block", {
+	char *p = p_malloc(13);
+
+	p[13] = 0;
+	p_free(p);
+})
+
+MISUSE(one_byte_too_many_found_by_the_next_call, "write beyond the end of a block", {
+	char *p = p_malloc(4096);
+
+	p[4096] = 0;
+	p_malloc(7);
+})
+
+MISUSE(one_byte_too_many_in_a_chunk, "write beyond the end of a block", {
+	char *p = p_malloc(20000);
+
+	p[20000] = 0;
+	p_free(p);
+})
+
+MISUSE(one_byte_too_many_found_by_realloc, "write beyond the end of a block", {
+	char *p = p_malloc(100);
+
+	p[100] = 0;
+	p_realloc(p, 1000);
+})
+
+MISUSE(one_byte_too_many_after_realloc, "write beyond the end of a block", {
+	char *p = p_realloc(p_malloc(100), 90);
+
+	p[90] = 0;
+	p_free(p);
+})
+
+MISUSE(one_byte_before_a_block, "write beyond the end of a block", {
+	char *p = p_malloc(100);
+
+	p[-1] = 0;
+	p_free(p);
+})
+
+MISUSE(write_to_a_block_that_waits, "write to a freed block", {
+	char *p = p_malloc(100);
+
+	p_free(p);
+	p[5] = 1;
+	p_malloc(100);
+})
+
+MISUSE(write_to_the_end_of_a_block_that_waited, "write to a freed block", {
+	static char *p[3000];
+
+	for (int i = 0; i < 3000; i++)
+		p[i] = p_malloc(1000);
+	p_free(p[0]);
+	p[0][990] = 1;
+	for (int i = 1; i < 3000; i++)
+		p_free(p[i]);
+})
+
+MISUSE(write_to_a_chunk_that_waits, "write to a freed block", {
+	char *p = p_malloc(20000);
+
+	p_free(p);
+	p[19990] = 1;
+	for (int i = 0; i < 100; i++)
+		p_free(p_malloc(20000));
+})
+
+MISUSE(double_free_of_a_block_that_waits, "double free", {
+	char *p = p_malloc(100);
+
+	p_free(p);
+	p_free(p_malloc(100));
+	p_free(p);
+})
+
+MISUSE(double_free_of_a_chunk_that_waits, "double free", {
+	char *p = p_malloc(20000);
+
+	p_free(p);
+	p_free(p_malloc(20000));
+	p_free(p);
+})
+
+MISUSE(double_free_by_another_thread_of_a_block_that_waits, "double free", {
+	char *p = p_malloc(100);
+	pthread_t t;
+
+	p_free(p);
+	pthread_create(&t, NULL, free_it, p);
+	pthread_join(t, NULL);
+})
+
+MISUSE(realloc_of_a_block_that_waits, "use of a freed block", {
+	char *p = p_malloc(100);
+
+	p_free(p);
+	p_realloc(p, 300);
+})
+
+MISUSE(free_sized_with_another_size, "free with a wrong size", { free_sized(p_malloc(100), 101); })
+MISUSE(free_sized_with_a_smaller_size, "free with a wrong size", { free_sized(p_malloc(100), 99); })
+
+MISUSE(write_before_a_large_block_found_by_the_next_call, "write before the beginning of a block", {
+	char *p = p_malloc(1 << 20);
+
+	p[-1] = 0;
+	p_malloc(7);
+})
+
+FAULT(write_a_megabyte_before_a_large_block, {
+	volatile char *p = p_malloc(1 << 20);
+
+	p[-(1 << 20)] = 1;
+})
+
+FAULT(write_a_megabyte_behind_a_large_block, {
+	volatile char *p = p_malloc(1 << 20);
+
+	p[(2 << 20) - 1] = 1;
+})
+
+static int run_secure(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_byte_too_many),
+		cmocka_unit_test(one_byte_too_many_found_by_the_next_call),
+		cmocka_unit_test(one_byte_too_many_in_a_chunk),
+		cmocka_unit_test(one_byte_too_many_found_by_realloc),
+		cmocka_unit_test(one_byte_too_many_after_realloc),
+		cmocka_unit_test(one_byte_before_a_block),
+		cmocka_unit_test(write_to_a_block_that_waits),
+		cmocka_unit_test(write_to_the_end_of_a_block_that_waited),
+		cmocka_unit_test(write_to_a_chunk_that_waits),
+		cmocka_unit_test(double_free_of_a_block_that_waits),
+		cmocka_unit_test(double_free_of_a_chunk_that_waits),
+		cmocka_unit_test(double_free_by_another_thread_of_a_block_that_waits),
+		cmocka_unit_test(realloc_of_a_block_that_waits),
+		cmocka_unit_test(free_sized_with_another_size),
+		cmocka_unit_test(free_sized_with_a_smaller_size),
+		cmocka_unit_test(write_before_a_large_block_found_by_the_next_call),
+		cmocka_unit_test(write_a_megabyte_before_a_large_block),
+		cmocka_unit_test(write_a_megabyte_behind_a_large_block),
+		/* As without the mode. */
+		cmocka_unit_test(double_free),
+		cmocka_unit_test(double_free_with_many_frees_in_between),
+		cmocka_unit_test(double_free_by_another_thread),
+		cmocka_unit_test(free_of_a_stack_pointer),
+		cmocka_unit_test(free_of_the_middle_of_a_block),
+		cmocka_unit_test(free_of_a_misaligned_pointer),
+		cmocka_unit_test(write_behind_a_large_block),
+		cmocka_unit_test(write_before_a_large_block),
+		cmocka_unit_test(read_of_a_block_of_no_bytes),
+		cmocka_unit_test(double_free_of_a_block_of_no_bytes),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
 int main(void)
 {
+	const char *mode = getenv("STEWARD_MALLOC");
+
+	if (mode != NULL && strcmp(mode, "secure") == 0)
+		return run_secure();
+
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(double_free),
 		cmocka_unit_test(double_free_with_freed_blocks_filled),

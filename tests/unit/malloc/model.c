@@ -186,6 +186,11 @@ static void random_operations_in_heaps_when_brk_is_refused(void **state)
 	testsrc_refuse_break();
 	run(77, 1500);
 	free_all();
+}
+
+static void empty_heaps_go_back(void **state)
+{
+	(void)state;
 	/* More than one heap at a time, and back. */
 	for (unsigned i = 0; i < 100; i++) {
 		slots[i].mem = stw_malloc(900000);
@@ -348,8 +353,24 @@ static void a_large_block_moves_without_a_copy_of_the_heap(void **state)
 	check_all();
 }
 
-int main(void)
+/* Blocks, trailers, the quarantine: the bytes between them are as safe. */
+static int run_secure(void)
 {
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(calloc_clears_pages_that_were_revived),
+		cmocka_unit_test(random_operations_keep_every_byte),
+		cmocka_unit_test(random_operations_in_heaps_when_brk_is_refused),
+	};
+
+	malloc_secure();
+	return cmocka_run_group_tests(tests, testsrc_use, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], "secure") == 0)
+		return run_secure();
+
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bin_indexes_are_those_of_the_classical_layout),
 		cmocka_unit_test(the_threshold_follows_freed_mappings),
@@ -362,6 +383,7 @@ int main(void)
 		cmocka_unit_test(random_operations_keep_every_byte),
 		cmocka_unit_test_setup_teardown(random_operations_keep_every_byte, without_caches, with_caches),
 		cmocka_unit_test(random_operations_in_heaps_when_brk_is_refused),
+		cmocka_unit_test(empty_heaps_go_back),
 	};
 	return cmocka_run_group_tests(tests, testsrc_use, NULL);
 }
