@@ -13,6 +13,7 @@
 #define FIRST_SLOTS 4      /* of the first slab of a class */
 #define GROWTH_SHIFT 2     /* the next has this part of the slots the class has */
 #define LOOK_SLOTS 8
+#define WARM_CACHES 4      /* idle ones that keep their free slots */
 
 const struct bin tcache_no_bins[NR_CLASSES + 1];
 
@@ -20,6 +21,7 @@ const struct bin tcache_no_bins[NR_CLASSES + 1];
 static struct tcache first_tcache;
 static _Atomic(struct tcache *) all_tcaches = &first_tcache;
 static _Atomic bool disabled, no_shortcuts;
+static _Atomic unsigned nr_idle = 1;
 
 __thread struct tcache *tcache_fast = TCACHE_NONE;
 __thread struct tcache *tcache_own;
@@ -284,15 +286,22 @@ static bool claim(struct tcache *t)
 {
 	uint32_t idle = TCACHE_IDLE;
 
-	return atomic_load_explicit(&t->state, memory_order_relaxed) == TCACHE_IDLE &&
-	       atomic_compare_exchange_strong(&t->state, &idle, TCACHE_BUSY);
+	if (atomic_load_explicit(&t->state, memory_order_relaxed) != TCACHE_IDLE ||
+	    !atomic_compare_exchange_strong(&t->state, &idle, TCACHE_BUSY))
+		return false;
+	atomic_fetch_sub(&nr_idle, 1);
+	return true;
 }
 
-/* Nobody's from now on. What is freed to it meanwhile or later is collected by who frees it. */
+/* Nobody's from now on; a few stay as they are, for threads often follow each other. What is freed to it meanwhile or later is collected by who frees it. */
 static void release(struct tcache *t)
 {
 	do {
-		settle_all(t, true);
+		if (atomic_load(&nr_idle) < WARM_CACHES)
+			collect(t);
+		else
+			settle_all(t, true);
+		atomic_fetch_add(&nr_idle, 1);
 		atomic_store(&t->state, TCACHE_IDLE);
 	} while (atomic_load(&t->remote) != NULL && claim(t));
 }

@@ -22,8 +22,8 @@
  * while it was free. So that a short program hears of it too, each refill looks
  * at some free slots of the class that was refilled before.
  *
- * A cache outlives its thread: it goes to the idle ones with what is in use,
- * and the next thread takes it over. Blocks freed to an idle cache are
+ * A cache outlives its thread: it goes to the idle ones with what is in use
+ * (a few of them also with what is free), and the next thread takes it over. Blocks freed to an idle cache are
  * collected by who frees them.
  *
  * Laws (tcache_check):

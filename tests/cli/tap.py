@@ -1,9 +1,14 @@
 """A few lines of TAP: tests are functions named test_…, checked with assert or eq()."""
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import traceback
+
+# A shell that starts a job in the background lets it ignore ctrl-C; the programs under test are to hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 STEWARD = os.environ["STEWARD"]
 STUB = os.environ["STEWARD_STUB"]
