@@ -198,6 +198,8 @@ struct arena *arena_acquire(void);
 bool arena_lock(struct arena *a);
 bool arena_trylock(struct arena *a);
 void arena_unlock(struct arena *a);
+/* The same after arena_free: what is free now may be worth a purger. */
+void arena_unlock_freed(struct arena *a);
 /* Frees now or when the lock is next free; never waits. */
 void arena_free_remote(struct arena *a, struct chunk *c);
 /* The i-th arena; NULL: a gap. */

@@ -116,6 +116,15 @@ void arena_unlock(struct arena *a)
 	} while (unlikely(atomic_load(&a->deferred) != NULL) && arena_trylock(a));
 }
 
+void arena_unlock_freed(struct arena *a)
+{
+	bool purge = purge_wanted(a);
+
+	arena_unlock(a);
+	if (unlikely(purge))
+		purge_start();
+}
+
 /*
  * Nothing stays behind: the push comes before our attempt at the lock, and the
  * holder looks at the list after its release, all in one total order. So
@@ -125,12 +134,7 @@ void arena_free_remote(struct arena *a, struct chunk *c)
 {
 	if (arena_trylock(a)) {
 		arena_free(a, c);
-
-		bool purge = purge_wanted(a);
-
-		arena_unlock(a);
-		if (unlikely(purge))
-			purge_start();
+		arena_unlock_freed(a);
 		return;
 	}
 

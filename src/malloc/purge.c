@@ -104,7 +104,6 @@ static void purge_bins(struct arena *a, struct pass *p)
 			purge_chunk(p, c);
 }
 
-/* Twice in PURGE_AGE the look back gets shorter. */
 static void purge_top(struct arena *a, struct pass *p)
 {
 	uintptr_t top = (uintptr_t)a->top, reached = MAX(a->top_reached[0], a->top_reached[1]);
@@ -114,10 +113,10 @@ static void purge_top(struct arena *a, struct pass *p)
 		p->waiting += a->top != NULL && a->top_fresh - top > param_get(&params.top_pad) + PAGE_SIZE;
 		return;
 	}
-	if (arena_trim(a, pad))
-		p->done += pad;
+	arena_trim(a, pad);
 }
 
+/* Twice in PURGE_AGE the look back gets shorter. */
 static void forget_reached(struct arena *a)
 {
 	a->top_reached[1] = a->top_reached[0];

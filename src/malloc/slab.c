@@ -84,13 +84,18 @@ static void *slot_at(const struct slab *s, size_t i)
 	return (void *)(s->base + i * s->slot_bytes);
 }
 
+/* The bits of word i that stand for slots. */
+static uint64_t word_slots(const struct slab *s, size_t i)
+{
+	size_t slots = s->nr_slots > i * 64 ? s->nr_slots - i * 64 : 0;
+
+	return slots >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << slots) - 1;
+}
+
 static void set_all_free(struct slab *s)
 {
-	for (size_t i = 0; i < SLAB_WORDS; i++) {
-		size_t slots = s->nr_slots > i * 64 ? s->nr_slots - i * 64 : 0;
-
-		slab_set_word(s, i, slots >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << slots) - 1);
-	}
+	for (size_t i = 0; i < SLAB_WORDS; i++)
+		slab_set_word(s, i, word_slots(s, i));
 }
 
 struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, size_t slots)
@@ -143,12 +148,7 @@ void slab_destroy(struct slab *s)
 	if (arena_lock(a)) {
 		descriptor_free(a, s);
 		arena_free(a, c);
-
-		bool purge = purge_wanted(a);
-
-		arena_unlock(a);
-		if (unlikely(purge))
-			purge_start();
+		arena_unlock_freed(a);
 	} else {
 		arena_free_remote(a, c);
 	}
@@ -309,10 +309,8 @@ void slab_check(const struct slab *s)
 
 	for (size_t i = 0; i < SLAB_WORDS; i++) {
 		uint64_t w = slab_word(s, i), r = atomic_load(&s->remote[i]);
-		size_t slots = s->nr_slots > i * 64 ? s->nr_slots - i * 64 : 0;
-		uint64_t beyond = slots >= 64 ? 0 : ~(uint64_t)0 << slots;
 
-		ASSERT((w & r) == 0 && ((w | r) & beyond) == 0);
+		ASSERT((w & r) == 0 && ((w | r) & ~word_slots(s, i)) == 0);
 		free_slots += (size_t)__builtin_popcountll(w);
 	}
 	ASSERT((s->used & (SLAB_FULL - 1)) + free_slots == s->nr_slots);

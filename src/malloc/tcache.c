@@ -320,8 +320,7 @@ void tcache_push_remote(struct tcache *t, struct slab *s)
 static void thread_ends(void *t)
 {
 	secure_flush(t);
-	tcache_fast = TCACHE_NONE;
-	tcache_own = NULL;
+	tcache_forget();
 	release(t);
 }
 
