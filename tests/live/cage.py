@@ -199,12 +199,14 @@ def run(argv, timeout, cage=None, env=None, cwd=None, keep=1 << 16, before_wait=
         except ProcessLookupError:
             pass
 
+    # Ctrl-C may come at any line from here on, and no thread may be left that the interpreter would wait for at its end.
     timer = threading.Timer(timeout, expire)
-    timer.start()
-    if before_wait is not None:
-        before_wait(process)
-    digest, size, head = hashlib.sha256(), 0, b""
+    timer.daemon = True
+    digest, size, head, ended = hashlib.sha256(), 0, b"", None
     try:
+        timer.start()
+        if before_wait is not None:
+            before_wait(process)
         while True:
             chunk = os.read(process.stdout.fileno(), 1 << 16)
             if not chunk:
@@ -213,14 +215,19 @@ def run(argv, timeout, cage=None, env=None, cwd=None, keep=1 << 16, before_wait=
             size += len(chunk)
             if len(head) < keep:
                 head += chunk[:keep - len(head)]
-        _, wait_status, usage = os.wait4(process.pid, 0)
+        ended = os.wait4(process.pid, 0)
     except BaseException:
-        expire()
-        os.wait4(process.pid, 0)
+        if ended is None:
+            expire()
+            try:
+                os.wait4(process.pid, 0)
+            except ChildProcessError:
+                pass  # reaped in the very moment of the interruption
         raise
     finally:
         timer.cancel()
         process.stdout.close()
+    _, wait_status, usage = ended
     seconds = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(wait_status)
     status = process.returncode if process.returncode >= 0 else 128 - process.returncode
