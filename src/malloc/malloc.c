@@ -231,6 +231,12 @@ API void *stw_calloc(size_t n, size_t bytes)
 
 	if (unlikely(__builtin_mul_overflow(n, bytes, &total)))
 		total = SIZE_MAX;
+	if (likely(total <= SLOT_MAX)) {
+		void *mem = tcache_pop(tcache_fast, slot_class(total));
+
+		if (likely(mem != NULL))
+			return memset(mem, 0, total);
+	}
 	return allocate(total, CHUNK_ALIGN, true);
 }
 
@@ -270,10 +276,10 @@ static __attribute__((noinline)) void free_slot(struct slab *s, void *mem)
 	/* But for the word that may be the mark of a freed one. */
 	if (unlikely(perturb != 0))
 		memset((uintptr_t *)mem + 1, perturb, s->slot_bytes - sizeof(uintptr_t));
-	if (atomic_load_explicit(&s->owner, memory_order_relaxed) == tcache_own)
+	if (tcache_owns(tcache_own, s))
 		tcache_push(tcache_own, s, mem);
 	else
-		slab_free_remote(s, i, mem);
+		outbox_put(tcache_own, s, i, mem);
 }
 
 static __attribute__((noinline)) void free_chunk(void *mem)
@@ -296,7 +302,7 @@ API void stw_free(void *mem)
 	struct slab *s = pagemap_slab(mem);
 
 	if (likely(s != NULL)) {
-		if (likely(atomic_load_explicit(&s->owner, memory_order_relaxed) == tcache_fast))
+		if (likely(tcache_owns(tcache_fast, s)))
 			tcache_push(tcache_fast, s, mem);
 		else
 			free_slot(s, mem);
@@ -359,6 +365,10 @@ API void stw_free_aligned_sized(void *mem, size_t align, size_t bytes)
 		return;
 	if (unlikely(((uintptr_t)mem & (align - 1)) != 0))
 		misuse("free with a wrong alignment", mem);
+	if (likely(s != NULL && tcache_owns(tcache_fast, s) && bytes <= SLOT_MAX && slot_class(bytes) == s->class)) {
+		tcache_push(tcache_fast, s, mem);
+		return;
+	}
 	if (unlikely(s != NULL ? !slot_fits(s, mem, align, bytes) : bytes > block_usable(mem, "free of an invalid pointer")))
 		misuse("free with a wrong size", mem);
 	stw_free(mem);

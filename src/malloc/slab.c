@@ -84,6 +84,12 @@ static void *slot_at(const struct slab *s, size_t i)
 	return (void *)(s->base + i * s->slot_bytes);
 }
 
+/* The first of the slots that the bits of word i stand for. */
+static void *first_of(const struct slab *s, size_t i, uint64_t bits)
+{
+	return slot_at(s, i * 64 + (size_t)__builtin_ctzll(bits));
+}
+
 /* The bits of word i that stand for slots. */
 static uint64_t word_slots(const struct slab *s, size_t i)
 {
@@ -140,7 +146,7 @@ void slab_destroy(struct slab *s)
 		uint64_t bits = atomic_load_explicit(&s->remote[i], memory_order_relaxed);
 
 		if (unlikely(bits != 0))
-			misuse("double free", slot_at(s, i * 64 + (size_t)__builtin_ctzll(bits)));
+			misuse("double free", first_of(s, i, bits));
 	}
 	pagemap_set(s->base, s->pages, NULL);
 	atomic_store_explicit(&s->owner, NULL, memory_order_release);
@@ -244,14 +250,19 @@ static void push_pending(struct slab *s)
  * that is unused or somebody else's by now. So pending belongs to the
  * descriptor, not to the slab; who pops looks whose it is (slab_popped).
  */
-void slab_free_remote(struct slab *s, size_t i, void *mem)
+void slab_free_remote(struct slab *s, const uint64_t bits[SLAB_WORDS])
 {
-	uint64_t bit = (uint64_t)1 << i % 64;
+	for (size_t i = 0; i < SLAB_WORDS; i++) {
+		if (bits[i] == 0)
+			continue;
 
-	*(uintptr_t *)mem = free_mark(process_secret(), mem);
-	/* In this order: once the bit is in remote, the owner may move it. */
-	if (unlikely((slab_word(s, i / 64) & bit) != 0 || (atomic_fetch_or(&s->remote[i / 64], bit) & bit) != 0))
-		misuse("double free", mem);
+		/* In this order: once a bit is in remote, the owner may move it. */
+		uint64_t twice = slab_word(s, i) & bits[i];
+
+		twice |= atomic_fetch_or(&s->remote[i], bits[i]) & bits[i];
+		if (unlikely(twice != 0))
+			misuse("double free", first_of(s, i, twice));
+	}
 	if (!atomic_load(&s->pending) && !atomic_exchange(&s->pending, true))
 		push_pending(s);
 }
@@ -267,7 +278,7 @@ bool slab_collect(struct slab *s)
 		uint64_t bits = atomic_exchange(&s->remote[i], 0), w = slab_word(s, i);
 
 		if (unlikely((bits & w) != 0))
-			misuse("double free", slot_at(s, i * 64 + (size_t)__builtin_ctzll(bits & w)));
+			misuse("double free", first_of(s, i, bits & w));
 		slab_set_word(s, i, w | bits);
 		taken += (unsigned)__builtin_popcountll(bits);
 	}

@@ -119,8 +119,8 @@ void slab_destroy(struct slab *s);
 uint32_t slab_take(struct slab *s, uint32_t n, void **mem);
 /* Slot i is free again. True: it was full before, or nothing is in use now. Owner only. */
 bool slab_free(struct slab *s, size_t i, const void *mem);
-/* Slot i, at mem, was freed by a thread that does not own s. */
-void slab_free_remote(struct slab *s, size_t i, void *mem);
+/* The slots of these bits, which have their marks, were freed by a thread that does not own s. At least one. */
+void slab_free_remote(struct slab *s, const uint64_t bits[SLAB_WORDS]);
 /* The owner takes over what others freed; false: nothing. */
 bool slab_collect(struct slab *s);
 /* For a slab that was taken off a stack: from now on it may be pushed again. False: it is not the slab of `by` (any more). */

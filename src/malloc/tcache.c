@@ -132,9 +132,11 @@ static struct slab *new_slab(struct tcache *t, unsigned class)
 {
 	struct bin *b = &t->bins[class];
 	size_t slots = (size_t)b->nr_slabs * SLAB_SLOTS_MAX >> GROWTH_SHIFT;
-	struct arena *a = arena_acquire();
+	struct arena *a;
 	struct slab *s;
 
+	outbox_flush(t); /* a thread that needs more memory does not hold back that of others */
+	a = arena_acquire();
 	if (a == NULL)
 		return NULL;
 	s = slab_create(a, t, class, MAX(slots, (size_t)FIRST_SLOTS));
@@ -227,6 +229,8 @@ void tcache_no_shortcuts(void)
 
 void tcache_forget(void)
 {
+	if (tcache_own != NULL)
+		outbox_flush(tcache_own);
 	tcache_fast = TCACHE_NONE;
 	tcache_own = NULL;
 }
@@ -272,6 +276,7 @@ static bool settle_all(struct tcache *t, bool leave)
 {
 	bool done = chunk_cache_flush(t);
 
+	outbox_flush(t);
 	collect(t);
 	for (unsigned class = 0; class < NR_CLASSES; class++)
 		done |= settle(t, class, leave);
@@ -370,7 +375,7 @@ static void prepare(struct tcache *t)
 		struct bin *b = &t->bins[class];
 
 		b->limit = (uint32_t)MIN(MAX(STACK_BYTES / class_bytes(class), (size_t)STACK_SLOTS_MIN), (size_t)STACK_SLOTS_MAX);
-		b->max = t->secure != NULL ? b->limit : STACK_SLOTS_MIN;
+		b->max = t->secure != NULL ? MAX(b->limit / 2, (uint32_t)STACK_SLOTS_MIN) : STACK_SLOTS_MIN;
 		b->stack = stack;
 		stack += b->limit;
 	}
@@ -418,7 +423,7 @@ static void count_one(struct tcache *t, struct tcache_count *n)
 {
 	n->threads += atomic_load_explicit(&t->state, memory_order_relaxed) == TCACHE_BUSY;
 	for (unsigned class = 0; class < NR_CLASSES; class++) {
-		uint32_t slots = __atomic_load_n(&t->bins[class].n, __ATOMIC_RELAXED);
+		size_t slots = __atomic_load_n(&t->bins[class].n, __ATOMIC_RELAXED) + outbox_slots(t, class);
 
 		n->slots[class] += slots;
 		n->blocks += slots;
@@ -496,6 +501,7 @@ static void check_slabs(struct tcache *t)
 	}
 	for (unsigned class = 0; class < NR_CLASSES; class++)
 		check_bin(t, class);
+	outbox_check(t);
 }
 
 void tcache_check(void)

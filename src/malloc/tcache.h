@@ -7,6 +7,7 @@
  *                 ─► partial: other slabs that have free slots, oldest first
  *   stacks[..]    a few freed chunks of 8 to 64 KiB, not yet merged (chunkcache.c)
  *   remote        ◄─ slabs in which other threads freed something
+ *   outbox[class] ─► what this thread freed of theirs (outbox.h)
  *
  * A stack that runs empty is filled from the lowest free slots of the current
  * slab, then of the partial ones; at last a slab is made, larger the more the
@@ -34,17 +35,18 @@
 #ifndef STW_MALLOC_TCACHE_H
 #define STW_MALLOC_TCACHE_H
 
+#include "malloc/outbox.h"
 #include "malloc/slab.h"
 
 #define NR_CHUNK_STACKS 12      /* four for each doubling from 8 to 64 KiB */
 #define CHUNK_STACK_MAX 8
 #define CACHED_CHUNK_MAX ((size_t)64 << 10)
 
-#define STACK_BYTES ((size_t)16 << 10) /* of the slots in a full stack, where not limited by number */
+#define STACK_BYTES ((size_t)64 << 10) /* of the slots in a full stack, where not limited by number */
 #define STACK_SLOTS_MIN 2
-#define STACK_SLOTS_MAX 128
-#define BUDGET_MIN ((size_t)32 << 10)
-#define BUDGET_SHIFT 4
+#define STACK_SLOTS_MAX 256
+#define BUDGET_MIN ((size_t)256 << 10)
+#define BUDGET_SHIFT 3
 
 struct secure;
 
@@ -61,8 +63,8 @@ struct chunk_stack {
 	unsigned n;
 };
 
-/* The sum of the limits: 128 up to 128 bytes, then by bytes down to 2 (tcache.c asserts it). */
-#define STACKS_SLOTS 2341
+/* The sum of the limits: 256 up to 256 bytes, then by bytes down to 8 (tcache.c asserts it). */
+#define STACKS_SLOTS 6710
 
 /* All of the owner thread, but for remote, state and next; tcache_count reads the counts of others (relaxed). */
 struct tcache {
@@ -74,6 +76,7 @@ struct tcache {
 	_Atomic uint32_t state;          /* TCACHE_IDLE, TCACHE_BUSY */
 	_Atomic(struct tcache *) next;   /* all there are; never shorter */
 	struct secure *secure;           /* of a cache whose blocks have trailers; else NULL */
+	struct outbox outbox[NR_OUTBOX_CLASSES];
 	unsigned refilled;               /* the class of the last refill */
 	size_t cached_bytes;
 	struct chunk_stack stacks[NR_CHUNK_STACKS];
@@ -159,6 +162,11 @@ static inline void *tcache_pop(struct tcache *t, unsigned class)
 	if (unlikely(*mem != 0))
 		misuse("write to a freed block", mem);
 	return mem;
+}
+
+static inline bool tcache_owns(const struct tcache *t, const struct slab *s)
+{
+	return atomic_load_explicit(&s->owner, memory_order_relaxed) == t;
 }
 
 /* mem, in a page of s, is given back by the owner of s, whose cache is t. */

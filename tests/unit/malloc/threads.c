@@ -16,6 +16,7 @@
 #include "base/rand.h"
 #include "malloc/arena.h"
 #include "malloc/control.h"
+#include "malloc/slab.h"
 #include "steward/malloc.h"
 #include "testsrc.h"
 
@@ -152,6 +153,66 @@ static void *free_in_thread(void *mem)
 {
 	stw_free(mem);
 	return NULL;
+}
+
+struct consumer {
+	void *blocks[1000];
+	_Atomic int phase; /* 1: all freed, 2: it is to end */
+};
+
+static void *free_and_wait(void *arg)
+{
+	struct consumer *c = arg;
+
+	stw_free(stw_malloc(100)); /* so that it has a cache */
+	for (unsigned i = 0; i < 1000; i++)
+		stw_free(c->blocks[i]);
+	atomic_store(&c->phase, 1);
+	while (atomic_load(&c->phase) != 2)
+		usleep(1000);
+	return NULL;
+}
+
+static void take_out(void **blocks, unsigned *n, const void *mem)
+{
+	for (unsigned i = 0; i < *n; i++)
+		if (blocks[i] == mem) {
+			blocks[i] = blocks[--*n];
+			return;
+		}
+}
+
+static void what_another_thread_frees_comes_back_to_who_made_it(void **state)
+{
+	static struct consumer c;
+	void *kept[1000], *again[4000];
+	unsigned left = 1000, more = 0;
+	pthread_t t;
+
+	(void)state;
+	/* What is kept lies between, so that no slab goes back to its arena. */
+	for (unsigned i = 0; i < 1000; i++) {
+		c.blocks[i] = stw_malloc(100);
+		kept[i] = stw_malloc(100);
+	}
+	pthread_create(&t, NULL, free_and_wait, &c);
+	while (atomic_load(&c.phase) != 1)
+		usleep(1000);
+	while (more < 2000)
+		take_out(c.blocks, &left, again[more++] = stw_malloc(100));
+	/* As long as it lives it keeps some of one slab. */
+	assert_in_range(left, 1, SLAB_SLOTS_MAX);
+	malloc_check();
+	atomic_store(&c.phase, 2);
+	pthread_join(t, NULL);
+	while (left != 0 && more < 4000)
+		take_out(c.blocks, &left, again[more++] = stw_malloc(100));
+	assert_int_equal(left, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		stw_free(kept[i]);
+	for (unsigned i = 0; i < more; i++)
+		stw_free(again[i]);
+	malloc_check();
 }
 
 static void *alloc_in_thread(void *arg)
@@ -322,6 +383,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(threads_keep_their_bytes_and_free_each_others_blocks),
+		cmocka_unit_test(what_another_thread_frees_comes_back_to_who_made_it),
 		cmocka_unit_test(others_allocate_and_free_while_a_fork_holds_the_arenas),
 		cmocka_unit_test(a_child_of_a_busy_program_has_a_sound_heap),
 		cmocka_unit_test(a_child_abandons_an_arena_whose_holder_stayed_behind),

@@ -1,0 +1,77 @@
+#include "malloc/outbox.h"
+
+#include "malloc/tcache.h"
+
+static void set_word(struct outbox *o, size_t i, uint64_t w)
+{
+	__atomic_store_n(&o->bits[i], w, __ATOMIC_RELAXED);
+}
+
+static void send(struct outbox *o)
+{
+	slab_free_remote(o->slab, o->bits);
+	o->slab = NULL;
+	for (size_t i = 0; i < SLAB_WORDS; i++)
+		set_word(o, i, 0);
+}
+
+static void put(struct outbox *o, size_t i, uintptr_t *mem)
+{
+	uintptr_t mark = free_mark(process_secret(), mem);
+
+	if (unlikely(*mem == mark))
+		misuse("double free", mem);
+	*mem = mark;
+	set_word(o, i / 64, o->bits[i / 64] | (uint64_t)1 << i % 64);
+}
+
+void outbox_put(struct tcache *t, struct slab *s, size_t i, void *mem)
+{
+	struct outbox *o;
+
+	if (t == NULL || s->class >= NR_OUTBOX_CLASSES) {
+		struct outbox once = { .slab = s };
+
+		put(&once, i, mem);
+		send(&once);
+		return;
+	}
+	o = &t->outbox[s->class];
+	if (o->slab != s) {
+		if (o->slab != NULL)
+			send(o);
+		o->slab = s;
+	}
+	put(o, i, mem);
+}
+
+void outbox_flush(struct tcache *t)
+{
+	for (unsigned class = 0; class < NR_OUTBOX_CLASSES; class++)
+		if (t->outbox[class].slab != NULL)
+			send(&t->outbox[class]);
+}
+
+size_t outbox_slots(const struct tcache *t, unsigned class)
+{
+	size_t n = 0;
+
+	if (class < NR_OUTBOX_CLASSES)
+		for (size_t i = 0; i < SLAB_WORDS; i++)
+			n += (size_t)__builtin_popcountll(__atomic_load_n(&t->outbox[class].bits[i], __ATOMIC_RELAXED));
+	return n;
+}
+
+void outbox_check(const struct tcache *t)
+{
+	for (unsigned class = 0; class < NR_OUTBOX_CLASSES; class++) {
+		const struct outbox *o = &t->outbox[class];
+
+		ASSERT((o->slab != NULL) == (outbox_slots(t, class) != 0));
+		if (o->slab == NULL)
+			continue;
+		ASSERT(o->slab->class == class && atomic_load(&o->slab->owner) != t);
+		for (size_t i = 0; i < SLAB_WORDS; i++)
+			ASSERT((o->bits[i] & (slab_word(o->slab, i) | atomic_load(&o->slab->remote[i]))) == 0);
+	}
+}
