@@ -34,7 +34,7 @@ void swap_init(struct swap *s, struct vmalloc *v)
 	s->vmalloc = v;
 	s->ahead = NULL;
 	s->unchecked = false;
-	s->nr_areas = 0;
+	s->nr_areas = s->turn = 0;
 }
 
 void swap_destroy(struct swap *s)
@@ -317,28 +317,49 @@ static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsig
 	}
 }
 
-/* By priority; areas with more frames than they may have come last, or what is new would keep them so. */
-static unsigned order_areas(struct swap *s, unsigned first, unsigned *order)
+/* Areas from i on that have its priority. */
+static unsigned equals(const struct swap *s, unsigned i)
 {
-	unsigned n = 0;
+	unsigned n = 1;
 
+	while (i + n < s->nr_areas && s->area[i + n].prio == s->area[i].prio)
+		n++;
+	return n;
+}
+
+/*
+ * Those of a priority below prio, the highest first, equal ones in turn. Areas with more frames than they may have come
+ * last, or what is new would keep them so.
+ */
+static unsigned order_areas(struct swap *s, int prio, unsigned *order)
+{
+	unsigned by_prio[SWAP_AREAS], nr = 0, n = 0, first = 0;
+
+	while (first < s->nr_areas && s->area[first].prio >= prio)
+		first++;
+	for (unsigned i = first, len; i < s->nr_areas; i += len) {
+		len = equals(s, i);
+		for (unsigned k = 0; k < len; k++)
+			by_prio[nr++] = i + (s->turn + k) % len;
+	}
+	s->turn++;
 	for (unsigned crowded = 0; crowded < 2; crowded++)
-		for (unsigned i = first; i < s->nr_areas; i++) {
-			const struct store *store = s->area[i].store;
+		for (unsigned k = 0; k < nr; k++) {
+			struct swap_area *a = &s->area[by_prio[k]];
 
-			if ((store->stat.frames > store->max_frames) != crowded)
+			if ((a->store->stat.frames > a->store->max_frames) != crowded)
 				continue;
-			s->area[i].full |= crowded;
-			order[n++] = i;
+			a->full |= crowded;
+			order[n++] = by_prio[k];
 		}
 	return n;
 }
 
-void swap_write_below(struct swap *s, struct swap_io *io, unsigned n, unsigned first, void (*lock)(void *),
+void swap_write_below(struct swap *s, struct swap_io *io, unsigned n, int prio, void (*lock)(void *),
 		      void (*unlock)(void *), void *ctx)
 {
 	struct swap_io *todo[STORE_BATCH];
-	unsigned order[SWAP_AREAS], nr = order_areas(s, first, order);
+	unsigned order[SWAP_AREAS], nr = order_areas(s, prio, order);
 
 	ASSERT(n <= STORE_BATCH);
 	for (unsigned k = 0; k < nr; k++) {
@@ -372,7 +393,7 @@ void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(voi
 		if (io[i].same)
 			write_same(s, &io[i]);
 	}
-	swap_write_below(s, io, n, 0, lock, unlock, ctx);
+	swap_write_below(s, io, n, SWAP_PRIO_ALL, lock, unlock, ctx);
 }
 
 /* What came out must be what went in. */
@@ -456,15 +477,23 @@ void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint
 	}
 }
 
-bool swap_has_room(const struct swap *s)
+bool swap_has_room(const struct swap *s, int prio)
 {
 	for (unsigned i = 0; i < s->nr_areas; i++) {
 		const struct swap_area *a = &s->area[i];
 
-		if (!a->full && (a->slots_max == 0 || a->nr_used < a->slots_max))
+		if (a->prio < prio && !a->full && (a->slots_max == 0 || a->nr_used < a->slots_max))
 			return true;
 	}
 	return false;
+}
+
+struct swap_area *swap_pool(struct swap *s)
+{
+	for (unsigned i = 0; i < s->nr_areas; i++)
+		if (s->area[i].store->ops->read_locked)
+			return &s->area[i];
+	return NULL;
 }
 
 uint64_t swap_used(const struct swap *s)

@@ -16,6 +16,8 @@
 #define SLOTS_PER_CHUNK 4096
 #define SWAP_CHUNKS_MAX 16384 /* per area: 2^26 slots, 256 GiB */
 #define SWAP_AREAS 8          /* in use at once */
+#define SWAP_PRIO_MAX 32767
+#define SWAP_PRIO_ALL (SWAP_PRIO_MAX + 1) /* all priorities are below it */
 
 enum slot_flag {
 	SLOT_SAME = 1 << 0,   /* handle is the 64-bit word that the page repeats */
@@ -41,7 +43,7 @@ struct swap_slot {
 /* Law: nr_used = pages in the store + nr_same + nr_writing. */
 struct swap_area {
 	struct store *store;
-	int prio;             /* higher is tried first */
+	int prio;             /* higher is tried first; those of the same take batches in turn */
 	bool keep;            /* leave the copy in place on read (its room is cheap): swap cache */
 	bool full;            /* had no room for the page it was asked for last; cleared when a slot is freed */
 	uint64_t slots_max;   /* 0: as many as the chunks allow */
@@ -89,6 +91,7 @@ struct swap {
 	const struct swap_ahead *ahead; /* NULL: none */
 	bool unchecked; /* pages are not looked at: no checksum, no repeated words; `sum` and `shadow` are workingset.c's */
 	unsigned nr_areas;
+	unsigned turn;  /* counts batches: which one of several areas of the same priority is asked first */
 	struct swap_area area[SWAP_AREAS]; /* in order of priority */
 };
 
@@ -109,10 +112,10 @@ void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(voi
 		void *ctx);
 
 /*
- * The same for pages that have been examined (sum is set, not same, not clean)
- * and are in no frame: tries the areas from `first` on. Lock and end as above.
+ * The same for pages that have been examined (sum is set, not same, not clean) and are in no frame: tries the areas of a
+ * priority below prio. Lock and end as above.
  */
-void swap_write_below(struct swap *s, struct swap_io *io, unsigned n, unsigned first, void (*lock)(void *),
+void swap_write_below(struct swap *s, struct swap_io *io, unsigned n, int prio, void (*lock)(void *),
 		      void (*unlock)(void *), void *ctx);
 
 /* A page on its way in. */
@@ -143,8 +146,10 @@ bool swap_to_cache(struct swap *s, swp_t entry, uint32_t seal);
 void swap_uncache(struct swap *s, swp_t entry);
 /* Calls see() with the handle of every page that the area has in its store (same-filled ones have none). */
 void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint64_t handle), void *ctx);
-/* Does any area take pages? */
-bool swap_has_room(const struct swap *s);
+/* Does any area of a priority below prio take pages? */
+bool swap_has_room(const struct swap *s, int prio);
+/* The area whose store is in memory, the compressed pool; NULL: there is none. */
+struct swap_area *swap_pool(struct swap *s);
 /* Pages in all areas. */
 uint64_t swap_used(const struct swap *s);
 void swap_check(struct swap *s);

@@ -1,6 +1,6 @@
 /*
- * Demotion: the first area passes pages that nobody has wanted for long on to
- * those below it, so that what is evicted now finds room there. Without it the
+ * Demotion: the pool passes pages that nobody has wanted for long on to the
+ * areas below it, so that what is evicted now finds room there. Without it the
  * pool would keep for ever what was evicted first, and the disk would get what
  * is needed next. (Linux: zswap's writeback, mm/zswap.c shrink_memcg.)
  *
@@ -30,11 +30,13 @@ struct victim {
 	uint8_t age;
 };
 
-bool demote_wanted(const struct machine *m)
+bool demote_wanted(struct machine *m)
 {
-	if (m->swap.nr_areas < 2)
+	const struct swap_area *pool = swap_pool(&m->swap);
+
+	if (pool == NULL || !swap_has_room(&m->swap, pool->prio))
 		return false;
-	const struct store *s = m->swap.area[0].store;
+	const struct store *s = pool->store;
 	uint64_t room = s->stat.frames << PAGE_SHIFT, unused = room - MIN(room, s->stat.bytes);
 
 	if (s->stat.pages == 0)
@@ -68,8 +70,9 @@ static void hand_to_next(struct machine *m)
 	m->hand.vpn = (vpn_t){ 0 };
 }
 
-static unsigned choose(struct machine *m, struct victim *victims)
+static unsigned choose(struct machine *m, const struct swap_area *pool, struct victim *victims)
 {
+	const unsigned area = (unsigned)(pool - m->swap.area);
 	const vpn_t end = { (uint64_t)1 << 36 };
 	unsigned n = 0, seen = 0, laps = 0;
 
@@ -85,7 +88,7 @@ static unsigned choose(struct machine *m, struct victim *victims)
 		struct victim v = { .mm = m->hand.mm, .vpn = m->hand.vpn };
 
 		m->hand.vpn.n++;
-		if (!pte_is_swap(pte) || swp_area(pte_swp(pte)) != 0)
+		if (!pte_is_swap(pte) || swp_area(pte_swp(pte)) != area)
 			continue;
 		const struct swap_slot *slot = swap_slot_of(&m->swap, v.entry = pte_swp(pte));
 
@@ -118,10 +121,11 @@ static bool commit(struct machine *m, const struct victim *v, const struct swap_
 
 static unsigned demote(struct machine *m)
 {
+	const struct swap_area *pool = swap_pool(&m->swap);
 	struct victim victims[DEMOTE_BATCH];
 	struct swap_read read[DEMOTE_BATCH];
 	struct swap_io io[DEMOTE_BATCH];
-	unsigned n = choose(m, victims), ready = 0, done = 0;
+	unsigned n = choose(m, pool, victims), ready = 0, done = 0;
 
 	for (unsigned i = 0; i < n; i++)
 		read[i] = (struct swap_read){ .entry = victims[i].entry, .page = (void *)(uintptr_t)(m->bounce + i * PAGE_SIZE) };
@@ -133,7 +137,7 @@ static unsigned demote(struct machine *m)
 		victims[ready] = victims[i];
 		io[ready++] = (struct swap_io){ .page = read[i].page, .sum = swap_slot_of(&m->swap, victims[i].entry)->sum };
 	}
-	swap_write_below(&m->swap, io, ready, 1, machine_lock, machine_unlock, m);
+	swap_write_below(&m->swap, io, ready, pool->prio, machine_lock, machine_unlock, m);
 	for (unsigned i = 0; i < ready; i++)
 		if (io[i].err == 0)
 			done += commit(m, &victims[i], &io[i]);

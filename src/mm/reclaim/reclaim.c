@@ -374,10 +374,20 @@ static void count_steal(struct machine *m, bool kswapd, unsigned n)
 		COUNT_N(m, pgsteal_direct, n);
 }
 
+/* Pages go to a store where the call costs more than the page. */
+static bool evicts_to_disk(const struct machine *m)
+{
+	const struct swap_area *first = &m->swap.area[0];
+
+	if (m->swap.nr_areas == 0)
+		return false;
+	return !first->store->ops->read_locked || (first->full && m->swap.nr_areas > 1);
+}
+
 static unsigned evict(struct machine *m, bool kswapd, bool *progress)
 {
 	struct swap_io io[EVICT_BATCH_DISK];
-	bool disk = m->swap.nr_areas > 1 && m->swap.area[0].full;
+	bool disk = evicts_to_disk(m);
 	unsigned freed = 0, written;
 
 	if (m->swap.ahead != NULL && !disk && kswapd) {

@@ -21,9 +21,9 @@ unsigned reclaim_sample(struct machine *m, enum lru_list list, unsigned n);
 /* Pages that reclaim_batch has left with the helper of swap are written. Gives the lock up inside. */
 void reclaim_finish(struct machine *m);
 
-/* demote.c: the first area is short of room, and there is one below it. */
-bool demote_wanted(const struct machine *m);
-/* Passes a batch of old pages on from the first area to those below. Returns how many. Not while m->reclaiming. */
+/* demote.c: the pool is short of room, and an area below it has some. */
+bool demote_wanted(struct machine *m);
+/* Passes a batch of old pages on from the pool, which there must be, to the areas below. Returns how many. Not while m->reclaiming. */
 unsigned demote_batch(struct machine *m);
 
 /* shrink.c: reclaim on an engine with accessed bits. */

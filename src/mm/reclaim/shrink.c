@@ -70,7 +70,7 @@ static void shrink_node(struct machine *m, unsigned node, struct scan *s, bool k
 
 	s->scanned = 0;
 	s->done = false;
-	s->may_swap = swap_has_room(&m->swap);
+	s->may_swap = swap_has_room(&m->swap, SWAP_PRIO_ALL);
 	uint32_t reclaimed = s->reclaimed;
 
 	STEP(m, PASS, .node = (uint8_t)node, .priority = s->priority, .arg = kswapd);

@@ -424,6 +424,41 @@ static void a_crowded_area_comes_after_all_others(void **state)
 	world_drop();
 }
 
+static void areas_of_the_same_priority_take_batches_in_turn(void **state)
+{
+	const int prio[] = { 7, 5, 5, 5, 1 };
+	struct fake_store *fake[ARRAY_SIZE(prio)];
+	struct page *p;
+
+	(void)state;
+	world_make(17);
+	for (unsigned i = 0; i < ARRAY_SIZE(prio); i++) {
+		fake[i] = fake_make(&w->locked, i == 0 ? 2 : 10, false, i);
+		assert_int_equal(swap_add_area(&w->swap, &fake[i]->store, prio[i], 0, false), (int)i);
+	}
+	p = w->page;
+	/* The first takes what it can, then each of the equal ones a batch. */
+	for (unsigned i = 0; i < 2; i++) {
+		out_page(&p[i], KIND_SMALL);
+		assert_int_equal(swp_area(p[i].entry), 0);
+	}
+	for (unsigned i = 2; i < 32; i++)
+		out_page(&p[i], KIND_SMALL);
+	for (unsigned i = 1; i < 4; i++)
+		assert_int_equal(fake[i]->store.stat.pages, 10);
+	for (unsigned i = 2; i < 29; i++)
+		assert_int_not_equal(swp_area(p[i].entry), swp_area(p[i + 1].entry));
+	/* Only when all of them are full the last. */
+	assert_int_equal(fake[4]->store.stat.pages, 0);
+	assert_false(swap_has_room(&w->swap, 1));
+	assert_true(swap_has_room(&w->swap, 5));
+	out_page(&p[32], KIND_SMALL);
+	assert_int_equal(swp_area(p[32].entry), 4);
+	world_drop();
+	for (unsigned i = 0; i < ARRAY_SIZE(prio); i++)
+		free(fake[i]);
+}
+
 static void the_slot_limit_of_an_area_sends_repeated_words_to_the_next(void **state)
 {
 	(void)state;
@@ -663,6 +698,7 @@ int main(void)
 		cmocka_unit_test(random_use_of_pool_and_file),
 		cmocka_unit_test(what_one_area_refuses_goes_to_the_next),
 		cmocka_unit_test(a_crowded_area_comes_after_all_others),
+		cmocka_unit_test(areas_of_the_same_priority_take_batches_in_turn),
 		cmocka_unit_test(the_slot_limit_of_an_area_sends_repeated_words_to_the_next),
 		cmocka_unit_test(other_bytes_from_the_store_are_an_error),
 		cmocka_unit_test(one_bad_page_of_a_batch_leaves_the_others),

@@ -155,7 +155,7 @@ static uint64_t workingset(const struct machine *m, const struct lruvec *v, bool
 
 	if (!file)
 		size += t->seen_nr[LRU_INACTIVE_FILE];
-	if (swap_has_room(&m->swap)) {
+	if (swap_has_room(&m->swap, SWAP_PRIO_ALL)) {
 		size += t->seen_nr[LRU_ACTIVE_ANON];
 		if (file)
 			size += t->seen_nr[LRU_INACTIVE_ANON];
