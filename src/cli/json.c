@@ -142,6 +142,17 @@ void json_u64(struct json *j, const char *key, uint64_t value)
 	json_fixed(j, key, value, 0);
 }
 
+void json_i64(struct json *j, const char *key, int64_t value)
+{
+	char text[32];
+	struct fmt f;
+
+	begin(j, key);
+	fmt_init(&f, text, sizeof(text));
+	fmt_i64(&f, value);
+	put(j, text, f.len);
+}
+
 void json_bool(struct json *j, const char *key, bool value)
 {
 	begin(j, key);

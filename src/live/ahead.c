@@ -47,7 +47,10 @@ void ahead_init(void)
 	unsigned ring = (unsigned)(e->slot - e->ledger->slot);
 
 	e->m.swap.ahead = NULL;
-	if (atomic_load(&e->ledger->kcompressd.running) == 0 || ring >= KCOMPRESSD_RINGS)
+	/* What is compressed ahead is for the first area. */
+	bool pool = e->m.swap.nr_areas > 0 && e->m.swap.area[0].store == &e->zpool.store;
+
+	if (!pool || atomic_load(&e->ledger->kcompressd.running) == 0 || ring >= KCOMPRESSD_RINGS)
 		return;
 	kcompressd_attach(&user, &e->ledger->kcompressd, ring, e->pid, &e->zpool.codec);
 	e->m.swap.ahead = &ahead;

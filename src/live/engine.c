@@ -133,11 +133,13 @@ static void close_descriptors(void)
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		if (*fds[i] >= 0)
 			sys_close(*fds[i]);
-	for (unsigned i = 0; i < engine.nr_files; i++)
-		sys_close(engine.file[i].fd);
+	int files[SWAP_SPECS];
+
+	for (unsigned i = stores_descriptors(files); i > 0; i--)
+		sys_close(files[i - 1]);
 }
 
-static void *own_memory(size_t bytes)
+void *engine_own_memory(size_t bytes)
 {
 	void *p = sys_mmap(NULL, ALIGN_UP(bytes, PAGE_SIZE), PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -150,57 +152,9 @@ static void *own_memory(size_t bytes)
 
 static int task_stacks(void)
 {
-	engine.handler.stack = own_memory(TASK_STACK);
-	engine.pager.stack = own_memory(TASK_STACK);
+	engine.handler.stack = engine_own_memory(TASK_STACK);
+	engine.pager.stack = engine_own_memory(TASK_STACK);
 	return engine.handler.stack != NULL && engine.pager.stack != NULL ? 0 : -ENOMEM;
-}
-
-/* The pool first, then a file below it, if there is room for one. */
-static int open_stores(void)
-{
-	struct engine *e = &engine;
-	enum zpool_codec codec = ledger_zpool_codec(e->ledger);
-	size_t work_bytes = zpool_work_bytes(codec);
-	void *work = own_memory(work_bytes);
-
-	if (work == NULL)
-		return -ENOMEM;
-	int err = zpool_init(&e->zpool, &e->m.phys, codec, work, work_bytes);
-	if (err != 0)
-		return err;
-	swap_add_area(&e->m.swap, &e->zpool.store, 100, 0, false);
-
-	engine_add_file();
-	ahead_init();
-	return 0;
-}
-
-struct file_store *engine_file(void)
-{
-	struct file_store *last = engine.nr_files > 0 ? &engine.file[engine.nr_files - 1] : NULL;
-
-	return last != NULL && !last->retired ? last : NULL;
-}
-
-void engine_add_file(void)
-{
-	struct engine *e = &engine;
-
-	if (e->ledger->tmpdir[0] == '\0' || e->ledger->file_bytes_max < PAGE_SIZE || e->nr_files == FILES)
-		return;
-	struct file_store *f = &e->file[e->nr_files];
-	int fd = file_store_open(e->ledger->tmpdir);
-	size_t bitmap_bytes = file_store_bitmap_bytes(e->ledger->file_bytes_max);
-	uint64_t *bitmap = fd >= 0 ? own_memory(bitmap_bytes) : NULL;
-
-	/* No file is not an error here: the pool may do. out_of_room names it when it does not. */
-	if (bitmap == NULL || file_store_init(f, fd, e->ledger->file_bytes_max, bitmap, bitmap_bytes) != 0) {
-		if (fd >= 0)
-			sys_close(fd);
-		return;
-	}
-	swap_add_area(&e->m.swap, &f->store, 50 - (int)e->nr_files, 0, true);
-	e->nr_files++;
 }
 
 static void sort_descriptors(int *fds, unsigned n)
@@ -218,15 +172,15 @@ static void sort_descriptors(int *fds, unsigned n)
 static int start_tasks(void)
 {
 	struct engine *e = &engine;
-	int keep[5 + FILES], n = 0;
+	int keep[5 + SWAP_SPECS];
+	unsigned n = 0;
 
 	keep[n++] = e->prog_fd;
 	keep[n++] = e->trash_fd;
 	keep[n++] = e->pagemap_fd;
 	keep[n++] = e->mem_fd;
-	for (unsigned i = 0; i < e->nr_files; i++)
-		keep[n++] = e->file[i].fd;
-	sort_descriptors(keep, (unsigned)n);
+	n += stores_descriptors(keep + n);
+	sort_descriptors(keep, n);
 	keep[n] = -1;
 
 	atomic_store(&e->pause, 0);
@@ -268,7 +222,7 @@ static int start(void)
 	if (err == 0)
 		err = bell_register();
 	if (err == 0)
-		err = open_stores();
+		err = stores_open();
 	if (err == 0) {
 		cpu_init();
 		atomic_store(&e->state, LEDGER_ARMED);

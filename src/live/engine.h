@@ -26,7 +26,6 @@
 #include "store/zpool.h"
 
 #define OWN_RANGES 48
-#define FILES (SWAP_AREAS - 1)
 #define DISCARD_MAP_BYTES ((uint64_t)1 << (47 - PAGE_SHIFT - 3)) /* one bit for each page of 47 bits */
 #define FREEZE_LOG 1024
 
@@ -52,8 +51,8 @@ struct engine {
 	struct machine m;
 	struct mm mm;
 	struct zpool zpool;
-	struct file_store file[FILES]; /* the last one is ours; those before it are our ancestors' (fork.c) */
-	unsigned nr_files;
+	struct file_store file[SWAP_SPECS]; /* by number of the spec */
+	uint8_t area_of[SWAP_SPECS];        /* 1 + its swap area; 0: none, it is not open */
 	uint64_t arena, arena_pages;
 	uint64_t trash;            /* where pages of homes go that are given up: arena.c */
 	uint64_t vm_start, vm_end; /* vmalloc's addresses */
@@ -103,10 +102,6 @@ void engine_hold_start(void);
 void engine_release_start(void);
 /* NATIVE and the allowance is used up: looks at the books, and starts the engine if the budget does not cover them. 0: covered. */
 int engine_cover(void);
-/* The swap file that takes pages, or NULL. */
-struct file_store *engine_file(void);
-/* Opens a swap file of our own below the pool, if the run has a place for it. */
-void engine_add_file(void);
 /* In a child after fork: new descriptors; then, once everything is registered, new threads. 0 or -errno. */
 int engine_reopen(void);
 int engine_restart(void);
@@ -115,6 +110,8 @@ void engine_fatal(const char *what) __attribute__((noreturn));
 /* The range is ours: never to be managed. */
 void engine_own(uint64_t start, uint64_t len);
 bool engine_owns(uint64_t start, uint64_t end);
+/* Fresh memory of the host, ours; NULL: there is none. */
+void *engine_own_memory(size_t bytes);
 
 static inline void engine_take(void) { engine_lock_take(&engine.lock); }
 static inline bool engine_drop(void) { return engine_lock_drop(&engine.lock); }
@@ -217,12 +214,30 @@ void bell_wake(void);
 /* fork.c */
 int64_t fork_freeze(void);
 int64_t fork_thaw(void);
-/* Pager: slots of the file are used again once no child reads them. Lock held. */
-void fork_unshare(void);
 /* Frozen: serves a fault without changing the manager. Lock held. */
 void fork_serve(vpn_t vpn);
 /* In the child, before anything of the program runs. */
 void fork_child(void);
+
+/* stores.c: lock held, if nothing else is said. */
+/* At start. 0 or -errno; a file that cannot be opened is no error. */
+int stores_open(void);
+/* Appends the descriptors that the tasks are to keep, SWAP_SPECS at most. Returns how many. */
+unsigned stores_descriptors(int *fds);
+/* Pages of memory that the books of the stores take outside of the arena. */
+uint64_t stores_own_pages(void);
+/* So many frames may be the pool's, or fewer if the user says so. */
+void stores_limit_pool(uint64_t frames);
+/* What is in them, to the ledger. */
+void stores_publish(void);
+/* The name of a swap area, as the user gave it. */
+void stores_name(struct fmt *f, unsigned area);
+/* That nothing more fits into any of them. */
+void stores_tell(struct fmt *f);
+/* fork, before the copy; in the child, with the parent's handler alive; and the pager, every now and then: slots are used again. */
+void stores_share(void);
+int stores_inherit(int parent_pid, int parent_handler);
+void stores_unshare(void);
 
 /* ahead.c: pages are compressed by the launcher, on another CPU, if it is ready to. */
 void ahead_init(void);

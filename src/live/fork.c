@@ -17,11 +17,7 @@
  * Faults must be answered during fork, because the forking thread, or one that
  * holds a lock it needs, may touch memory of the program on its way.
  *
- * The swap file is one for both, for reading: the child opens it again through
- * the handler's descriptor table (/proc/PARENT/task/HANDLER/fd), and writes to a
- * file of its own; the parent does not use freed slots again while any other
- * process has the file open. Until the child has opened it the parent waits
- * (preload/fork.c), because it may be about to exit.
+ * What is in stores, both have: stores.c.
  *
  * Budget: the child takes half of its parent's grant; pages that both still
  * share count in both. Its pages cannot be moved while they are shared: the
@@ -50,54 +46,7 @@ int64_t fork_freeze(void)
 	e->frozen = true;
 	/* The child will open our swap files through /proc. */
 	e->dumpable = proc_set_dumpable(1);
-	if (engine_file() != NULL)
-		file_store_share(engine_file());
-	return 0;
-}
-
-static void keep_slot(void *ctx, uint64_t handle)
-{
-	file_store_keep(ctx, handle);
-}
-
-void fork_unshare(void)
-{
-	struct engine *e = &engine;
-	struct file_store *f = engine_file();
-
-	if (f == NULL || !f->shared || e->m.reclaiming || file_store_is_shared(f))
-		return;
-	file_store_unshare(f);
-	/* Area 0 is the pool; files follow in order. */
-	swap_each_handle(&e->m.swap, e->nr_files, keep_slot, f);
-}
-
-/* Our ancestors' files are read where they are; a new one takes what we write. */
-static int inherit_files(int parent_pid, int parent_handler)
-{
-	struct engine *e = &engine;
-
-	for (unsigned i = 0; i < e->nr_files; i++) {
-		char path[96];
-		struct fmt f;
-
-		fmt_init(&f, path, sizeof(path));
-		fmt_str(&f, "/proc/");
-		fmt_u64(&f, (uint64_t)parent_pid);
-		fmt_str(&f, "/task/");
-		fmt_u64(&f, (uint64_t)parent_handler);
-		fmt_str(&f, "/fd/");
-		fmt_u64(&f, (uint64_t)e->file[i].fd);
-		int fd = sys_open(path, O_RDONLY | O_CLOEXEC | (e->file[i].direct ? O_DIRECT : 0), 0);
-
-		if (fd < 0 && e->file[i].store.stat.pages > 0)
-			return fd;
-		/* Nothing of it is needed. */
-		if (fd < 0)
-			fd = sys_open("/dev/null", O_RDONLY | O_CLOEXEC, 0);
-		file_store_retire(&e->file[i], fd);
-	}
-	engine_add_file();
+	stores_share();
 	return 0;
 }
 
@@ -296,7 +245,7 @@ void fork_child(void)
 	int err = engine_reopen();
 
 	if (err == 0)
-		err = inherit_files(parent_pid, parent_handler);
+		err = stores_inherit(parent_pid, parent_handler);
 	/* Of those that were not announced. */
 	if (err == 0)
 		handler_follow();

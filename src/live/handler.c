@@ -162,20 +162,21 @@ static bool make_room(unsigned round)
 static void out_of_room(void)
 {
 	struct engine *e = &engine;
-	char text[200];
+	char text[256];
 	struct fmt f;
 
 	fmt_init(&f, text, sizeof(text));
 	fmt_str(&f, "out of room: the budget of ");
 	fmt_u64(&f, e->ledger->ram_pages >> (20 - PAGE_SHIFT));
-	fmt_str(&f, engine_file() != NULL ? "M, the pool and the swap file are full; raise --ram or --swap-file-max"
-				    : "M and the pool are full and there is no swap file; raise --ram, or give room in TMPDIR");
+	fmt_str(&f, "M is used");
+	stores_tell(&f);
+	fmt_str(&f, "; raise --ram, or give more with --swap");
 	engine_fatal(text);
 }
 
 static void lost(vpn_t vpn, const struct fault_report *report)
 {
-	char text[200];
+	char text[256];
 	struct fmt f;
 
 	fmt_init(&f, text, sizeof(text));
@@ -184,7 +185,7 @@ static void lost(vpn_t vpn, const struct fault_report *report)
 	fmt_str(&f, " is lost: ");
 	fmt_str(&f, report->err == -EBADMSG ? "checksum mismatch" : "read error");
 	fmt_str(&f, " in ");
-	fmt_str(&f, engine.m.swap.area[report->area].store->ops->name);
+	stores_name(&f, report->area);
 	fmt_str(&f, ", slot ");
 	fmt_u64(&f, report->slot);
 	fmt_str(&f, "; the program was stopped before it could see wrong data");

@@ -1,6 +1,7 @@
 #include "live/ledger.h"
 
 #include <signal.h>
+#include <string.h>
 
 #include "base/sys.h"
 
@@ -133,6 +134,7 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 	atomic_store(&s->state, LEDGER_FREE);
 	s->start_time = 0;
 	s->now = s->peak = (struct ledger_usage){ 0 };
+	memset(s->area, 0, sizeof(s->area));
 	s->need_peak = 0;
 	s->fault_ns = (struct hist){ 0 };
 	for (unsigned i = 0; i < VM_COUNTER_NR; i++)

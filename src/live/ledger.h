@@ -20,6 +20,7 @@
 #include "base/hist.h"
 #include "base/types.h"
 #include "live/record.h"
+#include "live/swapspec.h"
 #include "mm/stat.h"
 #include "store/kcompressd.h"
 
@@ -36,8 +37,6 @@ enum ledger_state {
 	LEDGER_FATAL,    /* stopped by Steward: see message */
 };
 
-enum ledger_codec { LEDGER_LZ4, LEDGER_ZSTD };
-
 /* Sizes of one process, in pages. Writer: the process. */
 struct ledger_usage {
 	uint64_t managed;   /* resident pages that Steward manages */
@@ -47,7 +46,14 @@ struct ledger_usage {
 	uint64_t swapped;   /* pages whose only copy is in a store */
 	uint64_t pooled;    /* of them in the compressed pool, same-filled ones included */
 	uint64_t pool_bytes;/* compressed size of the pooled pages, bytes */
-	uint64_t filed;     /* of them in the swap file */
+	uint64_t filed;     /* of them in files */
+};
+
+/* One swap area as a process sees it. Writer: the process. */
+struct ledger_area {
+	uint64_t used;   /* pages in it */
+	uint64_t errors; /* reads and writes that failed */
+	uint32_t state;  /* enum swap_state */
 };
 
 struct ledger_slot {
@@ -61,6 +67,7 @@ struct ledger_slot {
 	_Atomic uint32_t pinned;     /* 1: affinity is what the process had before we pinned it; process */
 	cpu_set_t affinity;
 	struct ledger_usage now;
+	struct ledger_area area[SWAP_SPECS];
 	struct ledger_usage peak;    /* the sizes at the moment when managed + pool + own + unmanaged was largest */
 	uint64_t need_peak;          /* pages: largest resident + swapped + unmanaged: what it would have needed */
 	uint64_t counter[VM_COUNTER_NR]; /* enum vm_counter; process */
@@ -80,17 +87,16 @@ struct ledger_gone {
 struct ledger {
 	uint64_t magic;
 	uint32_t size;                 /* sizeof(struct ledger): both sides must agree */
-	uint32_t codec;                /* enum ledger_codec */
 	uint32_t policy;               /* number in the table of policies */
+	uint32_t nr_swap;              /* in swap[] */
 	uint64_t pid_ns;               /* inode of /proc/self/ns/pid of the supervisor: slots hold pids of this namespace */
 	uint64_t ram_pages;            /* --ram */
 	uint64_t reserved_pages;       /* supervisor's own */
-	uint64_t file_bytes_max;       /* cap of a process's swap file; 0: none */
-	char tmpdir[256];              /* where the swap file goes; empty: no swap file */
 	uint32_t debug_base_path;      /* 1: pretend that UFFDIO_MOVE does not exist */
 	uint32_t debug_engage;         /* 1: engage at start, whatever the size */
 	uint32_t debug_move_again;     /* 1: UFFDIO_MOVE reports as Linux 6.18 does when it had to try twice */
 	uint32_t verbose;
+	struct swap_spec swap[SWAP_SPECS]; /* the swap areas, the first to be used first */
 	uint64_t record_ns;            /* > 0: touched pages are recorded, at this interval */
 	_Atomic uint64_t free_pages;   /* granted to nobody */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
@@ -130,7 +136,10 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s);
 
 static inline enum zpool_codec ledger_zpool_codec(const struct ledger *l)
 {
-	return l->codec == LEDGER_ZSTD ? ZPOOL_ZSTD : ZPOOL_LZ4;
+	for (uint32_t i = 0; i < l->nr_swap; i++)
+		if (l->swap[i].kind == SWAP_POOL && l->swap[i].codec == SWAP_ZSTD)
+			return ZPOOL_ZSTD;
+	return ZPOOL_LZ4;
 }
 
 static inline uint64_t ledger_usage_total(const struct ledger_usage *u)

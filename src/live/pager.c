@@ -73,9 +73,7 @@ static uint64_t own_outside(void)
 	struct engine *e = &engine;
 	uint64_t table = (e->online_to * sizeof(struct frame)) >> PAGE_SHIFT;
 
-	const struct file_store *f = engine_file();
-
-	return OWN_FIXED + table + (f != NULL ? f->written / 8 >> PAGE_SHIFT : 0);
+	return OWN_FIXED + table + stores_own_pages();
 }
 
 /*
@@ -185,7 +183,7 @@ static void balloon(void)
 		arena_offline(online - target);
 	else if (online < target)
 		arena_online(target - online);
-	e->zpool.store.max_frames = (target - tables) * POOL_SHARE_PERCENT / 100;
+	stores_limit_pool((target - tables) * POOL_SHARE_PERCENT / 100);
 	engine_drop();
 }
 
@@ -258,16 +256,11 @@ void pager_publish(void)
 	struct ledger_usage *u = &e->slot->now;
 	uint64_t online = phys_managed_frames(&e->m.phys, 0);
 
+	stores_publish();
 	u->managed = e->mm.rss;
-	u->pool = e->zpool.store.stat.frames;
 	u->own = online - MIN(online, u->managed + u->pool) + own_outside();
 	u->unmanaged = e->unmanaged;
 	u->swapped = e->mm.swapents;
-	u->pool_bytes = e->zpool.store.stat.bytes;
-	u->filed = 0;
-	for (unsigned i = 0; i < e->nr_files; i++)
-		u->filed += e->file[i].store.stat.pages;
-	u->pooled = swap_used(&e->m.swap) - u->filed;
 	if (ledger_usage_total(u) > ledger_usage_total(&e->slot->peak))
 		e->slot->peak = *u;
 	e->slot->need_peak = MAX(e->slot->need_peak, u->managed + u->swapped + u->unmanaged);
@@ -318,7 +311,7 @@ void pager_run(void *arg)
 			engine_take();
 			if (!e->changing)
 				native_scan();
-			fork_unshare();
+			stores_unshare();
 			wake_all();
 			engine_drop();
 			scanned = now_ns();

@@ -2,11 +2,16 @@
  * file: slots of one page in a file (the model is Linux's mm/swapfile.c and
  * mm/page_io.c).
  *
+ * Slots are numbered as they come, 1024 in each extent of the file that this
+ * process has taken for itself (extents.h); a file that nobody else opens is one
+ * that nobody else takes extents of.
+ *
  * A batch gets consecutive slots where it can, so that it goes out, and later
  * comes in again by read-ahead, in one system call. The search is next-fit: it
  * goes on where the last one ended, which writes a young file from front to
- * back. When a bounded look finds no run that holds the whole batch (swapfile.c
- * gives up its clusters in the same way), single free slots are taken.
+ * back. When a bounded look finds no run that holds the whole batch, there is one
+ * more extent; if that cannot be had either, single free slots are taken
+ * (swapfile.c gives up its clusters in the same way).
  *
  * O_DIRECT keeps the kernel from holding a second copy of every page, which
  * would count against the program's cgroup. Where the file system refuses it,
@@ -30,82 +35,18 @@
 #include "store/file.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
-#include <sys/file.h>
 
 #include "base/assert.h"
-#include "base/fmt.h"
-#include "base/rand.h"
 #include "base/sys.h"
 
 #define NO_SLOT UINT64_MAX
 #define RUN_LOOKS 64 /* free runs that are looked at before the batch is torn */
-#define NAME_TRIES 16
+#define CLAIM_NS 1000000000 /* 1 s: after a search in vain for an extent, the next one */
 
 static struct file_store *to_file(struct store *s)
 {
 	return container_of(s, struct file_store, store);
-}
-
-/* Opening. */
-
-static int open_named(const char *dir)
-{
-	char path[PATH_MAX];
-	struct timespec now;
-	struct rand random;
-	struct fmt f;
-	int fd = -EEXIST;
-
-	sys_clock_gettime(CLOCK_REALTIME, &now);
-	rand_seed(&random, (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec + ((uint64_t)sys_getpid() << 40));
-	for (int i = 0; i < NAME_TRIES && fd == -EEXIST; i++) {
-		fmt_init(&f, path, sizeof(path));
-		fmt_str(&f, dir);
-		fmt_str(&f, "/.steward-");
-		fmt_hex(&f, rand_u64(&random));
-		if (f.len + 1 == f.size)
-			return -ENAMETOOLONG;
-		fd = sys_open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
-	}
-	if (fd < 0)
-		return fd;
-	int err = sys_unlink(path);
-
-	if (err != 0) {
-		sys_close(fd);
-		return err;
-	}
-	return fd;
-}
-
-/* Some file systems take the flag and refuse the I/O: a page written and read decides. */
-static bool direct_works(int fd)
-{
-	uint8_t page[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
-
-	memset(page, 0, sizeof(page));
-	ssize_t n = sys_pwrite(fd, page, sizeof(page), 0);
-
-	if (n == (ssize_t)sizeof(page))
-		n = sys_pread(fd, page, sizeof(page), 0);
-	sys_ftruncate(fd, 0);
-	return n != -EINVAL && n != -EOPNOTSUPP;
-}
-
-int file_store_open(const char *dir)
-{
-	int fd = sys_open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-	/* What kernels and file systems without O_TMPFILE say. */
-	if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL)
-		fd = open_named(dir);
-	if (fd < 0)
-		return fd;
-	if (sys_fcntl(fd, F_SETFL, O_DIRECT) == 0 && !direct_works(fd))
-		sys_fcntl(fd, F_SETFL, 0);
-	return fd;
 }
 
 /* The bitmap. */
@@ -113,6 +54,18 @@ int file_store_open(const char *dir)
 static bool slot_taken(const struct file_store *f, uint64_t slot)
 {
 	return f->bitmap[slot / 64] >> slot % 64 & 1;
+}
+
+/* Slots of extents that are ours. */
+static uint64_t claimed(const struct file_store *f)
+{
+	return MIN((uint64_t)f->extents.nr * EXTENT_SLOTS, f->max_slots);
+}
+
+/* The first one that we may write to: those below were written by who made this process. */
+static uint64_t first_own(const struct file_store *f)
+{
+	return MIN((uint64_t)f->extents.inherited * EXTENT_SLOTS, f->max_slots);
 }
 
 /* First slot in [from, end) whose bit is `taken`, or end. */
@@ -147,7 +100,7 @@ static uint64_t run_find(const struct file_store *f, unsigned n)
 		if (wrapped)
 			return NO_SLOT;
 		wrapped = true;
-		from = 0;
+		from = first_own(f);
 	}
 	return NO_SLOT;
 }
@@ -157,8 +110,29 @@ static uint64_t single_find(const struct file_store *f)
 	uint64_t slot = slot_next(f, f->hint, f->slots, false);
 
 	if (slot == f->slots)
-		slot = slot_next(f, 0, f->slots, false);
+		slot = slot_next(f, first_own(f), f->slots, false);
 	return slot == f->slots ? NO_SLOT : slot;
+}
+
+/* Takes one more extent of the file. False: there is none, or the disk has just been full. */
+static bool file_grow(struct file_store *f)
+{
+	struct timespec t;
+
+	if (f->retry > 0 || f->extents.nr == f->extents.total)
+		return false;
+	sys_clock_gettime(CLOCK_MONOTONIC, &t);
+	uint64_t now = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+
+	if (now < f->claim_ns)
+		return false;
+	if (extents_claim(&f->extents) != 0) {
+		f->claim_ns = now + CLAIM_NS;
+		return false;
+	}
+	f->hint = f->slots;
+	f->slots = claimed(f);
+	return true;
 }
 
 static void slot_take(struct file_store *f, uint64_t slot)
@@ -166,7 +140,7 @@ static void slot_take(struct file_store *f, uint64_t slot)
 	DEBUG_ASSERT(slot < f->slots && !slot_taken(f, slot));
 	f->bitmap[slot / 64] |= (uint64_t)1 << slot % 64;
 	f->used++;
-	f->hint = slot + 1 < f->slots ? slot + 1 : 0;
+	f->hint = slot + 1 < f->slots ? slot + 1 : first_own(f);
 }
 
 static void slot_release(struct file_store *f, uint64_t slot)
@@ -189,7 +163,7 @@ static uint64_t io_slot(const struct store_io *io)
 
 /* Input and output. */
 
-static ssize_t run_transfer(int fd, const struct store_io *io, unsigned n, uint64_t slot, bool out)
+static ssize_t run_transfer(int fd, const struct store_io *io, unsigned n, uint64_t page, bool out)
 {
 	struct iovec iov[STORE_BATCH];
 	ssize_t ret;
@@ -197,7 +171,7 @@ static ssize_t run_transfer(int fd, const struct store_io *io, unsigned n, uint6
 	for (unsigned i = 0; i < n; i++)
 		iov[i] = (struct iovec){ io[i].page, PAGE_SIZE };
 	do {
-		ret = out ? sys_pwritev(fd, iov, (int)n, slot * PAGE_SIZE) : sys_preadv(fd, iov, (int)n, slot * PAGE_SIZE);
+		ret = out ? sys_pwritev(fd, iov, (int)n, page * PAGE_SIZE) : sys_preadv(fd, iov, (int)n, page * PAGE_SIZE);
 	} while (ret == -EINTR);
 	return ret;
 }
@@ -208,13 +182,13 @@ static int write_error(ssize_t ret)
 	return ret >= 0 || ret == -ENOSPC || ret == -EDQUOT || ret == -EFBIG ? -ENOSPC : -EIO;
 }
 
-/* Moves n pages to or from consecutive slots; sets their err. Stops at -ENOSPC and returns it. */
-static int run_io(struct file_store *f, struct store_io *io, unsigned n, uint64_t slot, bool out)
+/* Moves n pages to or from consecutive pages of the file; sets their err. Stops at -ENOSPC and returns it. */
+static int run_io(struct file_store *f, struct store_io *io, unsigned n, uint64_t page, bool out)
 {
 	bool stalled = false;
 
 	for (unsigned i = 0; i < n;) {
-		ssize_t ret = run_transfer(f->fd, io + i, n - i, slot + i, out);
+		ssize_t ret = run_transfer(f->fd, io + i, n - i, page + i, out);
 		unsigned pages = ret > 0 ? (unsigned)((size_t)ret / PAGE_SIZE) : 0;
 
 		for (unsigned k = 0; k < pages; k++)
@@ -233,21 +207,21 @@ static int run_io(struct file_store *f, struct store_io *io, unsigned n, uint64_
 	return 0;
 }
 
-static void drop_cached(struct file_store *f, uint64_t slot, unsigned n)
+static void drop_cached(struct file_store *f, uint64_t page, unsigned n)
 {
 	if (!f->direct)
-		sys_fadvise(f->fd, slot * PAGE_SIZE, n * PAGE_SIZE, POSIX_FADV_DONTNEED);
+		sys_fadvise(f->fd, page * PAGE_SIZE, n * PAGE_SIZE, POSIX_FADV_DONTNEED);
 }
 
 /* Says twice that a buffered range is not needed: now, which starts its writeback, and after the next write. */
-static void write_behind(struct file_store *f, uint64_t slot, unsigned n)
+static void write_behind(struct file_store *f, uint64_t page, unsigned n)
 {
 	if (f->direct)
 		return;
-	drop_cached(f, slot, n);
+	drop_cached(f, page, n);
 	if (f->behind_bytes != 0)
 		sys_fadvise(f->fd, f->behind, f->behind_bytes, POSIX_FADV_DONTNEED);
-	f->behind = slot * PAGE_SIZE;
+	f->behind = page * PAGE_SIZE;
 	f->behind_bytes = n * PAGE_SIZE;
 }
 
@@ -260,13 +234,17 @@ static unsigned file_reserve(struct store *s, struct store_io *io, unsigned n)
 	unsigned got = 0;
 
 	ASSERT(n <= STORE_BATCH);
-	bool closed = f->full || f->retired;
+	bool closed = f->full || f->closed;
 
 	if (!closed && n > 1)
+		run = run_find(f, n);
+	if (!closed && run == NO_SLOT && n > 1 && file_grow(f))
 		run = run_find(f, n);
 	for (; got < n && !closed; got++) {
 		uint64_t slot = run != NO_SLOT ? run + got : single_find(f);
 
+		if (slot == NO_SLOT && file_grow(f))
+			slot = single_find(f);
 		if (slot == NO_SLOT)
 			break;
 		slot_take(f, slot);
@@ -287,16 +265,16 @@ static void file_write(struct store *s, struct store_io *io, unsigned n)
 	int err = 0;
 
 	for (unsigned i = 0, len; i < n; i += len) {
-		uint64_t slot = io_slot(&io[i]);
+		uint64_t page = extents_page(&f->extents, io_slot(&io[i]));
 
-		for (len = 1; i + len < n && io_slot(&io[i + len]) == slot + len; len++)
+		for (len = 1; i + len < n && extents_page(&f->extents, io_slot(&io[i + len])) == page + len; len++)
 			;
 		/* The disk was full a moment ago: what is left of the batch would only fail as well. */
 		for (unsigned k = 0; k < len; k++)
 			io[i + k].err = -ENOSPC;
 		if (err == 0) {
-			err = run_io(f, io + i, len, slot, true);
-			write_behind(f, slot, len);
+			err = run_io(f, io + i, len, page, true);
+			write_behind(f, page, len);
 		}
 		for (unsigned k = 0; k < len; k++)
 			io[i + k].bytes = io[i + k].err == 0 ? (uint32_t)PAGE_SIZE : 0;
@@ -337,10 +315,12 @@ static void file_read(struct store *s, struct store_io *io, unsigned n)
 	struct file_store *f = to_file(s);
 
 	for (unsigned i = 0, len; i < n; i += len) {
-		for (len = 1; i + len < n && io[i + len].handle == io[i].handle + len; len++)
+		uint64_t page = extents_page(&f->extents, io[i].handle);
+
+		for (len = 1; i + len < n && extents_page(&f->extents, io[i + len].handle) == page + len; len++)
 			;
-		run_io(f, io + i, len, io[i].handle, false);
-		drop_cached(f, io[i].handle, len);
+		run_io(f, io + i, len, page, false);
+		drop_cached(f, page, len);
 		for (unsigned k = 0; k < len; k++) {
 			if (io[i + k].err != 0)
 				__atomic_fetch_add(&s->stat.errors, 1, __ATOMIC_RELAXED);
@@ -354,16 +334,16 @@ static void file_free(struct store *s, uint64_t handle)
 
 	s->stat.pages--;
 	s->stat.bytes -= PAGE_SIZE;
-	if (f->shared || f->retired)
+	if (f->shared || handle < first_own(f))
 		return;
 	slot_release(f, handle);
 	if (f->full) {
 		f->full = false;
-		f->slots = f->written;
-		f->hint = f->hint < f->slots ? f->hint : 0;
+		f->slots = MAX(f->written, first_own(f));
+		f->hint = f->hint < f->slots ? f->hint : first_own(f);
 	}
 	if (f->retry > 0 && --f->retry == 0)
-		f->slots = f->max_slots;
+		f->slots = claimed(f);
 }
 
 static void file_destroy(struct store *s)
@@ -387,58 +367,82 @@ static const struct store_ops file_ops = {
 	.read_locked = false,
 };
 
-void file_store_share(struct file_store *f)
+int file_store_share(struct file_store *f)
 {
 	f->shared = true;
+	return extents_share(&f->extents);
 }
 
-void file_store_retire(struct file_store *f, int fd)
+int file_store_inherit(struct file_store *f, int fd)
 {
 	f->fd = fd;
-	f->retired = true;
-	/* Held by this opening of the file, so it ends with this process image, however that ends. */
-	sys_call3(SYS_flock, fd, LOCK_SH, 0);
+	f->closed = fd < 0;
+	f->shared = f->full = false;
+	f->used = 0;
+	int err = extents_inherit(&f->extents, fd);
+
+	f->slots = f->hint = claimed(f);
+	f->retry = 0;
+	return f->closed ? 0 : err;
 }
 
-bool file_store_is_shared(const struct file_store *f)
+bool file_store_unshare(struct file_store *f)
 {
-	if (sys_call3(SYS_flock, f->fd, LOCK_EX | LOCK_NB, 0) != 0)
-		return true;
-	sys_call3(SYS_flock, f->fd, LOCK_UN, 0);
-	return false;
-}
+	uint64_t first = first_own(f) / 64;
 
-void file_store_unshare(struct file_store *f)
-{
-	memset(f->bitmap, 0, DIV_ROUND_UP(MIN(f->written, f->max_slots), 64) * sizeof(f->bitmap[0]));
+	if (!f->shared || !extents_unshare(&f->extents))
+		return false;
+	if (f->written > first * 64)
+		memset(f->bitmap + first, 0, (DIV_ROUND_UP(f->written, 64) - first) * sizeof(f->bitmap[0]));
 	f->shared = false;
 	f->used = 0;
 	f->full = false;
+	return true;
 }
 
 void file_store_keep(struct file_store *f, uint64_t handle)
 {
+	if (handle < first_own(f))
+		return;
 	ASSERT(handle < f->max_slots && !slot_taken(f, handle));
 	f->bitmap[handle / 64] |= (uint64_t)1 << handle % 64;
 	f->used++;
 }
 
-size_t file_store_bitmap_bytes(uint64_t max_bytes)
+/* Whole extents, or a part of a single one. */
+static uint64_t usable_slots(uint64_t max_bytes)
 {
-	return DIV_ROUND_UP(max_bytes / PAGE_SIZE, 64) * sizeof(uint64_t);
+	uint64_t slots = max_bytes / PAGE_SIZE;
+
+	return slots > EXTENT_SLOTS ? MIN(ALIGN_DOWN(slots, EXTENT_SLOTS), (uint64_t)UINT32_MAX) : slots;
 }
 
-int file_store_init(struct file_store *f, int fd, uint64_t max_bytes, uint64_t *bitmap, size_t bitmap_bytes)
+static uint32_t extents_of(uint64_t max_bytes)
 {
-	if (max_bytes < PAGE_SIZE || bitmap_bytes < file_store_bitmap_bytes(max_bytes))
+	return (uint32_t)DIV_ROUND_UP(usable_slots(max_bytes), EXTENT_SLOTS);
+}
+
+static size_t bitmap_bytes(uint64_t max_bytes)
+{
+	return DIV_ROUND_UP(usable_slots(max_bytes), 64) * sizeof(uint64_t);
+}
+
+size_t file_store_bytes(uint64_t max_bytes)
+{
+	return bitmap_bytes(max_bytes) + extents_bytes(extents_of(max_bytes));
+}
+
+int file_store_init(struct file_store *f, int fd, uint64_t first, uint64_t max_bytes, void *memory, size_t bytes)
+{
+	if (max_bytes < PAGE_SIZE || bytes < file_store_bytes(max_bytes))
 		return -EINVAL;
 	long flags = sys_fcntl(fd, F_GETFL, 0);
 
 	if (flags < 0)
 		return (int)flags;
 	*f = (struct file_store){ .store.ops = &file_ops, .fd = fd, .direct = (flags & O_DIRECT) != 0,
-				  .bitmap = bitmap, .max_slots = max_bytes / PAGE_SIZE };
-	f->slots = f->max_slots;
+				  .bitmap = memory, .max_slots = usable_slots(max_bytes) };
+	extents_init(&f->extents, fd, first, extents_of(max_bytes), (uint8_t *)memory + bitmap_bytes(max_bytes));
 	f->store.stat.capacity = f->max_slots;
 	return 0;
 }
@@ -447,11 +451,11 @@ void file_store_check(const struct file_store *f)
 {
 	uint64_t used = 0;
 
-	for (uint64_t i = 0; i < DIV_ROUND_UP(f->max_slots, 64); i++)
+	extents_check(&f->extents);
+	for (uint64_t i = DIV_ROUND_UP(first_own(f), 64); i < DIV_ROUND_UP(f->max_slots, 64); i++)
 		used += (unsigned)__builtin_popcountll(f->bitmap[i]);
-	ASSERT(used == f->used && used >= f->store.stat.pages);
+	ASSERT(used == f->used && (used >= f->store.stat.pages || f->extents.inherited > 0));
 	ASSERT(f->max_slots % 64 == 0 || f->bitmap[f->max_slots / 64] >> f->max_slots % 64 == 0);
-	ASSERT(f->written <= f->max_slots && f->slots <= f->max_slots);
-	ASSERT(f->hint < f->max_slots || f->max_slots == 0);
+	ASSERT(f->written <= claimed(f) && f->slots <= claimed(f) && f->hint <= f->slots);
 	ASSERT(f->store.stat.bytes == f->store.stat.pages * PAGE_SIZE);
 }

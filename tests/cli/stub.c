@@ -131,6 +131,8 @@ static void play_pressure(struct ledger *l, struct ledger_slot *s)
 		.managed = 20000, .pool = 8000, .own = 1000, .unmanaged = 2000,
 		.swapped = 90000, .pooled = 24000, .pool_bytes = 24000 * PAGE_SIZE / 3, .filed = 66000,
 	};
+	s->area[0] = (struct ledger_area){ .used = 24000 };
+	s->area[1] = (struct ledger_area){ .used = 66000, .errors = 3, .state = SWAP_FULL };
 	s->need_peak = 112000;
 	memcpy(s->counter, counter, sizeof(counter));
 	for (unsigned i = 0; i < 98; i++)
@@ -143,7 +145,7 @@ static void play_pressure(struct ledger *l, struct ledger_slot *s)
 
 static void play_fatal(struct ledger_slot *s)
 {
-	strcpy(s->message, "pool and swap file are full: 128 MiB and 0 B; raise --ram or --swap-file-max");
+	strcpy(s->message, "out of room: the budget of 128M is used, pool is full with 128 MiB; raise --ram, or give more with --swap");
 	atomic_store(&s->state, LEDGER_FATAL);
 	kill(getpid(), SIGKILL);
 }

@@ -22,7 +22,7 @@ steward: true
   pages out         1 006, 1 009 of one repeated word; 1 011 dropped because they were free
   pages in          1 005, 1 007 of them read ahead
   pool              93.7 MiB in 31.2 MiB, ratio 3.00
-  swap file         257 MiB
+  swap file         257 MiB in /tmp, full, 3 errors
   stalled           1.50 s in all threads; a fault: p50 0.0 us, p99 1.1 us, longest 2.0 ms
   time              {time} elapsed, {time} user, {time} system
 """
@@ -227,22 +227,24 @@ def test_library_not_loaded_is_told():
 
 
 def test_summary_under_pressure():
-    r = steward("run", "--ram", RAM, "true", STUB="pressure")
+    r = steward("run", "--ram", RAM, "--swap", "pool", "--swap", "file:/tmp", "true", STUB="pressure")
     assert re.fullmatch(pattern(SUMMARY), r.stderr), r.stderr
 
 
 def test_verbose_tells_plan_and_counters():
-    r = steward("run", "-v", "--ram", RAM, "--swap-file-max", "0", "true", STUB="pressure")
+    r = steward("run", "-v", "--ram", RAM, "--swap", "pool", "true", STUB="pressure")
     lines = r.stderr.splitlines()
-    eq(lines[0], "steward: budget 256 MiB (--ram), lz4, no swap file")
+    eq(lines[0], "steward: budget 256 MiB (--ram), pages go to pool (lz4)")
     assert "  pgfault                     1234567  faults served by Steward" in lines, r.stderr
     assert any(line.split()[0] == "kswapd_ns" for line in lines), r.stderr
-    r = steward("run", "--verbose", "--ram", RAM, "--swap-file-max", "2G", "--codec", "zstd", "true", STUB="fit")
-    assert re.match(r"steward: budget 256 MiB \(--ram\), zstd, swap file up to 2 GiB in /", r.stderr), r.stderr
+    r = steward("run", "--verbose", "--ram", RAM, "--swap", "file:/tmp,size=2M", "--swap", "pool:zstd,max=64M,prio=3", "true",
+                STUB="fit")
+    eq(r.stderr.splitlines()[0], "steward: budget 256 MiB (--ram), pages go to pool (zstd, at most 64 MiB, prio 3), "
+       "file:/tmp (at most 2 MiB)")
 
 
 def test_stopped_by_steward_says_why():
-    said = "pool and swap file are full: 128 MiB and 0 B; raise --ram or --swap-file-max"
+    said = "out of room: the budget of 128M is used, pool is full with 128 MiB; raise --ram, or give more with --swap"
     text, r = stats("true", STUB="fatal")
     eq(r.returncode, 137)
     eq(r.stderr.splitlines()[0], f"steward: {said}")
@@ -251,13 +253,13 @@ def test_stopped_by_steward_says_why():
 
 
 def test_stats_hold_the_figures():
-    text, r = stats("true", STUB="pressure")
-    eq(text["schema"], 1)
+    text, r = stats("--swap", "pool:zstd", "--swap", "file:/tmp,size=4M,prio=0", "true", STUB="pressure")
+    eq(text["schema"], 2)
     eq(text["command"], ["true"])
     eq(text["exit"], {"status": 0, "signal": None})
     eq((text["fatal"], text["fitted"]), (None, False))
     eq(text["processes"], {"total": 1, "running": 0})
-    eq((text["budget"]["ram_bytes"], text["budget"]["from"], text["budget"]["codec"]), (256 * M, "--ram", "lz4"))
+    eq((text["budget"]["ram_bytes"], text["budget"]["from"]), (256 * M, "--ram"))
     launcher = text["budget"]["launcher_bytes"]
     assert 0 < launcher < 128 * M, launcher
     eq(text["budget"]["granted_peak_bytes"], launcher + 29000 * PAGE)
@@ -268,7 +270,11 @@ def test_stats_hold_the_figures():
     eq(text["need_peak_bytes"], 112000 * PAGE)
     eq(text["pool"], {"stored_peak_bytes": 24000 * PAGE, "compressed_bytes": 8000 * PAGE, "memory_bytes": 8000 * PAGE,
                       "ratio": 3.0})
-    eq(text["swap_file"], {"stored_peak_bytes": 66000 * PAGE})
+    eq(text["areas"], [
+        {"kind": "file", "path": "/tmp", "size_bytes": 4 * M, "prio": 0, "used_peak_bytes": 24000 * PAGE, "errors": 0,
+         "state": "ok"},
+        {"kind": "pool", "codec": "zstd", "size_bytes": 0, "prio": -1, "used_peak_bytes": 66000 * PAGE, "errors": 3,
+         "state": "full"}])
     counters = text["counters"]
     eq((counters["pgfault"], counters["pgminor"], counters["stall_ns"]), (1234567, 1001, 1500000000))
     fault = text["fault_ns"]
@@ -278,11 +284,14 @@ def test_stats_hold_the_figures():
 
 
 def test_stats_are_documented():
-    text, _ = stats("true", STUB="pressure")
+    text, _ = stats("--swap", "pool", "--swap", "file:/tmp", "true", STUB="pressure")
 
     def keys(value, prefix=""):
         for key, inner in value.items():
             yield prefix + key
+            if key == "areas":
+                for area in inner:
+                    yield from keys(area, "areas[].")
             if isinstance(inner, dict) and key not in ("counters", "histogram"):
                 yield from keys(inner, f"{prefix}{key}.")
 
@@ -302,12 +311,13 @@ def test_stats_of_several_processes():
 
 
 def test_peak_of_processes_that_live_together():
-    text, _ = stats("sh", "-c", "sleep 0.3 & sleep 0.3; wait", STUB="pressure", STUB_ONLY="sleep")
+    text, _ = stats("--swap", "pool", "--swap", "file:/tmp", "sh", "-c", "sleep 0.3 & sleep 0.3; wait", STUB="pressure",
+                    STUB_ONLY="sleep")
     eq(text["peak"]["managed_bytes"], 41000 * PAGE)
     eq(text["need_peak_bytes"], (2 * 112000 + 1500) * PAGE)
     eq(text["pool"], {"stored_peak_bytes": 48000 * PAGE, "compressed_bytes": 16000 * PAGE, "memory_bytes": 16000 * PAGE,
                       "ratio": 3.0})
-    eq(text["swap_file"]["stored_peak_bytes"], 132000 * PAGE)
+    eq(text["areas"][1]["used_peak_bytes"], 132000 * PAGE)
 
 
 def test_grant_of_the_dead_comes_back():
@@ -411,31 +421,114 @@ def test_debug_options_reach_the_ledger():
     def words(*options):
         script = ("import mmap, os, struct\n"
                   "m = mmap.mmap(int(os.environ['STEWARD_RUN'].split(':')[1]), 4096)\n"
-                  "print(*struct.unpack_from('=IIII', m, 56 + 256), struct.unpack_from('=I', m, 12)[0])\n")
+                  "print(*struct.unpack_from('=IIII', m, 48), struct.unpack_from('=B', m, 65)[0])\n")
         return steward("run", *options, sys.executable, "-c", script).stdout
 
     eq(words(), "0 0 0 0 0\n")
     eq(words("--debug-base-path"), "1 0 0 0 0\n")
     eq(words("--debug-engage"), "0 1 0 0 0\n")
     eq(words("--debug-move-again"), "0 0 1 0 0\n")
-    eq(words("-v", "--codec=zstd"), "0 0 0 1 1\n")
+    eq(words("-v", "--swap=pool:zstd"), "0 0 0 1 1\n")
+
+
+def file_area(text):
+    """The file of a run that was given none; None: it has none."""
+    areas = text["areas"]
+    eq((areas[0]["kind"], areas[0]["codec"], areas[0]["prio"]), ("pool", "lz4", -1))
+    assert len(areas) <= 2, areas
+    return areas[1] if len(areas) == 2 else None
 
 
 def test_tmpdir_on_a_disk_is_taken():
     with scratch() as d:
-        text, _ = stats("true", STUB="fit", TMPDIR=d)
-        if text["budget"]["swap_dir"] != d:
+        area = file_area(stats("true", STUB="fit", TMPDIR=d)[0])
+        if area is None or area["path"] != d:
             raise Skip("the temporary directory is not on a disk")
-        assert text["budget"]["swap_file_max_bytes"] > 0
-        text, _ = stats("--swap-file-max", "16M", "true", STUB="fit", TMPDIR=d)
-        eq(text["budget"]["swap_file_max_bytes"], 16 * M)
+        eq((area["kind"], area["prio"]), ("file", -2))
+        assert area["size_bytes"] > 0
 
 
 def test_tmpdir_in_memory_is_not_taken():
     if not os.access("/dev/shm", os.W_OK):
         raise Skip("no /dev/shm")
-    text, _ = stats("true", STUB="fit", TMPDIR="/dev/shm")
-    assert text["budget"]["swap_dir"] != "/dev/shm"
+    area = file_area(stats("true", STUB="fit", TMPDIR="/dev/shm")[0])
+    assert area is None or area["path"] != "/dev/shm"
+
+
+def swap_file(d, size, signature=False):
+    path = os.path.join(d, "swap")
+    with open(path, "wb") as f:
+        f.truncate(size)
+        if signature:
+            f.write(b"\1" * 4086 + b"SWAPSPACE2")
+    return path
+
+
+def test_swap_files_are_used_as_they_are():
+    for signature in (False, True):
+        with scratch() as d:
+            path = swap_file(d, 3 * M, signature)
+            text, _ = stats("--swap", "file:" + path, "true", STUB="fit")
+            eq([(a["kind"], a["path"], a["size_bytes"]) for a in text["areas"]], [("file", path, 3 * M - PAGE)])
+            # The command sees no descriptor of it, and the place is found from elsewhere.
+            r = steward("run", "-v", "--swap", "file:swap,size=1M", "ls", "/proc/self/fd", STUB="fit",
+                        prefix=("sh", "-c", f'cd {d} && exec "$@"', "sh"))
+            eq((r.returncode, len(r.stdout.split())), (0, len(steward("run", "ls", "/proc/self/fd", STUB="fit").stdout.split())))
+            assert f"file:{path} (at most 1 MiB)" in r.stderr, r.stderr
+
+
+def refused(spec, said, **more):
+    r = steward("run", "--swap", spec, "true", STUB="fit", **more)
+    eq((r.returncode, r.stderr), (125, f"steward: {said}\n"))
+
+
+def test_swap_files_that_cannot_be_used():
+    with scratch() as d:
+        refused(f"file:{d}/none", f"--swap file:{d}/none: there is nothing of that name; "
+                "name a directory, or make a file: fallocate -l 4G FILE && mkswap FILE")
+        refused("file:/dev/null", "--swap file:/dev/null: it is no directory, file or block device; name one")
+        path = swap_file(d, PAGE)
+        refused("file:" + path, f"--swap file:{path}: it is too small to hold a page; make it larger: fallocate -l 4G FILE")
+        path = swap_file(d, 2 * M)
+        refused(f"file:{path},size=2M", f"--swap: size=2 MiB is more than the 1.9 MiB of {path}; leave it out, or make it larger")
+        refused(f"file:{d},size=100P", f"--swap: size=100 PiB is more than the SIZE that {d} has free; give a smaller size"
+                .replace("SIZE", free_text(d)))
+        with open(path, "r+b") as f:
+            f.write(b"data")
+        refused("file:" + path, f"--swap file:{path}: it holds data; if it is not needed make it a swap area: mkswap")
+
+
+def free_text(d):
+    """As steward writes it."""
+    fs = os.statvfs(d)
+    free = fs.f_bavail * fs.f_frsize
+    return re.search(r"more than the (.*) that", steward("run", "--swap", f"file:{d},size={free * 2}", "true").stderr).group(1)
+
+
+def test_swap_file_of_another_run_is_refused():
+    with scratch() as d:
+        path = swap_file(d, 2 * M)
+        other = ("import subprocess, os, sys\n"
+                 "env = {k: v for k, v in os.environ.items() if k not in ('LD_PRELOAD', 'STEWARD_RUN')}\n"
+                 "sys.exit(subprocess.run(sys.argv[1:], env=env).returncode)\n")
+        r = steward("run", "--swap", "file:" + path, sys.executable, "-c", other, os.environ["STEWARD"], "run", "--swap",
+                    "file:" + path, "true", STUB="fit")
+        eq((r.returncode, r.stderr.splitlines()[0]),
+           (125, f"steward: --swap file:{path}: another steward run uses it; give each run its own, or name a directory"))
+
+
+def test_swap_place_without_rights_is_refused():
+    nobody = as_nobody()
+    with scratch() as d:
+        os.chmod(d, 0o755)
+        path = swap_file(d, 2 * M)
+        for place in (path, d):
+            r = steward("run", "--swap", "file:" + place, "true",
+                        prefix=("sh", "-c", 'exec "$@" 9<>/dev/userfaultfd', "sh", *nobody))
+            if "userfaultfd: " in r.stderr:
+                raise Skip("an ordinary user gets no userfaultfd")
+            eq((r.returncode, r.stderr), (125, f"steward: --swap file:{place}: this user may not write there; "
+                                          "change its rights, or name another place\n"))
 
 
 def test_auto_is_the_default():

@@ -47,8 +47,6 @@ def test_run_without_command():
 def test_sizes_that_are_none():
     for bad in ("12Q", "", "-5M", "1.M", "M", "0x100000", "64M garbage"):
         fails(["run", "--ram", bad, "true"], 2, f'--ram: "{bad}" is not a size; write it as 128M, 1.5G or auto')
-    fails(["run", "--swap-file-max", "x", "true"], 2,
-          '--swap-file-max: "x" is not a size; write it as 4G, or 0 for none')
 
 
 def test_sizes_out_of_range():
@@ -67,8 +65,13 @@ def test_policy_of_the_simulator():
           's3-fifo, random')
 
 
-def test_unknown_codec():
-    fails(["run", "--codec", "gzip", "true"], 2, '--codec: "gzip" is unknown; use lz4 or zstd')
+def test_wrong_swap():
+    for spec, why in (("disk", '"disk" is no place to swap to; use pool or file:PATH'),
+                      ("pool:gzip", '"gzip" is no way to compress; use lz4, zstd or auto'),
+                      ("file:/tmp,size=x", "size=x is not a size; write it as size=4G"),
+                      ("pool,prio=-1", "prio=-1 is no priority; give a number from 0 to 32767")):
+        fails(["run", "--swap", spec, "true"], 2, f"--swap {spec}: {why}")
+    fails(["run", "--swap", "pool", "--swap=pool", "true"], 2, "--swap pool: there is a pool already; give one")
 
 
 def test_empty_stats_name():

@@ -3,7 +3,7 @@
 
   run.py --build DIR [--with steward|kernel|native] [--only SUBSTRING] [--shares 50,25,12.5] GROUP…
 
-Groups: verifier, syscalls, invalid, jobs, base-path, move-again, policies, scenarios. TAP on stdout.
+Groups: verifier, syscalls, invalid, jobs, base-path, move-again, policies, scenarios, stores. TAP on stdout.
 
 Each case runs alone first (the oracle: output, status, peak resident size),
 then for each share of that size as `steward run --ram SHARE` inside a memory
@@ -35,6 +35,7 @@ sys.path.insert(0, HERE)
 
 import cage  # noqa: E402
 import jobs  # noqa: E402
+import stores  # noqa: E402
 
 MIB = 1 << 20
 SLACK = 8 * MIB
@@ -232,7 +233,13 @@ class Suite:
                               self.args.shares or JOB_SHARES.get(job.name, [50.0]), timeout=1500 if self.args.shares else 240))
 
     def scenarios(self):
-        for check in SCENARIOS:
+        self.checks(SCENARIOS)
+
+    def stores(self):
+        self.checks(stores.STORES)
+
+    def checks(self, checks):
+        for check in checks:
             if not self.wanted(check.__name__):
                 continue
             name = check.__doc__.splitlines()[0].rstrip(".")
@@ -393,15 +400,16 @@ def budget_of_any_size(suite):
 def pool_and_file_full(suite):
     """With the pool and a tiny swap file full the program is stopped by one message, and never reads wrong data."""
     problems = []
-    for limit in ("0", "4M"):
+    for options in (["--swap", "pool"], ["--swap", "pool", "--swap", "file:%s,size=4M" % suite.work]):
         command = [suite.tool("verifier"), "random-read", "256"]
-        got = suite.limited(lambda prefix: list(prefix) + command, 24 * MIB, SLACK, 60, ["--swap-file-max", limit])
-        problems += ["--swap-file-max %s: %s" % (limit, p) for p in one_line(got.stderr, "--ram")]
+        got = suite.limited(lambda prefix: list(prefix) + command, 24 * MIB, SLACK, 60, options)
+        name = " ".join(options)
+        problems += ["%s: %s" % (name, p) for p in one_line(got.stderr, "--ram", "--swap")]
         if got.timed_out or got.oom_kills or got.status == 0 or got.size:
-            problems.append("--swap-file-max %s: status %d, %d bytes of output, %d OOM kills%s" % (
-                limit, got.status, got.size, got.oom_kills, ", timeout" if got.timed_out else ""))
+            problems.append("%s: status %d, %d bytes of output, %d OOM kills%s" % (
+                name, got.status, got.size, got.oom_kills, ", timeout" if got.timed_out else ""))
         if "is wrong" in got.stderr:
-            problems.append("--swap-file-max %s: wrong data" % limit)
+            problems.append("%s: wrong data" % name)
     return problems
 
 
@@ -487,7 +495,7 @@ def parse():
     p.add_argument("--with", dest="peer", choices=["steward", "kernel", "native"], default="steward")
     p.add_argument("--only", help="cases whose name contains this")
     p.add_argument("--shares", type=lambda s: [float(x) for x in s.split(",")], help="percent of the footprint (default 50,25,12.5)")
-    p.add_argument("group", nargs="+", choices=["verifier", "syscalls", "invalid", "jobs", "base-path", "move-again", "policies", "scenarios"])
+    p.add_argument("group", nargs="+", choices=["verifier", "syscalls", "invalid", "jobs", "base-path", "move-again", "policies", "scenarios", "stores"])
     return p.parse_args()
 
 

@@ -3,6 +3,7 @@
 #define STW_CLI_RUN_BUDGET_H
 
 #include "cli/cgroup.h"
+#include "live/swapspec.h"
 
 /* Below this nothing useful fits beside Steward's own tables. */
 #define BUDGET_FLOOR (8 * MIB)
@@ -24,7 +25,7 @@ struct budget {
 int budget_auto(const char *root, struct budget *out);
 
 struct swap_dir {
-	char path[256];     /* empty: none was found */
+	char path[SWAP_PATH_MAX]; /* empty: none was found */
 	uint64_t free;      /* bytes free to this user */
 	bool direct;        /* O_DIRECT works */
 };

@@ -19,6 +19,7 @@
 #include "cli/run/malloc_only.h"
 #include "cli/msg.h"
 #include "cli/policies.h"
+#include "cli/run/places.h"
 #include "cli/probe.h"
 #include "cli/program.h"
 #include "cli/run/share.h"
@@ -26,7 +27,7 @@
 #include "cli/run/supervise.h"
 #include "cli/run/watch.h"
 
-enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP_FILE_MAX, OPT_CODEC, OPT_POLICY, OPT_MALLOC_ONLY, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE };
+enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP, OPT_POLICY, OPT_MALLOC_ONLY, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE };
 
 struct run {
 	uint64_t ram_bytes;        /* 0: auto */
@@ -34,9 +35,6 @@ struct run {
 	const char *stats;         /* NULL: none */
 	char *stats_tmp;           /* NULL: stats is no regular file and is written directly */
 	int stats_fd;
-	bool file_max_given;
-	uint64_t file_max_bytes;
-	enum ledger_codec codec;
 	uint32_t policy;           /* number in the table */
 	bool malloc_only;
 	const char *of_budget;     /* an option that is of use with a budget only; NULL: none was given */
@@ -44,7 +42,7 @@ struct run {
 	bool base_path;
 	bool engage;
 	bool move_again;
-	struct swap_dir swap;
+	struct swap_specs swap;    /* none: places_default() */
 	struct program program;
 	struct share share;
 	struct watch watch;
@@ -56,8 +54,7 @@ struct run {
 static const struct option_row rows[] = {
 	[OPT_RAM] = { "ram", '\0', "SIZE|auto", "budget: 128M, 1.5G, 2GiB; auto: the memory limit here" },
 	[OPT_STATS] = { "stats", '\0', "FILE", "write the summary as JSON to FILE" },
-	[OPT_SWAP_FILE_MAX] = { "swap-file-max", '\0', "SIZE", "cap of a process's swap file; 0: none" },
-	[OPT_CODEC] = { "codec", '\0', "lz4|zstd", "how pages are compressed (lz4)" },
+	[OPT_SWAP] = { "swap", '\0', "SPEC", "where pages go, once for each place: pool[:CODEC], file:PATH (both, in that order)" },
 	[OPT_POLICY] = { "policy", '\0', "NAME", "which pages go: second-chance (default), two-list, clock, mglru, s3-fifo, random" },
 	[OPT_MALLOC_ONLY] = { "malloc-only", '\0', NULL, "give COMMAND Steward's malloc, and no budget" },
 	[OPT_VERBOSE] = { "verbose", 'v', NULL, "say what was decided, print all counters" },
@@ -99,6 +96,17 @@ static int parse_ram(struct run *r, const char *text)
 	return 0;
 }
 
+static int add_swap(struct run *r, const char *text)
+{
+	struct swap_complaint complaint;
+	char what[128];
+
+	if (swap_specs_add(&r->swap, text, &complaint) == 0)
+		return 0;
+	snprintf(what, sizeof(what), "--swap %s", text);
+	return msg_fail(EXIT_USAGE, what, "%s", complaint.text);
+}
+
 static int set_option(void *ctx, unsigned row, const char *value)
 {
 	struct run *r = ctx;
@@ -117,14 +125,8 @@ static int set_option(void *ctx, unsigned row, const char *value)
 			return msg_fail(EXIT_USAGE, "--stats", "the file name is empty; give one");
 		r->stats = value;
 		return 0;
-	case OPT_SWAP_FILE_MAX:
-		r->file_max_given = true;
-		return parse_size("--swap-file-max", value, "4G, or 0 for none", &r->file_max_bytes);
-	case OPT_CODEC:
-		if (strcmp(value, "lz4") != 0 && strcmp(value, "zstd") != 0)
-			return msg_fail(EXIT_USAGE, "--codec", "\"%s\" is unknown; use lz4 or zstd", value);
-		r->codec = value[0] == 'z' ? LEDGER_ZSTD : LEDGER_LZ4;
-		return 0;
+	case OPT_SWAP:
+		return add_swap(r, value);
 	case OPT_POLICY:
 		policy = policy_number("--policy", value, true);
 		if (policy < 0)
@@ -191,15 +193,10 @@ static int find_budget(struct run *r)
 
 static int find_swap(struct run *r)
 {
-	if (r->file_max_given && r->file_max_bytes == 0)
-		return 0;
-	swap_dir_find(&r->swap);
-	if (!r->file_max_given)
-		r->file_max_bytes = ALIGN_DOWN(r->swap.free / 2, (uint64_t)PAGE_SIZE);
-	else if (r->swap.path[0] == '\0')
-		return msg_fail(EXIT_STEWARD, "--swap-file-max",
-				"no directory on a disk can be written to; set TMPDIR to one");
-	return 0;
+	if (r->swap.nr == 0)
+		places_default(&r->swap);
+	swap_specs_settle(&r->swap);
+	return places_claim(&r->swap);
 }
 
 /*
@@ -233,11 +230,10 @@ static int fill_ledger(struct run *r)
 	struct ledger *l = r->share.ledger;
 	char given[32], least[32];
 
-	l->codec = r->codec;
 	l->policy = r->policy;
+	l->nr_swap = r->swap.nr;
+	memcpy(l->swap, r->swap.spec, sizeof(l->swap));
 	l->ram_pages = r->ram_bytes / PAGE_SIZE;
-	l->file_bytes_max = r->swap.path[0] != '\0' ? r->file_max_bytes : 0;
-	snprintf(l->tmpdir, sizeof(l->tmpdir), "%s", r->swap.path);
 	l->debug_base_path = r->base_path;
 	l->debug_engage = r->engage;
 	l->debug_move_again = r->move_again;
@@ -303,16 +299,20 @@ static int write_stats(struct run *r, const struct summary *s)
 
 static void say_plan(const struct run *r)
 {
-	char ram[32], file[32];
+	char text[1024];
+	struct fmt f;
 
-	size_text(r->ram_bytes, ram, sizeof(ram));
-	size_text(r->share.ledger->file_bytes_max, file, sizeof(file));
-	if (r->share.ledger->file_bytes_max != 0)
-		msg_note("budget %s (%s), %s, swap file up to %s in %s", ram, r->ram_from,
-			 r->codec == LEDGER_ZSTD ? "zstd" : "lz4", file, r->swap.path);
-	else
-		msg_note("budget %s (%s), %s, no swap file", ram, r->ram_from,
-			 r->codec == LEDGER_ZSTD ? "zstd" : "lz4");
+	fmt_init(&f, text, sizeof(text));
+	fmt_str(&f, "budget ");
+	fmt_size(&f, r->ram_bytes);
+	fmt_str(&f, " (");
+	fmt_str(&f, r->ram_from);
+	fmt_str(&f, "), pages go to");
+	for (unsigned i = 0; i < r->swap.nr; i++) {
+		fmt_str(&f, i == 0 ? " " : ", ");
+		swap_spec_describe(&f, &r->swap.spec[i]);
+	}
+	msg_note("%s", text);
 }
 
 /* From the command's name to the last thing before its start. */

@@ -13,7 +13,7 @@
 #include "cli/msg.h"
 #include "cli/table.h"
 
-#define SCHEMA 1
+#define SCHEMA 2
 
 static uint64_t bytes(uint64_t pages)
 {
@@ -75,6 +75,21 @@ static void rows_memory(struct table *t, const struct summary *s)
 		put_some(&t->f, ", ", s->total->running, " of them still running");
 }
 
+static const char *const state_names[] = { [SWAP_OK] = "ok", [SWAP_FULL] = "full" };
+
+static void row_area(struct table *t, const struct swap_spec *spec, const struct ledger_area *a)
+{
+	table_row(t, "swap file");
+	put_bytes(&t->f, "", bytes(a->used), " in ");
+	fmt_str(&t->f, spec->path);
+	if (a->state != SWAP_OK) {
+		fmt_str(&t->f, ", ");
+		fmt_str(&t->f, state_names[a->state]);
+	}
+	if (a->errors != 0)
+		put_some(&t->f, ", ", a->errors, " errors");
+}
+
 static void rows_paging(struct table *t, const struct summary *s)
 {
 	const struct watch *w = s->watch;
@@ -95,8 +110,9 @@ static void rows_paging(struct table *t, const struct summary *s)
 	put_bytes(&t->f, "", bytes(w->pooled_peak), "");
 	put_bytes(&t->f, " in ", w->pool_bytes, ", ratio ");
 	fmt_fixed(&t->f, ratio_hundredths(bytes(w->pooled_peak), w->pool_bytes), 2);
-	table_row(t, "swap file");
-	put_bytes(&t->f, "", bytes(w->filed_peak), "");
+	for (unsigned i = 0; i < s->ledger->nr_swap; i++)
+		if (s->ledger->swap[i].kind != SWAP_POOL)
+			row_area(t, &s->ledger->swap[i], &w->area[i]);
 }
 
 static void rows_time(struct table *t, const struct summary *s)
@@ -206,9 +222,6 @@ static void write_memory(struct json *j, const struct summary *s)
 	json_string(j, "from", s->budget_from);
 	json_u64(j, "launcher_bytes", bytes(l->reserved_pages));
 	json_u64(j, "granted_peak_bytes", bytes(atomic_load(&l->peak_granted)));
-	json_string(j, "codec", l->codec == LEDGER_ZSTD ? "zstd" : "lz4");
-	json_u64(j, "swap_file_max_bytes", l->file_bytes_max);
-	json_string(j, "swap_dir", l->tmpdir);
 	json_object_end(j);
 
 	json_object(j, "processes");
@@ -226,6 +239,22 @@ static void write_memory(struct json *j, const struct summary *s)
 	json_u64(j, "need_peak_bytes", bytes(s->total->need_peak));
 }
 
+static void write_area(struct json *j, const struct swap_spec *spec, const struct ledger_area *a)
+{
+	json_object(j, NULL);
+	json_string(j, "kind", spec->kind == SWAP_POOL ? "pool" : "file");
+	if (spec->kind == SWAP_POOL)
+		json_string(j, "codec", spec->codec == SWAP_ZSTD ? "zstd" : "lz4");
+	else
+		json_string(j, "path", spec->path);
+	json_u64(j, "size_bytes", spec->bytes);
+	json_i64(j, "prio", spec->prio);
+	json_u64(j, "used_peak_bytes", bytes(a->used));
+	json_u64(j, "errors", a->errors);
+	json_string(j, "state", state_names[a->state]);
+	json_object_end(j);
+}
+
 static void write_stores(struct json *j, const struct summary *s)
 {
 	const struct watch *w = s->watch;
@@ -239,9 +268,10 @@ static void write_stores(struct json *j, const struct summary *s)
 	else
 		json_null(j, "ratio");
 	json_object_end(j);
-	json_object(j, "swap_file");
-	json_u64(j, "stored_peak_bytes", bytes(w->filed_peak));
-	json_object_end(j);
+	json_array(j, "areas");
+	for (unsigned i = 0; i < s->ledger->nr_swap; i++)
+		write_area(j, &s->ledger->swap[i], &w->area[i]);
+	json_array_end(j);
 }
 
 static void write_counters(struct json *j, const struct summary *s)

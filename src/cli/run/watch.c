@@ -80,15 +80,40 @@ static void add_usage(struct ledger_usage *sum, const struct ledger_usage *u)
 	sum->filed += u->filed;
 }
 
+/* What the processes have in each swap area. */
+static void add_areas(struct watch *w, struct ledger_area *sum, const struct ledger_slot *s)
+{
+	for (unsigned i = 0; i < w->ledger->nr_swap; i++) {
+		sum[i].used += s->area[i].used;
+		w->area[i].state = MAX(w->area[i].state, s->area[i].state);
+	}
+}
+
+static void take_areas(struct watch *w, const struct ledger_area *now)
+{
+	for (unsigned i = 0; i < w->ledger->nr_swap; i++)
+		w->area[i].used = MAX(w->area[i].used, now[i].used);
+}
+
 /* What was in the stores at one moment. */
 static void take_stores(struct watch *w, const struct ledger_usage *u)
 {
-	w->filed_peak = MAX(w->filed_peak, u->filed);
 	if (u->pooled > w->pooled_peak) {
 		w->pooled_peak = u->pooled;
 		w->pool_bytes = u->pool_bytes;
 		w->pool_frames = u->pool;
 	}
+}
+
+/* One that has ended counts for itself. */
+static void take_gone_areas(struct watch *w, const struct ledger_slot *s)
+{
+	struct ledger_area area[SWAP_SPECS] = { 0 };
+
+	add_areas(w, area, s);
+	take_areas(w, area);
+	for (unsigned i = 0; i < w->ledger->nr_swap; i++)
+		w->area[i].errors += s->area[i].errors;
 }
 
 static void tell_message(struct watch *w, unsigned i)
@@ -114,6 +139,7 @@ void watch_init(struct watch *w, struct ledger *l)
 
 void watch_scan(struct watch *w)
 {
+	struct ledger_area area[SWAP_SPECS] = { 0 };
 	struct ledger_usage now = { 0 };
 	uint64_t need = 0;
 
@@ -134,6 +160,7 @@ void watch_scan(struct watch *w)
 		if (gone) {
 			/* Its memory is free: it counts no more with the others, only for itself. */
 			take_stores(w, &usage);
+			take_gone_areas(w, s);
 			w->told[i] = false;
 			if (i < KCOMPRESSD_RINGS)
 				kcompressd_forget(&w->ledger->kcompressd, i);
@@ -141,6 +168,7 @@ void watch_scan(struct watch *w)
 			continue;
 		}
 		add_usage(&now, &usage);
+		add_areas(w, area, s);
 		need += usage.managed + usage.swapped + usage.unmanaged;
 	}
 
@@ -148,6 +176,7 @@ void watch_scan(struct watch *w)
 		w->peak = now;
 	w->need_peak = MAX(w->need_peak, need);
 	take_stores(w, &now);
+	take_areas(w, area);
 }
 
 static void take_peak(struct watch_total *t, const struct ledger_usage *peak, uint64_t need_peak)

@@ -33,7 +33,7 @@ static void __attribute__((noreturn)) run_child(const char *workload, uint64_t r
 	if (null < 0 || dup2(null, STDERR_FILENO) < 0 || dup2(told, STDOUT_FILENO) < 0)
 		_exit(EXIT_FAILURE);
 	close(told);
-	execl(self, self, "run", "--ram", ram, "--swap-file-max", "0", "--stats", "/dev/stdout", "--", self, "validate", "--touch",
+	execl(self, self, "run", "--ram", ram, "--swap", "pool", "--stats", "/dev/stdout", "--", self, "validate", "--touch",
 	      workload, (char *)NULL);
 	_exit(EXIT_FAILURE);
 }

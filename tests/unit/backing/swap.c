@@ -35,7 +35,7 @@ struct world {
 	struct fake_store *fake[2];
 	struct zpool zpool;
 	struct file_store file;
-	uint64_t *bitmap;
+	void *file_memory;
 	struct rand rand;
 	bool locked;
 	unsigned clean, same, nospace, cached;
@@ -112,10 +112,10 @@ static void add_real(void)
 	w->work = aligned_alloc(64, ALIGN_UP(work, 64));
 	assert_int_equal(zpool_init(&w->zpool, &w->mem.phys, ZPOOL_LZ4, w->work, work), 0);
 	w->zpool.store.max_frames = 24;
-	w->bitmap = calloc(1, file_store_bitmap_bytes(cap));
+	w->file_memory = calloc(1, file_store_bytes(cap));
 	int fd = file_store_open("/tmp");
 	assert_true(fd >= 0);
-	assert_int_equal(file_store_init(&w->file, fd, cap, w->bitmap, file_store_bitmap_bytes(cap)), 0);
+	assert_int_equal(file_store_init(&w->file, fd, 0, cap, w->file_memory, file_store_bytes(cap)), 0);
 	assert_int_equal(swap_add_area(&w->swap, &w->zpool.store, 100, 0, false), 0);
 	assert_int_equal(swap_add_area(&w->swap, &w->file.store, 50, 0, true), 1);
 }
@@ -244,7 +244,7 @@ static void world_drop(void)
 	memory_end(&w->mem);
 	free(w->fake[0]);
 	free(w->fake[1]);
-	free(w->bitmap);
+	free(w->file_memory);
 	free(w->work);
 	free(w->bytes);
 	free(w->vm);

@@ -411,7 +411,7 @@ static void machine_make(void)
 	assert_int_equal(zpool_init(&w.zpool, &w.m.phys, ZPOOL_LZ4, memory(work), work), 0);
 	w.zpool.store.max_frames = 60;
 	assert_true(fd >= 0);
-	assert_int_equal(file_store_init(&w.file, fd, cap, memory(file_store_bitmap_bytes(cap)), file_store_bitmap_bytes(cap)), 0);
+	assert_int_equal(file_store_init(&w.file, fd, 0, cap, memory(file_store_bytes(cap)), file_store_bytes(cap)), 0);
 	swap_add_area(&w.m.swap, &w.zpool.store, 100, 0, false);
 	swap_add_area(&w.m.swap, &w.file.store, 50, 0, true);
 	assert_int_equal(mm_init(&w.mm, &w.m), 0);

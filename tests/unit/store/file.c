@@ -20,21 +20,28 @@
 struct world {
 	struct file_store f;
 	struct keys k;
-	uint64_t *bitmap;
+	void *memory;
+	size_t bytes;
 };
 
-static struct world *world_make(int fd, uint64_t slots)
+/* The file is used from page `first` on. */
+static struct world *world_make_at(int fd, uint64_t first, uint64_t slots)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	size_t bytes = file_store_bitmap_bytes(slots * PAGE_SIZE);
 
 	assert_true(fd >= 0);
 	keys_make(&w->k, &w->f.store, KEYS, slots);
-	w->bitmap = calloc(1, bytes);
-	assert_int_equal(file_store_init(&w->f, fd, slots * PAGE_SIZE + 17, w->bitmap, bytes), 0);
+	w->bytes = file_store_bytes(slots * PAGE_SIZE);
+	w->memory = calloc(1, w->bytes);
+	assert_int_equal(file_store_init(&w->f, fd, first * PAGE_SIZE, slots * PAGE_SIZE + 17, w->memory, w->bytes), 0);
 	for (unsigned i = 0; i < KEYS; i++)
 		page_make(&w->k.r, w->k.want[i], 64);
 	return w;
+}
+
+static struct world *world_make(int fd, uint64_t slots)
+{
+	return world_make_at(fd, 0, slots);
 }
 
 /* A descriptor in a file system of its own that has no name any more; skips the test without the right to mount. */
@@ -66,7 +73,7 @@ static void world_drop(struct world *w)
 	keys_free_all(&w->k);
 	check(w);
 	w->f.store.ops->destroy(&w->f.store);
-	free(w->bitmap);
+	free(w->memory);
 	keys_drop(&w->k);
 	free(w);
 }
@@ -370,12 +377,172 @@ static void abort_gives_slots_back(void **state)
 static void init_refuses_what_it_cannot_use(void **state)
 {
 	struct file_store f;
-	uint64_t bitmap[2];
+	uint64_t memory[8];
 
 	(void)state;
-	assert_int_equal(file_store_init(&f, 0, PAGE_SIZE - 1, bitmap, sizeof(bitmap)), -EINVAL);
-	assert_int_equal(file_store_init(&f, 0, 129 * PAGE_SIZE, bitmap, sizeof(bitmap)), -EINVAL);
-	assert_int_equal(file_store_init(&f, -1, PAGE_SIZE, bitmap, sizeof(bitmap)), -EBADF);
+	assert_int_equal(file_store_init(&f, 0, 0, PAGE_SIZE - 1, memory, sizeof(memory)), -EINVAL);
+	assert_int_equal(file_store_init(&f, 0, 0, 129 * PAGE_SIZE, memory, file_store_bytes(129 * PAGE_SIZE) - 1), -EINVAL);
+	assert_int_equal(file_store_init(&f, -1, 0, PAGE_SIZE, memory, sizeof(memory)), -EBADF);
+	assert_int_equal(file_store_open_named("/nonexistent/file"), -ENOENT);
+}
+
+/* A file of so many extents behind one page, whose first page says something; opened n times over. */
+static void named_file(int *fd, unsigned n, unsigned extents)
+{
+	char path[] = "/tmp/steward-test-XXXXXX";
+	int first = mkstemp(path);
+
+	assert_true(first >= 0);
+	assert_int_equal(ftruncate(first, (off_t)((1 + extents * EXTENT_SLOTS) * PAGE_SIZE)), 0);
+	assert_int_equal(pwrite(first, "not ours", 8, 0), 8);
+	close(first);
+	for (unsigned i = 0; i < n; i++)
+		fd[i] = file_store_open_named(path);
+	unlink(path);
+}
+
+static void claim_all(struct file_store *f)
+{
+	while (extents_claim(&f->extents) == 0)
+		f->slots += EXTENT_SLOTS;
+}
+
+static void stores_of_one_file_keep_apart(void **state)
+{
+	struct world *w[3];
+	int fd[4];
+	char text[PAGE_SIZE] __attribute__((aligned(4096)));
+
+	(void)state;
+	named_file(fd, 4, 8);
+	for (unsigned i = 0; i < 3; i++)
+		w[i] = world_make_at(fd[i], 1, 8 * EXTENT_SLOTS);
+	for (unsigned round = 0; round < 300; round++)
+		random_use(w[round % 3], 10);
+	/* Each has one or more; what is left is for one of them. */
+	claim_all(&w[0]->f);
+	assert_int_equal(w[0]->f.extents.nr + w[1]->f.extents.nr + w[2]->f.extents.nr, 8);
+	assert_int_equal(extents_claim(&w[1]->f.extents), -ENOSPC);
+	/* What one had when it ended is free. */
+	world_drop(w[0]);
+	claim_all(&w[1]->f);
+	assert_int_equal(w[1]->f.extents.nr + w[2]->f.extents.nr, 8);
+	/* Nobody wrote before the first page. */
+	assert_int_equal(pread(fd[3], text, sizeof(text), 0), PAGE_SIZE);
+	assert_string_equal(text, "not ours");
+	for (unsigned i = 1; i < 3; i++) {
+		random_use(w[i], 300);
+		world_drop(w[i]);
+	}
+	close(fd[3]);
+}
+
+/* The copy that fork makes: the same pages under the same handles, and the file opened again. */
+static struct world *world_fork(struct world *parent, int fd)
+{
+	struct world *w = calloc(1, sizeof(*w));
+
+	assert_int_equal(file_store_share(&parent->f), 0);
+	*w = *parent;
+	w->memory = malloc(w->bytes);
+	memcpy(w->memory, parent->memory, w->bytes);
+	w->f.bitmap = w->memory;
+	w->f.extents.mine = (uint64_t *)((uint8_t *)w->memory + ((uint8_t *)parent->f.extents.mine - (uint8_t *)parent->memory));
+	w->f.extents.at = (uint32_t *)((uint8_t *)w->memory + ((uint8_t *)parent->f.extents.at - (uint8_t *)parent->memory));
+	keys_make(&w->k, &w->f.store, KEYS, 1);
+	memcpy(w->k.want, parent->k.want, KEYS * PAGE_SIZE);
+	memcpy(w->k.stored, parent->k.stored, KEYS * sizeof(*w->k.stored));
+	memcpy(w->k.handle, parent->k.handle, KEYS * sizeof(*w->k.handle));
+	assert_int_equal(file_store_inherit(&w->f, fd), 0);
+	return w;
+}
+
+static void keep_stored(struct world *w)
+{
+	for (unsigned i = 0; i < KEYS; i++)
+		if (w->k.stored[i])
+			file_store_keep(&w->f, w->k.handle[i]);
+}
+
+static void read_all(struct world *w)
+{
+	for (unsigned i = 0; i < KEYS; i++)
+		if (w->k.stored[i])
+			keys_read(&w->k, &i, 1);
+}
+
+/* check() for those that keep what they have freed, or have what others wrote. */
+static void check_shared(const struct world *w)
+{
+	file_store_check(&w->f);
+	assert_int_equal(w->f.store.stat.pages, keys_stored(&w->k));
+}
+
+static void change_some(struct world *w)
+{
+	unsigned keys[STORE_BATCH], n = keys_pick(&w->k, true, STORE_BATCH, keys);
+	struct store_io io[STORE_BATCH];
+
+	for (unsigned i = 0; i < n; i++)
+		keys_free(&w->k, keys[i]);
+	for (unsigned i = 0; i < n; i++)
+		page_make(&w->k.r, w->k.want[keys[i]], 64);
+	batch_write(w, keys, io, n);
+	check_shared(w);
+}
+
+static void after_fork_each_reads_what_was_written_before(void **state)
+{
+	int fd[4];
+
+	(void)state;
+	named_file(fd, 4, 8);
+	struct world *parent = world_make_at(fd[0], 1, 8 * EXTENT_SLOTS);
+
+	assert_int_equal(fill(parent, 0), KEYS);
+	struct world *child = world_fork(parent, fd[1]);
+
+	for (unsigned i = 0; i < 60; i++)
+		change_some(i % 2 == 0 ? parent : child);
+	/* A child of the child, and one that has nothing left to read of its ancestors. */
+	struct world *grandchild = world_fork(child, fd[2]);
+
+	for (unsigned i = 0; i < 40; i++)
+		change_some(i % 2 == 0 ? child : grandchild);
+	read_all(parent);
+	read_all(child);
+	read_all(grandchild);
+	assert_false(file_store_unshare(&parent->f));
+	keys_free_all(&child->k);
+	child->f.used = 0;
+	close(child->f.fd);
+	assert_false(file_store_unshare(&parent->f));
+	read_all(grandchild);
+	close(grandchild->f.fd);
+	/* Nobody else is left. */
+	assert_true(file_store_unshare(&parent->f));
+	keep_stored(parent);
+	check(parent);
+	assert_false(file_store_unshare(&parent->f));
+	random_use(parent, 200);
+	/* A child that could not open the file has room for nothing, and asks for nothing. */
+	keys_free_all(&parent->k);
+	struct world *shut = world_fork(parent, fd[3]);
+	unsigned key = 0;
+	struct store_io io;
+
+	assert_int_equal(file_store_inherit(&shut->f, -1), 0);
+	assert_int_equal(batch_write(shut, &key, &io, 1), 0);
+	close(fd[3]);
+	assert_true(file_store_unshare(&parent->f));
+	world_drop(parent);
+	for (unsigned i = 0; i < 3; i++) {
+		struct world *w = i == 0 ? child : i == 1 ? grandchild : shut;
+
+		keys_drop(&w->k);
+		free(w->memory);
+		free(w);
+	}
 }
 
 int main(void)
@@ -392,6 +559,8 @@ int main(void)
 		cmocka_unit_test(a_cut_file_is_eio_for_the_missing_pages),
 		cmocka_unit_test(abort_gives_slots_back),
 		cmocka_unit_test(init_refuses_what_it_cannot_use),
+		cmocka_unit_test(stores_of_one_file_keep_apart),
+		cmocka_unit_test(after_fork_each_reads_what_was_written_before),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

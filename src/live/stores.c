@@ -1,0 +1,236 @@
+/*
+ * The swap areas of this process: what the ledger describes (swapspec.h), opened
+ * here, in its order, which is that of priority.
+ *
+ * A place that cannot be opened is left out. That is not an error yet: the others
+ * may do, and out_of_room names those that there are when they do not. It happens
+ * to processes that have changed their user or their root directory since.
+ *
+ * fork. Parent and child have one file for both, and extents of it for each
+ * (store/extents.h). The child opens it again through the handler's descriptor
+ * table (/proc/PARENT/task/HANDLER/fd), which needs no name and no right but that
+ * to look at the parent; until it has, the parent waits (preload/fork.c), because it
+ * may be about to exit. The parent does not use freed slots again while a child may
+ * read them.
+ */
+#include <errno.h>
+
+#include "base/assert.h"
+#include "base/size.h"
+#include "live/engine.h"
+
+#define HEADER_BYTES PAGE_SIZE /* of a named file or device: says that it is swap, and stays */
+
+static const struct swap_spec *spec_of(unsigned i)
+{
+	return &engine.ledger->swap[i];
+}
+
+/* The swap area of a spec; NULL: it has none. */
+static struct swap_area *area_at(unsigned i)
+{
+	return engine.area_of[i] != 0 ? &engine.m.swap.area[engine.area_of[i] - 1] : NULL;
+}
+
+static void add_area(unsigned i, struct store *store, bool keep)
+{
+	int area = swap_add_area(&engine.m.swap, store, spec_of(i)->prio, 0, keep);
+
+	ASSERT(area >= 0);
+	engine.area_of[i] = (uint8_t)(area + 1);
+}
+
+static int open_pool(unsigned i)
+{
+	struct engine *e = &engine;
+	enum zpool_codec codec = ledger_zpool_codec(e->ledger);
+	size_t work_bytes = zpool_work_bytes(codec);
+	void *work = engine_own_memory(work_bytes);
+
+	if (work == NULL)
+		return -ENOMEM;
+	int err = zpool_init(&e->zpool, &e->m.phys, codec, work, work_bytes);
+
+	if (err == 0)
+		add_area(i, &e->zpool.store, false);
+	return err;
+}
+
+static void open_file(unsigned i)
+{
+	struct engine *e = &engine;
+	const struct swap_spec *spec = spec_of(i);
+	bool named = spec->kind == SWAP_NAMED;
+	int fd = named ? file_store_open_named(spec->path) : file_store_open(spec->path);
+	size_t bytes = file_store_bytes(spec->bytes);
+	void *memory = fd >= 0 ? engine_own_memory(bytes) : NULL;
+
+	if (memory != NULL && file_store_init(&e->file[i], fd, named ? HEADER_BYTES : 0, spec->bytes, memory, bytes) == 0) {
+		/* Whatever is read back leaves its copy there: room is cheap. */
+		add_area(i, &e->file[i].store, true);
+		return;
+	}
+	if (fd >= 0)
+		sys_close(fd);
+}
+
+int stores_open(void)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < engine.ledger->nr_swap && err == 0; i++) {
+		if (spec_of(i)->kind == SWAP_POOL)
+			err = open_pool(i);
+		else
+			open_file(i);
+	}
+	ahead_init();
+	return err;
+}
+
+/* Is there an open file behind it? */
+static bool has_file(unsigned i)
+{
+	return area_at(i) != NULL && spec_of(i)->kind != SWAP_POOL;
+}
+
+unsigned stores_descriptors(int *fds)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SWAP_SPECS; i++)
+		if (has_file(i) && engine.file[i].fd >= 0)
+			fds[n++] = engine.file[i].fd;
+	return n;
+}
+
+uint64_t stores_own_pages(void)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = 0; i < SWAP_SPECS; i++)
+		if (has_file(i))
+			bytes += engine.file[i].written / 8;
+	return bytes >> PAGE_SHIFT;
+}
+
+void stores_limit_pool(uint64_t frames)
+{
+	struct engine *e = &engine;
+
+	for (unsigned i = 0; i < e->ledger->nr_swap; i++)
+		if (spec_of(i)->kind == SWAP_POOL && spec_of(i)->has_bytes)
+			frames = MIN(frames, spec_of(i)->bytes >> PAGE_SHIFT);
+	e->zpool.store.max_frames = frames;
+}
+
+static void publish_area(struct ledger_area *to, const struct swap_area *a)
+{
+	/* Repeated words take no room anywhere; people count them with the pool. */
+	to->used = a->store->ops->read_locked ? a->nr_used : a->store->stat.pages;
+	to->errors = __atomic_load_n(&a->store->stat.errors, __ATOMIC_RELAXED);
+	to->state = a->full ? SWAP_FULL : SWAP_OK;
+}
+
+void stores_publish(void)
+{
+	struct engine *e = &engine;
+	struct ledger_usage *u = &e->slot->now;
+
+	u->pool = e->zpool.store.stat.frames;
+	u->pool_bytes = e->zpool.store.stat.bytes;
+	u->filed = 0;
+	for (unsigned i = 0; i < e->ledger->nr_swap; i++) {
+		if (area_at(i) == NULL)
+			continue;
+		publish_area(&e->slot->area[i], area_at(i));
+		if (has_file(i))
+			u->filed += e->file[i].store.stat.pages;
+	}
+	u->pooled = swap_used(&e->m.swap) - u->filed;
+}
+
+void stores_name(struct fmt *f, unsigned area)
+{
+	for (unsigned i = 0; i < engine.ledger->nr_swap; i++)
+		if (engine.area_of[i] == area + 1)
+			swap_spec_name(f, spec_of(i));
+}
+
+void stores_tell(struct fmt *f)
+{
+	struct engine *e = &engine;
+
+	for (unsigned i = 0; i < e->ledger->nr_swap; i++) {
+		const struct swap_area *a = area_at(i);
+
+		fmt_str(f, ", ");
+		swap_spec_name(f, spec_of(i));
+		if (a == NULL) {
+			fmt_str(f, " could not be opened");
+			continue;
+		}
+		fmt_str(f, " is full with ");
+		fmt_size(f, a->nr_used << PAGE_SHIFT);
+	}
+}
+
+/* fork. */
+
+void stores_share(void)
+{
+	for (unsigned i = 0; i < SWAP_SPECS; i++)
+		if (has_file(i))
+			file_store_share(&engine.file[i]);
+}
+
+static void keep_slot(void *ctx, uint64_t handle)
+{
+	file_store_keep(ctx, handle);
+}
+
+void stores_unshare(void)
+{
+	struct engine *e = &engine;
+
+	if (e->m.reclaiming)
+		return;
+	for (unsigned i = 0; i < SWAP_SPECS; i++)
+		if (has_file(i) && file_store_unshare(&e->file[i]))
+			swap_each_handle(&e->m.swap, e->area_of[i] - 1u, keep_slot, &e->file[i]);
+}
+
+static int reopen(int parent_pid, int parent_handler, const struct file_store *file)
+{
+	char path[96];
+	struct fmt f;
+
+	fmt_init(&f, path, sizeof(path));
+	fmt_str(&f, "/proc/");
+	fmt_u64(&f, (uint64_t)parent_pid);
+	fmt_str(&f, "/task/");
+	fmt_u64(&f, (uint64_t)parent_handler);
+	fmt_str(&f, "/fd/");
+	fmt_u64(&f, (uint64_t)file->fd);
+	return sys_open(path, O_RDWR | O_CLOEXEC | (file->direct ? O_DIRECT : 0), 0);
+}
+
+int stores_inherit(int parent_pid, int parent_handler)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < SWAP_SPECS && err == 0; i++) {
+		struct file_store *f = &engine.file[i];
+
+		if (!has_file(i))
+			continue;
+		int fd = f->fd >= 0 ? reopen(parent_pid, parent_handler, f) : -1;
+
+		/* Without it the child has less room; what is in it must be read. */
+		if (fd < 0 && f->store.stat.pages > 0)
+			err = fd;
+		else
+			err = file_store_inherit(f, fd);
+	}
+	return err;
+}

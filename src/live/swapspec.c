@@ -1,0 +1,34 @@
+#include "live/swapspec.h"
+
+#include "base/size.h"
+
+void swap_spec_name(struct fmt *f, const struct swap_spec *s)
+{
+	if (s->kind == SWAP_POOL) {
+		fmt_str(f, "pool");
+		return;
+	}
+	fmt_str(f, "file:");
+	fmt_str(f, s->path);
+}
+
+void swap_spec_describe(struct fmt *f, const struct swap_spec *s)
+{
+	swap_spec_name(f, s);
+	fmt_str(f, " (");
+	if (s->kind == SWAP_POOL)
+		fmt_str(f, s->codec == SWAP_ZSTD ? "zstd" : "lz4");
+	if (s->kind == SWAP_POOL && s->has_bytes)
+		fmt_str(f, ", ");
+	if (s->kind != SWAP_POOL || s->has_bytes) {
+		fmt_str(f, "at most ");
+		fmt_size(f, s->bytes);
+	}
+	if (s->direct)
+		fmt_str(f, ", direct");
+	if (s->has_prio) {
+		fmt_str(f, ", prio ");
+		fmt_i64(f, s->prio);
+	}
+	fmt_char(f, ')');
+}

@@ -1,0 +1,39 @@
+/* One swap area of a run, as `steward run --swap` describes it and the ledger carries it to the processes. */
+#ifndef STW_LIVE_SWAPSPEC_H
+#define STW_LIVE_SWAPSPEC_H
+
+#include "base/fmt.h"
+
+#define SWAP_SPECS 6 /* areas of a run, at most */
+#define SWAP_PATH_MAX 256
+
+enum swap_kind {
+	SWAP_POOL,     /* compressed, in memory */
+	SWAP_NAMELESS, /* a file without a name in the directory `path`: each process makes one, its children share it */
+	SWAP_NAMED,    /* the file or block device `path`: all processes share it */
+};
+
+enum swap_codec { SWAP_LZ4, SWAP_ZSTD, SWAP_AUTO };
+
+/* Worse ones come later. */
+enum swap_state {
+	SWAP_OK,
+	SWAP_FULL, /* has had no room for some page */
+};
+
+struct swap_spec {
+	uint8_t kind;   /* enum swap_kind */
+	uint8_t codec;  /* enum swap_codec; pool. No process ever sees SWAP_AUTO */
+	bool direct;    /* file: not without O_DIRECT */
+	bool has_prio, has_bytes; /* said by the user */
+	int32_t prio;   /* higher is used first, the same in turn */
+	uint64_t bytes; /* pool: memory that it may take in a process; 0: its share of the budget. Others: what fits there */
+	char path[SWAP_PATH_MAX];
+};
+
+/* "pool" or "file:PATH". */
+void swap_spec_name(struct fmt *f, const struct swap_spec *s);
+/* The same with what it is like: "pool (zstd, at most 1 GiB, prio 5)". */
+void swap_spec_describe(struct fmt *f, const struct swap_spec *s);
+
+#endif
