@@ -22,6 +22,7 @@
 #include "live/lock.h"
 #include "live/task.h"
 #include "mm/machine.h"
+#include "store/faulty.h"
 #include "store/file.h"
 #include "store/zpool.h"
 
@@ -230,14 +231,15 @@ uint64_t stores_own_pages(void);
 void stores_limit_pool(uint64_t frames);
 /* What is in them, to the ledger. */
 void stores_publish(void);
-/* The name of a swap area, as the user gave it. */
-void stores_name(struct fmt *f, unsigned area);
+/* A page cannot be read back: says so and ends the program. */
+void stores_lost(vpn_t vpn, unsigned area, uint64_t slot, int err) __attribute__((noreturn));
 /* That nothing more fits into any of them. */
 void stores_tell(struct fmt *f);
-/* fork, before the copy; in the child, with the parent's handler alive; and the pager, every now and then: slots are used again. */
+/* fork, before the copy; and in the child, with the parent's handler alive. */
 void stores_share(void);
 int stores_inherit(int parent_pid, int parent_handler);
-void stores_unshare(void);
+/* Pager, every now and then. */
+void stores_tick(uint64_t now);
 
 /* ahead.c: pages are compressed by the launcher, on another CPU, if it is ready to. */
 void ahead_init(void);

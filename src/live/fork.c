@@ -93,6 +93,7 @@ void fork_serve(vpn_t vpn)
 {
 	struct engine *e = &engine;
 	uint64_t address = vpn_address(vpn);
+	swp_t entry;
 	int got = atomic_load(&e->state) == LEDGER_ENGAGED ? mm_peek(&e->mm, vpn, scratch) : -EFAULT;
 
 	switch (got) {
@@ -108,7 +109,8 @@ void fork_serve(vpn_t vpn)
 		host_unregister(e->prog_fd, address, PAGE_SIZE);
 		break;
 	default:
-		engine_fatal("a page is lost: it could not be read back during fork; the program was stopped before it could see wrong data");
+		entry = pte_swp(pt_get(&e->mm.pt, vpn));
+		stores_lost(vpn, swp_area(entry), swp_slot(entry), got);
 	}
 	if (got >= 0) {
 		if (e->nr_frozen < FREEZE_LOG)

@@ -26,7 +26,8 @@
 #define PAGER_PATIENCE_NS 1000000
 #define PAGER_PATIENCE_COPY_NS 50000
 #define WINDOW 16           /* pages of a read-ahead window */
-#define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room */
+#define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room, … */
+#define NOMEM_PATIENCE_NS 1000000000 /* … and time: a disk that is full may get room */
 
 #define GHOSTS 32
 #define GHOST_NS 1000000000 /* 1 s: with MREMAP_DONTUNMAP the event never comes */
@@ -136,9 +137,12 @@ static void let_changes_go(void)
 /* No frame to be had: wait for the pager, or reclaim ourselves; false: there is nothing left to reclaim. Lock held. */
 static bool make_room(unsigned round)
 {
+	static uint64_t since;
 	struct engine *e = &engine;
 	bool progress = false;
 
+	if (round == 0)
+		since = now_ns();
 	if (e->changing)
 		hold_changes();
 	if (pager_frees(phys_wmark(&e->m.phys, 0, WMARK_MIN) / 2 + 1))
@@ -156,7 +160,7 @@ static bool make_room(unsigned round)
 
 	if (got > 0)
 		arena_online(got);
-	return got > 0 || round < NOMEM_PATIENCE;
+	return got > 0 || round < NOMEM_PATIENCE || now_ns() - since < NOMEM_PATIENCE_NS;
 }
 
 static void out_of_room(void)
@@ -171,24 +175,6 @@ static void out_of_room(void)
 	fmt_str(&f, "M is used");
 	stores_tell(&f);
 	fmt_str(&f, "; raise --ram, or give more with --swap");
-	engine_fatal(text);
-}
-
-static void lost(vpn_t vpn, const struct fault_report *report)
-{
-	char text[256];
-	struct fmt f;
-
-	fmt_init(&f, text, sizeof(text));
-	fmt_str(&f, "page ");
-	fmt_hex(&f, vpn_address(vpn));
-	fmt_str(&f, " is lost: ");
-	fmt_str(&f, report->err == -EBADMSG ? "checksum mismatch" : "read error");
-	fmt_str(&f, " in ");
-	stores_name(&f, report->area);
-	fmt_str(&f, ", slot ");
-	fmt_u64(&f, report->slot);
-	fmt_str(&f, "; the program was stopped before it could see wrong data");
 	engine_fatal(text);
 }
 
@@ -221,8 +207,7 @@ static void serve(vpn_t vpn)
 			wake(vpn_address(vpn));
 			return;
 		case FAULT_LOST:
-			lost(vpn, &report);
-			return;
+			stores_lost(vpn, report.area, report.slot, report.err);
 		case FAULT_NOMEM:
 			if (!make_room(round))
 				out_of_room();

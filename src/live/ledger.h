@@ -54,6 +54,7 @@ struct ledger_area {
 	uint64_t used;   /* pages in it */
 	uint64_t errors; /* reads and writes that failed */
 	uint32_t state;  /* enum swap_state */
+	uint32_t worst;  /* that it has been in */
 };
 
 struct ledger_slot {
@@ -96,6 +97,8 @@ struct ledger {
 	uint32_t debug_engage;         /* 1: engage at start, whatever the size */
 	uint32_t debug_move_again;     /* 1: UFFDIO_MOVE reports as Linux 6.18 does when it had to try twice */
 	uint32_t verbose;
+	uint32_t debug_faults;         /* of a thousand pages to and from files, so many meet a fault */
+	uint64_t debug_faults_seed;    /* odd: some faults are for good */
 	struct swap_spec swap[SWAP_SPECS]; /* the swap areas, the first to be used first */
 	uint64_t record_ns;            /* > 0: touched pages are recorded, at this interval */
 	_Atomic uint64_t free_pages;   /* granted to nobody */

@@ -311,7 +311,7 @@ void pager_run(void *arg)
 			engine_take();
 			if (!e->changing)
 				native_scan();
-			stores_unshare();
+			stores_tick(start);
 			wake_all();
 			engine_drop();
 			scanned = now_ns();

@@ -6,6 +6,9 @@
  * may do, and out_of_room names those that there are when they do not. It happens
  * to processes that have changed their user or their root directory since.
  *
+ * What fails is tried again with pauses (mm/backing/swap.c), by whoever waits for it:
+ * a third of a second in all, during which the handler serves nobody else.
+ *
  * fork. Parent and child have one file for both, and extents of it for each
  * (store/extents.h). The child opens it again through the handler's descriptor
  * table (/proc/PARENT/task/HANDLER/fd), which needs no name and no right but that
@@ -19,6 +22,7 @@
 #include "base/size.h"
 #include "live/engine.h"
 
+#define TRY_AGAIN_NS 10000000000 /* 10 s: after writes have failed */
 #define HEADER_BYTES PAGE_SIZE /* of a named file or device: says that it is swap, and stays */
 
 static const struct swap_spec *spec_of(unsigned i)
@@ -56,6 +60,36 @@ static int open_pool(unsigned i)
 	return err;
 }
 
+static void be_late(void)
+{
+	const struct timespec moment = { .tv_nsec = 5000000 };
+
+	sys_nanosleep(&moment, NULL);
+}
+
+/* Pauses of 1, 4, 16, 64 and 256 ms. */
+static void wait_for_store(unsigned try)
+{
+	const struct timespec pause = { .tv_nsec = 1000000l << 2 * (try - 1) };
+
+	sys_nanosleep(&pause, NULL);
+}
+
+_Static_assert(SWAP_TRIES == 6, "the pauses are for five more tries");
+
+/* --debug-store-faults: the store fails now and then. */
+static struct store *perhaps_faulty(unsigned i, struct store *store)
+{
+	static struct faulty_store faulty[SWAP_SPECS];
+	const struct ledger *l = engine.ledger;
+
+	if (likely(l->debug_faults == 0))
+		return store;
+	faulty_init(&faulty[i], store, l->debug_faults_seed * SWAP_SPECS + i, l->debug_faults, l->debug_faults_seed % 2 != 0);
+	faulty[i].late = be_late;
+	return &faulty[i].store;
+}
+
 static void open_file(unsigned i)
 {
 	struct engine *e = &engine;
@@ -67,7 +101,7 @@ static void open_file(unsigned i)
 
 	if (memory != NULL && file_store_init(&e->file[i], fd, named ? HEADER_BYTES : 0, spec->bytes, memory, bytes) == 0) {
 		/* Whatever is read back leaves its copy there: room is cheap. */
-		add_area(i, &e->file[i].store, true);
+		add_area(i, perhaps_faulty(i, &e->file[i].store), true);
 		return;
 	}
 	if (fd >= 0)
@@ -78,6 +112,7 @@ int stores_open(void)
 {
 	int err = 0;
 
+	engine.m.swap.wait = wait_for_store;
 	for (unsigned i = 0; i < engine.ledger->nr_swap && err == 0; i++) {
 		if (spec_of(i)->kind == SWAP_POOL)
 			err = open_pool(i);
@@ -124,12 +159,20 @@ void stores_limit_pool(uint64_t frames)
 	e->zpool.store.max_frames = frames;
 }
 
+static enum swap_state state_of(const struct swap_area *a)
+{
+	if (a->state == SWAP_AREA_TAKES)
+		return a->full ? SWAP_FULL : SWAP_OK;
+	return a->state == SWAP_AREA_FAILING ? SWAP_FAILING : SWAP_DEAD;
+}
+
 static void publish_area(struct ledger_area *to, const struct swap_area *a)
 {
 	/* Repeated words take no room anywhere; people count them with the pool. */
 	to->used = a->store->ops->read_locked ? a->nr_used : a->store->stat.pages;
 	to->errors = __atomic_load_n(&a->store->stat.errors, __ATOMIC_RELAXED);
-	to->state = a->full ? SWAP_FULL : SWAP_OK;
+	to->state = state_of(a);
+	to->worst = MAX(to->worst, to->state);
 }
 
 void stores_publish(void)
@@ -150,11 +193,23 @@ void stores_publish(void)
 	u->pooled = swap_used(&e->m.swap) - u->filed;
 }
 
-void stores_name(struct fmt *f, unsigned area)
+void stores_lost(vpn_t vpn, unsigned area, uint64_t slot, int err)
 {
+	char text[256];
+	struct fmt f;
+
+	stores_publish();
+	fmt_init(&f, text, sizeof(text));
+	fmt_str(&f, "page ");
+	fmt_hex(&f, vpn_address(vpn));
+	fmt_str(&f, err == -EBADMSG ? " is lost: checksum mismatch in " : " is lost: read error in ");
 	for (unsigned i = 0; i < engine.ledger->nr_swap; i++)
 		if (engine.area_of[i] == area + 1)
-			swap_spec_name(f, spec_of(i));
+			swap_spec_name(&f, spec_of(i));
+	fmt_str(&f, ", slot ");
+	fmt_u64(&f, slot);
+	fmt_str(&f, "; the program was stopped before it could see wrong data");
+	engine_fatal(text);
 }
 
 void stores_tell(struct fmt *f)
@@ -170,7 +225,7 @@ void stores_tell(struct fmt *f)
 			fmt_str(f, " could not be opened");
 			continue;
 		}
-		fmt_str(f, " is full with ");
+		fmt_str(f, a->state == SWAP_AREA_TAKES ? " is full with " : " has failed with ");
 		fmt_size(f, a->nr_used << PAGE_SHIFT);
 	}
 }
@@ -189,7 +244,7 @@ static void keep_slot(void *ctx, uint64_t handle)
 	file_store_keep(ctx, handle);
 }
 
-void stores_unshare(void)
+static void reuse_slots(void)
 {
 	struct engine *e = &engine;
 
@@ -198,6 +253,17 @@ void stores_unshare(void)
 	for (unsigned i = 0; i < SWAP_SPECS; i++)
 		if (has_file(i) && file_store_unshare(&e->file[i]))
 			swap_each_handle(&e->m.swap, e->area_of[i] - 1u, keep_slot, &e->file[i]);
+}
+
+void stores_tick(uint64_t now)
+{
+	static uint64_t tried;
+
+	reuse_slots();
+	if (now - tried < TRY_AGAIN_NS)
+		return;
+	swap_try_again(&engine.m.swap);
+	tried = now;
 }
 
 static int reopen(int parent_pid, int parent_handler, const struct file_store *file)

@@ -18,7 +18,9 @@ enum swap_codec { SWAP_LZ4, SWAP_ZSTD, SWAP_AUTO };
 /* Worse ones come later. */
 enum swap_state {
 	SWAP_OK,
-	SWAP_FULL, /* has had no room for some page */
+	SWAP_FULL,    /* has had no room for some page */
+	SWAP_FAILING, /* writes have failed for good: it takes no more */
+	SWAP_DEAD,    /* reads too */
 };
 
 struct swap_spec {

@@ -19,11 +19,12 @@
  * and drops them when it is said again, after the next write.
  *
  * Disk full. A failed write marks the store full, and reserve then refuses at
- * once: callers need not pay for a hopeless write. A free clears the mark, but
- * only slots that held a page before, whose blocks the disk has already given,
- * are taken, until FILE_RETRY_FREES frees have passed and the file may try to
- * grow again. On copy-on-write file systems even an old slot may fail: then the
- * mark is simply set again.
+ * once, for AGAIN_NS: callers need not pay for a hopeless write, and others may
+ * have left room after that. A free clears the mark as well, but only slots that
+ * held a page before, whose blocks the disk has already given, are taken, until
+ * FILE_RETRY_FREES frees have passed and the file may try to grow again. On
+ * copy-on-write file systems even an old slot may fail: then the mark is simply
+ * set again.
  *
  * Errors. Of a run that fails, pages before the failing one are good; -ENOSPC
  * (also quota and file size limits) fails all that follow in the batch, any
@@ -42,7 +43,7 @@
 
 #define NO_SLOT UINT64_MAX
 #define RUN_LOOKS 64 /* free runs that are looked at before the batch is torn */
-#define CLAIM_NS 1000000000 /* 1 s: after a search in vain for an extent, the next one */
+#define AGAIN_NS 250000000 /* 0.25 s: after the disk was full, or others had all extents, the next try */
 
 static struct file_store *to_file(struct store *s)
 {
@@ -114,20 +115,21 @@ static uint64_t single_find(const struct file_store *f)
 	return slot == f->slots ? NO_SLOT : slot;
 }
 
-/* Takes one more extent of the file. False: there is none, or the disk has just been full. */
-static bool file_grow(struct file_store *f)
+static uint64_t now_ns(void)
 {
 	struct timespec t;
 
-	if (f->retry > 0 || f->extents.nr == f->extents.total)
-		return false;
 	sys_clock_gettime(CLOCK_MONOTONIC, &t);
-	uint64_t now = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
 
-	if (now < f->claim_ns)
+/* Takes one more extent of the file. False: there is none, or the disk has just been full. */
+static bool file_grow(struct file_store *f)
+{
+	if (f->retry > 0 || f->extents.nr == f->extents.total || now_ns() < f->again_ns)
 		return false;
 	if (extents_claim(&f->extents) != 0) {
-		f->claim_ns = now + CLAIM_NS;
+		f->again_ns = now_ns() + AGAIN_NS;
 		return false;
 	}
 	f->hint = f->slots;
@@ -227,6 +229,17 @@ static void write_behind(struct file_store *f, uint64_t page, unsigned n)
 
 /* The contract. */
 
+/* Nothing is taken. After the disk was full, for a while. */
+static bool is_closed(struct file_store *f)
+{
+	if (f->full && now_ns() >= f->again_ns) {
+		f->full = false;
+		f->retry = 0;
+		f->slots = claimed(f);
+	}
+	return f->full || f->closed;
+}
+
 static unsigned file_reserve(struct store *s, struct store_io *io, unsigned n)
 {
 	struct file_store *f = to_file(s);
@@ -234,7 +247,7 @@ static unsigned file_reserve(struct store *s, struct store_io *io, unsigned n)
 	unsigned got = 0;
 
 	ASSERT(n <= STORE_BATCH);
-	bool closed = f->full || f->closed;
+	bool closed = is_closed(f);
 
 	if (!closed && n > 1)
 		run = run_find(f, n);
@@ -307,6 +320,7 @@ static void file_abort(struct store *s, struct store_io *io)
 	if (io->err == -ENOSPC) {
 		f->full = true;
 		f->retry = FILE_RETRY_FREES;
+		f->again_ns = now_ns() + AGAIN_NS;
 	}
 }
 

@@ -26,7 +26,7 @@ struct file_store {
 	int fd;              /* owned: destroy closes it */
 	bool direct;         /* O_DIRECT: no copy in the page cache */
 	bool closed;         /* the file could not be opened again after fork: nothing is taken */
-	bool full;           /* [m] the disk has no room; nothing is taken until a slot is freed */
+	bool full;           /* [m] the disk has no room; nothing is taken until again_ns, or a slot is freed */
 	bool shared;         /* [m] another process may read our slots: what is freed is not used again */
 	uint32_t retry;      /* [m] frees until the file may grow again */
 	uint64_t max_slots;  /* the cap */
@@ -34,7 +34,7 @@ struct file_store {
 	uint64_t written;    /* [m] 1 + the highest slot that ever held a page */
 	uint64_t used;       /* [m] */
 	uint64_t hint;       /* [m] where the next search starts */
-	uint64_t claim_ns;   /* [m] no search for an extent before (monotonic) */
+	uint64_t again_ns;   /* [m] monotonic: not before, a search for an extent, or a write after the disk was full */
 	struct extents extents; /* [m]; at[] of what is in use does not change */
 	uint64_t *bitmap;    /* [m] a bit a slot, set: taken */
 	uint64_t behind;     /* the writer's: offset and bytes of the last buffered write */

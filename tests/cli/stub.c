@@ -132,7 +132,7 @@ static void play_pressure(struct ledger *l, struct ledger_slot *s)
 		.swapped = 90000, .pooled = 24000, .pool_bytes = 24000 * PAGE_SIZE / 3, .filed = 66000,
 	};
 	s->area[0] = (struct ledger_area){ .used = 24000 };
-	s->area[1] = (struct ledger_area){ .used = 66000, .errors = 3, .state = SWAP_FULL };
+	s->area[1] = (struct ledger_area){ .used = 66000, .errors = 3, .worst = SWAP_FULL };
 	s->need_peak = 112000;
 	memcpy(s->counter, counter, sizeof(counter));
 	for (unsigned i = 0; i < 98; i++)

@@ -421,14 +421,16 @@ def test_debug_options_reach_the_ledger():
     def words(*options):
         script = ("import mmap, os, struct\n"
                   "m = mmap.mmap(int(os.environ['STEWARD_RUN'].split(':')[1]), 4096)\n"
-                  "print(*struct.unpack_from('=IIII', m, 48), struct.unpack_from('=B', m, 65)[0])\n")
+                  "print(*struct.unpack_from('=IIIII', m, 48), struct.unpack_from('=B', m, 81)[0])\n")
         return steward("run", *options, sys.executable, "-c", script).stdout
 
-    eq(words(), "0 0 0 0 0\n")
-    eq(words("--debug-base-path"), "1 0 0 0 0\n")
-    eq(words("--debug-engage"), "0 1 0 0 0\n")
-    eq(words("--debug-move-again"), "0 0 1 0 0\n")
-    eq(words("-v", "--swap=pool:zstd"), "0 0 0 1 1\n")
+    eq(words(), "0 0 0 0 0 0\n")
+    eq(words("--debug-base-path"), "1 0 0 0 0 0\n")
+    eq(words("--debug-engage"), "0 1 0 0 0 0\n")
+    eq(words("--debug-move-again"), "0 0 1 0 0 0\n")
+    eq(words("-v", "--swap=pool:zstd"), "0 0 0 1 0 1\n")
+    eq(words("--debug-store-faults", "7"), "0 0 0 0 20 0\n")
+    eq(words("--debug-store-faults", "7:1000"), "0 0 0 0 1000 0\n")
 
 
 def file_area(text):

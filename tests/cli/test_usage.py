@@ -65,6 +65,12 @@ def test_policy_of_the_simulator():
           's3-fifo, random')
 
 
+def test_wrong_faults():
+    for bad in ("", "x", "-1", "1:", "1:x", "1:1001", "1:2:3"):
+        fails(["run", "--debug-store-faults", bad, "true"], 2,
+              f'--debug-store-faults: "{bad}" is no seed; write it as 7 or 7:20, 1000 at most')
+
+
 def test_wrong_swap():
     for spec, why in (("disk", '"disk" is no place to swap to; use pool or file:PATH'),
                       ("pool:gzip", '"gzip" is no way to compress; use lz4, zstd or auto'),

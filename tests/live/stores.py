@@ -1,15 +1,19 @@
 """Places to swap to: whatever they are, and whatever becomes of them, the program finds its data or is stopped."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+import threading
 
 import cage
 
 MIB = 1 << 20
 BUDGET = 16 * MIB
 FOOTPRINT = "64"  # MiB
+STOPPED = re.compile(r"steward: (page 0x[0-9a-f]+ is lost: (checksum mismatch|read error) in file:\S+, slot \d+|out of room: .*); .+")
+FAULT_SEEDS = range(2, 14)
 
 
 def sparse(folder, name, size):
@@ -72,4 +76,96 @@ def block_device(suite):
     return problems
 
 
-STORES = [places_of_every_kind, block_device]
+def was_stopped(got, *words):
+    """The run was stopped by one line that has these words, and had shown nothing."""
+    lines = [line for line in got.stderr.splitlines() if STOPPED.match(line)]
+    problems = ["%r is not said" % w for w in words if not any(w in line for line in lines)]
+    if got.timed_out or got.status != 137 or got.size or len(lines) != 1 or "is wrong" in got.stderr:
+        problems.append("status %d, %d bytes of output%s, %r" % (
+            got.status, got.size, ", timeout" if got.timed_out else "", got.stderr[-600:]))
+    return problems
+
+
+def faults(suite):
+    """On a disk that fails by a seed, the output is right, or the program is stopped because it lasts."""
+    command = [suite.tool("verifier"), "random-write", "24"]
+    native = cage.run(command, 60)
+    problems = []
+    for seed in FAULT_SEEDS:
+        options = ["--swap", "pool,max=1M", "--swap", "file:" + suite.work, "--debug-store-faults", "%d:4" % seed]
+        got = cage.run(suite.prefix(12 * MIB, options) + command, 60)
+        wrong = suite.problems(native, got) if got.status == 0 or seed % 2 == 0 else was_stopped(got)
+        problems += ["seed %d: %s" % (seed, p) for p in wrong]
+    return problems
+
+
+class Tmpfs:
+    """A small disk."""
+
+    def __init__(self, folder, size):
+        self.folder = folder
+        self.mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%d" % size, "none", folder], check=False,
+                                      stderr=subprocess.DEVNULL).returncode == 0
+
+    def __enter__(self):
+        return self.mounted
+
+    def __exit__(self, *_):
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", self.folder], check=False)
+
+
+def disk_full(suite):
+    """A disk that is full holds what it has; the program is stopped when nothing else takes its pages."""
+    command = [suite.tool("verifier"), "random-write", "32"]
+    native = cage.run(command, 60)
+    with tempfile.TemporaryDirectory(prefix="full.", dir=suite.work) as folder:
+        with Tmpfs(folder, 2 * MIB) as mounted:
+            if not mounted:
+                return "a tmpfs cannot be mounted"
+            place = ["--swap", "file:%s,prio=1" % folder]
+            got = cage.run(suite.prefix(BUDGET, place + ["--swap", "file:" + suite.work]) + command, 60)
+            problems = suite.problems(native, got)
+            if ", full" not in got.stderr:
+                problems.append("the disk was not full: %r" % got.stderr[-600:])
+            got = cage.run(suite.prefix(BUDGET, place) + command, 60)
+            problems += was_stopped(got, "file:%s is full with " % folder, "raise --ram")
+    return problems
+
+
+def spoiled(suite, spoil, word):
+    """The program on a file that is spoiled all the time from outside."""
+    with tempfile.TemporaryDirectory(prefix="spoiled.", dir=suite.work) as folder:
+        path = sparse(folder, "swap", 512 * MIB)
+        ended = threading.Event()
+
+        def keep_spoiling():
+            while not ended.wait(0.1):
+                spoil(path)
+
+        spoiler = threading.Thread(target=keep_spoiling, daemon=True)
+        spoiler.start()
+        got = cage.run(suite.prefix(BUDGET, ["--swap", "file:" + path]) + [suite.tool("verifier"), "random-write", "128"], 60)
+        ended.set()
+        spoiler.join()
+    return was_stopped(got, word, "in file:" + path)
+
+
+def overwrite(path):
+    with open(path, "r+b") as f:
+        f.seek(4096)
+        for _ in range(160):
+            f.write(b"\xa5" * MIB)
+
+
+def file_overwritten(suite):
+    """A swap file that somebody else writes to stops the program, which sees nothing of it."""
+    return spoiled(suite, overwrite, "checksum mismatch")
+
+
+def file_cut(suite):
+    """So does one that is cut."""
+    return spoiled(suite, lambda path: os.truncate(path, 2 * MIB), "is lost")
+
+
+STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut]

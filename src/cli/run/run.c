@@ -27,7 +27,9 @@
 #include "cli/run/supervise.h"
 #include "cli/run/watch.h"
 
-enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP, OPT_POLICY, OPT_MALLOC_ONLY, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE };
+#define FAULTS_DEFAULT 20
+
+enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP, OPT_POLICY, OPT_MALLOC_ONLY, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS };
 
 struct run {
 	uint64_t ram_bytes;        /* 0: auto */
@@ -42,6 +44,8 @@ struct run {
 	bool base_path;
 	bool engage;
 	bool move_again;
+	uint64_t faults_seed;
+	uint32_t faults;           /* of a thousand pages; 0: none */
 	struct swap_specs swap;    /* none: places_default() */
 	struct program program;
 	struct share share;
@@ -61,6 +65,7 @@ static const struct option_row rows[] = {
 	[OPT_BASE_PATH] = { "debug-base-path", '\0', NULL, "as if the kernel could not move pages" },
 	[OPT_MOVE_AGAIN] = { "debug-move-again", '\0', NULL, "as if the kernel had moved pages at a second try" },
 	[OPT_ENGAGE] = { "debug-engage", '\0', NULL, "manage the memory from the start" },
+	[OPT_FAULTS] = { "debug-store-faults", '\0', "SEED[:RATE]", "as if the disk failed for RATE of 1000 pages (20)" },
 };
 
 static int parse_size(const char *name, const char *text, const char *or_else, uint64_t *bytes)
@@ -107,6 +112,20 @@ static int add_swap(struct run *r, const char *text)
 	return msg_fail(EXIT_USAGE, what, "%s", complaint.text);
 }
 
+/* "SEED" or "SEED:RATE". */
+static int parse_faults(struct run *r, const char *text)
+{
+	unsigned long long seed;
+	unsigned rate = FAULTS_DEFAULT;
+	int end = 0;
+
+	if (sscanf(text, "%llu%n:%u%n", &seed, &end, &rate, &end) < 1 || text[end] != '\0' || text[0] == '-' || rate > 1000)
+		return msg_fail(EXIT_USAGE, "--debug-store-faults", "\"%s\" is no seed; write it as 7 or 7:20, 1000 at most", text);
+	r->faults_seed = seed;
+	r->faults = rate;
+	return 0;
+}
+
 static int set_option(void *ctx, unsigned row, const char *value)
 {
 	struct run *r = ctx;
@@ -145,6 +164,8 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	case OPT_ENGAGE:
 		r->engage = true;
 		return 0;
+	case OPT_FAULTS:
+		return parse_faults(r, value);
 	}
 	return EXIT_USAGE;
 }
@@ -237,6 +258,8 @@ static int fill_ledger(struct run *r)
 	l->debug_base_path = r->base_path;
 	l->debug_engage = r->engage;
 	l->debug_move_again = r->move_again;
+	l->debug_faults = r->faults;
+	l->debug_faults_seed = r->faults_seed;
 	l->verbose = r->verbose;
 	l->reserved_pages = own_pages(&r->share) + COMPRESSOR_PAGES;
 	if (l->reserved_pages > l->ram_pages / 2)

@@ -75,19 +75,27 @@ static void rows_memory(struct table *t, const struct summary *s)
 		put_some(&t->f, ", ", s->total->running, " of them still running");
 }
 
-static const char *const state_names[] = { [SWAP_OK] = "ok", [SWAP_FULL] = "full" };
+static const char *const state_names[] = { [SWAP_OK] = "ok", [SWAP_FULL] = "full", [SWAP_FAILING] = "failing", [SWAP_DEAD] = "dead" };
 
 static void row_area(struct table *t, const struct swap_spec *spec, const struct ledger_area *a)
 {
 	table_row(t, "swap file");
 	put_bytes(&t->f, "", bytes(a->used), " in ");
 	fmt_str(&t->f, spec->path);
-	if (a->state != SWAP_OK) {
+	if (a->worst != SWAP_OK) {
 		fmt_str(&t->f, ", ");
-		fmt_str(&t->f, state_names[a->state]);
+		fmt_str(&t->f, state_names[a->worst]);
 	}
 	if (a->errors != 0)
 		put_some(&t->f, ", ", a->errors, " errors");
+}
+
+static void row_pool(struct table *t, const struct watch *w)
+{
+	table_row(t, "pool");
+	put_bytes(&t->f, "", bytes(w->pooled_peak), "");
+	put_bytes(&t->f, " in ", w->pool_bytes, ", ratio ");
+	fmt_fixed(&t->f, ratio_hundredths(bytes(w->pooled_peak), w->pool_bytes), 2);
 }
 
 static void rows_paging(struct table *t, const struct summary *s)
@@ -106,13 +114,12 @@ static void rows_paging(struct table *t, const struct summary *s)
 	table_row(t, "pages in");
 	put_some(&t->f, "", counter(s, VM_pswpin), "");
 	put_some(&t->f, ", ", counter(s, VM_swap_ra), " of them read ahead");
-	table_row(t, "pool");
-	put_bytes(&t->f, "", bytes(w->pooled_peak), "");
-	put_bytes(&t->f, " in ", w->pool_bytes, ", ratio ");
-	fmt_fixed(&t->f, ratio_hundredths(bytes(w->pooled_peak), w->pool_bytes), 2);
-	for (unsigned i = 0; i < s->ledger->nr_swap; i++)
-		if (s->ledger->swap[i].kind != SWAP_POOL)
+	for (unsigned i = 0; i < s->ledger->nr_swap; i++) {
+		if (s->ledger->swap[i].kind == SWAP_POOL)
+			row_pool(t, w);
+		else
 			row_area(t, &s->ledger->swap[i], &w->area[i]);
+	}
 }
 
 static void rows_time(struct table *t, const struct summary *s)
@@ -251,7 +258,7 @@ static void write_area(struct json *j, const struct swap_spec *spec, const struc
 	json_i64(j, "prio", spec->prio);
 	json_u64(j, "used_peak_bytes", bytes(a->used));
 	json_u64(j, "errors", a->errors);
-	json_string(j, "state", state_names[a->state]);
+	json_string(j, "state", state_names[a->worst]);
 	json_object_end(j);
 }
 

@@ -80,12 +80,27 @@ static void add_usage(struct ledger_usage *sum, const struct ledger_usage *u)
 	sum->filed += u->filed;
 }
 
+/* Failures are told once, when the first process meets them. */
+static void see_state(struct watch *w, unsigned i, uint32_t state)
+{
+	char name[SWAP_PATH_MAX + 8];
+	struct fmt f;
+
+	if (state <= w->area[i].worst)
+		return;
+	w->area[i].worst = state;
+	fmt_init(&f, name, sizeof(name));
+	swap_spec_name(&f, &w->ledger->swap[i]);
+	if (state == SWAP_FAILING)
+		msg_note("%s: writes fail; what is in it can still be read, other pages go elsewhere or stay in memory", name);
+}
+
 /* What the processes have in each swap area. */
 static void add_areas(struct watch *w, struct ledger_area *sum, const struct ledger_slot *s)
 {
 	for (unsigned i = 0; i < w->ledger->nr_swap; i++) {
 		sum[i].used += s->area[i].used;
-		w->area[i].state = MAX(w->area[i].state, s->area[i].state);
+		see_state(w, i, s->area[i].worst);
 	}
 }
 

@@ -13,7 +13,7 @@ struct watch {
 	uint64_t pooled_peak;            /* largest number of pages in the pool */
 	uint64_t pool_bytes;             /* their compressed size */
 	uint64_t pool_frames;            /* what they took of memory */
-	struct ledger_area area[SWAP_SPECS]; /* used: the most at one moment; errors of processes that have ended; state: the worst seen */
+	struct ledger_area area[SWAP_SPECS]; /* used: the most at one moment; errors of processes that have ended; worst */
 	char fatal[256];                 /* the first message of a process that Steward stopped; empty: none */
 };
 

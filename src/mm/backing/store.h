@@ -13,7 +13,8 @@
  * until free. A store never returns other bytes than it was given, or an error;
  * the checksum above it (swap.c) proves it.
  *
- * write for one batch at a time: the caller serialises reserve … commit.
+ * write for one batch at a time: the caller serialises reserve … commit. Pages
+ * for which write or read said -EIO or -EAGAIN may be given to it again.
  */
 #ifndef STW_MM_BACKING_STORE_H
 #define STW_MM_BACKING_STORE_H
@@ -39,13 +40,13 @@ struct store_ops {
 	const char *name; /* "zpool", "file" */
 	/* Lock held. Sets io[i].err; returns how many of the first ones got room (a prefix). */
 	unsigned (*reserve)(struct store *s, struct store_io *io, unsigned n);
-	/* No lock. Sets io[i].err: -E2BIG (this store gains nothing by taking it), -EIO, -ENOSPC. */
+	/* No lock. Sets io[i].err: -E2BIG (this store gains nothing by taking it), -EIO, -EAGAIN, -ENOSPC. */
 	void (*write)(struct store *s, struct store_io *io, unsigned n);
 	/* Lock held. Sets io[0].handle and err (-ENOSPC, -ENOMEM). */
 	void (*commit)(struct store *s, struct store_io *io);
 	/* Lock held. For an io after reserve, whatever write said. */
 	void (*abort)(struct store *s, struct store_io *io);
-	/* Fills io[i].page from io[i].handle; sets err (-EIO). Lock: see read_locked. */
+	/* Fills io[i].page from io[i].handle; sets err (-EIO, -EAGAIN). Lock: see read_locked. */
 	void (*read)(struct store *s, struct store_io *io, unsigned n);
 	/* Lock held. */
 	void (*free)(struct store *s, uint64_t handle);

@@ -13,6 +13,12 @@
  * refuses (-E2BIG: gains nothing; -ENOSPC: full) goes to the next. Nothing of a
  * failed attempt stays behind.
  *
+ * What fails is tried again, SWAP_TRIES times in all, with pauses that get longer:
+ * a disk, a path to it, a server may be back in a moment. A write that fails for
+ * good marks the area as failing. It gets no more pages until swap_try_again; the
+ * page has not left its frame, and goes elsewhere or stays. A read that fails for
+ * good marks it as dead, and is the caller's to tell.
+ *
  * Way in: swap_read checks every page against the checksum taken on the way out
  * (law L5); a mismatch is -EBADMSG and the caller must not show the bytes.
  *
@@ -33,6 +39,7 @@ void swap_init(struct swap *s, struct vmalloc *v)
 {
 	s->vmalloc = v;
 	s->ahead = NULL;
+	s->wait = NULL;
 	s->unchecked = false;
 	s->nr_areas = s->turn = 0;
 }
@@ -88,6 +95,7 @@ int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_
 	a->prio = prio;
 	a->keep = keep;
 	a->full = false;
+	a->state = SWAP_AREA_TAKES;
 	a->slots_max = slots_max;
 	a->nr_slots = a->free_head = a->nr_used = a->nr_same = a->nr_writing = 0;
 	store->moved = slot_moved;
@@ -272,6 +280,40 @@ static void write_clean(struct swap *s, struct swap_io *io)
 	io->frame->swap = (swp_t){ 0 };
 }
 
+/* May another try help? A store that has no room, or gains nothing, says so. */
+static bool passing(int err)
+{
+	return err == -EIO || err == -EAGAIN || err == -EBADMSG;
+}
+
+/* [unlocked] Writes, and writes again what has failed. True: some page could not be written at all. */
+static bool write_patiently(struct swap *s, struct store *store, struct store_io *io, unsigned n)
+{
+	struct store_io again[STORE_BATCH];
+	unsigned index[STORE_BATCH], left = 0;
+
+	store->ops->write(store, io, n);
+	for (unsigned i = 0; i < n; i++)
+		if (passing(io[i].err))
+			index[left++] = i;
+	for (unsigned try = 1; left > 0 && try < SWAP_TRIES; try++) {
+		unsigned failed = 0;
+
+		if (s->wait != NULL)
+			s->wait(try);
+		for (unsigned j = 0; j < left; j++)
+			again[j] = io[index[j]];
+		store->ops->write(store, again, left);
+		for (unsigned j = 0; j < left; j++) {
+			io[index[j]] = again[j];
+			if (passing(again[j].err))
+				index[failed++] = index[j];
+		}
+		left = failed;
+	}
+	return left > 0;
+}
+
 /* Tries one area on the given ios; those it does not take stay without entry. */
 static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsigned n, void (*lock)(void *),
 		       void (*unlock)(void *), void *ctx)
@@ -295,8 +337,10 @@ static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsig
 	a->nr_writing = have;
 	if (room > 0) {
 		unlock(ctx);
-		store->ops->write(store, batch, room);
+		bool failed = write_patiently(s, store, batch, room);
 		lock(ctx);
+		if (failed)
+			a->state = MAX(a->state, SWAP_AREA_FAILING);
 	}
 	a->nr_writing = 0;
 	for (unsigned i = 0; i < have; i++) {
@@ -347,7 +391,7 @@ static unsigned order_areas(struct swap *s, int prio, unsigned *order)
 		for (unsigned k = 0; k < nr; k++) {
 			struct swap_area *a = &s->area[by_prio[k]];
 
-			if ((a->store->stat.frames > a->store->max_frames) != crowded)
+			if (a->state != SWAP_AREA_TAKES || (a->store->stat.frames > a->store->max_frames) != crowded)
 				continue;
 			a->full |= crowded;
 			order[n++] = by_prio[k];
@@ -417,12 +461,41 @@ static void read_same(const struct swap_slot *slot, struct swap_read *r, bool ke
 	r->seal = keep ? seal_of_hash(hash_page(r->page)) : 0;
 }
 
+/* One try, lock held, given up inside if the store wants it. The first so many of index[] and batch[] have failed then. */
+static unsigned read_once(struct swap *s, struct store *store, struct swap_read *r, unsigned *index, struct store_io *batch,
+			  unsigned n, unsigned try, void (*lock)(void *), void (*unlock)(void *), void *ctx)
+{
+	unsigned failed = 0;
+
+	if (!store->ops->read_locked)
+		unlock(ctx);
+	if (try > 0 && s->wait != NULL)
+		s->wait(try);
+	store->ops->read(store, batch, n);
+	if (!store->ops->read_locked)
+		lock(ctx);
+	for (unsigned j = 0; j < n; j++) {
+		struct swap_read *one = &r[index[j]];
+
+		one->err = batch[j].err;
+		if (one->err == 0 && !s->unchecked)
+			verify(swap_slot_of(s, one->entry), one);
+		if (!passing(one->err))
+			continue;
+		index[failed] = index[j];
+		batch[failed++] = batch[j];
+	}
+	return failed;
+}
+
 static void read_area(struct swap *s, unsigned area, struct swap_read *r, unsigned n, void (*lock)(void *),
 		      void (*unlock)(void *), void *ctx)
 {
-	struct store *store = s->area[area].store;
+	struct swap_area *a = &s->area[area];
+	/* Memory does not get better by waiting. */
+	unsigned tries = a->store->ops->read_locked ? 1 : SWAP_TRIES, have = 0;
 	struct store_io batch[STORE_BATCH];
-	unsigned index[STORE_BATCH], have = 0;
+	unsigned index[STORE_BATCH];
 
 	for (unsigned i = 0; i < n; i++) {
 		if (swp_area(r[i].entry) != area)
@@ -431,26 +504,16 @@ static void read_area(struct swap *s, unsigned area, struct swap_read *r, unsign
 
 		ASSERT(slot->flags & SLOT_USED);
 		if (slot->flags & SLOT_SAME) {
-			read_same(slot, &r[i], s->area[area].keep);
+			read_same(slot, &r[i], a->keep);
 			continue;
 		}
 		index[have] = i;
 		batch[have++] = (struct store_io){ .page = r[i].page, .handle = slot->handle };
 	}
-	if (have == 0)
-		return;
-	if (!store->ops->read_locked)
-		unlock(ctx);
-	store->ops->read(store, batch, have);
-	if (!store->ops->read_locked)
-		lock(ctx);
-	for (unsigned j = 0; j < have; j++) {
-		struct swap_read *one = &r[index[j]];
-
-		one->err = batch[j].err;
-		if (one->err == 0 && !s->unchecked)
-			verify(swap_slot_of(s, one->entry), one);
-	}
+	for (unsigned try = 0; have > 0 && try < tries; try++)
+		have = read_once(s, a->store, r, index, batch, have, try, lock, unlock, ctx);
+	if (have > 0)
+		a->state = SWAP_AREA_DEAD;
 }
 
 void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(void *), void (*unlock)(void *),
@@ -482,10 +545,16 @@ bool swap_has_room(const struct swap *s, int prio)
 	for (unsigned i = 0; i < s->nr_areas; i++) {
 		const struct swap_area *a = &s->area[i];
 
-		if (a->prio < prio && !a->full && (a->slots_max == 0 || a->nr_used < a->slots_max))
+		if (a->prio < prio && !a->full && a->state == SWAP_AREA_TAKES && (a->slots_max == 0 || a->nr_used < a->slots_max))
 			return true;
 	}
 	return false;
+}
+
+void swap_try_again(struct swap *s)
+{
+	for (unsigned i = 0; i < s->nr_areas; i++)
+		s->area[i].state = SWAP_AREA_TAKES;
 }
 
 struct swap_area *swap_pool(struct swap *s)

@@ -40,12 +40,20 @@ struct swap_slot {
 	uint8_t shadow;  /* eviction age, coarse: workingset.c */
 };
 
+/* Worse ones come later. */
+enum swap_area_state {
+	SWAP_AREA_TAKES,
+	SWAP_AREA_FAILING, /* writes have failed for good: it takes no more; what is in it is read as ever */
+	SWAP_AREA_DEAD,    /* reads too */
+};
+
 /* Law: nr_used = pages in the store + nr_same + nr_writing. */
 struct swap_area {
 	struct store *store;
 	int prio;             /* higher is tried first; those of the same take batches in turn */
 	bool keep;            /* leave the copy in place on read (its room is cheap): swap cache */
 	bool full;            /* had no room for the page it was asked for last; cleared when a slot is freed */
+	uint8_t state;        /* enum swap_area_state */
 	uint64_t slots_max;   /* 0: as many as the chunks allow */
 	uint64_t nr_slots;    /* made so far, slot 0 included */
 	uint64_t free_head;   /* 0: none */
@@ -86,8 +94,12 @@ struct swap_ahead {
 	void *ctx;
 };
 
+#define SWAP_TRIES 6 /* of a read or write that fails */
+
 struct swap {
 	struct vmalloc *vmalloc;
+	/* [unlocked] Before the try of that number, from 1 on: waits a while, longer each time. NULL: at once. */
+	void (*wait)(unsigned try);
 	const struct swap_ahead *ahead; /* NULL: none */
 	bool unchecked; /* pages are not looked at: no checksum, no repeated words; `sum` and `shadow` are workingset.c's */
 	unsigned nr_areas;
@@ -125,7 +137,7 @@ struct swap_read {
 	int err;       /* 0, -EIO, -EBADMSG */
 	uint32_t seal; /* of the content, for swap_to_cache */
 };
-/* Fills the pages and verifies them. Entries keep their uses, and are SLOT_READING until it returns. lock and unlock as for swap_write. */
+/* Fills the pages and verifies them; err: after SWAP_TRIES. Entries keep their uses, and are SLOT_READING until it returns. lock and unlock as for swap_write. */
 void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(void *), void (*unlock)(void *),
 	       void *ctx);
 
@@ -148,6 +160,8 @@ void swap_uncache(struct swap *s, swp_t entry);
 void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint64_t handle), void *ctx);
 /* Does any area of a priority below prio take pages? */
 bool swap_has_room(const struct swap *s, int prio);
+/* Areas whose writes have failed get another chance. To be called every now and then. */
+void swap_try_again(struct swap *s);
 /* The area whose store is in memory, the compressed pool; NULL: there is none. */
 struct swap_area *swap_pool(struct swap *s);
 /* Pages in all areas. */

@@ -33,6 +33,7 @@ struct fake_store {
 	unsigned commit_fails; /* one commit in so many says -ENOMEM; 0: none */
 	unsigned write_fails;  /* one write in so many says -EIO or -ENOSPC; 0: none */
 	unsigned read_fails;   /* one read in so many says -EIO; 0: none */
+	unsigned next_writes, next_reads; /* so many calls say -EIO for each page, then -EAGAIN, and so on */
 	unsigned moves;
 	struct fake_cell cell[FAKE_CELLS];
 };
@@ -90,16 +91,21 @@ static void fake_write(struct store *s, struct store_io *io, unsigned n)
 		struct fake_cell *c = io[i].scratch;
 		uint64_t word;
 
-		ASSERT(c->state == CELL_RESERVED);
+		/* A write that failed may be tried again. */
+		ASSERT(c->state == CELL_RESERVED || c->state == CELL_WRITTEN);
 		c->state = CELL_WRITTEN;
+		io[i].err = 0;
 		memcpy(c->page, io[i].page, PAGE_SIZE);
 		memcpy(&word, io[i].page, sizeof(word));
 		io[i].bytes = PAGE_SIZE;
-		if (f->refuse != 0 && word == f->refuse)
+		if (f->next_writes > 0)
+			io[i].err = f->next_writes % 2 ? -EIO : -EAGAIN;
+		else if (f->refuse != 0 && word == f->refuse)
 			io[i].err = -E2BIG;
 		else if (fake_chance(f, f->write_fails))
 			io[i].err = rand_below(&f->rand, 2) ? -EIO : -ENOSPC;
 	}
+	f->next_writes -= f->next_writes > 0;
 }
 
 static void fake_commit(struct store *s, struct store_io *io)
@@ -138,7 +144,10 @@ static void fake_read(struct store *s, struct store_io *io, unsigned n)
 		ASSERT(c->state == CELL_STORED);
 		memcpy(io[i].page, c->page, PAGE_SIZE);
 		io[i].err = fake_chance(f, f->read_fails) ? -EIO : 0;
+		if (f->next_reads > 0)
+			io[i].err = f->next_reads % 2 ? -EIO : -EAGAIN;
 	}
+	f->next_reads -= f->next_reads > 0;
 }
 
 static void fake_free(struct store *s, uint64_t handle)

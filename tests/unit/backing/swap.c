@@ -523,6 +523,105 @@ static void one_bad_page_of_a_batch_leaves_the_others(void **state)
 	world_drop();
 }
 
+static unsigned waited[SWAP_TRIES + 1];
+
+static void count_wait(unsigned try)
+{
+	assert_true(try >= 1 && try < SWAP_TRIES && !w->locked);
+	waited[try]++;
+}
+
+static void what_fails_is_tried_again(void **state)
+{
+	struct page *pages[5];
+	struct swap_read read[5];
+
+	(void)state;
+	world_make(18);
+	add_fakes(50, 50, 0, false);
+	w->swap.wait = count_wait;
+	for (unsigned fails = 0; fails < SWAP_TRIES; fails++) {
+		memset(waited, 0, sizeof(waited));
+		for (unsigned i = 0; i < 5; i++) {
+			pages[i] = &w->page[5 * fails + i];
+			page_fill(pages[i], KIND_RANDOM);
+		}
+		w->fake[1]->next_writes = fails;
+		write_out(pages, 5);
+		check();
+		for (unsigned i = 0; i < 5; i++)
+			assert_int_equal(swp_area(pages[i]->entry), 1);
+		w->fake[1]->next_reads = fails;
+		assert_int_equal(read_back(pages, 5, read), 0);
+		check();
+		/* Once for each try, in order: a write, and a read. */
+		for (unsigned try = 1; try < SWAP_TRIES; try++)
+			assert_int_equal(waited[try], try <= fails ? 2 : 0);
+		assert_int_equal(w->swap.area[1].state, SWAP_AREA_TAKES);
+	}
+	/* Memory is not waited for. */
+	memset(waited, 0, sizeof(waited));
+	out_page(&w->page[40], KIND_SMALL);
+	pages[0] = &w->page[40];
+	w->fake[0]->next_reads = 1;
+	assert_int_equal(read_back(pages, 1, read), -EIO);
+	assert_int_equal(waited[1], 0);
+	world_drop();
+}
+
+static void an_area_whose_writes_fail_takes_no_more(void **state)
+{
+	struct page *p;
+
+	(void)state;
+	world_make(19);
+	add_fakes(50, 50, 0, false);
+	p = w->page;
+	out_page(&p[0], KIND_SMALL);
+	w->fake[0]->next_writes = SWAP_TRIES;
+	/* It goes elsewhere, and so does the next one without a try; what was there can be read. */
+	for (unsigned i = 1; i < 3; i++) {
+		out_page(&p[i], KIND_SMALL);
+		assert_int_equal(swp_area(p[i].entry), 1);
+		assert_int_equal(w->swap.area[0].state, SWAP_AREA_FAILING);
+	}
+	assert_int_equal(w->fake[0]->next_writes, 0);
+	assert_true(swap_has_room(&w->swap, SWAP_PRIO_ALL));
+	page_in(&p[0]);
+	/* With nowhere else to go the page stays. */
+	w->fake[1]->next_writes = SWAP_TRIES;
+	out_page(&p[3], KIND_SMALL);
+	assert_int_equal(p[3].uses, 0);
+	assert_false(swap_has_room(&w->swap, SWAP_PRIO_ALL));
+	/* Repeated words need no writes. */
+	out_page(&p[4], KIND_SAME);
+	assert_int_equal(p[4].uses, 1);
+	swap_try_again(&w->swap);
+	out_page(&p[3], KIND_SMALL);
+	assert_int_equal(swp_area(p[3].entry), 0);
+	world_drop();
+}
+
+static void an_area_whose_reads_fail_is_dead(void **state)
+{
+	struct page *p;
+	struct swap_read read;
+
+	(void)state;
+	world_make(20);
+	add_fakes(0, 50, 0, false);
+	p = w->page;
+	out_page(p, KIND_RANDOM);
+	w->fake[1]->next_reads = SWAP_TRIES;
+	assert_true(read_back(&p, 1, &read) != 0);
+	assert_int_equal(w->swap.area[1].state, SWAP_AREA_DEAD);
+	assert_int_equal(swap_slot_of(&w->swap, p->entry)->flags & SLOT_READING, 0);
+	check();
+	/* Whoever asks once more may have better luck. */
+	assert_int_equal(read_back(&p, 1, &read), 0);
+	world_drop();
+}
+
 static void an_unchanged_page_leaves_without_a_write(void **state)
 {
 	(void)state;
@@ -702,6 +801,9 @@ int main(void)
 		cmocka_unit_test(the_slot_limit_of_an_area_sends_repeated_words_to_the_next),
 		cmocka_unit_test(other_bytes_from_the_store_are_an_error),
 		cmocka_unit_test(one_bad_page_of_a_batch_leaves_the_others),
+		cmocka_unit_test(what_fails_is_tried_again),
+		cmocka_unit_test(an_area_whose_writes_fail_takes_no_more),
+		cmocka_unit_test(an_area_whose_reads_fail_is_dead),
 		cmocka_unit_test(an_unchanged_page_leaves_without_a_write),
 		cmocka_unit_test(an_equal_checksum_alone_does_not_make_a_page_unchanged),
 		cmocka_unit_test(a_full_use_count_is_refused),

@@ -246,6 +246,11 @@ static void *zeroed(size_t bytes)
 
 void sim_make(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells)
 {
+	sim_make_faulty(seed, frames, pool, disk_cells, 0, false);
+}
+
+void sim_make_faulty(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells, uint32_t rate, bool lasting)
+{
 	static const struct phys_zone_config zone = { .name = "Normal", .spanned = SIM_FRAMES };
 	size_t work = zpool_work_bytes(ZPOOL_LZ4);
 
@@ -259,7 +264,7 @@ void sim_make(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells)
 	sim->want = zeroed(SIM_PAGES * PAGE_SIZE);
 	sim->woken = nobody_waits;
 	sim->locked = true;
-	memset(sim->map, POISON, SIM_FRAMES * PAGE_SIZE);
+	memset(sim->map, POISON, frames * PAGE_SIZE);
 
 	uint64_t vm = (uint64_t)(uintptr_t)sim->vm;
 	int err = phys_init(&sim->m.phys, sim->map, sim->frames, SIM_FRAMES, &zone, 1, NULL);
@@ -277,7 +282,8 @@ void sim_make(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells)
 	}
 	if (disk_cells > 0) {
 		sim->disk = fake_make(&sim->locked, disk_cells, false, seed);
-		swap_add_area(&sim->m.swap, &sim->disk->store, 50, 0, true);
+		faulty_init(&sim->faulty, &sim->disk->store, seed, rate, lasting);
+		swap_add_area(&sim->m.swap, rate > 0 ? &sim->faulty.store : &sim->disk->store, 50, 0, true);
 	}
 	err = mm_init(&sim->mm, &sim->m);
 	ASSERT(err == 0);

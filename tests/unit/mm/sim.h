@@ -16,6 +16,7 @@
 #include "base/rand.h"
 #include "mm/machine.h"
 #include "mm/reclaim/reclaim.h"
+#include "store/faulty.h"
 #include "store/zpool.h"
 
 #define SIM_PAGES 1536
@@ -40,6 +41,7 @@ struct sim {
 	uint64_t counter[VM_COUNTER_NR];
 	struct zpool zpool;
 	struct fake_store *disk;
+	struct faulty_store faulty; /* around the disk, if it is to fail */
 	struct rand rand;
 	struct sim_page page[SIM_PAGES];
 	uint8_t (*bytes)[PAGE_SIZE];
@@ -66,6 +68,8 @@ extern struct sim *sim;
 
 /* frames online; pool: with a compressed pool; disk_cells: of a store below it, 0 for none. */
 void sim_make(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells);
+/* The same with a disk that fails for `rate` of a thousand pages; lasting: some of these faults are for good. */
+void sim_make_faulty(uint64_t seed, uint32_t frames, bool pool, unsigned disk_cells, uint32_t rate, bool lasting);
 /* For sim->woken: remembers the page, and how often. */
 void sim_count_wake(unsigned page);
 /* From now on the swap layer has a helper. There is a pool. */
