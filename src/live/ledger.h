@@ -25,6 +25,7 @@
 #include "store/kcompressd.h"
 
 #define LEDGER_MAGIC 0x5354574c44475231u /* STWLDGR1 */
+#define LEDGER_NAME "steward-ledger"     /* of the memfd: how others find the run, cli/runs.c */
 #define LEDGER_SLOTS 1024
 #define LEDGER_KEEP (MIB) /* bytes */
 #define LEDGER_ENV "STEWARD_RUN" /* "SOCKET:LEDGERFD:INODE:UFFDFD", see cli/run/run.c */
@@ -101,6 +102,9 @@ struct ledger {
 	uint64_t debug_faults_seed;    /* odd: some faults are for good */
 	struct swap_spec swap[SWAP_SPECS]; /* the swap areas, the first to be used first */
 	uint64_t record_ns;            /* > 0: touched pages are recorded, at this interval */
+	int32_t launcher;              /* pid of the supervisor, the name of the run */
+	uint64_t launcher_start;       /* its start_time */
+	char command[64];              /* what it was told to run, without directory; cut */
 	_Atomic uint64_t free_pages;   /* granted to nobody */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
 	_Atomic uint32_t told_pid_ns;  /* the user has heard of processes outside of pid_ns; process, once */

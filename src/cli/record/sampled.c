@@ -473,7 +473,7 @@ static void fill_ledger(struct ledger *l, unsigned interval_ms)
 	atomic_store(&l->free_pages, BUDGET_UNLIMITED);
 }
 
-static int prepare(struct sampled *s, unsigned interval_ms)
+static int prepare(struct sampled *s, const char *command, unsigned interval_ms)
 {
 	char preload[4096];
 	struct probe probe;
@@ -486,7 +486,7 @@ static int prepare(struct sampled *s, unsigned interval_ms)
 		err = probe_require(&probe);
 	if (err != 0)
 		return err;
-	err = share_open(&s->share, probe.device_fd);
+	err = share_open(&s->share, probe.device_fd, command);
 	if (err == 0)
 		err = share_environment(&s->share, preload);
 	if (err == 0)
@@ -518,7 +518,7 @@ int sampled_record(const struct program *p, char **argv, unsigned interval_ms, s
 	int err;
 
 	s.r = r;
-	err = prepare(&s, interval_ms);
+	err = prepare(&s, argv[0], interval_ms);
 	if (err != 0)
 		return err;
 	snprintf(text, sizeof(text), "%u ms", interval_ms);

@@ -359,7 +359,7 @@ static int prepare(struct run *r, char **argv)
 	if (err == 0)
 		err = find_swap(r);
 	if (err == 0)
-		err = share_open(&r->share, probe.device_fd);
+		err = share_open(&r->share, probe.device_fd, argv[0]);
 	if (err == 0)
 		err = share_environment(&r->share, preload);
 	if (err == 0)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "cli/msg.h"
+#include "cli/procstat.h"
 #include "cli/program.h"
 
 /* Out of the way of numbers that programs and shells pick for themselves (bash: 255 and 10, scripts: 200). */
@@ -35,14 +36,29 @@ static int make_inherited(int fd)
 	return fcntl(fd, F_SETFD, 0) == 0 ? fd : -errno;
 }
 
-static int make_ledger(struct share *s)
+/* Who we are, for those who look for runs. */
+static int sign(struct ledger *l, const char *command)
+{
+	const char *slash = strrchr(command, '/');
+	struct procstat stat;
+	int err = procstat_read((int32_t)getpid(), &stat);
+
+	if (err != 0)
+		return err;
+	l->launcher = (int32_t)getpid();
+	l->launcher_start = stat.start;
+	snprintf(l->command, sizeof(l->command), "%s", slash != NULL && slash[1] != '\0' ? slash + 1 : command);
+	return 0;
+}
+
+static int make_ledger(struct share *s, const char *command)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	struct stat ns;
-	int fd = memfd_create("steward-ledger", flags | MFD_NOEXEC_SEAL);
+	int err, fd = memfd_create(LEDGER_NAME, flags | MFD_NOEXEC_SEAL);
 
 	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create("steward-ledger", flags);
+		fd = memfd_create(LEDGER_NAME, flags);
 	if (fd < 0)
 		return -errno;
 	/* Sealed: nobody can shrink it under the feet of the others. */
@@ -52,11 +68,14 @@ static int make_ledger(struct share *s)
 	s->ledger = mmap(NULL, sizeof(struct ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (s->ledger == MAP_FAILED)
 		return -errno;
-	s->ledger->magic = LEDGER_MAGIC;
-	s->ledger->size = sizeof(struct ledger);
 	if (stat("/proc/self/ns/pid", &ns) != 0)
 		return -errno;
 	s->ledger->pid_ns = ns.st_ino;
+	err = sign(s->ledger, command);
+	if (err != 0)
+		return err;
+	s->ledger->size = sizeof(struct ledger);
+	s->ledger->magic = LEDGER_MAGIC;
 	s->ledger_fd = make_inherited(fd);
 	return MIN(s->ledger_fd, 0);
 }
@@ -80,14 +99,14 @@ static int make_socket(struct share *s, char *name, size_t size)
 	return 0;
 }
 
-int share_open(struct share *s, int device_fd)
+int share_open(struct share *s, int device_fd, const char *command)
 {
 	char name[64];
 	struct stat st;
 	int err;
 
 	s->device_fd = device_fd >= 0 ? make_inherited(device_fd) : -1;
-	err = make_ledger(s);
+	err = make_ledger(s, command);
 	if (err == 0 && fstat(s->ledger_fd, &st) != 0)
 		err = -errno;
 	if (err != 0)

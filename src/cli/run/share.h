@@ -35,10 +35,11 @@ struct share {
 };
 
 /*
- * Makes ledger and socket, and takes device_fd over (-1: none). The ledger is
- * zero but for magic and size. Returns 0, or EXIT_STEWARD after having said why.
+ * Makes ledger and socket, and takes device_fd over (-1: none). The ledger of a
+ * run of command is zero but for magic, size and what names the run. Returns 0,
+ * or EXIT_STEWARD after having said why.
  */
-int share_open(struct share *s, int device_fd);
+int share_open(struct share *s, int device_fd, const char *command);
 
 /*
  * Sets the variables that the command finds us by; s stays. Ours is first in LD_PRELOAD: it must see mmap before

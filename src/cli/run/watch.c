@@ -20,52 +20,22 @@
 #include "cli/run/watch.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/msg.h"
-
-/* State, number of threads and start time: fields 3, 20 and 22 of /proc/PID/stat. */
-static int read_stat(int32_t pid, char *state, unsigned long long *threads, unsigned long long *start)
-{
-	char path[32], text[1024];
-	const char *p;
-	ssize_t n;
-	int fd, err;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	n = read(fd, text, sizeof(text) - 1);
-	err = n < 0 ? -errno : 0;
-	close(fd);
-	if (err != 0)
-		return err;
-	text[n] = '\0';
-	/* The name in field 2 may hold anything, but no ')' comes after it. */
-	p = strrchr(text, ')');
-	if (p == NULL || sscanf(p, ") %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %*s %llu",
-				state, threads, start) != 3)
-		return -EINVAL;
-	return 0;
-}
+#include "cli/procstat.h"
 
 bool watch_is_gone(int32_t pid, uint64_t start_time)
 {
-	unsigned long long threads, start;
-	char state;
-	int err = read_stat(pid, &state, &threads, &start);
+	struct procstat s;
+	int err = procstat_read(pid, &s);
 
 	if (err != 0)
 		return (err == -ENOENT || err == -ESRCH) && kill(pid, 0) != 0 && errno == ESRCH;
-	if (start_time != 0 && start != start_time)
+	if (start_time != 0 && s.start != start_time)
 		return true;
-	return (state == 'Z' || state == 'X') && threads <= 1;
+	return (s.state == 'Z' || s.state == 'X') && s.threads <= 1;
 }
 
 static void add_usage(struct ledger_usage *sum, const struct ledger_usage *u)

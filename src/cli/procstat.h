@@ -1,0 +1,17 @@
+/* /proc/PID/stat: who a process is, whose child, and since when. */
+#ifndef STW_CLI_PROCSTAT_H
+#define STW_CLI_PROCSTAT_H
+
+#include "base/types.h"
+
+struct procstat {
+	char state;        /* 'R', 'S', 'T', 'Z' … */
+	int32_t parent;
+	uint64_t threads;
+	uint64_t start;    /* field 22: clock ticks after boot; tells a pid that was given away again */
+};
+
+/* 0, or -errno: -ENOENT or -ESRCH if there is no such process. */
+int procstat_read(int32_t pid, struct procstat *s);
+
+#endif

@@ -1,0 +1,176 @@
+/*
+ * A process writes its figures while we read them. Each is one aligned word; a sum
+ * may be off by what changed during the copy, as with everything in /proc.
+ *
+ * While a process is not engaged nobody in it counts, because a program that fits
+ * is to pay nothing: its sizes are then the kernel's (/proc/PID/statm), and all of
+ * it is memory that Steward does not manage.
+ */
+#include "cli/see/sample.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/msg.h"
+#include "cli/procstat.h"
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* start: clock ticks after boot. */
+static uint64_t age_ns(uint64_t start)
+{
+	uint64_t tick = 1000000000 / (uint64_t)sysconf(_SC_CLK_TCK), now = clock_ns(CLOCK_BOOTTIME);
+
+	return now > start * tick ? now - start * tick : 0;
+}
+
+/* Pages in memory, as the kernel counts them; 0 if it does not say. */
+static uint64_t resident(int32_t pid)
+{
+	unsigned long long size, pages = 0;
+	char path[32];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%llu %llu", &size, &pages) != 2)
+		pages = 0;
+	fclose(f);
+	return pages;
+}
+
+/* Somebody else chose the name: it is not to reach a terminal as more than a name. */
+static void clean(char *name)
+{
+	for (; *name != '\0'; name++)
+		if ((unsigned char)*name < 0x20 || *name == 0x7f)
+			*name = '?';
+}
+
+/* The name that the program gave itself, at this moment; the ledger's may be from before. */
+static void read_comm(int32_t pid, char comm[16])
+{
+	char path[32];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	f = fopen(path, "re");
+	if (f == NULL)
+		return;
+	if (fgets(comm, 16, f) != NULL)
+		comm[strcspn(comm, "\n")] = '\0';
+	fclose(f);
+}
+
+static void take_process(struct sample_process *p, const struct ledger_slot *slot, const struct procstat *stat)
+{
+	*p = (struct sample_process){
+		.pid = atomic_load(&slot->pid),
+		.parent = stat->parent,
+		.state = (enum ledger_state)atomic_load(&slot->state),
+		.start = stat->start,
+		.age_ns = age_ns(stat->start),
+		.granted = atomic_load(&slot->granted),
+		.use = slot->now,
+	};
+	memcpy(p->comm, slot->comm, sizeof(p->comm) - 1);
+	read_comm(p->pid, p->comm);
+	clean(p->comm);
+	memcpy(p->counter, slot->counter, sizeof(p->counter));
+	if (p->state == LEDGER_NATIVE || p->state == LEDGER_ARMED)
+		p->use = (struct ledger_usage){ .unmanaged = resident(p->pid) };
+}
+
+static void add_process(struct sample *s, const struct sample_process *p)
+{
+	uint64_t *sum = (uint64_t *)&s->use;
+	const uint64_t *one = (const uint64_t *)&p->use;
+
+	for (unsigned i = 0; i < sizeof(s->use) / sizeof(*sum); i++)
+		sum[i] += one[i];
+	for (unsigned c = 0; c < VM_COUNTER_NR; c++)
+		s->counter[c] += p->counter[c];
+}
+
+static void take_run(struct sample *s, const struct ledger *l)
+{
+	s->ns = clock_ns(CLOCK_MONOTONIC);
+	s->age_ns = age_ns(l->launcher_start);
+	s->launcher = l->launcher;
+	s->watched = runs_watched(l);
+	memcpy(s->command, l->command, sizeof(s->command) - 1);
+	clean(s->command);
+	s->ram = l->ram_pages;
+	s->reserved = l->reserved_pages;
+	s->free = atomic_load(&l->free_pages);
+	s->use = (struct ledger_usage){ 0 };
+	memcpy(s->counter, l->gone.counter, sizeof(s->counter));
+	s->fault_ns = l->gone.fault_ns;
+	s->nr = 0;
+}
+
+static int by_pid(const void *a, const void *b)
+{
+	int32_t x = ((const struct sample_process *)a)->pid, y = ((const struct sample_process *)b)->pid;
+
+	return (x > y) - (x < y);
+}
+
+int sample_take(struct sample *s, const struct ledger *l)
+{
+	unsigned slots = runs_slots(l);
+
+	take_run(s, l);
+	for (unsigned i = 0; i < slots; i++) {
+		const struct ledger_slot *slot = &l->slot[i];
+		struct procstat stat;
+
+		if (!runs_alive(l, i) || procstat_read(atomic_load(&slot->pid), &stat) != 0)
+			continue;
+		struct sample_process *more = reallocarray(s->process, s->nr + 1, sizeof(*more));
+
+		if (more == NULL)
+			return msg_fail(1, "run", "%s; try again with more memory", strerror(ENOMEM));
+		s->process = more;
+		take_process(&more[s->nr], slot, &stat);
+		add_process(s, &more[s->nr++]);
+		hist_merge(&s->fault_ns, &slot->fault_ns);
+	}
+	if (s->nr > 0)
+		qsort(s->process, s->nr, sizeof(*s->process), by_pid);
+	return 0;
+}
+
+void sample_free(struct sample *s)
+{
+	free(s->process);
+	*s = (struct sample){ 0 };
+}
+
+const char *sample_state(enum ledger_state state)
+{
+	switch (state) {
+	case LEDGER_NATIVE:
+		return "native";
+	case LEDGER_ARMED:
+		return "armed";
+	case LEDGER_ENGAGED:
+		return "engaged";
+	case LEDGER_FREE:
+	case LEDGER_FATAL:
+		break;
+	}
+	return "stopped";
+}

@@ -1,0 +1,105 @@
+#include "cli/see/show.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fmt.h"
+#include "cli/msg.h"
+
+/* Room for a text that the caller prints soon. */
+static void next_text(struct fmt *f)
+{
+	static char texts[16][24];
+	static unsigned next;
+
+	fmt_init(f, texts[next++ % ARRAY_SIZE(texts)], sizeof(texts[0]));
+}
+
+const char *show_pages(uint64_t pages)
+{
+	static const char units[] = "KMGTP";
+	uint64_t kib = pages << (PAGE_SHIFT - 10), tenths = kib * 10;
+	unsigned unit = 0;
+	struct fmt f;
+
+	next_text(&f);
+	for (; tenths >= 10240 && unit < sizeof(units) - 2; unit++)
+		tenths /= 1024;
+	if (unit > 0 && tenths < 100)
+		fmt_fixed(&f, tenths, 1);
+	else
+		fmt_u64(&f, tenths / 10);
+	if (pages > 0)
+		fmt_char(&f, units[unit]);
+	return f.buf;
+}
+
+const char *show_share(uint64_t part, uint64_t whole)
+{
+	struct fmt f;
+
+	next_text(&f);
+	fmt_fixed(&f, whole > 0 ? (uint64_t)(((unsigned __int128)part * 1000 + whole / 2) / whole) : 0, 1);
+	return f.buf;
+}
+
+static void json_pages(struct json *j, const char *key, uint64_t pages)
+{
+	json_u64(j, key, pages << PAGE_SHIFT);
+}
+
+static void json_usage(struct json *j, const struct ledger_usage *u)
+{
+	json_pages(j, "managed_bytes", u->managed);
+	json_pages(j, "unmanaged_bytes", u->unmanaged);
+	json_pages(j, "pool_bytes", u->pool);
+	json_pages(j, "own_bytes", u->own);
+	json_pages(j, "swapped_bytes", u->swapped);
+	json_pages(j, "pool_stored_bytes", u->pooled);
+	json_u64(j, "pool_compressed_bytes", u->pool_bytes);
+	json_pages(j, "swap_file_bytes", u->filed);
+}
+
+static void json_counters(struct json *j, const uint64_t *counter)
+{
+	json_object(j, "counters");
+#define COUNTER_JSON(name, text) json_u64(j, #name, counter[VM_##name]);
+	VM_COUNTERS(COUNTER_JSON)
+#undef COUNTER_JSON
+	json_object_end(j);
+}
+
+void show_json_run(struct json *j, const struct sample *s)
+{
+	json_u64(j, "pid", (uint64_t)s->launcher);
+	json_string(j, "command", s->command);
+	json_bool(j, "watched", s->watched);
+	json_u64(j, "age_ns", s->age_ns);
+	json_pages(j, "ram_bytes", s->ram);
+	json_pages(j, "launcher_bytes", s->reserved);
+	json_pages(j, "free_bytes", s->free);
+	json_usage(j, &s->use);
+	json_counters(j, s->counter);
+}
+
+void show_json_process(struct json *j, const struct sample_process *p)
+{
+	json_u64(j, "pid", (uint64_t)p->pid);
+	json_u64(j, "parent", (uint64_t)p->parent);
+	json_string(j, "command", p->comm);
+	json_string(j, "state", sample_state(p->state));
+	json_u64(j, "age_ns", p->age_ns);
+	json_pages(j, "granted_bytes", p->granted);
+	json_usage(j, &p->use);
+	json_counters(j, p->counter);
+}
+
+int show_finish(struct json *j)
+{
+	int err = j != NULL ? json_finish(j) : 0;
+
+	if (fflush(stdout) != 0 || ferror(stdout))
+		err = -errno;
+	return err == 0 ? 0 : msg_fail(1, "standard output", "%s; send it somewhere else", strerror(-err));
+}

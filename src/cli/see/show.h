@@ -1,0 +1,20 @@
+/* How the figures of a run look, the same in ps, stat, maps and top: texts for people, fields of JSON. */
+#ifndef STW_CLI_SEE_SHOW_H
+#define STW_CLI_SEE_SHOW_H
+
+#include "cli/json.h"
+#include "cli/see/sample.h"
+
+/* Pages as a size of four digits at most: "0", "96K", "1.5G", "1023M". Sixteen texts may be alive at once, of both. */
+const char *show_pages(uint64_t pages);
+/* part of whole in per cent, one decimal; "0.0" if there is no whole. */
+const char *show_share(uint64_t part, uint64_t whole);
+
+/* What ps, stat and top say of a run or a process, into an object that is open. docs/see-schema.md has it. */
+void show_json_run(struct json *j, const struct sample *s);
+void show_json_process(struct json *j, const struct sample_process *p);
+
+/* What was printed has arrived. j: NULL, or the JSON that ends here. 0, or 1 after having said why. */
+int show_finish(struct json *j);
+
+#endif
