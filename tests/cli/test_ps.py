@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 from running import printed, running
 from tap import STEWARD, Skip, eq, main, steward
@@ -37,8 +38,17 @@ def test_a_run_under_pressure():
         eq(table(printed("ps", str(run.pid))), TABLE.format(launcher=f"{run.pid:7}", process=f"{process:7}"))
 
 
+def wait_for(run, commands):
+    """A process is in the run once its library has started, a moment after the shell has forked it."""
+    end = time.monotonic() + 20
+    while sorted(p["command"] for p in ps_json(str(run.pid))["runs"][0]["processes"]) != sorted(commands):
+        assert time.monotonic() < end, printed("ps", str(run.pid))
+        time.sleep(0.02)
+
+
 def test_a_process_names_its_run():
     with running("sleep 60 & echo ready; read x; kill $!", STUB="fit") as run:
+        wait_for(run, ["sh", "sleep"])
         shell, = child_of(run.pid)
         sleep, = child_of(shell)
         for name in (run.pid, shell, sleep):
