@@ -85,6 +85,12 @@ void json_init(struct json *j, int fd)
 	*j = (struct json){ .fd = fd, .first = true };
 }
 
+void json_init_line(struct json *j, int fd)
+{
+	json_init(j, fd);
+	j->in_line = 1;
+}
+
 int json_finish(struct json *j)
 {
 	put_str(j, "\n");

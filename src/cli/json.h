@@ -15,6 +15,8 @@ struct json {
 };
 
 void json_init(struct json *j, int fd);
+/* All of it in one line. */
+void json_init_line(struct json *j, int fd);
 /* Ends the text with a newline and writes what is left. 0 or the first error. */
 int json_finish(struct json *j);
 

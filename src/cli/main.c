@@ -19,6 +19,7 @@ static const struct command {
 } commands[] = {
 	{ "run", run_main, "run a program inside a memory budget", &run_options },
 	{ "ps", ps_main, "list runs and their processes", &ps_options },
+	{ "stat", stat_main, "print sizes and rates of a run, line by line", &stat_options },
 	{ "record", record_main, "record what a program does to its memory", &record_options },
 	{ "sim", sim_main, "replay traces on a modelled machine", &sim_options },
 	{ "plan", plan_main, "say how much memory the program of a trace needs", &plan_options },

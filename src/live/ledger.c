@@ -135,6 +135,7 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 	s->start_time = 0;
 	s->now = s->peak = (struct ledger_usage){ 0 };
 	memset(s->area, 0, sizeof(s->area));
+	s->frames = (struct ledger_frames){ 0 };
 	s->need_peak = 0;
 	s->fault_ns = (struct hist){ 0 };
 	for (unsigned i = 0; i < VM_COUNTER_NR; i++)

@@ -58,6 +58,16 @@ struct ledger_area {
 	uint32_t worst;  /* that it has been in */
 };
 
+/* The frames of an engaged process. In pages; writer: its pager. */
+struct ledger_frames {
+	uint64_t online;         /* 0: not engaged */
+	uint64_t free;
+	uint64_t min, low, high; /* watermarks: kswapd works from low to high, below min faults wait */
+	uint64_t active;         /* on the policy's list of pages that proved hot (LRU_ACTIVE_ANON) */
+	uint64_t inactive;       /* on its other lists */
+	uint64_t sample;         /* resident but unmapped: the next to go */
+};
+
 struct ledger_slot {
 	_Atomic int32_t pid;         /* 0: free; claimed by compare-and-swap */
 	_Atomic uint32_t state;      /* enum ledger_state; process */
@@ -70,6 +80,7 @@ struct ledger_slot {
 	cpu_set_t affinity;
 	struct ledger_usage now;
 	struct ledger_area area[SWAP_SPECS];
+	struct ledger_frames frames;
 	struct ledger_usage peak;    /* the sizes at the moment when managed + pool + own + unmanaged was largest */
 	uint64_t need_peak;          /* pages: largest resident + swapped + unmanaged: what it would have needed */
 	uint64_t counter[VM_COUNTER_NR]; /* enum vm_counter; process */

@@ -250,6 +250,20 @@ void pager_give_way(void)
 	turn.since = now_ns();
 }
 
+static void publish_frames(struct ledger_frames *f, const struct machine *m)
+{
+	const struct lruvec *v = &m->lruvec[0];
+
+	f->free = phys_free_frames(&m->phys, 0);
+	f->min = phys_wmark(&m->phys, 0, WMARK_MIN);
+	f->low = phys_wmark(&m->phys, 0, WMARK_LOW);
+	f->high = phys_wmark(&m->phys, 0, WMARK_HIGH);
+	f->active = v->nr[LRU_ACTIVE_ANON];
+	f->inactive = lru_of_policy(v) - f->active;
+	f->sample = v->nr[LRU_SAMPLE];
+	f->online = phys_managed_frames(&m->phys, 0);
+}
+
 void pager_publish(void)
 {
 	struct engine *e = &engine;
@@ -257,6 +271,7 @@ void pager_publish(void)
 	uint64_t online = phys_managed_frames(&e->m.phys, 0);
 
 	stores_publish();
+	publish_frames(&e->slot->frames, &e->m);
 	u->managed = e->mm.rss;
 	u->own = online - MIN(online, u->managed + u->pool) + own_outside();
 	u->unmanaged = e->unmanaged;

@@ -1,5 +1,6 @@
 """A run that goes on until it is let go, with the stub as library, for commands that look at it."""
 import contextlib
+import os
 import subprocess
 
 from tap import STEWARD, environment, eq, steward
@@ -19,6 +20,18 @@ def running(script="echo ready; read x", options=(), **env):
         p.stdin.close()
         p.wait(20)
         p.stdout.close()
+
+
+def children_of(pid):
+    """Without the keeper, who is the launcher itself once more."""
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [c for c in map(int, f.read().split()) if os.readlink(f"/proc/{c}/exe") != os.path.realpath(STEWARD)]
+
+
+def process_of(run):
+    """The command, where it is the only process."""
+    one, = children_of(run.pid)
+    return one
 
 
 def printed(*args, **env):

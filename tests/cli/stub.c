@@ -8,6 +8,8 @@
  *     fatal     Steward stops the program
  *     (unset)   as if the library had not been loaded
  *
+ * SIGUSR1 makes a process that plays "pressure" count another 10 minor, 20 soft and 30 major faults, and 40 and 50 pages in and out.
+ *
  * A process that is not named by STUB_ONLY (its comm), if that is set, plays
  * "fit" whatever STUB says. STUB_LOG gets a line for each process: how it came
  * to the ledger.
@@ -119,6 +121,21 @@ static uint64_t start_time(void)
 	return t;
 }
 
+static struct ledger_slot *under_pressure;
+
+static void count_more(int sig)
+{
+	uint64_t *c = under_pressure->counter;
+
+	(void)sig;
+	c[VM_pgfault] += 60;
+	c[VM_pgminor] += 10;
+	c[VM_pgsoft] += 20;
+	c[VM_pgmajfault] += 30;
+	c[VM_pswpin] += 40;
+	c[VM_pswpout] += 50;
+}
+
 static void play_pressure(struct ledger *l, struct ledger_slot *s)
 {
 	static const uint64_t counter[VM_COUNTER_NR] = {
@@ -133,6 +150,9 @@ static void play_pressure(struct ledger *l, struct ledger_slot *s)
 	};
 	s->area[0] = (struct ledger_area){ .used = 24000 };
 	s->area[1] = (struct ledger_area){ .used = 66000, .errors = 3, .worst = SWAP_FULL };
+	s->frames = (struct ledger_frames){
+		.online = 29000, .free = 300, .min = 100, .low = 200, .high = 400, .active = 15000, .inactive = 4000, .sample = 1000,
+	};
 	s->need_peak = 112000;
 	memcpy(s->counter, counter, sizeof(counter));
 	for (unsigned i = 0; i < 98; i++)
@@ -140,6 +160,8 @@ static void play_pressure(struct ledger *l, struct ledger_slot *s)
 	hist_add(&s->fault_ns, 1024);
 	hist_add(&s->fault_ns, 2000000);
 	ledger_grant(l, s, 29000);
+	under_pressure = s;
+	signal(SIGUSR1, count_more);
 	atomic_store(&s->state, LEDGER_ENGAGED);
 }
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from running import printed, running
+from running import children_of, printed, process_of, running
 from tap import STEWARD, Skip, eq, main, steward
 
 PAGE = 4096
@@ -27,14 +27,9 @@ def ps_json(*args):
     return json.loads(printed("ps", "--json", *args))
 
 
-def child_of(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as f:
-        return [c for c in map(int, f.read().split()) if os.readlink(f"/proc/{c}/exe") != os.path.realpath(STEWARD)]
-
-
 def test_a_run_under_pressure():
     with running(STUB="pressure") as run:
-        process, = child_of(run.pid)
+        process = process_of(run)
         eq(table(printed("ps", str(run.pid))), TABLE.format(launcher=f"{run.pid:7}", process=f"{process:7}"))
 
 
@@ -49,8 +44,8 @@ def wait_for(run, commands):
 def test_a_process_names_its_run():
     with running("sleep 60 & echo ready; read x; kill $!", STUB="fit") as run:
         wait_for(run, ["sh", "sleep"])
-        shell, = child_of(run.pid)
-        sleep, = child_of(shell)
+        shell = process_of(run)
+        sleep, = children_of(shell)
         for name in (run.pid, shell, sleep):
             one, = ps_json(str(name))["runs"]
             eq((one["pid"], [p["pid"] for p in one["processes"]]), (run.pid, sorted([shell, sleep])))
@@ -91,7 +86,7 @@ def test_json_is_documented():
 
 def test_figures_of_a_process_that_fits_are_the_kernels():
     with running(STUB="fit") as run:
-        process, = child_of(run.pid)
+        process = process_of(run)
         one, = ps_json(str(run.pid))["runs"]
         with open(f"/proc/{process}/statm") as f:
             resident = int(f.read().split()[1]) * PAGE

@@ -84,24 +84,31 @@ static void take_process(struct sample_process *p, const struct ledger_slot *slo
 		.age_ns = age_ns(stat->start),
 		.granted = atomic_load(&slot->granted),
 		.use = slot->now,
+		.frames = slot->frames,
 	};
 	memcpy(p->comm, slot->comm, sizeof(p->comm) - 1);
 	read_comm(p->pid, p->comm);
 	clean(p->comm);
 	memcpy(p->counter, slot->counter, sizeof(p->counter));
-	if (p->state == LEDGER_NATIVE || p->state == LEDGER_ARMED)
+	if (p->state == LEDGER_NATIVE || p->state == LEDGER_ARMED) {
+		/* What the slot has is of the image before the last exec. */
 		p->use = (struct ledger_usage){ .unmanaged = resident(p->pid) };
+		p->frames = (struct ledger_frames){ 0 };
+	}
+}
+
+/* Both are structures of nothing but uint64_t. */
+static void add_words(void *sum, const void *one, size_t bytes)
+{
+	for (size_t i = 0; i < bytes / sizeof(uint64_t); i++)
+		((uint64_t *)sum)[i] += ((const uint64_t *)one)[i];
 }
 
 static void add_process(struct sample *s, const struct sample_process *p)
 {
-	uint64_t *sum = (uint64_t *)&s->use;
-	const uint64_t *one = (const uint64_t *)&p->use;
-
-	for (unsigned i = 0; i < sizeof(s->use) / sizeof(*sum); i++)
-		sum[i] += one[i];
-	for (unsigned c = 0; c < VM_COUNTER_NR; c++)
-		s->counter[c] += p->counter[c];
+	add_words(&s->use, &p->use, sizeof(s->use));
+	add_words(&s->frames, &p->frames, sizeof(s->frames));
+	add_words(s->counter, p->counter, sizeof(s->counter));
 }
 
 static void take_run(struct sample *s, const struct ledger *l)
@@ -116,6 +123,7 @@ static void take_run(struct sample *s, const struct ledger *l)
 	s->reserved = l->reserved_pages;
 	s->free = atomic_load(&l->free_pages);
 	s->use = (struct ledger_usage){ 0 };
+	s->frames = (struct ledger_frames){ 0 };
 	memcpy(s->counter, l->gone.counter, sizeof(s->counter));
 	s->fault_ns = l->gone.fault_ns;
 	s->nr = 0;

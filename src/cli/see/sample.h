@@ -16,6 +16,7 @@ struct sample_process {
 	uint64_t age_ns;
 	uint64_t granted;                /* pages, as all below */
 	struct ledger_usage use;
+	struct ledger_frames frames;     /* zero unless it is engaged */
 	uint64_t counter[VM_COUNTER_NR];
 };
 
@@ -27,6 +28,7 @@ struct sample {
 	char command[64];
 	uint64_t ram, reserved, free;    /* pages: the budget, the launcher's part, what nobody has */
 	struct ledger_usage use;         /* of all processes */
+	struct ledger_frames frames;     /* the same */
 	uint64_t counter[VM_COUNTER_NR]; /* of all, those that have ended included */
 	struct hist fault_ns;            /* the same */
 	struct sample_process *process;  /* those that live, by pid */
@@ -41,6 +43,18 @@ void sample_free(struct sample *s);
 static inline uint64_t sample_resident(const struct ledger_usage *u)
 {
 	return u->managed + u->unmanaged;
+}
+
+/* By how much a counter of them rose from one sample to the next; 0 if a process ended in the moment in between. */
+static inline uint64_t sample_rise(const uint64_t *before, const uint64_t *now, enum vm_counter c)
+{
+	return now[c] > before[c] ? now[c] - before[c] : 0;
+}
+
+/* n in ns, as so many a second. */
+static inline uint64_t sample_rate(uint64_t n, uint64_t ns)
+{
+	return ns > 0 ? (uint64_t)(((unsigned __int128)n * 1000000000 + ns / 2) / ns) : 0;
 }
 
 /* "native", "armed", "engaged", "stopped" */

@@ -61,13 +61,34 @@ static void json_usage(struct json *j, const struct ledger_usage *u)
 	json_pages(j, "swap_file_bytes", u->filed);
 }
 
-static void json_counters(struct json *j, const uint64_t *counter)
+static void json_frames(struct json *j, const struct ledger_frames *f)
 {
-	json_object(j, "counters");
-#define COUNTER_JSON(name, text) json_u64(j, #name, counter[VM_##name]);
+	json_object(j, "frames");
+	json_pages(j, "online_bytes", f->online);
+	json_pages(j, "free_bytes", f->free);
+	json_pages(j, "min_bytes", f->min);
+	json_pages(j, "low_bytes", f->low);
+	json_pages(j, "high_bytes", f->high);
+	json_pages(j, "active_bytes", f->active);
+	json_pages(j, "inactive_bytes", f->inactive);
+	json_pages(j, "sample_bytes", f->sample);
+	json_object_end(j);
+}
+
+void show_json_rises(struct json *j, const char *key, const uint64_t *before, const uint64_t *now)
+{
+	json_object(j, key);
+#define COUNTER_JSON(name, text) json_u64(j, #name, sample_rise(before, now, VM_##name));
 	VM_COUNTERS(COUNTER_JSON)
 #undef COUNTER_JSON
 	json_object_end(j);
+}
+
+static void json_counters(struct json *j, const uint64_t *counter)
+{
+	static const uint64_t none[VM_COUNTER_NR];
+
+	show_json_rises(j, "counters", none, counter);
 }
 
 void show_json_run(struct json *j, const struct sample *s)
@@ -80,6 +101,7 @@ void show_json_run(struct json *j, const struct sample *s)
 	json_pages(j, "launcher_bytes", s->reserved);
 	json_pages(j, "free_bytes", s->free);
 	json_usage(j, &s->use);
+	json_frames(j, &s->frames);
 	json_counters(j, s->counter);
 }
 
@@ -92,6 +114,7 @@ void show_json_process(struct json *j, const struct sample_process *p)
 	json_u64(j, "age_ns", p->age_ns);
 	json_pages(j, "granted_bytes", p->granted);
 	json_usage(j, &p->use);
+	json_frames(j, &p->frames);
 	json_counters(j, p->counter);
 }
 
