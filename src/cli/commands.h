@@ -8,6 +8,7 @@
 int doctor_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
 int import_main(int argc, char **argv);
+int maps_main(int argc, char **argv);
 int plan_main(int argc, char **argv);
 int ps_main(int argc, char **argv);
 int record_main(int argc, char **argv);
@@ -20,6 +21,7 @@ int validate_main(int argc, char **argv);
 extern const struct option_set doctor_options;
 extern const struct option_set explain_options;
 extern const struct option_set import_options;
+extern const struct option_set maps_options;
 extern const struct option_set plan_options;
 extern const struct option_set ps_options;
 extern const struct option_set record_options;

@@ -226,12 +226,7 @@ void runs_free(struct runs *r)
 
 static bool has_process(const struct ledger *l, int32_t pid)
 {
-	if (l->launcher == pid)
-		return true;
-	for (unsigned i = 0; i < runs_slots(l); i++)
-		if (atomic_load(&l->slot[i].pid) == pid)
-			return runs_alive(l, i);
-	return false;
+	return l->launcher == pid || runs_slot_of(l, pid) >= 0;
 }
 
 /* Keeps the run if it is the one that is wanted. */
@@ -329,4 +324,12 @@ bool runs_alive(const struct ledger *l, unsigned i)
 	int32_t pid = atomic_load(&s->pid);
 
 	return pid > 0 && !watch_is_gone(pid, s->start_time);
+}
+
+int runs_slot_of(const struct ledger *l, int32_t pid)
+{
+	for (unsigned i = 0; i < runs_slots(l); i++)
+		if (atomic_load(&l->slot[i].pid) == pid)
+			return runs_alive(l, i) ? (int)i : -1;
+	return -1;
 }

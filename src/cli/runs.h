@@ -36,5 +36,7 @@ bool runs_watched(const struct ledger *l);
 unsigned runs_slots(const struct ledger *l);
 /* True: somebody owns slot i, and lives. */
 bool runs_alive(const struct ledger *l, unsigned i);
+/* The slot of a process that lives; -1: it has none. */
+int runs_slot_of(const struct ledger *l, int32_t pid);
 
 #endif

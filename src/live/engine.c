@@ -93,6 +93,8 @@ int engine_attach(struct ledger *ledger, int device)
 	/* After exec the slot still has the grant of the old image. */
 	ledger_return_all(ledger, e->slot);
 	atomic_store(&e->slot->state, LEDGER_NATIVE);
+	/* Nor will anybody answer what the old image was asked. */
+	atomic_store(&e->slot->asked, ASK_IDLE);
 	atomic_store(&e->program_threads, 1);
 	cpu_attach(e->slot);
 	read_comm(e->slot);

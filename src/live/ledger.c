@@ -142,6 +142,7 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 		s->counter[i] = 0;
 	s->message[0] = '\0';
 	atomic_store(&s->pinned, 0);
+	atomic_store(&s->asked, ASK_IDLE);
 	/* Last: whoever claims the slot must find it empty. */
 	atomic_store(&s->pid, 0);
 }

@@ -19,6 +19,7 @@
 
 #include "base/hist.h"
 #include "base/types.h"
+#include "live/ask.h"
 #include "live/record.h"
 #include "live/swapspec.h"
 #include "mm/stat.h"
@@ -76,6 +77,7 @@ struct ledger_slot {
 	_Atomic uint64_t wanted;     /* pages it asked for in vain; process */
 	_Atomic int64_t allowed;     /* bytes that the process may map before its next look, part of granted; process, and who squeezes it */
 	char comm[16];
+	_Atomic uint32_t asked;      /* ask_word: ask.h says who may change it */
 	_Atomic uint32_t pinned;     /* 1: affinity is what the process had before we pinned it; process */
 	cpu_set_t affinity;
 	struct ledger_usage now;
@@ -123,6 +125,7 @@ struct ledger {
 	_Atomic uint32_t slots_used;   /* slots from here on were never claimed: reading them would only allocate memory */
 	struct ledger_gone gone;
 	struct ledger_slot slot[LEDGER_SLOTS];
+	struct ask ask[LEDGER_SLOTS];  /* one a slot, apart because they are seldom used */
 	struct kcompressd kcompressd;  /* its rings belong to the first slots */
 	struct record_ring record[RECORD_RINGS]; /* so do these */
 };

@@ -5,7 +5,7 @@
  *             program's unmanaged memory grows, or the run wants budget back,
  *             frames are evicted, taken offline and their memory given to the host.
  *   kswapd    while free frames are below HIGH: reclaim_batch
- *   figures   sizes and peaks to the ledger; bells made ready; unknown areas found
+ *   figures   sizes and peaks to the ledger; bells made ready; unknown areas found; questions answered (ask.c)
  */
 #include <errno.h>
 
@@ -302,12 +302,14 @@ void pager_run(void *arg)
 {
 	struct engine *e = &engine;
 	uint64_t measured = 0, scanned = now_ns();
+	bool answering = false;
 
 	(void)arg;
 	for (;;) {
 		struct timespec tick = { .tv_nsec = (long)MIN(TICK_NS, record_patience()) };
 
-		doze(&tick);
+		if (!answering)
+			doze(&tick);
 		stand_still();
 		bell_rearm();
 		cpu_tick(now_ns());
@@ -345,5 +347,6 @@ void pager_run(void *arg)
 		pager_publish();
 		e->m.counter[VM_kswapd_ns] += now_ns() - start;
 		engine_drop();
+		answering = ask_answer();
 	}
 }

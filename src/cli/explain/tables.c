@@ -18,7 +18,7 @@
 #include "cli/explain/explain.h"
 #include "cli/msg.h"
 #include "cli/explain/picture.h"
-#include "cli/explain/procmaps.h"
+#include "cli/procmaps.h"
 #include "cli/explain/touched.h"
 #include "cli/table.h"
 #include "mm/space/layout.h"

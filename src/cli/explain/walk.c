@@ -17,7 +17,7 @@
 
 #include "cli/explain/explain.h"
 #include "cli/explain/picture.h"
-#include "cli/explain/procmaps.h"
+#include "cli/procmaps.h"
 #include "cli/explain/scene.h"
 #include "cli/msg.h"
 #include "cli/table.h"

@@ -1,6 +1,6 @@
 /* Address spaces of running programs, as /proc tells them. */
-#ifndef STW_CLI_EXPLAIN_PROCMAPS_H
-#define STW_CLI_EXPLAIN_PROCMAPS_H
+#ifndef STW_CLI_PROCMAPS_H
+#define STW_CLI_PROCMAPS_H
 
 #include "base/types.h"
 

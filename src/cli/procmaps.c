@@ -1,4 +1,4 @@
-#include "cli/explain/procmaps.h"
+#include "cli/procmaps.h"
 
 #include <errno.h>
 #include <fcntl.h>
