@@ -15,6 +15,7 @@ int record_main(int argc, char **argv);
 int run_main(int argc, char **argv);
 int sim_main(int argc, char **argv);
 int stat_main(int argc, char **argv);
+int top_main(int argc, char **argv);
 int trace_main(int argc, char **argv);
 int validate_main(int argc, char **argv);
 
@@ -28,6 +29,7 @@ extern const struct option_set record_options;
 extern const struct option_set run_options;
 extern const struct option_set sim_options;
 extern const struct option_set stat_options;
+extern const struct option_set top_options;
 extern const struct option_set trace_options;
 extern const struct option_set validate_options;
 

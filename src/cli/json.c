@@ -176,3 +176,28 @@ void json_string(struct json *j, const char *key, const char *value)
 	begin(j, key);
 	put_string(j, value);
 }
+
+void json_hist(struct json *j, const char *key, const struct hist *h)
+{
+	json_object(j, key);
+	json_u64(j, "count", h->count);
+	json_u64(j, "sum", h->sum);
+	json_u64(j, "p50", hist_quantile(h, 500));
+	json_u64(j, "p90", hist_quantile(h, 900));
+	json_u64(j, "p99", hist_quantile(h, 990));
+	json_u64(j, "p999", hist_quantile(h, 999));
+	json_u64(j, "max", h->max);
+	json_object(j, "histogram");
+	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
+		char floor[24];
+		struct fmt f;
+
+		if (h->bucket[i] == 0)
+			continue;
+		fmt_init(&f, floor, sizeof(floor));
+		fmt_u64(&f, hist_floor(i));
+		json_u64(j, floor, h->bucket[i]);
+	}
+	json_object_end(j);
+	json_object_end(j);
+}

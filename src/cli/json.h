@@ -2,7 +2,7 @@
 #ifndef STW_CLI_JSON_H
 #define STW_CLI_JSON_H
 
-#include "base/types.h"
+#include "base/hist.h"
 
 struct json {
 	int fd;
@@ -31,5 +31,7 @@ void json_fixed(struct json *j, const char *key, uint64_t value, unsigned decima
 void json_bool(struct json *j, const char *key, bool value);
 void json_null(struct json *j, const char *key);
 void json_string(struct json *j, const char *key, const char *value);
+/* An object: count, sum, quantiles, and the buckets that are not empty, by their floors. */
+void json_hist(struct json *j, const char *key, const struct hist *h);
 
 #endif

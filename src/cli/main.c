@@ -18,6 +18,7 @@ static const struct command {
 	const struct option_set *options; /* NULL: takes none */
 } commands[] = {
 	{ "run", run_main, "run a program inside a memory budget", &run_options },
+	{ "top", top_main, "show a run at work", &top_options },
 	{ "ps", ps_main, "list runs and their processes", &ps_options },
 	{ "stat", stat_main, "print sizes and rates of a run, line by line", &stat_options },
 	{ "maps", maps_main, "say where the pages of a process are", &maps_options },

@@ -9,9 +9,9 @@ RAM = "256M"
 
 
 @contextlib.contextmanager
-def running(script="echo ready; read x", options=(), **env):
+def running(script="echo ready; read x", **env):
     """steward run of a shell's script, which has said "ready" and ends when its input does. Gives the Popen."""
-    p = subprocess.Popen([STEWARD, "run", "--ram", RAM, *options, "sh", "-c", script], env=environment(**env), text=True,
+    p = subprocess.Popen([STEWARD, "run", "--ram", RAM, "sh", "-c", script], env=environment(**env), text=True,
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         eq(p.stdout.readline(), "ready\n")

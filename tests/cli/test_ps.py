@@ -27,6 +27,15 @@ def ps_json(*args):
     return json.loads(printed("ps", "--json", *args))
 
 
+def run_of(pid, processes):
+    """The run, when so many processes have joined it: after a fork and an exec that takes a moment."""
+    deadline = time.monotonic() + 10
+    one, = ps_json(str(pid))["runs"]
+    while len(one["processes"]) != processes and time.monotonic() < deadline:
+        one, = ps_json(str(pid))["runs"]
+    return one
+
+
 def test_a_run_under_pressure():
     with running(STUB="pressure") as run:
         process = process_of(run)
@@ -46,6 +55,7 @@ def test_a_process_names_its_run():
         wait_for(run, ["sh", "sleep"])
         shell = process_of(run)
         sleep, = children_of(shell)
+        run_of(run.pid, 2)
         for name in (run.pid, shell, sleep):
             one, = ps_json(str(name))["runs"]
             eq((one["pid"], [p["pid"] for p in one["processes"]]), (run.pid, sorted([shell, sleep])))
@@ -113,6 +123,7 @@ def test_all_runs_are_listed():
 def test_a_run_that_its_launcher_has_left():
     with running("sleep 30 >/dev/null 2>&1 & echo ready; echo $!; read x", STUB="fit") as run:
         sleep = int(run.stdout.readline())
+        run_of(run.pid, 2)
     try:
         one, = ps_json(str(sleep))["runs"]
         eq((one["watched"], [p["pid"] for p in one["processes"]]), (False, [sleep]))

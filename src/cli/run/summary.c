@@ -290,31 +290,6 @@ static void write_counters(struct json *j, const struct summary *s)
 	json_object_end(j);
 }
 
-static void write_faults(struct json *j, const struct hist *h)
-{
-	json_object(j, "fault_ns");
-	json_u64(j, "count", h->count);
-	json_u64(j, "sum", h->sum);
-	json_u64(j, "p50", hist_quantile(h, 500));
-	json_u64(j, "p90", hist_quantile(h, 900));
-	json_u64(j, "p99", hist_quantile(h, 990));
-	json_u64(j, "p999", hist_quantile(h, 999));
-	json_u64(j, "max", h->max);
-	json_object(j, "histogram");
-	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
-		char floor[24];
-		struct fmt f;
-
-		if (h->bucket[i] == 0)
-			continue;
-		fmt_init(&f, floor, sizeof(floor));
-		fmt_u64(&f, hist_floor(i));
-		json_u64(j, floor, h->bucket[i]);
-	}
-	json_object_end(j);
-	json_object_end(j);
-}
-
 int summary_write(const struct summary *s, int fd)
 {
 	static struct json j;
@@ -328,7 +303,7 @@ int summary_write(const struct summary *s, int fd)
 	write_memory(&j, s);
 	write_stores(&j, s);
 	write_counters(&j, s);
-	write_faults(&j, &s->total->fault_ns);
+	json_hist(&j, "fault_ns", &s->total->fault_ns);
 	json_object_end(&j);
 	return json_finish(&j);
 }

@@ -35,13 +35,28 @@ const char *show_pages(uint64_t pages)
 	return f.buf;
 }
 
-const char *show_share(uint64_t part, uint64_t whole)
+const char *show_count(uint64_t n)
 {
 	struct fmt f;
 
 	next_text(&f);
-	fmt_fixed(&f, whole > 0 ? (uint64_t)(((unsigned __int128)part * 1000 + whole / 2) / whole) : 0, 1);
+	fmt_u64(&f, n < 100000 ? n : n < 100000000 ? n / 1000 : n / 1000000);
+	fmt_str(&f, n < 100000 ? "" : n < 100000000 ? "k" : "M");
 	return f.buf;
+}
+
+const char *show_tenths(uint64_t tenths)
+{
+	struct fmt f;
+
+	next_text(&f);
+	fmt_fixed(&f, tenths, 1);
+	return f.buf;
+}
+
+const char *show_share(uint64_t part, uint64_t whole)
+{
+	return show_tenths(whole > 0 ? (uint64_t)(((unsigned __int128)part * 1000 + whole / 2) / whole) : 0);
 }
 
 static void json_pages(struct json *j, const char *key, uint64_t pages)

@@ -10,12 +10,16 @@ const char *show_pages(uint64_t pages);
 /* part of whole in per cent, one decimal; "0.0" if there is no whole. */
 const char *show_share(uint64_t part, uint64_t whole);
 
+/* A count in five characters: "99999", "100k". */
+const char *show_count(uint64_t n);
+/* 15 as "1.5". */
+const char *show_tenths(uint64_t tenths);
+
 /* What ps, stat and top say of a run or a process, into an object that is open. docs/see-schema.md has it. */
 void show_json_run(struct json *j, const struct sample *s);
 void show_json_process(struct json *j, const struct sample_process *p);
 /* By how much each counter rose between two samples. */
 void show_json_rises(struct json *j, const char *key, const uint64_t *before, const uint64_t *now);
-
 /* What was printed has arrived. j: NULL, or the JSON that ends here. 0, or 1 after having said why. */
 int show_finish(struct json *j);
 

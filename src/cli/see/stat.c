@@ -96,7 +96,7 @@ static void print_line(const struct sample *before, const struct sample *now, ui
 	       engaged ? show_pages(f->high) : "-", show_pages(sample_resident(&now->use)), show_pages(now->use.pool),
 	       show_pages(now->use.swapped));
 	for (unsigned i = 0; i < ARRAY_SIZE(rates); i++)
-		printf(" %6llu", (unsigned long long)sample_rate(sample_rise(before->counter, now->counter, rates[i]), ns));
+		printf(" %6s", show_count(sample_rate(sample_rise(before->counter, now->counter, rates[i]), ns)));
 	printf(" %5s\n", show_share(sample_rise(before->counter, now->counter, VM_stall_ns), ns));
 }
 

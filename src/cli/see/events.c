@@ -1,0 +1,80 @@
+#include "cli/see/events.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static void __attribute__((format(printf, 3, 4))) add(struct events *e, bool bad, const char *format, ...)
+{
+	struct event *event = &e->event[e->nr++ % EVENTS_MAX];
+	va_list args;
+
+	event->when = time(NULL);
+	event->bad = bad;
+	va_start(args, format);
+	vsnprintf(event->text, sizeof(event->text), format, args);
+	va_end(args);
+}
+
+static void state_changed(struct events *e, const struct sample_process *p)
+{
+	if (p->state == LEDGER_ENGAGED)
+		add(e, false, "%d %s: memory is short, from now on it is managed", p->pid, p->comm);
+	else if (p->state == LEDGER_ARMED)
+		add(e, false, "%d %s: nears its share of the budget", p->pid, p->comm);
+	else if (p->state == LEDGER_FATAL)
+		add(e, true, "%d %s: stopped by Steward", p->pid, p->comm);
+	else
+		add(e, false, "%d %s: another program, which fits", p->pid, p->comm);
+}
+
+/* Both samples are sorted by pid: who is in one only has ended, or is new. */
+static void processes(struct events *e, const struct sample *before, const struct sample *now)
+{
+	unsigned i = 0, k = 0;
+
+	while (i < before->nr || k < now->nr) {
+		const struct sample_process *was = i < before->nr ? &before->process[i] : NULL;
+		const struct sample_process *is = k < now->nr ? &now->process[k] : NULL;
+		bool same = was != NULL && is != NULL && was->pid == is->pid;
+
+		if (same && was->start == is->start && was->state != is->state)
+			state_changed(e, is);
+		if (was != NULL && (is == NULL || was->pid < is->pid || (same && was->start != is->start)))
+			add(e, false, "%d %s: ended", was->pid, was->comm);
+		if (is != NULL && (was == NULL || is->pid < was->pid || (same && was->start != is->start)))
+			add(e, false, "%d %s: started", is->pid, is->comm);
+		i += was != NULL && (same || is == NULL || was->pid < is->pid);
+		k += is != NULL && (same || was == NULL || is->pid < was->pid);
+	}
+}
+
+static void reclaim(struct events *e, const struct sample *before, const struct sample *now)
+{
+	uint64_t waited = sample_rise(before->counter, now->counter, VM_allocstall);
+	uint64_t demoted = sample_rise(before->counter, now->counter, VM_pgdemote);
+	uint64_t killed = sample_rise(before->counter, now->counter, VM_oom_kill);
+	const struct ledger_frames *f = &now->frames, *was = &before->frames;
+
+	if (f->online > 0 && f->free < f->min && was->free >= was->min)
+		add(e, true, "free memory is below min: faults wait for kswapd");
+	if (waited > 0)
+		add(e, true, "direct reclaim: %" PRIu64 " faults waited for a frame", waited);
+	if (demoted > 0 && before->counter[VM_pgdemote] == 0)
+		add(e, false, "the pool is full: its oldest pages go on to the swap file");
+	if (killed > 0)
+		add(e, true, "out of memory: %" PRIu64 " killed", killed);
+}
+
+void events_add(struct events *e, const struct sample *before, const struct sample *now)
+{
+	processes(e, before, now);
+	reclaim(e, before, now);
+	if (before->watched && !now->watched)
+		add(e, true, "the launcher has ended; what still runs keeps its budget");
+}
+
+const struct event *events_last(const struct events *e, unsigned n)
+{
+	return n < e->nr && n < EVENTS_MAX ? &e->event[(e->nr - 1 - n) % EVENTS_MAX] : NULL;
+}

@@ -1,0 +1,231 @@
+"""steward top: one screen as text and as JSON; and the live one, in a terminal that remembers what it was told to show."""
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+from running import children_of, printed, process_of, running
+from tap import STEWARD, environment, eq, main, steward
+
+try:
+    import pyte
+except ImportError:
+    sys.exit("python3-pyte is missing; run: make deps")
+
+PAGE = 4096
+SCREEN = """\
+steward run {launcher}: sh, 1 process, TIME
+budget [########ppp.............] of 256M resident 85M pool 31M Steward OWN
+free   [##############..........] 1.1M min 400K low 800K high 1.5M kswapd 0.0%
+lists  [aaaaaaaaaaaaaaaaaaiiiiis] active 58M inactive 15M sample 3.9M
+out    351M: 93M in the pool, which takes 31M, ratio 3.0; 257M in the swap file
+a sec.  minor N soft N major N in N out N stall N%
+fault  <1us @.         .         >268ms  since the start: p50 0 us, p99 1 us
+
+    PID STATE   BUDGET   RES  POOL  SWAP MINOR  SOFT MAJOR  STALL COMMAND
+{process} engaged   113M   85M   31M  351M     N     N     N     N% sh
+"""
+
+
+def plain(text):
+    """Without what is a matter of time."""
+    text = re.sub(r"\d+:\d\d:\d\d", "TIME", text)
+    text = re.sub(r"Steward [0-9.]+M", "Steward OWN", text)
+    text = re.sub(r"\b(minor|soft|major|in|out|stall) [0-9.]+[kM]?", r"\1 N", text)
+    return re.sub(r"(351M)( +\S+){3} +[0-9.]+%", r"\1     N     N     N     N%", text)
+
+
+class Terminal:
+    """steward top in a terminal of 24 rows. Its screen is what a person would see."""
+
+    def __init__(self, *args, cols=80, **env):
+        self.screen = pyte.Screen(cols, 24)
+        self.stream = pyte.ByteStream(self.screen)
+        fd, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, cols, 0, 0))
+        self.process = subprocess.Popen([STEWARD, "top", *args], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+                                        env=environment(TERM="linux", **env))
+        os.close(slave)
+        self.fd = fd
+
+    def text(self):
+        return "\n".join(line.rstrip() for line in self.screen.display) + "\n"
+
+    def until(self, seen, seconds=20):
+        """Reads what comes until seen(text) is true."""
+        deadline = time.monotonic() + seconds
+        while not seen(self.text()):
+            assert time.monotonic() < deadline, self.text()
+            if select.select([self.fd], [], [], 0.2)[0]:
+                self.stream.feed(os.read(self.fd, 65536))
+        return self.text()
+
+    def press(self, keys, seen):
+        os.write(self.fd, keys.encode())
+        return self.until(seen)
+
+    def quit(self):
+        os.write(self.fd, b"q")
+        with contextlib.suppress(OSError):
+            while os.read(self.fd, 65536):
+                pass
+        os.close(self.fd)
+        return self.process.wait(20)
+
+
+@contextlib.contextmanager
+def terminal(*args, **more):
+    t = Terminal(*args, **more)
+    try:
+        yield t
+    finally:
+        if t.process.poll() is None:
+            t.process.kill()
+            t.process.wait()
+
+
+def top_json(*args):
+    return json.loads(printed("top", "--once", "--json", *args))
+
+
+def test_one_screen():
+    with running(STUB="pressure") as run:
+        text = printed("top", "--once", str(run.pid))
+        want = SCREEN.format(launcher=run.pid, process=f"{process_of(run):7}")
+    eq(plain(text).splitlines(), want.splitlines())
+
+
+def test_the_terminal_shows_the_same():
+    with running(STUB="pressure") as run:
+        want = printed("top", "--once", str(run.pid)).splitlines()[1:]
+        with terminal(str(run.pid)) as t:
+            got = t.until(lambda text: "q quit" in text).splitlines()
+            eq([plain(line) for line in got[1:len(want) + 1]], [plain(line) for line in want])
+            assert got[0].startswith(f"steward run {run.pid}: sh, 1 process, 0:00:0"), got[0]
+            eq(got[-1], "q quit  space pause  s sort: stall  t tree  / filter  +- 1.0 s  h help")
+            eq(t.quit(), 0)
+
+
+def test_bars_in_utf8():
+    with running(STUB="pressure") as run:
+        text = printed("top", "--once", str(run.pid), LC_ALL="C.UTF-8").splitlines()
+    assert re.match(r"budget \[█{10,16}·+\] of 256M ", text[1]), text[1]
+    assert text[6].startswith("fault  <1us █▁"), text[6]
+
+
+def test_json_of_one_screen():
+    with running(STUB="pressure") as run:
+        pid = process_of(run)
+        since = top_json(str(run.pid))
+        interval = top_json("-d", "20ms", str(run.pid))
+    eq(since["interval_ns"], since["age_ns"])
+    assert 20e6 <= interval["interval_ns"] < interval["age_ns"], interval
+    eq((since["in_interval"]["pgmajfault"], interval["in_interval"]["pgmajfault"]), (1003, 0))
+    eq([(p["pid"], p["in_interval"]["pgmajfault"]) for p in since["processes"]], [(pid, 1003)])
+    eq((since["fault_ns"]["count"], since["fault_ns"]["histogram"]), (100, {"8": 98, "1024": 1, "1966080": 1}))
+    with open(os.path.join(os.environ["DOCS_DIR"], "see-schema.md")) as f:
+        doc = f.read()
+    for key in (*since, *since["processes"][0]):
+        assert f"`{key}`" in doc, f"docs/see-schema.md does not tell about {key}"
+
+
+def table_of(text):
+    """(pid, name with its indent) of each row of the table."""
+    rows = re.findall(r"^ *(\d+) (?:native|engaged) .*?[\d.]+% (.*)$", text, re.M)
+    return [(int(pid), name) for pid, name in rows]
+
+
+def test_sorts_filters_and_trees():
+    script = "sleep 60 & sh -c 'sleep 61; true' & sleep 0.3; echo ready; read x; kill %1 %2; pkill -P $! sleep"
+    with running(script, STUB="pressure", STUB_ONLY="sleep") as run, terminal(str(run.pid), "-d", "100ms") as t:
+        shell = process_of(run)
+        sleep, inner = sorted(children_of(shell))
+        nested, = children_of(inner)
+        t.until(lambda text: len(table_of(text)) == 4)
+        t.press("s", lambda text: "sort: major " in text)
+        t.press("sss", lambda text: "sort: pid " in text)
+        eq([pid for pid, _ in table_of(t.text())], sorted([shell, sleep, inner, nested]))
+        t.press("r", lambda text: "sort: pid (r)" in text and table_of(text)[0][0] == max(shell, sleep, inner, nested))
+        t.press("r", lambda text: "(r)" not in text)
+        text = t.press("t", lambda text: "t list" in text and "    sleep" in text)
+        eq(table_of(text), [(shell, "sh"), (sleep, "  sleep"), (inner, "  sh"), (nested, "    sleep")])
+        text = t.press("t/slee", lambda text: "/slee_" in text and len(table_of(text)) == 2)
+        eq([name for _, name in table_of(text)], ["sleep", "sleep"])
+        text = t.press("q\n", lambda text: "filter: sleeq" in text)
+        assert "no process has the filter in its name or pid" in text, text
+        t.press("/\x1b", lambda text: len(table_of(text)) == 4)
+        t.press("h", lambda text: "ends top; the run goes on" in text)
+        t.press("x", lambda text: len(table_of(text)) == 4)
+        eq(t.quit(), 0)
+
+
+def test_events_as_they_come():
+    with running("echo ready; read a; sleep 60 & read b; kill $!; wait; read x", STUB="pressure", STUB_ONLY="sleep") as run, \
+            terminal(str(run.pid), "-d", "100ms") as t:
+        t.until(lambda text: "q quit" in text)
+        run.stdin.write("\n")
+        run.stdin.flush()
+        t.until(lambda text: re.search(r"^\d\d:\d\d:\d\d \d+ sleep: started$", text, re.M))
+        run.stdin.write("\n")
+        run.stdin.flush()
+        t.until(lambda text: re.search(r"^\d\d:\d\d:\d\d \d+ sleep: ended$", text, re.M))
+        run.stdin.write("\n")
+        run.stdin.flush()
+        t.until(lambda text: "the launcher has ended" in text and "no process is left" in text)
+        eq(t.quit(), 0)
+
+
+def test_pause_holds_the_screen():
+    with running(STUB="pressure") as run, terminal(str(run.pid), "-d", "100ms") as t:
+        paused = t.press(" ", lambda text: "PAUSED" in text)
+        os.kill(process_of(run), signal.SIGUSR1)
+        time.sleep(0.3)
+        t.press("h", lambda text: "pauses the screen" in text)
+        eq(t.press("x", table_of), paused)
+        t.press(" ", lambda text: "PAUSED" not in text)
+        eq(t.quit(), 0)
+
+
+def test_colours():
+    with running(STUB="pressure") as run, terminal(str(run.pid)) as t:
+        t.until(lambda text: "q quit" in text)
+        cells = t.screen.buffer
+        eq((cells[0][0].reverse, cells[1][0].bold, cells[2][8].fg, cells[1][17].fg), (True, True, "green", "magenta"))
+        eq({cells[row][col].bg for row in range(24) for col in range(80)}, {"default"})
+        t.quit()
+
+
+def test_small_and_large_windows():
+    with running(STUB="pressure") as run:
+        for cols in (20, 40, 300):
+            with terminal(str(run.pid), cols=cols) as t:
+                t.until(lambda text: "q quit" in text)
+                assert t.text().startswith("steward run"), t.text()
+                eq(t.quit(), 0)
+
+
+def test_what_cannot_be_shown():
+    r = steward("top")
+    eq((r.stderr, r.returncode), ("steward: top: standard output is no terminal; steward top --once prints one screen\n", 2))
+    r = steward("top", "--json")
+    eq((r.stderr, r.returncode), ("steward: --json: it is for --once; steward stat --json prints a line for each interval\n", 2))
+    with running(STUB="fit") as run, terminal(str(run.pid)) as t:
+        t.quit()
+        fd, slave = pty.openpty()
+        p = subprocess.run([STEWARD, "top", str(run.pid)], stdin=slave, stdout=slave, stderr=subprocess.PIPE, text=True,
+                           env=environment(TERM="no-such-terminal"))
+        os.close(fd)
+        os.close(slave)
+        eq((p.stderr, p.returncode), ('steward: top: the terminal "no-such-terminal" is unknown here; set TERM, or use --once\n', 1))
+
+
+main(globals())
