@@ -5,6 +5,7 @@
 #include "cli/options.h"
 
 /* argv[0] is the name of the subcommand. Each returns the exit status of steward. */
+int diff_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
 int import_main(int argc, char **argv);
@@ -19,6 +20,7 @@ int top_main(int argc, char **argv);
 int trace_main(int argc, char **argv);
 int validate_main(int argc, char **argv);
 
+extern const struct option_set diff_options;
 extern const struct option_set doctor_options;
 extern const struct option_set explain_options;
 extern const struct option_set import_options;

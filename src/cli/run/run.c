@@ -14,6 +14,7 @@
 #include "base/size.h"
 #include "cli/run/budget.h"
 #include "cli/commands.h"
+#include "cli/figures/failif.h"
 #include "cli/run/compressor.h"
 #include "cli/run/keeper.h"
 #include "cli/run/malloc_only.h"
@@ -29,7 +30,7 @@
 
 #define FAULTS_DEFAULT 20
 
-enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP, OPT_POLICY, OPT_MALLOC_ONLY, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS };
+enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP, OPT_POLICY, OPT_MALLOC_ONLY, OPT_FAIL_IF, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS };
 
 struct run {
 	uint64_t ram_bytes;        /* 0: auto */
@@ -37,6 +38,7 @@ struct run {
 	const char *stats;         /* NULL: none */
 	char *stats_tmp;           /* NULL: stats is no regular file and is written directly */
 	int stats_fd;
+	struct failif failif;
 	uint32_t policy;           /* number in the table */
 	bool malloc_only;
 	const char *of_budget;     /* an option that is of use with a budget only; NULL: none was given */
@@ -61,6 +63,7 @@ static const struct option_row rows[] = {
 	[OPT_SWAP] = { "swap", '\0', "SPEC", "where pages go, once for each place: pool[:CODEC], file:PATH (both, in that order)" },
 	[OPT_POLICY] = { "policy", '\0', "NAME", "which pages go: second-chance (default), two-list, clock, mglru, s3-fifo, random" },
 	[OPT_MALLOC_ONLY] = { "malloc-only", '\0', NULL, "give COMMAND Steward's malloc, and no budget" },
+	[OPT_FAIL_IF] = FAILIF_OPTION,
 	[OPT_VERBOSE] = { "verbose", 'v', NULL, "say what was decided, print all counters" },
 	[OPT_BASE_PATH] = { "debug-base-path", '\0', NULL, "as if the kernel could not move pages" },
 	[OPT_MOVE_AGAIN] = { "debug-move-again", '\0', NULL, "as if the kernel had moved pages at a second try" },
@@ -152,6 +155,8 @@ static int set_option(void *ctx, unsigned row, const char *value)
 			return -policy;
 		r->policy = (uint32_t)policy;
 		return 0;
+	case OPT_FAIL_IF:
+		return failif_add(&r->failif, value);
 	case OPT_VERBOSE:
 		r->verbose = true;
 		return 0;
@@ -338,6 +343,33 @@ static void say_plan(const struct run *r)
 	msg_note("%s", text);
 }
 
+static struct summary summarize(struct run *r, char **argv)
+{
+	watch_total(&r->watch, &r->total);
+	return (struct summary){
+		.argv = argv,
+		.budget_from = r->ram_from,
+		.ledger = r->share.ledger,
+		.watch = &r->watch,
+		.total = &r->total,
+		.outcome = &r->outcome,
+		.launcher_bytes = MAX(own_pages(&r->share), r->share.ledger->reserved_pages) * PAGE_SIZE,
+	};
+}
+
+static int write_summary(const void *summary, int fd)
+{
+	return summary_write(summary, fd);
+}
+
+/* A condition that is none is told now, and not when the command has run for hours: the figures have the same names then. */
+static int check_failif(struct run *r, char **argv)
+{
+	struct summary s = summarize(r, argv);
+
+	return failif_check(&r->failif, write_summary, &s);
+}
+
 /* From the command's name to the last thing before its start. */
 static int prepare(struct run *r, char **argv)
 {
@@ -362,9 +394,11 @@ static int prepare(struct run *r, char **argv)
 		err = share_open(&r->share, probe.device_fd, argv[0]);
 	if (err == 0)
 		err = share_environment(&r->share, preload);
-	if (err == 0)
-		err = fill_ledger(r);
-	return err;
+	if (err != 0)
+		return err;
+	watch_init(&r->watch, r->share.ledger);
+	err = check_failif(r, argv);
+	return err == 0 ? fill_ledger(r) : err;
 }
 
 static int begin(void *ctx, const char *command)
@@ -399,20 +433,15 @@ static void tick(void *ctx)
 
 static int finish(struct run *r, char **argv)
 {
-	struct summary s = {
-		.argv = argv,
-		.budget_from = r->ram_from,
-		.ledger = r->share.ledger,
-		.watch = &r->watch,
-		.total = &r->total,
-		.outcome = &r->outcome,
-		.launcher_bytes = MAX(own_pages(&r->share), r->share.ledger->reserved_pages) * PAGE_SIZE,
-	};
+	struct summary s = summarize(r, argv);
+	int err, failed;
 
-	watch_total(&r->watch, &r->total);
 	summary_print(&s, r->verbose);
-	int err = write_stats(r, &s);
-	return r->outcome.status != 0 ? r->outcome.status : err;
+	err = write_stats(r, &s);
+	failed = failif_test(&r->failif, write_summary, &s);
+	if (r->outcome.status != 0)
+		return r->outcome.status;
+	return err != 0 ? err : failed;
 }
 
 int run_main(int argc, char **argv)
@@ -437,7 +466,6 @@ int run_main(int argc, char **argv)
 		return err;
 	if (r.verbose)
 		say_plan(&r);
-	watch_init(&r.watch, r.share.ledger);
 	attendant.fd = r.share.listen_fd;
 	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);
 	if (err != 0) {

@@ -300,15 +300,11 @@ static void json_counters(struct json *j, const struct sim *s)
 	json_object_end(j);
 }
 
-int simreport_json(const struct sim *s, const char *path)
+int simreport_write(const struct sim *s, int fd)
 {
-	struct outfile out;
 	struct json j;
-	int err = outfile_open(&out, path);
 
-	if (err != 0)
-		return msg_fail(1, path, "%s; name a file that can be written", strerror(-err));
-	json_init(&j, out.fd);
+	json_init(&j, fd);
 	json_object(&j, NULL);
 	json_u64(&j, "schema", SCHEMA);
 	json_string(&j, "machine", s->config.name);
@@ -335,7 +331,17 @@ int simreport_json(const struct sim *s, const char *path)
 	json_array_end(&j);
 	json_timeline(&j, s);
 	json_object_end(&j);
-	err = json_finish(&j);
+	return json_finish(&j);
+}
+
+int simreport_json(const struct sim *s, const char *path)
+{
+	struct outfile out;
+	int err = outfile_open(&out, path);
+
+	if (err != 0)
+		return msg_fail(1, path, "%s; name a file that can be written", strerror(-err));
+	err = simreport_write(s, out.fd);
 	if (err != 0)
 		outfile_drop(&out);
 	else

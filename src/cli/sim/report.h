@@ -6,6 +6,8 @@
 
 /* To stdout. 0, or the exit status after having said why. */
 int simreport_print(const struct sim *s, bool timeline);
+/* The JSON, to fd; the same before anything was replayed, with zeros. 0 or -errno. */
+int simreport_write(const struct sim *s, int fd);
 /* To the file, or (name "-") stdout; the schema is in docs/sim-schema.md. 0, or the exit status after having said why. */
 int simreport_json(const struct sim *s, const char *path);
 

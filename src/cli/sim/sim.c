@@ -2,24 +2,27 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/figures/failif.h"
 #include "cli/msg.h"
 #include "cli/sim/args.h"
 #include "cli/sim/html.h"
 #include "cli/sim/report.h"
 
-enum { OPT_JSON = SIMARGS_ROWS, OPT_REPORT, OPT_TIMELINE };
+enum { OPT_JSON = SIMARGS_ROWS, OPT_REPORT, OPT_TIMELINE, OPT_FAIL_IF };
 
 static const struct option_row rows[] = {
 	SIMARGS_OPTIONS,
 	[OPT_JSON] = { "json", '\0', "FILE", "all figures and the timeline as JSON" },
 	[OPT_REPORT] = { "report", 'r', "FILE", "the same as a page for a browser" },
 	[OPT_TIMELINE] = { "timeline", 't', NULL, "how memory, faults and reclaim went over time" },
+	[OPT_FAIL_IF] = FAILIF_OPTION,
 };
 
 struct sim_args {
 	struct simargs sim;
 	const char *json, *report;
 	bool timeline;
+	struct failif failif;
 };
 
 static int set_option(void *ctx, unsigned row, const char *value)
@@ -36,6 +39,8 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	case OPT_TIMELINE:
 		o->timeline = true;
 		return 0;
+	case OPT_FAIL_IF:
+		return failif_add(&o->failif, value);
 	default:
 		return simargs_option(&o->sim, row, value);
 	}
@@ -50,6 +55,11 @@ const struct option_set sim_options = {
 	.mixed = true,
 	.set = set_option,
 };
+
+static int write_report(const void *sim, int fd)
+{
+	return simreport_write(sim, fd);
+}
 
 int sim_main(int argc, char **argv)
 {
@@ -72,7 +82,9 @@ int sim_main(int argc, char **argv)
 
 	if (s == NULL)
 		return msg_fail(1, "sim", "%s; take a smaller machine", error.text);
-	status = simargs_replay(s, argv + rest, (unsigned)(argc - rest));
+	status = failif_check(&o.failif, write_report, s);
+	if (status == 0)
+		status = simargs_replay(s, argv + rest, (unsigned)(argc - rest));
 	/* JSON on standard output has it for itself. */
 	if (status == 0 && (o.json == NULL || strcmp(o.json, "-") != 0))
 		status = simreport_print(s, o.timeline);
@@ -80,6 +92,8 @@ int sim_main(int argc, char **argv)
 		status = simreport_json(s, o.json);
 	if (status == 0 && o.report != NULL)
 		status = simhtml_write(s, o.report);
+	if (status == 0)
+		status = failif_test(&o.failif, write_report, s);
 	sim_destroy(s);
 	return status;
 }
