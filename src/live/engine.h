@@ -8,6 +8,7 @@
  *   pager.c: kswapd, balloon, figures ──► reclaim_batch ──► unmap ────┘
  *   native.c: watches until memory gets short, fences, engages
  *   fork.c: freeze, and a new engine in the child
+ *   oom.c: out of room: asks the supervisor to end another process
  *
  * States (enum ledger_state): NATIVE, no thread, nothing registered → ARMED,
  * untouched memory beyond the headroom is fenced → ENGAGED, every frame is
@@ -189,6 +190,12 @@ void pager_resume(void);
 void pager_give_way(void);
 /* Writes the sizes to the ledger. Lock held. */
 void pager_publish(void);
+
+/* oom.c: handler, when it has no frame and reclaim finds none. */
+/* True: try again; the supervisor may end another process meanwhile. False: nobody helps, the program is out of room. */
+bool oom_wait(void);
+/* Frames have come, from wherever: nobody needs to be ended for us. */
+void oom_relieved(void);
 
 /* bell.c */
 enum bell_op {

@@ -134,17 +134,12 @@ static void let_changes_go(void)
 	holding = false;
 }
 
-/* No frame to be had: wait for the pager, or reclaim ourselves; false: there is nothing left to reclaim. Lock held. */
-static bool make_room(unsigned round)
+/* Frames: of the pager, of our own reclaim, or such that others of the run have left. Lock held. */
+static bool find_room(void)
 {
-	static uint64_t since;
 	struct engine *e = &engine;
 	bool progress = false;
 
-	if (round == 0)
-		since = now_ns();
-	if (e->changing)
-		hold_changes();
 	if (pager_frees(phys_wmark(&e->m.phys, 0, WMARK_MIN) / 2 + 1))
 		return true;
 	if (!e->m.reclaiming && atomic_load(&e->pause) == 0) {
@@ -153,14 +148,23 @@ static bool make_room(unsigned round)
 			return true;
 	}
 	live_ops.relax(&e->m);
-	if (atomic_load(&e->hopeless) == 0)
-		return true;
-	/* Room that others of the run have left since. */
-	uint64_t got = ledger_grant(e->ledger, e->slot, 256);
+	return atomic_load(&e->hopeless) != 0 && arena_online(ledger_grant(e->ledger, e->slot, 256)) > 0;
+}
 
-	if (got > 0)
-		arena_online(got);
-	return got > 0 || round < NOMEM_PATIENCE || now_ns() - since < NOMEM_PATIENCE_NS;
+/* No frame to be had: wait for the pager, or reclaim ourselves; false: there is nothing left to reclaim. Lock held. */
+static bool make_room(unsigned round)
+{
+	static uint64_t since;
+
+	if (round == 0)
+		since = now_ns();
+	if (engine.changing)
+		hold_changes();
+	if (find_room()) {
+		oom_relieved();
+		return true;
+	}
+	return atomic_load(&engine.hopeless) == 0 || round < NOMEM_PATIENCE || now_ns() - since < NOMEM_PATIENCE_NS || oom_wait();
 }
 
 static void out_of_room(void)

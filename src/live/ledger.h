@@ -39,6 +39,14 @@ enum ledger_state {
 	LEDGER_FATAL,    /* stopped by Steward: see message */
 };
 
+/* Between a process that is out of room and the supervisor, who may end another one. */
+enum ledger_oom {
+	LEDGER_OOM_NONE,    /* all is well, or it has not asked yet */
+	LEDGER_OOM_ASKED,   /* process: somebody has to go */
+	LEDGER_OOM_GO_ON,   /* supervisor: somebody is gone, try again */
+	LEDGER_OOM_REFUSED, /* supervisor: nobody may be ended */
+};
+
 /* Sizes of one process, in pages. Writer: the process. */
 struct ledger_usage {
 	uint64_t managed;   /* resident pages that Steward manages */
@@ -76,6 +84,7 @@ struct ledger_slot {
 	_Atomic uint64_t granted;    /* pages of the budget it holds; process, supervisor after its death */
 	_Atomic uint64_t wanted;     /* pages it asked for in vain; process */
 	_Atomic int64_t allowed;     /* bytes that the process may map before its next look, part of granted; process, and who squeezes it */
+	_Atomic uint32_t oom;        /* enum ledger_oom; whoever the value names */
 	char comm[16];
 	_Atomic uint32_t asked;      /* ask_word: ask.h says who may change it */
 	_Atomic uint32_t pinned;     /* 1: affinity is what the process had before we pinned it; process */
@@ -114,6 +123,7 @@ struct ledger {
 	uint32_t debug_faults;         /* of a thousand pages to and from files, so many meet a fault */
 	uint64_t debug_faults_seed;    /* odd: some faults are for good */
 	struct swap_spec swap[SWAP_SPECS]; /* the swap areas, the first to be used first */
+	uint64_t oom_patience_ns;      /* how long a process waits for the supervisor when it is out of room; 0: it does not ask */
 	uint64_t record_ns;            /* > 0: touched pages are recorded, at this interval */
 	int32_t launcher;              /* pid of the supervisor, the name of the run */
 	uint64_t launcher_start;       /* its start_time */

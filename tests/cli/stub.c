@@ -6,12 +6,13 @@
  *     fit       a small program; nothing was paged
  *     pressure  figures of a program under pressure
  *     fatal     Steward stops the program
+ *     ask       a program of pressure's size that is out of room: asks who has to go, stops if it is nobody
  *     (unset)   as if the library had not been loaded
  *
  * SIGUSR1 makes a process that plays "pressure" count another 10 minor, 20 soft and 30 major faults, and 40 and 50 pages in and out.
  *
  * A process that is not named by STUB_ONLY (its comm), if that is set, plays
- * "fit" whatever STUB says. STUB_LOG gets a line for each process: how it came
+ * "fit" whatever STUB says, and one named by STUB_ASKS plays "ask". STUB_LOG gets a line for each process: how it came
  * to the ledger.
  */
 #include <errno.h>
@@ -165,6 +166,19 @@ static void play_pressure(struct ledger *l, struct ledger_slot *s)
 	atomic_store(&s->state, LEDGER_ENGAGED);
 }
 
+static void play_ask(struct ledger *l, struct ledger_slot *s)
+{
+	play_pressure(l, s);
+	atomic_store(&s->oom, LEDGER_OOM_ASKED);
+	for (unsigned i = 0; i < 1000 && atomic_load(&s->oom) == LEDGER_OOM_ASKED; i++)
+		usleep(10000);
+	if (atomic_load(&s->oom) == LEDGER_OOM_GO_ON)
+		return;
+	strcpy(s->message, "out of room: nobody helped; raise --ram");
+	atomic_store(&s->state, LEDGER_FATAL);
+	kill(getpid(), SIGKILL);
+}
+
 static void play_fatal(struct ledger_slot *s)
 {
 	strcpy(s->message, "out of room: the budget of 128M is used, pool is full with 128 MiB; raise --ram, or give more with --swap");
@@ -174,7 +188,7 @@ static void play_fatal(struct ledger_slot *s)
 
 __attribute__((constructor)) static void stub_start(void)
 {
-	const char *role = getenv("STUB"), *only = getenv("STUB_ONLY");
+	const char *role = getenv("STUB"), *only = getenv("STUB_ONLY"), *asks = getenv("STUB_ASKS");
 	struct ledger *l = join();
 	struct ledger_slot *s = l != NULL && role != NULL ? ledger_claim(l, getpid(), start_time()) : NULL;
 	char comm[16] = "";
@@ -184,8 +198,12 @@ __attribute__((constructor)) static void stub_start(void)
 	prctl(PR_GET_NAME, comm);
 	if (only != NULL && strcmp(comm, only) != 0)
 		role = "fit";
+	if (asks != NULL && strcmp(comm, asks) == 0)
+		role = "ask";
 	if (strcmp(role, "pressure") == 0) {
 		play_pressure(l, s);
+	} else if (strcmp(role, "ask") == 0) {
+		play_ask(l, s);
 	} else if (strcmp(role, "fatal") == 0) {
 		play_fatal(s);
 	} else {

@@ -24,7 +24,7 @@ def eq(got, want):
 
 def environment(**more):
     """Our own, without what would disturb, with the stub as library."""
-    env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "STEWARD_RUN", "STUB", "STUB_LOG")}
+    env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "STEWARD_RUN", "STUB", "STUB_LOG", "STUB_ONLY", "STUB_ASKS")}
     env.update(STEWARD_PRELOAD=STUB, LC_ALL="C")
     env.update(more)
     return {k: v for k, v in env.items() if v is not None}

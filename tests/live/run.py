@@ -413,6 +413,28 @@ def pool_and_file_full(suite):
     return problems
 
 
+def out_of_memory(suite):
+    """With memory and stores full one process goes, the one that asked goes on to the right end."""
+    verifier = suite.tool("verifier")
+    # The larger one asks, and goes itself; then one that sleeps goes for the one that asks.
+    hog = "%s random-read 256 >/dev/null & %s random-write 8; echo $?; wait $!; echo $?" % (verifier, verifier)
+    hold = "b = __import__('os').urandom(16 << 20); print(1, flush=True); __import__('time').sleep(60)"
+    sleeper = "{ %s -c \"%s\" & wait $!; echo $? >&3; } 3>&1 | { read held; %s random-write 28; echo $?; cat; }" % (
+        sys.executable, hold, verifier)
+    problems = []
+    for script, ram, options, victim, ends in (
+            (hog, 40, ["--swap", "pool"], "verifier", ["0", "137"]),
+            (sleeper, 48, ["--swap", "pool", "--oom-prefer", "python3*"], "python3", ["0", "137"])):
+        got = suite.limited(lambda prefix: list(prefix) + ["sh", "-c", script], ram * MIB, SLACK, 60, options)
+        lines = got.head.decode().splitlines()
+        problems += one_line(got.stderr, "out of memory: killed " + victim, "--ram")
+        if got.status != 0 or [line for line in lines if line.isdigit()] != ends or "random-write pages=" not in lines[0]:
+            problems.append("%s: status %d, output %r; %s" % (victim, got.status, lines, got.stderr[:600]))
+        if got.timed_out or got.oom_kills:
+            problems.append("%s: %d OOM kills in the cgroup%s" % (victim, got.oom_kills, ", timeout" if got.timed_out else ""))
+    return problems
+
+
 def readable_by_others(suite):
     folder = os.path.abspath(suite.tools)
     while folder != "/":
@@ -484,8 +506,8 @@ def signals_pass_through(suite):
     return problems
 
 
-SCENARIOS = [status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, kill_program,
-             kill_launcher, launcher_stopped, one_cpu, user_with_descriptor, user_without]
+SCENARIOS = [status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory,
+             kill_program, kill_launcher, launcher_stopped, one_cpu, user_with_descriptor, user_without]
 
 
 def parse():

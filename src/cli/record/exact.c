@@ -143,8 +143,9 @@ static bool gone(int32_t pid)
 	return watch_is_gone(pid, 0);
 }
 
-static void tick(void *ctx)
+static void tick(void *ctx, uint64_t now_ns)
 {
+	(void)now_ns;
 	lackey_sweep(&((struct exact *)ctx)->lackey, gone);
 }
 

@@ -459,8 +459,9 @@ static void ready(void *ctx)
 	share_serve(&((struct sampled *)ctx)->share);
 }
 
-static void tick(void *ctx)
+static void tick(void *ctx, uint64_t now)
 {
+	(void)now;
 	watch_scan(&((struct sampled *)ctx)->watch);
 }
 

@@ -24,25 +24,19 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/sys.h"
 #include "cli/run/watch.h"
 
-/* A pidfd, because the pid may be somebody else's between the look and the signal. */
 static void end_process(const struct ledger_slot *s)
 {
 	int32_t pid = atomic_load(&s->pid);
-	int fd = pid != 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 
-	if (fd < 0)
-		return;
 	/* Start time 0: it is claiming the slot, and looks at over next. */
-	if (s->start_time != 0 && !watch_is_gone(pid, s->start_time))
-		syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0);
-	close(fd);
+	if (pid != 0 && s->start_time != 0)
+		watch_signal(pid, s->start_time, SIGKILL);
 }
 
 static void wait_for_death(pid_t launcher)

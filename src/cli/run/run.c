@@ -18,6 +18,7 @@
 #include "cli/run/compressor.h"
 #include "cli/run/keeper.h"
 #include "cli/run/malloc_only.h"
+#include "cli/run/oom.h"
 #include "cli/msg.h"
 #include "cli/policies.h"
 #include "cli/run/places.h"
@@ -30,7 +31,11 @@
 
 #define FAULTS_DEFAULT 20
 
-enum run_option { OPT_RAM, OPT_STATS, OPT_SWAP, OPT_POLICY, OPT_MALLOC_ONLY, OPT_FAIL_IF, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS };
+enum run_option {
+	OPT_RAM, OPT_STATS, OPT_SWAP, OPT_POLICY,
+	OPT_OOM_POLICY, OPT_OOM_PREFER, OPT_OOM_AVOID, OPT_OOM_GRACE, OPT_OOM_DRY_RUN,
+	OPT_MALLOC_ONLY, OPT_FAIL_IF, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS
+};
 
 struct run {
 	uint64_t ram_bytes;        /* 0: auto */
@@ -53,6 +58,7 @@ struct run {
 	struct share share;
 	struct watch watch;
 	struct watch_total total;
+	struct oom oom;
 	struct outcome outcome;
 	pid_t keeper;
 };
@@ -62,6 +68,11 @@ static const struct option_row rows[] = {
 	[OPT_STATS] = { "stats", '\0', "FILE", "write the summary as JSON to FILE" },
 	[OPT_SWAP] = { "swap", '\0', "SPEC", "where pages go, once for each place: pool[:CODEC], file:PATH (both, in that order)" },
 	[OPT_POLICY] = { "policy", '\0', "NAME", "which pages go: second-chance (default), two-list, clock, mglru, s3-fifo, random" },
+	[OPT_OOM_POLICY] = { "oom-policy", '\0', "NAME", "who goes when memory and swap are full: badness (default), largest, youngest, growing" },
+	[OPT_OOM_PREFER] = { "oom-prefer", '\0', "PATTERN", "processes of this name go before others" },
+	[OPT_OOM_AVOID] = { "oom-avoid", '\0', "PATTERN", "processes of this name go after all others" },
+	[OPT_OOM_GRACE] = { "oom-grace", '\0', "TIME", "SIGTERM first, and SIGKILL after 500ms, 5s, 2m (0)" },
+	[OPT_OOM_DRY_RUN] = { "oom-dry-run", '\0', NULL, "say who would go, and stop who ran out of memory" },
 	[OPT_MALLOC_ONLY] = { "malloc-only", '\0', NULL, "give COMMAND Steward's malloc, and no budget" },
 	[OPT_FAIL_IF] = FAILIF_OPTION,
 	[OPT_VERBOSE] = { "verbose", 'v', NULL, "say what was decided, print all counters" },
@@ -157,8 +168,19 @@ static int set_option(void *ctx, unsigned row, const char *value)
 		return 0;
 	case OPT_FAIL_IF:
 		return failif_add(&r->failif, value);
+	case OPT_OOM_POLICY:
+		return oom_set_policy(&r->oom.options, value);
+	case OPT_OOM_PREFER:
+		return oom_set_prefer(&r->oom.options, value);
+	case OPT_OOM_AVOID:
+		return oom_set_avoid(&r->oom.options, value);
+	case OPT_OOM_GRACE:
+		return oom_set_grace(&r->oom.options, value);
+	case OPT_OOM_DRY_RUN:
+		r->oom.options.dry_run = true;
+		return 0;
 	case OPT_VERBOSE:
-		r->verbose = true;
+		r->verbose = r->oom.verbose = true;
 		return 0;
 	case OPT_BASE_PATH:
 		r->base_path = true;
@@ -426,9 +448,12 @@ static void ready(void *ctx)
 	share_serve(&((struct run *)ctx)->share);
 }
 
-static void tick(void *ctx)
+static void tick(void *ctx, uint64_t now_ns)
 {
-	watch_scan(&((struct run *)ctx)->watch);
+	struct run *r = ctx;
+
+	watch_scan(&r->watch);
+	oom_tick(&r->oom, now_ns);
 }
 
 static int finish(struct run *r, char **argv)
@@ -466,6 +491,7 @@ int run_main(int argc, char **argv)
 		return err;
 	if (r.verbose)
 		say_plan(&r);
+	oom_init(&r.oom, &r.watch);
 	attendant.fd = r.share.listen_fd;
 	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);
 	if (err != 0) {

@@ -73,6 +73,8 @@ static void rows_memory(struct table *t, const struct summary *s)
 	put_count(&t->f, s->total->processes);
 	if (s->total->running > 0)
 		put_some(&t->f, ", ", s->total->running, " of them still running");
+	if (counter(s, VM_oom_kill) > 0)
+		put_some(&t->f, ", ", counter(s, VM_oom_kill), " killed for want of memory");
 }
 
 static const char *const state_names[] = { [SWAP_OK] = "ok", [SWAP_FULL] = "full", [SWAP_FAILING] = "failing", [SWAP_DEAD] = "dead" };

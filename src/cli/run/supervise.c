@@ -218,7 +218,7 @@ static void serve(int signal_fd, struct child *c, const struct attendant *a)
 		uint64_t now = now_ns();
 
 		if (now >= next) {
-			a->tick(a->ctx);
+			a->tick(a->ctx, now);
 			next = now + TICK_MS * 1000000u;
 		}
 		poll(fds, ARRAY_SIZE(fds), (int)(next > now ? (next - now) / 1000000 + 1 : 0));
@@ -229,7 +229,7 @@ static void serve(int signal_fd, struct child *c, const struct attendant *a)
 			reap(c);
 		}
 	}
-	a->tick(a->ctx);
+	a->tick(a->ctx, now_ns());
 }
 
 int supervise(const struct program *p, char **argv, char **envp, const struct attendant *a, struct outcome *out)

@@ -22,7 +22,7 @@ struct attendant {
 	void (*end)(void *ctx);
 	int fd;                   /* watched for input; -1: none */
 	void (*ready)(void *ctx); /* there is some; must not block */
-	void (*tick)(void *ctx);  /* twenty times a second, and once when the command has ended */
+	void (*tick)(void *ctx, uint64_t now_ns); /* monotonic; twenty times a second, and once when the command has ended */
 };
 
 /*

@@ -22,6 +22,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "cli/msg.h"
 #include "cli/procstat.h"
@@ -36,6 +38,18 @@ bool watch_is_gone(int32_t pid, uint64_t start_time)
 	if (start_time != 0 && s.start != start_time)
 		return true;
 	return (s.state == 'Z' || s.state == 'X') && s.threads <= 1;
+}
+
+void watch_signal(int32_t pid, uint64_t start_time, int sig)
+{
+	/* A pidfd, because the pid may be somebody else's between the look and the signal. */
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (fd < 0)
+		return;
+	if (!watch_is_gone(pid, start_time))
+		syscall(SYS_pidfd_send_signal, fd, sig, NULL, 0);
+	close(fd);
 }
 
 static void add_usage(struct ledger_usage *sum, const struct ledger_usage *u)

@@ -30,6 +30,9 @@ struct watch_total {
 /* No such process, or a zombie. start_time: as in the ledger, 0 if not known yet. */
 bool watch_is_gone(int32_t pid, uint64_t start_time);
 
+/* Sends sig to the process with this pid and start time, and to no other that has got its number since. */
+void watch_signal(int32_t pid, uint64_t start_time, int sig);
+
 void watch_init(struct watch *w, struct ledger *l);
 
 /* Samples, prints the messages of stopped processes, retires the slots of processes that are gone. */

@@ -19,6 +19,9 @@
  * footprint alone: a report can then say why this one, and whether somebody
  * larger was spared by oom_score_adj, which is what people ask of a kernel log.
  *
+ * That is Linux's policy, and the modelled machine's. The supervisor of a run may be told to compare by something else;
+ * then only the points are others, and the scan is the same.
+ *
  * Facts: mm/oom_kill.c (oom_badness, oom_evaluate_task, select_bad_process) and
  * fs/proc/base.c (proc_oom_score) of Linux 6.12.
  */
@@ -81,6 +84,26 @@ static void note_points(struct oom_scan *s, const struct oom_task *t, int64_t po
 	}
 }
 
+int64_t oom_points(const struct oom_scan *s, const struct oom_task *t)
+{
+	int64_t badness = oom_badness(t, s->totalpages);
+
+	if (t->flags & OOM_ORIGIN)
+		return OOM_ALWAYS;
+	if (badness == OOM_NEVER)
+		return OOM_NEVER;
+	switch (s->policy) {
+	case OOM_LARGEST:
+		return (int64_t)oom_footprint(t);
+	case OOM_YOUNGEST:
+		return (int64_t)t->started;
+	case OOM_GROWING:
+		return (int64_t)t->growth;
+	default:
+		return badness;
+	}
+}
+
 bool oom_scan_task(struct oom_scan *s, const struct oom_task *t)
 {
 	int64_t points;
@@ -99,7 +122,7 @@ bool oom_scan_task(struct oom_scan *s, const struct oom_task *t)
 	}
 	if (!(t->flags & OOM_NOT_CONSIDERED))
 		note_size(s, t);
-	points = t->flags & OOM_ORIGIN ? OOM_ALWAYS : oom_badness(t, s->totalpages);
+	points = oom_points(s, t);
 	if (points != OOM_NEVER) {
 		s->nr_killable++;
 		note_points(s, t, points);
@@ -116,6 +139,10 @@ enum oom_reason oom_scan_reason(const struct oom_scan *s)
 		return OOM_BY_TIE;
 	if (s->nr_killable == 1)
 		return OOM_ALONE;
+	if (s->policy == OOM_YOUNGEST)
+		return OOM_BY_AGE;
+	if (s->policy == OOM_GROWING)
+		return OOM_BY_GROWTH;
 	return oom_footprint(&s->largest) > oom_footprint(&s->victim) ? OOM_BY_ADJ : OOM_BY_SIZE;
 }
 
@@ -125,6 +152,8 @@ const char *oom_reason_text(enum oom_reason reason)
 		[OOM_BY_ORIGIN] = "asked to be killed first",
 		[OOM_BY_TIE] = "has as many points as another one and is younger",
 		[OOM_ALONE] = "is the only one that may be killed",
+		[OOM_BY_AGE] = "was started last",
+		[OOM_BY_GROWTH] = "has grown the most lately",
 		[OOM_BY_ADJ] = "has the most points; somebody larger is spared by oom_score_adj",
 		[OOM_BY_SIZE] = "has the most memory",
 	};

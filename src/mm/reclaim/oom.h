@@ -22,6 +22,14 @@ enum oom_flag {
 	OOM_ELSEWHERE = 1 << 5,  /* may not use the memory that is short (cpuset): killing it does not help */
 };
 
+/* By what tasks are compared. oom_score_adj -1000 spares a task whatever it is. */
+enum oom_policy {
+	OOM_BADNESS,  /* footprint and oom_score_adj, as Linux */
+	OOM_LARGEST,  /* footprint alone */
+	OOM_YOUNGEST, /* who was started last */
+	OOM_GROWING,  /* whose footprint has grown most lately */
+};
+
 /* A row of the kernel's log table; pages unless the name says otherwise. */
 struct oom_task {
 	uint32_t pid, uid, tgid;
@@ -29,6 +37,8 @@ struct oom_task {
 	uint64_t rss_anon, rss_file, rss_shmem;
 	uint64_t pgtables_bytes;
 	uint64_t swapents;
+	uint64_t started;        /* OOM_YOUNGEST: larger is later, in units of the caller's */
+	uint64_t growth;         /* OOM_GROWING: of the footprint, over a time of the caller's */
 	int16_t oom_score_adj;   /* OOM_ADJ_MIN to OOM_ADJ_MAX */
 	uint8_t flags;           /* enum oom_flag */
 	const char *name;
@@ -56,6 +66,8 @@ enum oom_reason {
 	OOM_BY_ORIGIN,  /* it asked for it */
 	OOM_BY_TIE,     /* as many points as another, and scanned after it */
 	OOM_ALONE,      /* the only one that can be killed */
+	OOM_BY_AGE,     /* OOM_YOUNGEST: the youngest */
+	OOM_BY_GROWTH,  /* OOM_GROWING: has grown the most */
 	OOM_BY_ADJ,     /* somebody else is larger, but for oom_score_adj */
 	OOM_BY_SIZE,    /* the largest */
 };
@@ -67,6 +79,7 @@ enum oom_reason {
  */
 struct oom_scan {
 	uint64_t totalpages;
+	enum oom_policy policy;   /* OOM_BADNESS, unless the caller sets another before the first task */
 	enum oom_outcome outcome; /* so far */
 	uint32_t nr_scanned, nr_killable;
 	struct oom_task victim;   /* OOM_KILL; OOM_WAIT: who is dying */
@@ -79,6 +92,8 @@ struct oom_scan {
 
 /* totalpages as for oom_badness. */
 void oom_scan_init(struct oom_scan *s, uint64_t totalpages);
+/* By which the scan compares t; OOM_NEVER: not at all. */
+int64_t oom_points(const struct oom_scan *s, const struct oom_task *t);
 /* The next task, in the order in which tasks were made. False: the scan is over (OOM_WAIT), nobody is to be killed. */
 bool oom_scan_task(struct oom_scan *s, const struct oom_task *t);
 /* Why the victim of a scan with outcome OOM_KILL. */

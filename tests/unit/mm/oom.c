@@ -181,7 +181,7 @@ static void compare(const struct oom_scan *s, const struct choice *c)
 
 static void the_choice_is_the_last_of_the_worst(void **state)
 {
-	unsigned outcomes[3] = { 0 }, reasons[5] = { 0 };
+	unsigned outcomes[3] = { 0 }, reasons[OOM_BY_SIZE + 1] = { 0 };
 	struct rand r;
 
 	(void)state;
@@ -206,8 +206,9 @@ static void the_choice_is_the_last_of_the_worst(void **state)
 	}
 	for (unsigned i = 0; i < 3; i++)
 		assert_true(outcomes[i] > 100);
-	for (unsigned i = 0; i < 5; i++)
-		assert_true(reasons[i] > 100);
+	/* All that the kernel's policy can give. */
+	for (unsigned i = 0; i < ARRAY_SIZE(reasons); i++)
+		assert_true(reasons[i] > 100 || i == OOM_BY_AGE || i == OOM_BY_GROWTH);
 }
 
 static enum oom_reason reason_of(const struct oom_task *t, unsigned n)
@@ -216,6 +217,41 @@ static enum oom_reason reason_of(const struct oom_task *t, unsigned n)
 
 	scan(&s, t, n, 100000);
 	return oom_scan_reason(&s);
+}
+
+/* The pid that a policy chooses of four: the oldest and largest, one that memory is asked back from by adj, the one that grows, the youngest. */
+static uint32_t chosen(enum oom_policy policy, enum oom_reason *reason)
+{
+	static const struct oom_task t[] = {
+		{ .pid = 1, .rss_anon = 900, .started = 10, .growth = 0 },
+		{ .pid = 2, .rss_anon = 100, .started = 20, .growth = 5, .oom_score_adj = 500 },
+		{ .pid = 3, .rss_anon = 300, .started = 30, .growth = 80 },
+		{ .pid = 4, .rss_anon = 200, .started = 40, .growth = 7 },
+		{ .pid = 5, .rss_anon = 9000, .started = 50, .growth = 9000, .oom_score_adj = -1000 },
+	};
+	struct oom_scan s;
+
+	oom_scan_init(&s, 100000);
+	s.policy = policy;
+	for (unsigned i = 0; i < ARRAY_SIZE(t); i++)
+		assert_true(oom_scan_task(&s, &t[i]));
+	*reason = oom_scan_reason(&s);
+	return s.victim.pid;
+}
+
+static void a_policy_compares_by_what_its_name_says(void **state)
+{
+	enum oom_reason reason;
+
+	(void)state;
+	assert_int_equal(chosen(OOM_BADNESS, &reason), 2);
+	assert_int_equal(reason, OOM_BY_ADJ);
+	assert_int_equal(chosen(OOM_LARGEST, &reason), 1);
+	assert_int_equal(reason, OOM_BY_ADJ);
+	assert_int_equal(chosen(OOM_YOUNGEST, &reason), 4);
+	assert_int_equal(reason, OOM_BY_AGE);
+	assert_int_equal(chosen(OOM_GROWING, &reason), 3);
+	assert_int_equal(reason, OOM_BY_GROWTH);
 }
 
 static void a_report_says_why_this_one(void **state)
@@ -268,6 +304,7 @@ int main(void)
 		cmocka_unit_test(scores_of_proc),
 		cmocka_unit_test(the_choice_is_the_last_of_the_worst),
 		cmocka_unit_test(a_report_says_why_this_one),
+		cmocka_unit_test(a_policy_compares_by_what_its_name_says),
 		cmocka_unit_test(nobody_else_dies_while_somebody_is_dying),
 	};
 
