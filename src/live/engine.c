@@ -93,6 +93,7 @@ int engine_attach(struct ledger *ledger, int device)
 	/* After exec the slot still has the grant of the old image. */
 	ledger_return_all(ledger, e->slot);
 	atomic_store(&e->slot->oom, LEDGER_OOM_NONE);
+	atomic_store(&e->slot->fault_since, 0);
 	atomic_store(&e->slot->state, LEDGER_NATIVE);
 	/* Nor will anybody answer what the old image was asked. */
 	atomic_store(&e->slot->asked, ASK_IDLE);

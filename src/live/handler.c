@@ -235,6 +235,7 @@ static void fault(const struct uffd_msg *msg)
 	}
 	uint64_t start = now_ns();
 
+	atomic_store_explicit(&e->slot->fault_since, start, memory_order_relaxed);
 	cpu_follow((int)msg->arg.pagefault.feat.ptid, start);
 	engine_take();
 	if (e->frozen) {
@@ -264,6 +265,7 @@ static void fault(const struct uffd_msg *msg)
 	engine_drop();
 	uint64_t took = now_ns() - start;
 
+	atomic_store_explicit(&e->slot->fault_since, 0, memory_order_relaxed);
 	hist_add(&e->slot->fault_ns, took);
 	COUNT_N(&e->m, stall_ns, took);
 }

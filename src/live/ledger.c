@@ -131,6 +131,8 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 
 	ledger_return_all(l, s);
 	atomic_store(&s->wanted, 0);
+	atomic_store(&s->stall, 0);
+	atomic_store(&s->fault_since, 0);
 	atomic_store(&s->oom, LEDGER_OOM_NONE);
 	atomic_store(&s->state, LEDGER_FREE);
 	s->start_time = 0;

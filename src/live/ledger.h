@@ -84,6 +84,8 @@ struct ledger_slot {
 	_Atomic uint64_t granted;    /* pages of the budget it holds; process, supervisor after its death */
 	_Atomic uint64_t wanted;     /* pages it asked for in vain; process */
 	_Atomic int64_t allowed;     /* bytes that the process may map before its next look, part of granted; process, and who squeezes it */
+	_Atomic uint32_t stall;      /* of its time, how much it has waited for pages lately, in thousandths; supervisor */
+	_Atomic uint64_t fault_since; /* monotonic ns since when the fault is being served that is now, 0: none; process */
 	_Atomic uint32_t oom;        /* enum ledger_oom; whoever the value names */
 	char comm[16];
 	_Atomic uint32_t asked;      /* ask_word: ask.h says who may change it */

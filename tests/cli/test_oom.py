@@ -133,6 +133,10 @@ def test_values_that_are_none():
               for t in ("", "x", "-1", "5h", "86401", "1e3", "99999999999999999999", "1441m"))):
         r = steward("run", option, value, "true")
         eq((r.returncode, r.stdout, r.stderr), (2, "", f"steward: {option}: {line}\n"))
+    for limit in ("", "90", "90:", ":5", "0:5", "100:5", "90:0", "90:5s", "x:5", "90:-1", "90:86401", "-1:5"):
+        r = steward("run", "--oom-on-stall", limit, "true")
+        eq((r.returncode, r.stderr), (2, f'steward: --oom-on-stall: "{limit}" is not a share in per cent and a time; '
+                                         "write it as 90:30, for 90 % during 30 seconds\n"))
     for t in ("0", "86400", "1440m", "86400000ms", "5s"):
         eq(steward("run", "--oom-grace", t, "true", STUB="fit").returncode, 0)
     r = steward("run", *["--oom-prefer=x"] * 17, "true")

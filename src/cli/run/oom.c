@@ -106,7 +106,7 @@ static void strike(struct oom *o, int sig, uint64_t now)
 	watch_signal(o->victim.pid, o->victim.start_time, sig);
 }
 
-static void choose(struct oom *o, uint64_t now)
+static void choose(struct oom *o, const char *what, uint64_t now)
 {
 	static const char *const which[TIERS] = {
 		[PREFERRED] = "--oom-prefer names it and ",
@@ -125,7 +125,7 @@ static void choose(struct oom *o, uint64_t now)
 		answer(o->ledger, LEDGER_OOM_REFUSED);
 		return;
 	}
-	oom_say_choice(&scan, done, which[t], need_of(o->ledger, rows, n), o->watch);
+	oom_say_choice(&scan, what, done, which[t], need_of(o->ledger, rows, n), o->watch);
 	if (o->options.dry_run) {
 		answer(o->ledger, LEDGER_OOM_REFUSED);
 		return;
@@ -152,6 +152,12 @@ static void insist(struct oom *o, uint64_t now)
 	}
 }
 
+void oom_kill(struct oom *o, const char *what, uint64_t now)
+{
+	if (o->victim.slot == NULL)
+		choose(o, what, now);
+}
+
 void oom_tick(struct oom *o, uint64_t now)
 {
 	bool asked = somebody_asks(o->ledger);
@@ -160,7 +166,7 @@ void oom_tick(struct oom *o, uint64_t now)
 		oom_note_growth(o->ledger, now);
 	if (o->victim.slot == NULL) {
 		if (asked)
-			choose(o, now);
+			choose(o, "out of memory", now);
 	} else if (!is_victim(&o->victim, o->victim.slot)) {
 		o->victim.slot = NULL;
 		answer(o->ledger, LEDGER_OOM_GO_ON);

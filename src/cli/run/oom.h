@@ -49,6 +49,12 @@ void oom_init(struct oom *o, struct watch *w);
 /* Serves those that ask; after each watch_scan(). */
 void oom_tick(struct oom *o, uint64_t now_ns);
 
+/*
+ * One process goes, though nobody asks; what: "out of memory", or why else. Nothing happens while another is dying or if
+ * nobody may be killed.
+ */
+void oom_kill(struct oom *o, const char *what, uint64_t now_ns);
+
 /* oom_rows.c */
 /* For OOM_GROWING: notes the sizes, once a second. */
 void oom_note_growth(const struct ledger *l, uint64_t now_ns);
@@ -59,9 +65,10 @@ unsigned oom_rows(const struct ledger *l, struct oom_task **rows);
 /* The table of all, with an arrow at the victim of the scan. */
 void oom_say_rows(const struct oom_scan *scan, const struct oom_task *rows, unsigned n);
 /*
- * One line: what is done ("killed"), to whom, why, what would have avoided it. which: "" or what
+ * One line: for want of what something is done ("killed"), to whom, why, what would have avoided it. which: "" or what
  * makes the victim stand out before its size does. Also in w->fatal if that is empty.
  */
-void oom_say_choice(const struct oom_scan *scan, const char *done, const char *which, uint64_t need_pages, struct watch *w);
+void oom_say_choice(const struct oom_scan *scan, const char *what, const char *done, const char *which, uint64_t need_pages,
+		    struct watch *w);
 
 #endif

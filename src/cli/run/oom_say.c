@@ -27,7 +27,8 @@ void oom_say_rows(const struct oom_scan *scan, const struct oom_task *rows, unsi
 	}
 }
 
-void oom_say_choice(const struct oom_scan *scan, const char *done, const char *which, uint64_t need_pages, struct watch *w)
+void oom_say_choice(const struct oom_scan *scan, const char *what, const char *done, const char *which, uint64_t need_pages,
+		    struct watch *w)
 {
 	const struct oom_task *v = &scan->victim;
 	char line[sizeof(w->fatal)], need[64] = "";
@@ -35,8 +36,8 @@ void oom_say_choice(const struct oom_scan *scan, const char *done, const char *w
 	if (need_pages > w->ledger->ram_pages)
 		snprintf(need, sizeof(need), " (all processes need %s so far)", pages_text(need_pages));
 
-	snprintf(line, sizeof(line), "out of memory: %s %s (pid %u): %s%s, %s = %s resident + %s swapped + %s page tables; "
-		 "raise --ram%s, or give more with --swap", done, v->name, v->pid, which[0] != '\0' ? which : "it ",
+	snprintf(line, sizeof(line), "%s: %s %s (pid %u): %s%s, %s = %s resident + %s swapped + %s page tables; "
+		 "raise --ram%s, or give more with --swap", what, done, v->name, v->pid, which[0] != '\0' ? which : "it ",
 		 oom_reason_text(oom_scan_reason(scan)), pages_text(oom_footprint(v)),
 		 pages_text(v->rss_anon + v->rss_file + v->rss_shmem), pages_text(v->swapents), size_text(v->pgtables_bytes),
 		 need);

@@ -25,6 +25,7 @@
 #include "cli/probe.h"
 #include "cli/program.h"
 #include "cli/run/share.h"
+#include "cli/run/stall.h"
 #include "cli/run/summary.h"
 #include "cli/run/supervise.h"
 #include "cli/run/watch.h"
@@ -33,7 +34,7 @@
 
 enum run_option {
 	OPT_RAM, OPT_STATS, OPT_SWAP, OPT_POLICY,
-	OPT_OOM_POLICY, OPT_OOM_PREFER, OPT_OOM_AVOID, OPT_OOM_GRACE, OPT_OOM_DRY_RUN,
+	OPT_OOM_POLICY, OPT_OOM_PREFER, OPT_OOM_AVOID, OPT_OOM_GRACE, OPT_OOM_DRY_RUN, OPT_OOM_ON_STALL,
 	OPT_MALLOC_ONLY, OPT_FAIL_IF, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS
 };
 
@@ -59,6 +60,7 @@ struct run {
 	struct watch watch;
 	struct watch_total total;
 	struct oom oom;
+	struct stall stall;
 	struct outcome outcome;
 	pid_t keeper;
 };
@@ -73,6 +75,7 @@ static const struct option_row rows[] = {
 	[OPT_OOM_AVOID] = { "oom-avoid", '\0', "PATTERN", "processes of this name go after all others" },
 	[OPT_OOM_GRACE] = { "oom-grace", '\0', "TIME", "SIGTERM first, and SIGKILL after 500ms, 5s, 2m (0)" },
 	[OPT_OOM_DRY_RUN] = { "oom-dry-run", '\0', NULL, "say who would go, and stop who ran out of memory" },
+	[OPT_OOM_ON_STALL] = { "oom-on-stall", '\0', "PCT:SECONDS", "somebody goes when a process has waited for pages so much, for so long" },
 	[OPT_MALLOC_ONLY] = { "malloc-only", '\0', NULL, "give COMMAND Steward's malloc, and no budget" },
 	[OPT_FAIL_IF] = FAILIF_OPTION,
 	[OPT_VERBOSE] = { "verbose", 'v', NULL, "say what was decided, print all counters" },
@@ -179,6 +182,8 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	case OPT_OOM_DRY_RUN:
 		r->oom.options.dry_run = true;
 		return 0;
+	case OPT_OOM_ON_STALL:
+		return stall_set_limit(&r->stall.options, value);
 	case OPT_VERBOSE:
 		r->verbose = r->oom.verbose = true;
 		return 0;
@@ -453,6 +458,7 @@ static void tick(void *ctx, uint64_t now_ns)
 	struct run *r = ctx;
 
 	watch_scan(&r->watch);
+	stall_tick(&r->stall, &r->oom, now_ns);
 	oom_tick(&r->oom, now_ns);
 }
 
@@ -492,6 +498,7 @@ int run_main(int argc, char **argv)
 	if (r.verbose)
 		say_plan(&r);
 	oom_init(&r.oom, &r.watch);
+	stall_init(&r.stall, r.share.ledger);
 	attendant.fd = r.share.listen_fd;
 	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);
 	if (err != 0) {
