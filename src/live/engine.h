@@ -6,6 +6,7 @@
  *        └──────────► bell.c (a request is a fault) ─────┘            ▼
  *                                                      arena.c: UFFDIO_MOVE home ◄──► address
  *   pager.c: kswapd, balloon, figures ──► reclaim_batch ──► unmap ────┘
+ *   share.c: gives budget to those who stall more, and takes what is free
  *   native.c: watches until memory gets short, fences, engages
  *   fork.c: freeze, and a new engine in the child
  *   oom.c: out of room: asks the supervisor to end another process
@@ -80,6 +81,8 @@ struct engine {
 	_Atomic uint64_t dropping;   /* start of what the pager itself drops and has not been heard of yet, 0: none */
 	_Atomic uint64_t dropping_end;
 	uint64_t unmanaged;          /* pages, last measured */
+	uint64_t promised;           /* pages of the grant that the run gets when they are offline */
+	uint64_t promised_since;     /* ns */
 
 	bool changing;               /* the handler is following an event */
 
@@ -190,6 +193,12 @@ void pager_resume(void);
 void pager_give_way(void);
 /* Writes the sizes to the ledger. Lock held. */
 void pager_publish(void);
+
+/* share.c: pager, lock not held. */
+/* Gives and takes by how the others fare; needed: pages of the grant that we cannot do without. Five times a second. */
+void share_look(uint64_t needed);
+/* What has been promised is given, if the online frames are down to the target, or have had long enough. */
+void share_keep_promise(uint64_t online, uint64_t target);
 
 /* oom.c: handler, when it has no frame and reclaim finds none. */
 /* True: try again; the supervisor may end another process meanwhile. False: nobody helps, the program is out of room. */

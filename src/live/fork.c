@@ -238,6 +238,7 @@ void fork_child(void)
 	if (e->frozen)
 		proc_set_dumpable(e->dumpable);
 	e->frozen = false;
+	e->promised = 0;
 	claim_slot();
 	if (atomic_load(&e->state) != LEDGER_ENGAGED) {
 		forget_engine();

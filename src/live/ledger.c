@@ -130,7 +130,8 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 	hist_merge(&g->fault_ns, &s->fault_ns);
 
 	ledger_return_all(l, s);
-	atomic_store(&s->wanted, 0);
+	atomic_store(&s->urgency, 0);
+	atomic_store(&s->spare, 0);
 	atomic_store(&s->stall, 0);
 	atomic_store(&s->fault_since, 0);
 	atomic_store(&s->oom, LEDGER_OOM_NONE);

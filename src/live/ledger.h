@@ -82,7 +82,8 @@ struct ledger_slot {
 	_Atomic uint32_t state;      /* enum ledger_state; process */
 	uint64_t start_time;         /* field 22 of /proc/PID/stat: tells a reused pid */
 	_Atomic uint64_t granted;    /* pages of the budget it holds; process, supervisor after its death */
-	_Atomic uint64_t wanted;     /* pages it asked for in vain; process */
+	_Atomic uint32_t urgency;    /* how much it suffers for want of memory, in thousandths: share.c; process */
+	_Atomic uint64_t spare;      /* pages of its grant that it could do without; process */
 	_Atomic int64_t allowed;     /* bytes that the process may map before its next look, part of granted; process, and who squeezes it */
 	_Atomic uint32_t stall;      /* of its time, how much it has waited for pages lately, in thousandths; supervisor */
 	_Atomic uint64_t fault_since; /* monotonic ns since when the fault is being served that is now, 0: none; process */
@@ -131,6 +132,7 @@ struct ledger {
 	uint64_t launcher_start;       /* its start_time */
 	char command[64];              /* what it was told to run, without directory; cut */
 	_Atomic uint64_t free_pages;   /* granted to nobody */
+	_Atomic uint64_t debt_pages;   /* by how much the budget is still to be lowered; supervisor */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
 	_Atomic uint32_t told_pid_ns;  /* the user has heard of processes outside of pid_ns; process, once */
 	_Atomic uint32_t over;         /* the launcher was killed; keeper, once */

@@ -121,7 +121,7 @@ static void measure(uint64_t now)
 static uint64_t online_target(void)
 {
 	struct engine *e = &engine;
-	uint64_t granted = atomic_load(&e->slot->granted), taken = own_outside() + e->unmanaged;
+	uint64_t granted = atomic_load(&e->slot->granted), taken = own_outside() + e->unmanaged + e->promised;
 
 	uint64_t target = granted > taken ? granted - taken : 0;
 
@@ -184,38 +184,19 @@ static void balloon(void)
 	else if (online < target)
 		arena_online(target - online);
 	stores_limit_pool((target - tables) * POOL_SHARE_PERCENT / 100);
+	online = phys_managed_frames(&e->m.phys, 0);
 	engine_drop();
+	share_keep_promise(online, target);
 }
 
-/* Takes what the run has free; gives back what others ask for in vain. */
-static void share(void)
+/* Pages of the grant that the process cannot do without. */
+static uint64_t needed(void)
 {
-	struct engine *e = &engine;
-	uint64_t others = 0, active = 1, granted = atomic_load(&e->slot->granted);
+	engine_take();
+	uint64_t frames = WORKING_MIN + table_frames();
 
-	for (uint32_t i = 0, used = atomic_load(&e->ledger->slots_used); i < used; i++) {
-		struct ledger_slot *s = &e->ledger->slot[i];
-
-		if (s == e->slot || atomic_load_explicit(&s->pid, memory_order_relaxed) == 0)
-			continue;
-		uint64_t wanted = atomic_load_explicit(&s->wanted, memory_order_relaxed);
-		others += wanted;
-		active += wanted > 0;
-	}
-	uint64_t fair = e->ledger->ram_pages / (active > 1 ? active : 1);
-
-	if (others > 0 && active > 1 && granted > fair) {
-		/* The balloon has to rise first: only what is offline can be given away. */
-		uint64_t online = phys_managed_frames(&e->m.phys, 0), target = online_target();
-		uint64_t give = MIN(others, granted - fair);
-
-		if (online <= target)
-			ledger_return(e->ledger, e->slot, MIN(give, MAX(target / 16, 64)));
-	} else {
-		ledger_demand(e->ledger, e->slot, e->ledger->ram_pages);
-	}
-	granted = atomic_load(&e->slot->granted);
-	atomic_store(&e->slot->wanted, granted < fair && atomic_load(&e->ledger->free_pages) == 0 ? fair - granted : 0);
+	engine_drop();
+	return own_outside() + engine.unmanaged + frames;
 }
 
 /*
@@ -318,7 +299,7 @@ void pager_run(void *arg)
 		uint64_t start = now_ns();
 
 		if (start - measured > MEASURE_NS) {
-			share();
+			share_look(needed());
 			/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */
 			if (e->ledger->record_ns == 0)
 				measure(start);

@@ -1,0 +1,128 @@
+/*
+ * Shares: how processes of a run divide its budget without anybody who divides it.
+ *
+ * Each engaged process looks at the others' slots five times a second. It sees two figures of each: urgency, how much the
+ * process suffers for want of memory, and spare, how much it could do without.
+ *
+ *     urgency    1000  it has less than its floor, or is out of room; or the budget has been lowered: the run's debt
+ *                stall the share of its time that it waits for pages (PSI's "some", of the supervisor), if it has pages out
+ *                0     it has all that it ever touched
+ *     spare      grant − floor
+ *     floor      what it cannot do without: Steward's own, unmanaged memory, page tables, frames to work with; and at
+ *                least an eighth of an even share, so that nobody starves who only waits for his turn
+ *
+ * The rule: memory goes from who stalls least to who stalls most. A process gives if somebody is more urgent than it stalls
+ * by more than a margin and nobody with spare pages stalls less than it does, by that margin; so a sleeping one is
+ * squeezed first. It gives spare × difference / 4 at a time: a sleeper beside one that only waits has given half of what it can
+ * in a second, and nothing moves where two stall alike. It takes what is free unless somebody else is more urgent; a little
+ * is left for processes that only start.
+ *
+ * What is given is promised first, and belongs to the run when the pager has taken the frames offline: the sum of what processes
+ * hold never exceeds the budget for the sake of a gift.
+ */
+#include "live/clock.h"
+#include "live/engine.h"
+
+#define URGENT 1000
+#define MARGIN 50               /* thousandths: what two may differ in stall without moving memory */
+#define GIFT_PART 4             /* of spare × difference, one in so many is given at a look */
+#define GIFT_MIN 16             /* pages: less is not worth a promise */
+#define LEAST_PART 8            /* nobody is squeezed below this part of an even share */
+#define STARTERS_PART 64        /* of the budget, left free for processes that start */
+#define STARTERS_MAX (8 * MIB >> PAGE_SHIFT)
+#define PROMISE_NS 1000000000   /* 1 s: what is not offline by then stays ours */
+
+/* The others, at one look. */
+struct look {
+	uint64_t engaged;       /* with us */
+	uint64_t others;        /* alive, in whatever state */
+	uint32_t most_urgent;
+	uint32_t least_stalled; /* of those with spare pages */
+};
+
+static void look(struct look *l)
+{
+	struct ledger *ledger = engine.ledger;
+
+	*l = (struct look){ .engaged = 1, .least_stalled = URGENT };
+	if (atomic_load(&ledger->debt_pages) > 0)
+		l->most_urgent = URGENT;
+	for (uint32_t i = 0, used = atomic_load(&ledger->slots_used); i < used; i++) {
+		struct ledger_slot *s = &ledger->slot[i];
+
+		if (s == engine.slot || atomic_load_explicit(&s->pid, memory_order_relaxed) == 0)
+			continue;
+		l->others++;
+		if (atomic_load_explicit(&s->state, memory_order_relaxed) != LEDGER_ENGAGED)
+			continue;
+		l->engaged++;
+		l->most_urgent = MAX(l->most_urgent, atomic_load_explicit(&s->urgency, memory_order_relaxed));
+		if (atomic_load_explicit(&s->spare, memory_order_relaxed) >= GIFT_MIN)
+			l->least_stalled = MIN(l->least_stalled, atomic_load_explicit(&s->stall, memory_order_relaxed));
+	}
+}
+
+static uint64_t left_for_starters(const struct look *l)
+{
+	return l->others > 0 ? MIN(engine.ledger->ram_pages / STARTERS_PART, STARTERS_MAX) : 0;
+}
+
+static void promise(uint64_t pages)
+{
+	engine.promised = pages;
+	engine.promised_since = now_ns();
+}
+
+static void take(uint64_t leave)
+{
+	struct engine *e = &engine;
+	uint64_t free = atomic_load(&e->ledger->free_pages);
+
+	if (leave == 0)
+		ledger_demand(e->ledger, e->slot, e->ledger->ram_pages);
+	else if (free > leave)
+		ledger_grant(e->ledger, e->slot, free - leave);
+}
+
+static uint32_t urgency(uint64_t granted, uint64_t floor, uint32_t stall)
+{
+	if (granted < floor || atomic_load(&engine.slot->oom) != LEDGER_OOM_NONE)
+		return URGENT;
+	return engine.slot->now.swapped > 0 ? stall : 0;
+}
+
+void share_look(uint64_t needed)
+{
+	struct ledger_slot *me = engine.slot;
+	uint32_t stall = atomic_load(&me->stall);
+	struct look l;
+
+	look(&l);
+	uint64_t floor = MAX(needed, engine.ledger->ram_pages / (LEAST_PART * l.engaged));
+	uint64_t granted = atomic_load(&me->granted), spare = granted > floor ? granted - floor : 0;
+
+	if (engine.promised == 0) {
+		/* Those with less than the least gift are not waited for, or they would stand in the way for ever. */
+		bool give = l.most_urgent > stall + MARGIN && l.least_stalled + MARGIN >= stall && spare >= GIFT_MIN;
+
+		if (give)
+			promise(MAX(spare * (l.most_urgent - stall) / (URGENT * GIFT_PART), GIFT_MIN));
+		else if (l.most_urgent <= stall + MARGIN || granted < floor)
+			take(granted < floor ? 0 : left_for_starters(&l));
+	}
+	atomic_store(&me->spare, spare);
+	atomic_store(&me->urgency, urgency(atomic_load(&me->granted), needed, stall));
+}
+
+void share_keep_promise(uint64_t online, uint64_t target)
+{
+	struct engine *e = &engine;
+	uint64_t late = online > target ? online - target : 0;
+
+	if (e->promised == 0 || (late > 0 && now_ns() - e->promised_since < PROMISE_NS))
+		return;
+	uint64_t kept = e->promised > late ? e->promised - late : 0;
+
+	e->promised = 0;
+	ledger_return(e->ledger, e->slot, MIN(kept, atomic_load(&e->slot->granted)));
+}

@@ -1,0 +1,225 @@
+/* live/share.c: several processes that share a ledger, one engine that is each of them in turn. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "live/engine.h"
+
+#define RAM 100000
+#define PROCESSES 4
+#define NEEDED 1000 /* pages of each grant that are no use to the program */
+
+struct engine engine;
+
+/* A process that touches its working set evenly, or sleeps. */
+struct process {
+	uint64_t set;    /* pages */
+	bool sleeps;
+	uint64_t promised;
+};
+
+static struct ledger *l;
+static struct process process[PROCESSES];
+
+static int open_run(void **state)
+{
+	(void)state;
+	l = aligned_alloc(PAGE_SIZE, ALIGN_UP(sizeof(*l), PAGE_SIZE));
+	if (l == NULL)
+		return -1;
+	memset(l, 0, sizeof(*l));
+	memset(process, 0, sizeof(process));
+	l->ram_pages = RAM;
+	atomic_store(&l->free_pages, RAM);
+	return 0;
+}
+
+static int close_run(void **state)
+{
+	(void)state;
+	free(l);
+	return 0;
+}
+
+static void start(unsigned i, uint64_t granted, uint64_t set, bool sleeps)
+{
+	struct ledger_slot *s = &l->slot[i];
+
+	process[i] = (struct process){ .set = set, .sleeps = sleeps };
+	atomic_store(&s->pid, (int)i + 1);
+	atomic_store(&s->state, LEDGER_ENGAGED);
+	ledger_grant(l, s, granted);
+	atomic_store(&l->slots_used, MAX(atomic_load(&l->slots_used), i + 1));
+}
+
+static uint64_t granted(unsigned i)
+{
+	return atomic_load(&l->slot[i].granted);
+}
+
+/* Of an even use: the share of touches that find their page out, each of which is waited for. */
+static uint32_t stall_of(unsigned i)
+{
+	uint64_t has = granted(i) > NEEDED ? granted(i) - NEEDED : 0, out = process[i].set > has ? process[i].set - has : 0;
+
+	l->slot[i].now.swapped = out;
+	return process[i].sleeps ? 0 : (uint32_t)(out * 950 / process[i].set);
+}
+
+static uint64_t handed_out(void)
+{
+	uint64_t sum = atomic_load(&l->free_pages);
+
+	for (unsigned i = 0; i < PROCESSES; i++)
+		sum += granted(i);
+	return sum;
+}
+
+/* Each looks once and keeps its promise. */
+static void round_of_looks(void)
+{
+	for (unsigned i = 0; i < PROCESSES; i++) {
+		if (atomic_load(&l->slot[i].pid) == 0)
+			continue;
+		atomic_store(&l->slot[i].stall, stall_of(i));
+		engine = (struct engine){ .ledger = l, .slot = &l->slot[i], .promised = process[i].promised };
+		share_look(NEEDED);
+		share_keep_promise(granted(i) - engine.promised, granted(i) - engine.promised);
+		process[i].promised = engine.promised;
+		assert_int_equal(handed_out(), l->ram_pages);
+	}
+}
+
+static void rounds(unsigned n)
+{
+	while (n-- > 0)
+		round_of_looks();
+}
+
+static void a_sleeping_process_gives_way(void **state)
+{
+	(void)state;
+	start(0, 90000, 80000, true);
+	start(1, 10000, 120000, false);
+	rounds(100);
+	/* Down to its floor, an eighth of an even share, and no further. */
+	assert_in_range(granted(0), RAM / 16, RAM / 16 + 100);
+	assert_true(granted(1) > RAM - RAM / 16 - 3000);
+}
+
+static void it_wakes_up_and_both_wait_alike(void **state)
+{
+	(void)state;
+	start(0, 5000, 80000, false);
+	start(1, 95000, 80000, false);
+	rounds(200);
+	assert_in_range(stall_of(0), stall_of(1) - 100, stall_of(1) + 100);
+	/* And so it stays. */
+	uint64_t before = granted(0);
+
+	rounds(100);
+	assert_in_range(granted(0), before - 500, before + 500);
+}
+
+static void the_one_that_waits_more_has_more(void **state)
+{
+	(void)state;
+	start(0, 50000, 30000, false);
+	start(1, 50000, 120000, false);
+	rounds(300);
+	/* Even waiting, not even shares. */
+	assert_in_range(stall_of(0), stall_of(1) - 100, stall_of(1) + 100);
+	assert_true(granted(1) > 2 * granted(0));
+}
+
+static void who_sleeps_gives_before_who_works(void **state)
+{
+	(void)state;
+	start(0, 40000, 39000, true);
+	start(1, 50000, 70000, false);
+	start(2, 10000, 90000, false);
+	round_of_looks();
+	round_of_looks();
+	assert_true(granted(0) < 40000);
+	assert_int_equal(granted(1), 50000);
+}
+
+static void nobody_gives_when_all_have_enough(void **state)
+{
+	(void)state;
+	start(0, 40000, 30000, false);
+	start(1, 40000, 30000, false);
+	rounds(50);
+	assert_true(granted(0) >= 40000 && granted(1) >= 40000);
+}
+
+static void a_newcomer_gets_what_it_needs(void **state)
+{
+	(void)state;
+	start(0, RAM, 150000, false);
+	start(1, 0, 20000, false);
+	rounds(20);
+	assert_true(granted(1) >= NEEDED);
+	/* Something is always left for one that only starts. */
+	rounds(50);
+	assert_true(atomic_load(&l->free_pages) > 0);
+}
+
+static void a_debt_is_given_by_who_sleeps_first_and_by_all_in_the_end(void **state)
+{
+	(void)state;
+	start(0, 40000, 30000, true);
+	start(1, 60000, 90000, false);
+	atomic_store(&l->debt_pages, 90000);
+	rounds(4);
+	assert_int_equal(granted(1), 60000);
+	rounds(200);
+	assert_in_range(granted(0), NEEDED, RAM / 16 + 100);
+	assert_in_range(granted(1), NEEDED, RAM / 16 + 100);
+	/* Nobody has taken any of it back. */
+	assert_true(atomic_load(&l->free_pages) >= RAM - RAM / 8 - 200);
+}
+
+static void a_promise_is_given_when_the_frames_are_offline(void **state)
+{
+	(void)state;
+	start(0, 90000, 80000, true);
+	start(1, 10000, 80000, false);
+	atomic_store(&l->slot[1].urgency, 900);
+	engine = (struct engine){ .ledger = l, .slot = &l->slot[0] };
+	share_look(NEEDED);
+	uint64_t promised = engine.promised;
+
+	assert_true(promised > 0);
+	share_keep_promise(89000, 89000 - promised);
+	assert_int_equal(granted(0), 90000);
+	share_keep_promise(89000 - promised, 89000 - promised);
+	assert_int_equal(granted(0), 90000 - promised);
+	assert_int_equal(engine.promised, 0);
+	/* One that cannot be kept is given up after its time, but for what is there. */
+	engine.promised = 5000;
+	engine.promised_since = 1;
+	share_keep_promise(80000, 78000);
+	assert_int_equal(granted(0), 90000 - promised - 3000);
+	assert_int_equal(handed_out(), RAM);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_run, close_run)
+	const struct CMUnitTest tests[] = {
+		TEST(a_sleeping_process_gives_way),
+		TEST(it_wakes_up_and_both_wait_alike),
+		TEST(the_one_that_waits_more_has_more),
+		TEST(who_sleeps_gives_before_who_works),
+		TEST(nobody_gives_when_all_have_enough),
+		TEST(a_newcomer_gets_what_it_needs),
+		TEST(a_debt_is_given_by_who_sleeps_first_and_by_all_in_the_end),
+		TEST(a_promise_is_given_when_the_frames_are_offline),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
