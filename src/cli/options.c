@@ -5,6 +5,12 @@
 
 #include "cli/msg.h"
 
+/* The value may be left out. */
+static bool is_optional(const struct option_row *r)
+{
+	return r->value != NULL && r->value[0] == '=';
+}
+
 void options_help(const struct option_set *o)
 {
 	printf("Usage: steward %s %s\n%s\n\n", o->command, o->usage, o->summary);
@@ -12,9 +18,10 @@ void options_help(const struct option_set *o)
 		const struct option_row *r = &o->rows[i];
 		char left[64];
 
-		snprintf(left, sizeof(left), "%c%c%s --%s%s%s", r->letter != '\0' ? '-' : ' ',
+		snprintf(left, sizeof(left), "%c%c%s --%s%s%s%s", r->letter != '\0' ? '-' : ' ',
 			 r->letter != '\0' ? r->letter : ' ', r->letter != '\0' ? "," : " ", r->name,
-			 r->value != NULL ? " " : "", r->value != NULL ? r->value : "");
+			 is_optional(r) ? "[" : r->value != NULL ? " " : "", r->value != NULL ? r->value : "",
+			 is_optional(r) ? "]" : "");
 		printf("  %-28s %s\n", left, r->help);
 	}
 	printf("  %-28s %s\n", "-h, --help", "print this and exit");
@@ -87,7 +94,7 @@ int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, 
 			return unknown(o, argv[i]);
 		if (r->value == NULL && value != NULL)
 			return msg_fail(EXIT_USAGE, argv[i], "--%s takes no value; leave it out", r->name);
-		if (r->value != NULL && value == NULL) {
+		if (r->value != NULL && value == NULL && !is_optional(r)) {
 			if (i + 1 >= argc - operands)
 				return msg_fail(EXIT_USAGE, argv[i], "its value is missing; write --%s %s", r->name, r->value);
 			value = argv[++i];

@@ -7,7 +7,7 @@
 struct option_row {
 	const char *name;  /* without "--" */
 	char letter;       /* '\0': no short form */
-	const char *value; /* what it takes, for the help; NULL: nothing */
+	const char *value; /* what it takes, for the help; "=WHAT": behind "=", or nothing; NULL: nothing */
 	const char *help;
 };
 

@@ -61,10 +61,13 @@ static void *reserve(uint64_t bytes)
 	return p;
 }
 
-/* The frame table is touched everywhere: huge pages spare it most misses of the TLB. Only whole ones, so that it takes no more than its size. */
-static void *reserve_table(uint64_t bytes)
+/*
+ * The frame table is touched everywhere: huge pages spare it most misses of the TLB. Only whole ones, of the part that is
+ * likely to be used, so that it takes no more than its size.
+ */
+static void *reserve_table(uint64_t bytes, uint64_t likely)
 {
-	uint64_t whole = ALIGN_DOWN(bytes, HUGE_BYTES);
+	uint64_t whole = ALIGN_DOWN(likely, HUGE_BYTES);
 	uint8_t *p = reserve(ALIGN_UP(bytes, PAGE_SIZE) + HUGE_BYTES);
 
 	if (p == NULL || whole == 0)
@@ -145,13 +148,13 @@ static void live_vunmap(void *ctx, uint64_t address, struct frame *const *frames
 int arena_init(void)
 {
 	struct engine *e = &engine;
-	uint64_t pages = e->ledger->ram_pages;
+	uint64_t likely = e->ledger->ram_pages, pages = MAX(likely, e->ledger->ram_max_pages);
 	struct phys_zone_config zone = { .name = "Normal", .spanned = (uint32_t)pages };
 
 	if (pages > UINT32_MAX)
 		return -ERANGE;
 	uint8_t *arena = reserve(pages << PAGE_SHIFT);
-	struct frame *frames = reserve_table(pages * sizeof(struct frame));
+	struct frame *frames = reserve_table(pages * sizeof(struct frame), likely * sizeof(struct frame));
 	/* vmalloc holds slot tables: 16 bytes a page out; the address space of 16 times the budget is plenty. */
 	uint64_t vm_bytes = MAX(ALIGN_UP(pages << 4, PAGE_SIZE), 64 * MIB);
 	uint8_t *vm = reserve(vm_bytes);
@@ -171,7 +174,7 @@ int arena_init(void)
 	/* Half a per cent between the marks: what is free is lost to the program, but a stream must not run dry (docs/performance.md). */
 	e->m.phys.watermark_scale_factor = 50;
 	/* Enough for areas, tables and caches until engagement brings the rest. */
-	arena_online(MIN(pages / 4, 512));
+	arena_online(MIN(likely / 4, 512));
 	err = machine_init(&e->m, &live_ops, e, e->slot->counter, e->vm_start, e->vm_end);
 	if (err != 0)
 		return err;

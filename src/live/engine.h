@@ -123,7 +123,7 @@ static inline bool engine_drop(void) { return engine_lock_drop(&engine.lock); }
 
 /* arena.c */
 extern const struct machine_ops live_ops;
-/* Zone of ledger->ram_pages frames, none online. 0 or -errno. */
+/* Zone of as many frames as the budget may ever have, few of them online. 0 or -errno. */
 int arena_init(void);
 /* Registers the homes, where pages can be moved. 0 or -errno. */
 int arena_register(void);

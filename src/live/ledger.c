@@ -13,15 +13,22 @@ static void atomic_max(_Atomic uint64_t *a, uint64_t v)
 		;
 }
 
-uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want)
+static uint64_t take_free(struct ledger *l, uint64_t want)
 {
 	uint64_t free = atomic_load(&l->free_pages), got;
 
 	do {
 		got = MIN(want, free);
 	} while (!atomic_compare_exchange_weak(&l->free_pages, &free, free - got));
+	return got;
+}
+
+uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want)
+{
+	uint64_t got = take_free(l, want), ram = atomic_load(&l->ram_pages), free = atomic_load(&l->free_pages);
+
 	atomic_fetch_add(&s->granted, got);
-	atomic_max(&l->peak_granted, l->ram_pages - (free - got));
+	atomic_max(&l->peak_granted, ram - MIN(ram, free));
 	return got;
 }
 
@@ -61,7 +68,7 @@ static uint64_t squeeze_one(struct ledger_slot *o, uint64_t want)
 	return 0;
 }
 
-uint64_t ledger_squeeze(struct ledger *l, struct ledger_slot *s, uint64_t want)
+static uint64_t squeeze_others(struct ledger *l, const struct ledger_slot *s, uint64_t want)
 {
 	uint64_t got = 0;
 
@@ -71,6 +78,13 @@ uint64_t ledger_squeeze(struct ledger *l, struct ledger_slot *s, uint64_t want)
 		if (o != s && atomic_load(&o->pid) != 0 && atomic_load(&o->state) == LEDGER_NATIVE)
 			got += squeeze_one(o, want - got);
 	}
+	return got;
+}
+
+uint64_t ledger_squeeze(struct ledger *l, struct ledger_slot *s, uint64_t want)
+{
+	uint64_t got = squeeze_others(l, s, want);
+
 	atomic_fetch_add(&s->granted, got);
 	return got;
 }
@@ -80,6 +94,29 @@ uint64_t ledger_demand(struct ledger *l, struct ledger_slot *s, uint64_t want)
 	uint64_t got = ledger_grant(l, s, want);
 
 	return got + ledger_squeeze(l, s, want - got);
+}
+
+uint64_t ledger_collect(struct ledger *l, uint64_t want)
+{
+	uint64_t got = take_free(l, want);
+
+	return got + squeeze_others(l, NULL, want - got);
+}
+
+uint64_t ledger_least(const struct ledger *l)
+{
+	uint64_t least = l->reserved_pages;
+
+	for (uint32_t i = 0, used = atomic_load(&l->slots_used); i < used; i++) {
+		const struct ledger_slot *s = &l->slot[i];
+		uint64_t granted = atomic_load(&s->granted), spare = atomic_load(&s->spare);
+		int64_t allowed = atomic_load(&s->allowed) - (int64_t)LEDGER_KEEP;
+
+		if (atomic_load(&s->state) == LEDGER_NATIVE)
+			spare = allowed > 0 ? (uint64_t)allowed >> PAGE_SHIFT : 0;
+		least += granted - MIN(granted, spare);
+	}
+	return least;
 }
 
 static struct ledger_slot *claim(struct ledger *l, int32_t pid, uint64_t start_time)

@@ -117,7 +117,7 @@ struct ledger {
 	uint32_t policy;               /* number in the table of policies */
 	uint32_t nr_swap;              /* in swap[] */
 	uint64_t pid_ns;               /* inode of /proc/self/ns/pid of the supervisor: slots hold pids of this namespace */
-	uint64_t ram_pages;            /* --ram */
+	_Atomic uint64_t ram_pages;    /* the budget; supervisor */
 	uint64_t reserved_pages;       /* supervisor's own */
 	uint32_t debug_base_path;      /* 1: pretend that UFFDIO_MOVE does not exist */
 	uint32_t debug_engage;         /* 1: engage at start, whatever the size */
@@ -126,6 +126,9 @@ struct ledger {
 	uint32_t debug_faults;         /* of a thousand pages to and from files, so many meet a fault */
 	uint64_t debug_faults_seed;    /* odd: some faults are for good */
 	struct swap_spec swap[SWAP_SPECS]; /* the swap areas, the first to be used first */
+	uint64_t ram_max_pages;        /* to what it may be raised: processes reserve address space for so many frames */
+	_Atomic uint64_t ram_asked;    /* pages that it is to have, 0: as it is; whoever asks, supervisor when it is done or given up */
+	uint32_t eager;                /* 1: a process is engaged as soon as it maps memory, whether it is short or not */
 	uint64_t oom_patience_ns;      /* how long a process waits for the supervisor when it is out of room; 0: it does not ask */
 	uint64_t record_ns;            /* > 0: touched pages are recorded, at this interval */
 	int32_t launcher;              /* pid of the supervisor, the name of the run */
@@ -151,6 +154,13 @@ struct ledger {
 uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want);
 /* The same, and what is missing then is squeezed out of others. */
 uint64_t ledger_demand(struct ledger *l, struct ledger_slot *s, uint64_t want);
+/*
+ * Takes up to want pages out of the run: from the free budget, then from what NATIVE processes are allowed and have not
+ * used. Returns the pages; the caller lowers ram_pages by them. Supervisor only.
+ */
+uint64_t ledger_collect(struct ledger *l, uint64_t want);
+/* What processes and supervisor cannot give back at the moment: no budget below that can be reached. Pages. */
+uint64_t ledger_least(const struct ledger *l);
 /* Gives n pages of the slot's grant back. */
 void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n);
 /* Gives all of it back, and what was allowed. */

@@ -170,6 +170,9 @@ static uint64_t headroom(void)
 
 	/* Nobody squeezes us while we count. */
 	atomic_store(&e->slot->allowed, 0);
+	/* The run is to have less: only an engine can give back what is resident. */
+	if (e->ledger->eager || atomic_load(&e->ledger->debt_pages) > 0)
+		return 0;
 	uint64_t used = potential(), limit = native_limit();
 
 	/* A 32nd of the run at a time, so that a small process does not take what another one needs soon. */
@@ -310,7 +313,8 @@ void native_engage(void)
 	struct engine *e = &engine;
 	uint64_t at = 0;
 
-	ledger_demand(e->ledger, e->slot, e->ledger->ram_pages);
+	if (atomic_load(&e->ledger->debt_pages) == 0)
+		ledger_demand(e->ledger, e->slot, e->ledger->ram_pages);
 	uint64_t limit = native_limit();
 
 	if (e->ledger->record_ns != 0)

@@ -284,7 +284,7 @@ def test_stats_hold_the_figures():
 
 
 def test_stats_are_documented():
-    text, _ = stats("--swap", "pool", "--swap", "file:/tmp", "true", STUB="pressure")
+    text, _ = stats("--squeeze", "--swap", "pool", "--swap", "file:/tmp", "true", STUB="pressure")
 
     def keys(value, prefix=""):
         for key, inner in value.items():
@@ -609,6 +609,16 @@ def test_malloc_only_reads_scripts_as_a_run_does():
             f.write("echo $# \"$1\"\n")
         os.chmod(path, 0o755)
         eq(steward("run", "--malloc-only", path, "a b").stdout, "1 a b\n")
+
+
+def test_squeeze_says_what_it_found():
+    text, r = stats("--squeeze", "true", STUB="fit")
+    eq(text["squeeze"], {"percent": 10, "ram_bytes": None})
+    assert r.stderr.endswith("steward: squeeze: no budget below 256 MiB was seen to keep it within 10 %; run it longer, or with more "
+                             "to begin with\n"), r.stderr
+    text, _ = stats("--squeeze=25", "true", STUB="fit")
+    eq(text["squeeze"]["percent"], 25)
+    eq(stats("true", STUB="fit")[0]["squeeze"], None)
 
 
 def test_launcher_is_small():

@@ -80,6 +80,12 @@ def test_wrong_swap():
     fails(["run", "--swap", "pool", "--swap=pool", "true"], 2, "--swap pool: there is a pool already; give one")
 
 
+def test_squeeze_without_a_number():
+    for bad in ("", "0", "1001", "10%", "-1", "x"):
+        fails(["run", f"--squeeze={bad}", "true"], 2, f'--squeeze: "{bad}" is not a number of per cent from 1 to 1000; '
+              "write it as --squeeze=10")
+
+
 def test_empty_stats_name():
     fails(["run", "--stats=", "true"], 2, "--stats: the file name is empty; give one")
 

@@ -24,7 +24,9 @@
 #include "cli/run/places.h"
 #include "cli/probe.h"
 #include "cli/program.h"
+#include "cli/run/resize.h"
 #include "cli/run/share.h"
+#include "cli/run/squeeze.h"
 #include "cli/run/stall.h"
 #include "cli/run/summary.h"
 #include "cli/run/supervise.h"
@@ -33,7 +35,7 @@
 #define FAULTS_DEFAULT 20
 
 enum run_option {
-	OPT_RAM, OPT_STATS, OPT_SWAP, OPT_POLICY,
+	OPT_RAM, OPT_SQUEEZE, OPT_STATS, OPT_SWAP, OPT_POLICY,
 	OPT_OOM_POLICY, OPT_OOM_PREFER, OPT_OOM_AVOID, OPT_OOM_GRACE, OPT_OOM_DRY_RUN, OPT_OOM_ON_STALL,
 	OPT_MALLOC_ONLY, OPT_FAIL_IF, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS
 };
@@ -61,12 +63,15 @@ struct run {
 	struct watch_total total;
 	struct oom oom;
 	struct stall stall;
+	struct squeeze squeeze;
+	struct resize resize;
 	struct outcome outcome;
 	pid_t keeper;
 };
 
 static const struct option_row rows[] = {
 	[OPT_RAM] = { "ram", '\0', "SIZE|auto", "budget: 128M, 1.5G, 2GiB; auto: the memory limit here" },
+	[OPT_SQUEEZE] = { "squeeze", '\0', "=PCT", "find the smallest budget that slows it by PCT % at most (10)" },
 	[OPT_STATS] = { "stats", '\0', "FILE", "write the summary as JSON to FILE" },
 	[OPT_SWAP] = { "swap", '\0', "SPEC", "where pages go, once for each place: pool[:CODEC], file:PATH (both, in that order)" },
 	[OPT_POLICY] = { "policy", '\0', "NAME", "which pages go: second-chance (default), two-list, clock, mglru, s3-fifo, random" },
@@ -156,6 +161,8 @@ static int set_option(void *ctx, unsigned row, const char *value)
 		return 0;
 	case OPT_RAM:
 		return parse_ram(r, value);
+	case OPT_SQUEEZE:
+		return squeeze_set(&r->squeeze, value);
 	case OPT_STATS:
 		if (value[0] == '\0')
 			return msg_fail(EXIT_USAGE, "--stats", "the file name is empty; give one");
@@ -287,6 +294,7 @@ static int fill_ledger(struct run *r)
 	l->nr_swap = r->swap.nr;
 	memcpy(l->swap, r->swap.spec, sizeof(l->swap));
 	l->ram_pages = r->ram_bytes / PAGE_SIZE;
+	l->ram_max_pages = resize_max(l->ram_pages);
 	l->debug_base_path = r->base_path;
 	l->debug_engage = r->engage;
 	l->debug_move_again = r->move_again;
@@ -380,6 +388,7 @@ static struct summary summarize(struct run *r, char **argv)
 		.watch = &r->watch,
 		.total = &r->total,
 		.outcome = &r->outcome,
+		.squeeze = &r->squeeze,
 		.launcher_bytes = MAX(own_pages(&r->share), r->share.ledger->reserved_pages) * PAGE_SIZE,
 	};
 }
@@ -459,6 +468,8 @@ static void tick(void *ctx, uint64_t now_ns)
 
 	watch_scan(&r->watch);
 	stall_tick(&r->stall, &r->oom, now_ns);
+	squeeze_tick(&r->squeeze, now_ns);
+	resize_tick(&r->resize, now_ns);
 	oom_tick(&r->oom, now_ns);
 }
 
@@ -468,6 +479,7 @@ static int finish(struct run *r, char **argv)
 	int err, failed;
 
 	summary_print(&s, r->verbose);
+	squeeze_say(&r->squeeze);
 	err = write_stats(r, &s);
 	failed = failif_test(&r->failif, write_summary, &s);
 	if (r->outcome.status != 0)
@@ -499,6 +511,8 @@ int run_main(int argc, char **argv)
 		say_plan(&r);
 	oom_init(&r.oom, &r.watch);
 	stall_init(&r.stall, r.share.ledger);
+	squeeze_init(&r.squeeze, r.share.ledger);
+	resize_init(&r.resize, r.share.ledger);
 	attendant.fd = r.share.listen_fd;
 	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);
 	if (err != 0) {

@@ -246,6 +246,7 @@ static void write_memory(struct json *j, const struct summary *s)
 	json_u64(j, "unmanaged_bytes", bytes(peak->unmanaged));
 	json_object_end(j);
 	json_u64(j, "need_peak_bytes", bytes(s->total->need_peak));
+	squeeze_write(s->squeeze, j);
 }
 
 static void write_area(struct json *j, const struct swap_spec *spec, const struct ledger_area *a)
