@@ -23,6 +23,7 @@ static const struct command {
 	{ "stat", stat_main, "print sizes and rates of a run, line by line", &stat_options },
 	{ "maps", maps_main, "say where the pages of a process are", &maps_options },
 	{ "diff", diff_main, "compare the figures of two runs or simulations", &diff_options },
+	{ "set", set_main, "change the budget of a run", &set_options },
 	{ "record", record_main, "record what a program does to its memory", &record_options },
 	{ "sim", sim_main, "replay traces on a modelled machine", &sim_options },
 	{ "plan", plan_main, "say how much memory the program of a trace needs", &plan_options },

@@ -1,9 +1,13 @@
 #include "cli/options.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "cli/msg.h"
+#include "cli/run/budget.h"
+#include "cli/table.h"
 
 /* The value may be left out. */
 static bool is_optional(const struct option_row *r)
@@ -128,5 +132,20 @@ int options_parse_all(const struct option_set *o, int argc, char **argv, void *c
 		if (at < argc)
 			argv[1 + (*nr)++] = argv[at];
 	}
+	return 0;
+}
+
+int options_ram(const char *text, const char *or_else, uint64_t *bytes)
+{
+	switch (size_parse(text, bytes)) {
+	case 0:
+		break;
+	case -ERANGE:
+		return msg_fail(EXIT_USAGE, "--ram", "\"%s\" is too large; give less", text);
+	default:
+		return msg_fail(EXIT_USAGE, "--ram", "\"%s\" is not a size; write it as %s", text, or_else);
+	}
+	if (*bytes < BUDGET_FLOOR)
+		return msg_fail(EXIT_USAGE, "--ram", "%s is too small; the smallest that works is %s", text, size_text(BUDGET_FLOOR));
 	return 0;
 }

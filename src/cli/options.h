@@ -39,6 +39,12 @@ int options_parse(const struct option_set *o, int argc, char **argv, void *ctx, 
  */
 int options_parse_all(const struct option_set *o, int argc, char **argv, void *ctx, int *nr);
 
+/*
+ * The value of --ram: a budget that is not hopeless. or_else: how to write it. Returns 0, or EXIT_USAGE after having
+ * said why.
+ */
+int options_ram(const char *text, const char *or_else, uint64_t *bytes);
+
 /* Prints the help to stdout. */
 void options_help(const struct option_set *o);
 

@@ -140,6 +140,10 @@ class Cage:
         name = "memory.max_usage_in_bytes" if self.version == 1 else "memory.peak"
         return int(_read(self._file(name))) if os.path.exists(self._file(name)) else 0
 
+    def usage(self):
+        """Charge in bytes at this moment, page cache included."""
+        return int(_read(self._file("memory.usage_in_bytes" if self.version == 1 else "memory.current")))
+
     def kill(self):
         """Ends every process in the cage."""
         for _ in range(200):

@@ -435,6 +435,34 @@ def out_of_memory(suite):
     return problems
 
 
+def budget_changed(suite):
+    """steward set lowers and raises the budget of a run, which holds it and ends as it would have."""
+    if suite.no_cage:
+        return suite.no_cage
+    command = [suite.tool("verifier"), "random-write", "192"]
+    native = cage.run(command, 30)
+    problems, usage = [], []
+
+    def change(c):
+        time.sleep(0.5)
+        launcher, = [p for p in c.pids() if os.readlink("/proc/%d/exe" % p) == os.path.realpath(suite.steward)
+                     and len(children(p)) == 2]  # the keeper has none
+        for ram in (32, 128, 48):
+            done = subprocess.run([suite.steward, "set", "--ram", "%dM" % ram, str(launcher)], stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, timeout=60, text=True, check=False)
+            usage.append((ram, c.usage() / MIB))
+            if done.returncode != 0 or usage[-1][1] > ram + SLACK / MIB:
+                problems.append("set --ram %dM: status %d, %r, usage %.1f MiB" % (ram, done.returncode, done.stdout, usage[-1][1]))
+
+    with cage.Cage("set", 160 * MIB, swap=False) as c:
+        changer = threading.Thread(target=change, args=(c,), daemon=True)
+        got = cage.run(c.prefix + suite.prefix(96 * MIB) + command, 90, c, before_wait=lambda process: changer.start())
+        changer.join(5)
+    if len(usage) != 3:
+        problems.append("the program ended after %d of 3 changes, in %.1f s" % (len(usage), got.seconds))
+    return problems + suite.problems(native, got)
+
+
 def readable_by_others(suite):
     folder = os.path.abspath(suite.tools)
     while folder != "/":
@@ -506,7 +534,7 @@ def signals_pass_through(suite):
     return problems
 
 
-SCENARIOS = [status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory,
+SCENARIOS = [status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory, budget_changed,
              kill_program, kill_launcher, launcher_stopped, one_cpu, user_with_descriptor, user_without]
 
 

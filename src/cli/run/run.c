@@ -90,37 +90,14 @@ static const struct option_row rows[] = {
 	[OPT_FAULTS] = { "debug-store-faults", '\0', "SEED[:RATE]", "as if the disk failed for RATE of 1000 pages (20)" },
 };
 
-static int parse_size(const char *name, const char *text, const char *or_else, uint64_t *bytes)
-{
-	switch (size_parse(text, bytes)) {
-	case 0:
-		return 0;
-	case -ERANGE:
-		return msg_fail(EXIT_USAGE, name, "\"%s\" is too large; give less", text);
-	default:
-		return msg_fail(EXIT_USAGE, name, "\"%s\" is not a size; write it as %s", text, or_else);
-	}
-}
-
 static int parse_ram(struct run *r, const char *text)
 {
-	char floor[32];
-	struct fmt f;
-	int err;
-
 	if (strcmp(text, "auto") == 0) {
 		r->ram_bytes = 0;
 		return 0;
 	}
-	err = parse_size("--ram", text, "128M, 1.5G or auto", &r->ram_bytes);
-	if (err != 0)
-		return err;
-	fmt_init(&f, floor, sizeof(floor));
-	fmt_size(&f, BUDGET_FLOOR);
-	if (r->ram_bytes < BUDGET_FLOOR)
-		return msg_fail(EXIT_USAGE, "--ram", "%s is too small; the smallest that works is %s", text, floor);
 	r->ram_from = "--ram";
-	return 0;
+	return options_ram(text, "128M, 1.5G or auto", &r->ram_bytes);
 }
 
 static int add_swap(struct run *r, const char *text)
