@@ -18,6 +18,7 @@
 #include "cli/run/compressor.h"
 #include "cli/run/keeper.h"
 #include "cli/run/malloc_only.h"
+#include "cli/run/metrics.h"
 #include "cli/run/oom.h"
 #include "cli/msg.h"
 #include "cli/policies.h"
@@ -37,7 +38,7 @@
 enum run_option {
 	OPT_RAM, OPT_SQUEEZE, OPT_STATS, OPT_SWAP, OPT_POLICY,
 	OPT_OOM_POLICY, OPT_OOM_PREFER, OPT_OOM_AVOID, OPT_OOM_GRACE, OPT_OOM_DRY_RUN, OPT_OOM_ON_STALL,
-	OPT_MALLOC_ONLY, OPT_FAIL_IF, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS
+	OPT_MALLOC_ONLY, OPT_FAIL_IF, OPT_METRICS, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS
 };
 
 struct run {
@@ -47,6 +48,8 @@ struct run {
 	char *stats_tmp;           /* NULL: stats is no regular file and is written directly */
 	int stats_fd;
 	struct failif failif;
+	const char *metrics_at;    /* NULL: nowhere */
+	struct metrics metrics;
 	uint32_t policy;           /* number in the table */
 	bool malloc_only;
 	const char *of_budget;     /* an option that is of use with a budget only; NULL: none was given */
@@ -83,6 +86,7 @@ static const struct option_row rows[] = {
 	[OPT_OOM_ON_STALL] = { "oom-on-stall", '\0', "PCT:SECONDS", "somebody goes when a process has waited for pages so much, for so long" },
 	[OPT_MALLOC_ONLY] = { "malloc-only", '\0', NULL, "give COMMAND Steward's malloc, and no budget" },
 	[OPT_FAIL_IF] = FAILIF_OPTION,
+	[OPT_METRICS] = { "metrics", '\0', "ADDRESS", "serve figures for Prometheus at unix:PATH or HOST:PORT, /metrics" },
 	[OPT_VERBOSE] = { "verbose", 'v', NULL, "say what was decided, print all counters" },
 	[OPT_BASE_PATH] = { "debug-base-path", '\0', NULL, "as if the kernel could not move pages" },
 	[OPT_MOVE_AGAIN] = { "debug-move-again", '\0', NULL, "as if the kernel had moved pages at a second try" },
@@ -168,6 +172,9 @@ static int set_option(void *ctx, unsigned row, const char *value)
 		return 0;
 	case OPT_OOM_ON_STALL:
 		return stall_set_limit(&r->stall.options, value);
+	case OPT_METRICS:
+		r->metrics_at = value;
+		return 0;
 	case OPT_VERBOSE:
 		r->verbose = r->oom.verbose = true;
 		return 0;
@@ -278,7 +285,7 @@ static int fill_ledger(struct run *r)
 	l->debug_faults = r->faults;
 	l->debug_faults_seed = r->faults_seed;
 	l->verbose = r->verbose;
-	l->reserved_pages = own_pages(&r->share) + COMPRESSOR_PAGES;
+	l->reserved_pages = own_pages(&r->share) + COMPRESSOR_PAGES + (r->metrics_at != NULL ? METRICS_PAGES : 0);
 	if (l->reserved_pages > l->ram_pages / 2)
 		return msg_fail(EXIT_STEWARD, "--ram", "%s is too small; the smallest that works is %s",
 				size_text(r->ram_bytes, given, sizeof(given)),
@@ -411,7 +418,11 @@ static int prepare(struct run *r, char **argv)
 		return err;
 	watch_init(&r->watch, r->share.ledger);
 	err = check_failif(r, argv);
-	return err == 0 ? fill_ledger(r) : err;
+	if (err == 0)
+		err = fill_ledger(r);
+	if (err == 0 && r->metrics_at != NULL)
+		err = metrics_open(&r->metrics, r->metrics_at, r->share.ledger);
+	return err;
 }
 
 static int begin(void *ctx, const char *command)
@@ -448,6 +459,7 @@ static void tick(void *ctx, uint64_t now_ns)
 	squeeze_tick(&r->squeeze, now_ns);
 	resize_tick(&r->resize, now_ns);
 	oom_tick(&r->oom, now_ns);
+	metrics_tick(&r->metrics);
 }
 
 static int finish(struct run *r, char **argv)
@@ -482,8 +494,10 @@ int run_main(int argc, char **argv)
 	err = prepare(&r, argv);
 	if (err == 0)
 		err = open_stats(&r);
-	if (err != 0)
+	if (err != 0) {
+		metrics_close(&r.metrics);
 		return err;
+	}
 	if (r.verbose)
 		say_plan(&r);
 	oom_init(&r.oom, &r.watch);
@@ -492,6 +506,7 @@ int run_main(int argc, char **argv)
 	resize_init(&r.resize, r.share.ledger);
 	attendant.fd = r.share.listen_fd;
 	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);
+	metrics_close(&r.metrics);
 	if (err != 0) {
 		drop_stats(&r);
 		return err;
