@@ -4,7 +4,18 @@
 
 #include "cli/options.h"
 
+struct command {
+	const char *name;
+	int (*main)(int argc, char **argv);
+	const char *summary;
+	const struct option_set *options; /* NULL: takes none */
+};
+
+/* The nth of all; NULL behind the last. */
+const struct command *command_nth(unsigned n);
+
 /* argv[0] is the name of the subcommand. Each returns the exit status of steward. */
+int completion_main(int argc, char **argv);
 int diff_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
@@ -21,6 +32,7 @@ int top_main(int argc, char **argv);
 int trace_main(int argc, char **argv);
 int validate_main(int argc, char **argv);
 
+extern const struct option_set completion_options;
 extern const struct option_set diff_options;
 extern const struct option_set doctor_options;
 extern const struct option_set explain_options;

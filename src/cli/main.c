@@ -11,12 +11,7 @@
 static int help_main(int argc, char **argv);
 static int version_main(int argc, char **argv);
 
-static const struct command {
-	const char *name;
-	int (*main)(int argc, char **argv);
-	const char *summary;
-	const struct option_set *options; /* NULL: takes none */
-} commands[] = {
+static const struct command commands[] = {
 	{ "run", run_main, "run a program inside a memory budget", &run_options },
 	{ "top", top_main, "show a run at work", &top_options },
 	{ "ps", ps_main, "list runs and their processes", &ps_options },
@@ -32,9 +27,15 @@ static const struct command {
 	{ "trace", trace_main, "say what is in a trace", &trace_options },
 	{ "doctor", doctor_main, "say what this machine and user allow", &doctor_options },
 	{ "explain", explain_main, "explain memory management with a machine's or program's numbers", &explain_options },
+	{ "completion", completion_main, "print what makes a shell complete all this", &completion_options },
 	{ "help", help_main, "print this, or the help of a command", NULL },
 	{ "version", version_main, "print the version", NULL },
 };
+
+const struct command *command_nth(unsigned n)
+{
+	return n < ARRAY_SIZE(commands) ? &commands[n] : NULL;
+}
 
 static const struct command *find(const char *name)
 {
