@@ -15,6 +15,32 @@ static void require(bool holds)
 		abort();
 }
 
+static const char *last_part(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot != NULL ? dot + 1 : "";
+}
+
+/* A last part leads to the only figure that has it. */
+static void look_up_part(const struct figures *f, const char *part)
+{
+	const struct figure *found;
+	unsigned have = 0;
+	bool several;
+
+	for (unsigned i = 0; i < f->nr; i++) {
+		if (strcmp(f->figure[i].name, part) == 0)
+			return;
+		have += strcmp(last_part(f->figure[i].name), part) == 0;
+	}
+	if (strcmp(part, "minor") == 0 || strcmp(part, "soft") == 0 || strcmp(part, "major") == 0)
+		return;
+	found = figures_find(f, part, strlen(part), &several);
+	require((found != NULL) == (have == 1) && several == (have > 1));
+	require(found == NULL || strcmp(last_part(found->name), part) == 0);
+}
+
 static void look_up(const struct figures *f)
 {
 	bool several;
@@ -24,6 +50,8 @@ static void look_up(const struct figures *f)
 
 		/* The first, if a key stands there twice. */
 		require(found != NULL && found <= &f->figure[i] && strcmp(found->name, f->figure[i].name) == 0);
+		if (*last_part(f->figure[i].name) != '\0')
+			look_up_part(f, last_part(f->figure[i].name));
 	}
 }
 
