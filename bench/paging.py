@@ -11,9 +11,9 @@ Peers, interleaved (A B C, A B C, …):
   steward  steward run --ram L+Z, inside a cgroup of L+Z+8 MiB without swap: its
            pool counts, so L+Z is what the kernel used.
 
-Workloads: single touches of 512 MiB (pagebench, L = 128 MiB), and the real
+Workloads: single touches of 512 MiB (steward bench --touch, L = 128 MiB), and the real
 programs of tests/live/jobs.py (L = a quarter of their footprint). Every run's
-output is checked: pagebench verifies every byte, a program's output must be
+output is checked: the touches verify every byte, a program's output must be
 that of a run without any limit. See docs/performance.md.
 
 Needs root (cgroup, swapon). Swap areas and cgroups are taken down at the end,
@@ -105,7 +105,7 @@ class Bench:
                     "case": case, "peer": peer, "run": run, "ok": ok, "seconds": round(result.seconds, 4),
                     "limit_bytes": limit, "zram_bytes": z, "ram_bytes": limit + extra if peer == "steward" else None,
                     "oom_stalls": stalls, "died": died, "cgroup_peak_bytes": result.peak,
-                    "stats": stats, "output": result.head if case == "pagebench" and ok else None})
+                    "stats": stats, "output": result.head if case == "touches" and ok else None})
                 print("# %s, run %d, %s: %s in %.1f s%s" % (
                     case, run + 1, peer, "ok" if ok else "FAILED", result.seconds,
                     ", %d OOM stalls" % stalls if stalls else ""), file=sys.stderr, flush=True)
@@ -122,17 +122,17 @@ class Bench:
         if peer == "steward" or not (self.ended_by_kernel(peer, result, stalls) or result.timed_out):
             self.failures.append("%s, %s: %s: %s" % (case, peer, why, result.stderr.strip()[-300:]))
 
-    def pagebench(self):
+    def touch(self):
         names = [w for w in WORKLOADS if self.wanted(w)]
         if not names:
             return
-        program = [os.path.join(self.args.build, "bench", "pagebench"), "--size", str(SIZE_MIB),
-                   "--touches", str(self.args.touches)] + names
+        program = [os.path.join(self.args.build, "src", "cli", "steward"), "bench", "--touch", "--size", "%dM" % SIZE_MIB,
+                   "--touches", str(self.args.touches), "--only", ",".join(names)]
 
         def verified(result):
             return json.loads(result.head)["verified"]
 
-        self.measure("pagebench", lambda prefix: prefix + program, LIMIT, verified, timeout=900)
+        self.measure("touches", lambda prefix: prefix + program, LIMIT, verified, timeout=900)
 
     def wanted(self, name):
         return not self.args.only or name in self.args.only
@@ -155,7 +155,7 @@ class Bench:
 
     def run(self):
         self.peers_now = self.peers()
-        self.pagebench()
+        self.touch()
         self.programs()
 
 
@@ -165,7 +165,7 @@ def series(runs, case):
     for r in runs:
         if r["case"] != case or not r["ok"]:
             continue
-        if case != "pagebench":
+        if case != "touches":
             table.setdefault((("%s, s" % case), r["peer"]), {})[r["run"]] = r["seconds"]
             continue
         for w in r["results"]:
@@ -201,7 +201,7 @@ def print_table(runs, peers):
 
 
 def print_memory(runs):
-    zram = [r["zram_bytes"] / MIB for r in runs if r["peer"] == "zram" and r["case"] == "pagebench"]
+    zram = [r["zram_bytes"] / MIB for r in runs if r["peer"] == "zram" and r["case"] == "touches"]
     if zram:
         print("\nL = %d MiB; zram's memory Z = %s MiB; so Steward's --ram was L + Z." % (LIMIT // MIB, figures.spread(zram, 0)))
     for case in dict.fromkeys(r["case"] for r in runs):

@@ -15,6 +15,7 @@ struct command {
 const struct command *command_nth(unsigned n);
 
 /* argv[0] is the name of the subcommand. Each returns the exit status of steward. */
+int bench_main(int argc, char **argv);
 int completion_main(int argc, char **argv);
 int diff_main(int argc, char **argv);
 int doctor_main(int argc, char **argv);
@@ -32,6 +33,7 @@ int top_main(int argc, char **argv);
 int trace_main(int argc, char **argv);
 int validate_main(int argc, char **argv);
 
+extern const struct option_set bench_options;
 extern const struct option_set completion_options;
 extern const struct option_set diff_options;
 extern const struct option_set doctor_options;

@@ -23,6 +23,7 @@ static const struct command commands[] = {
 	{ "sim", sim_main, "replay traces on a modelled machine", &sim_options },
 	{ "plan", plan_main, "say how much memory the program of a trace needs", &plan_options },
 	{ "validate", validate_main, "compare the model with this machine's kernel", &validate_options },
+	{ "bench", bench_main, "measure what paging costs here, with the kernel and with Steward", &bench_options },
 	{ "import", import_main, "make a trace from one of another format", &import_options },
 	{ "trace", trace_main, "say what is in a trace", &trace_options },
 	{ "doctor", doctor_main, "say what this machine and user allow", &doctor_options },

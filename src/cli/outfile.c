@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/types.h"
+#include "cli/json.h"
+#include "cli/msg.h"
 
 static const int deadly[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGXCPU, SIGXFSZ };
 
@@ -89,4 +91,22 @@ void outfile_drop(struct outfile *o)
 	unfinished = NULL;
 	free(o->tmp);
 	o->tmp = NULL;
+}
+
+int outfile_json(const char *name, void (*put)(struct json *j, const void *what), const void *what)
+{
+	struct outfile out;
+	struct json j;
+	int err = outfile_open(&out, name);
+
+	if (err == 0) {
+		json_init(&j, out.fd);
+		put(&j, what);
+		err = json_finish(&j);
+		if (err != 0)
+			outfile_drop(&out);
+		else
+			err = outfile_commit(&out);
+	}
+	return err == 0 ? 0 : msg_fail(1, name, "%s; name a file that can be written", strerror(-err));
 }

@@ -2,6 +2,8 @@
 #ifndef STW_CLI_OUTFILE_H
 #define STW_CLI_OUTFILE_H
 
+struct json;
+
 struct outfile {
 	const char *name;
 	char *tmp;    /* NULL: written directly, because it is no regular file, or standard output */
@@ -18,5 +20,8 @@ int outfile_open(struct outfile *o, const char *name);
 int outfile_commit(struct outfile *o);
 /* Closes and removes it. */
 void outfile_drop(struct outfile *o);
+
+/* All of it: the JSON that put writes. 0, or 1 after having said why there is no such file. */
+int outfile_json(const char *name, void (*put)(struct json *j, const void *what), const void *what);
 
 #endif

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../live/page.h"
+#include "base/page.h"
 
 struct memory {
 	unsigned char *base[REGIONS];

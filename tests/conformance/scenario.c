@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../live/page.h"
+#include "base/page.h"
 
 #define PRESSURE 12000
 #define SCATTER 617 /* pages from one to the next: no stream goes so far, and prime to every number of pages here */

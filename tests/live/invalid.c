@@ -7,7 +7,7 @@
  *             whether si_addr was the address, and jumps out
  *   child     a forked child dies of each access, the parent stays whole
  */
-#include "page.h"
+#include "base/page.h"
 
 #include <setjmp.h>
 #include <signal.h>

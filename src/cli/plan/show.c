@@ -334,37 +334,31 @@ static void json_windows(struct json *j, const struct plan *p)
 	json_array_end(j);
 }
 
+static void put_plan(struct json *j, const void *what)
+{
+	const struct plan *p = what;
+	char text[256];
+
+	json_object(j, NULL);
+	json_u64(j, "schema", SCHEMA);
+	json_string(j, "headline", plan_headline(p, text, sizeof(text)));
+	json_string(j, "machine", p->request->machine.name);
+	json_string(j, "policy", p->request->machine.policy);
+	json_bool(j, "sampled", p->sampled);
+	json_string(j, "varied", p->limit ? "limit" : "memory");
+	json_u64(j, "grain_bytes", p->grain);
+	json_fixed(j, "slowdown_percent", p->request->slowdown_permille, 1);
+	json_answer(j, "keeps_bytes", p->answer.keeps);
+	json_answer(j, "quick_bytes", p->answer.quick);
+	json_answer(j, "works_bytes", p->answer.works);
+	json_u64(j, "footprint_bytes", p->enough.used_max_bytes);
+	json_u64(j, "enough_ns", whole(p->enough.time_ns));
+	json_points(j, p);
+	json_windows(j, p);
+	json_object_end(j);
+}
+
 int plan_json(const struct plan *p, const char *path)
 {
-	struct outfile out;
-	struct json j;
-	char text[256];
-	int err = outfile_open(&out, path);
-
-	if (err != 0)
-		return msg_fail(1, path, "%s; name a file that can be written", strerror(-err));
-	json_init(&j, out.fd);
-	json_object(&j, NULL);
-	json_u64(&j, "schema", SCHEMA);
-	json_string(&j, "headline", plan_headline(p, text, sizeof(text)));
-	json_string(&j, "machine", p->request->machine.name);
-	json_string(&j, "policy", p->request->machine.policy);
-	json_bool(&j, "sampled", p->sampled);
-	json_string(&j, "varied", p->limit ? "limit" : "memory");
-	json_u64(&j, "grain_bytes", p->grain);
-	json_fixed(&j, "slowdown_percent", p->request->slowdown_permille, 1);
-	json_answer(&j, "keeps_bytes", p->answer.keeps);
-	json_answer(&j, "quick_bytes", p->answer.quick);
-	json_answer(&j, "works_bytes", p->answer.works);
-	json_u64(&j, "footprint_bytes", p->enough.used_max_bytes);
-	json_u64(&j, "enough_ns", whole(p->enough.time_ns));
-	json_points(&j, p);
-	json_windows(&j, p);
-	json_object_end(&j);
-	err = json_finish(&j);
-	if (err != 0)
-		outfile_drop(&out);
-	else
-		err = outfile_commit(&out);
-	return err == 0 ? 0 : msg_fail(1, path, "%s; name a file that can be written", strerror(-err));
+	return outfile_json(path, put_plan, p);
 }

@@ -7,6 +7,7 @@
  *
  * The two ways of the model are its band: nobody can know how often the scheduler will prefer the program.
  */
+#include "cli/outfile.h"
 #include "cli/validate/live.h"
 
 #include <errno.h>
@@ -219,7 +220,7 @@ int live_main(const struct live_args *o)
 		return status;
 	printf("\nMedian of all errors: %.2f %% (at most %.0f %%).\n", median_off(o), TARGET);
 	if (o->json != NULL)
-		status = validate_write(o->json, put_report, &(struct report){ o, &costs });
+		status = outfile_json(o->json, put_report, &(struct report){ o, &costs });
 	if (status == 0 && median_off(o) > TARGET)
 		return msg_fail(1, "validate", "the median of the errors misses its target; the reasons are above");
 	return status;

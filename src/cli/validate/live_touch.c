@@ -2,7 +2,7 @@
  * The program that a run runs. What is not the experiment is kept out of the managed memory: the sequence, and which
  * pages have been touched, are in shared mappings, which the engine only counts.
  *
- * A third of each page is noise, so that it packs to a third, as the pages of bench/pagebench do. The first touch of a
+ * A third of each page is noise, so that it packs to a third, as the pages of steward bench do. The first touch of a
  * page brings that, every touch writes.
  *
  * Before the engine is engaged, what may be touched counts, and not what is. So it says how much that is besides the range:

@@ -266,23 +266,5 @@ static void put_report(struct json *j, const void *what)
 int validate_json(const char *file, const struct validate_case *cases, unsigned n, const struct validate_place *p,
 		  const struct validate_costs *costs)
 {
-	return validate_write(file, put_report, &(struct report){ cases, n, p, costs });
-}
-
-int validate_write(const char *file, void (*put)(struct json *j, const void *what), const void *what)
-{
-	struct outfile out;
-	struct json j;
-	int err = outfile_open(&out, file);
-
-	if (err != 0)
-		return msg_fail(1, file, "it cannot be written (%s); choose another name", strerror(-err));
-	json_init(&j, out.fd);
-	put(&j, what);
-	err = json_finish(&j);
-	if (err != 0)
-		outfile_drop(&out);
-	else
-		err = outfile_commit(&out);
-	return err == 0 ? 0 : msg_fail(1, file, "it cannot be written (%s); choose another name", strerror(-err));
+	return outfile_json(file, put_report, &(struct report){ cases, n, p, costs });
 }

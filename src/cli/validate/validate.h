@@ -123,8 +123,6 @@ void validate_show_spread(const struct validate_outcome *o, unsigned n);
 struct json;
 /* The runs as an array under key. */
 void validate_put_outcomes(struct json *j, const char *key, const struct validate_outcome *o, unsigned n);
-/* A complete file of what put writes. 0 or an exit status after having said why. */
-int validate_write(const char *file, void (*put)(struct json *j, const void *what), const void *what);
 
 void validate_show_head(void);
 void validate_show(const struct validate_case *c);

@@ -8,7 +8,7 @@
 #ifndef SYSCALLS_H
 #define SYSCALLS_H
 
-#include "../page.h"
+#include "base/page.h"
 
 enum { FILE_PAGES = 512, CALLS = 300 };
 

@@ -6,7 +6,7 @@
 #ifndef VERIFIER_H
 #define VERIFIER_H
 
-#include "../page.h"
+#include "base/page.h"
 
 /*
  * Pages whose expected generations stand in a table beside them. Generation 0

@@ -10,8 +10,8 @@
  * so the page compresses about threefold, and a page of another address, an old
  * generation, zeros, or half of one and half of the other are all told apart.
  */
-#ifndef LIVE_PAGE_H
-#define LIVE_PAGE_H
+#ifndef STW_BASE_PAGE_H
+#define STW_BASE_PAGE_H
 
 #include <stddef.h>
 #include <stdint.h>

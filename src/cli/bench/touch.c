@@ -1,13 +1,13 @@
 /*
- * pagebench [--size MIB] [--touches N] WORKLOAD…: how long single touches of
- * anonymous memory take when it does not fit.
+ * How long single touches of anonymous memory take when it does not fit: what
+ * steward bench runs on each side, and bench/paging.py with each peer.
  *
  * The memory is filled first, page by page: the first store to each page is
  * timed ("first-touch"), the rest of the filling is not. Then each workload
  * makes N touches, timed one by one; a touch reads the page's tag and
  * generation and compares them (and stores the next generation when it writes).
  * Last, untimed, every byte of every page is verified: a third of each page is
- * random, see tests/live/page.h.
+ * random, see page.h.
  *
  * Touches above FAULT_NS count as faults; the p50 and p99 are those of the
  * faults. A workload's time is the wall time of its slowest thread. One JSON
@@ -26,13 +26,15 @@
 
 #include "base/hist.h"
 #include "base/rand.h"
-#include "page.h"
+#include "cli/bench/bench.h"
+#include "base/page.h"
+#include "cli/msg.h"
 
 enum { FAULT_NS = 2000, THREADS_MAX = 8, STREAMS = 4, STRIDE = 7 };
 
 static unsigned char *base;
-static size_t pages = 512u << 20 >> 12;
-static uint64_t touches = 200000;
+static size_t pages;
+static uint64_t touches;
 static uint32_t *gens;       /* what word 1 of each page must hold */
 static double zipf_theta = 0.9, zipf_zeta;
 
@@ -243,7 +245,7 @@ static size_t run(const struct workload *load, uint64_t seed)
 		w[t].steps = touches / load->threads;
 		rand_seed(&w[t].rand, seed + t);
 		if (t > 0 && pthread_create(&w[t].thread, NULL, walk, &w[t]) != 0) {
-			fprintf(stderr, "pagebench: cannot start a thread\n");
+			msg_fail(1, "bench", "cannot start a thread; allow more of them");
 			exit(1);
 		}
 	}
@@ -270,64 +272,53 @@ static size_t verify(void)
 	return 0;
 }
 
-static const struct workload *find(const char *name)
+static const struct workload *find(const char *name, size_t len)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
-		if (strcmp(workloads[i].name, name) == 0)
+		if (strlen(workloads[i].name) == len && memcmp(workloads[i].name, name, len) == 0)
 			return &workloads[i];
-	fprintf(stderr, "pagebench: no workload %s; there are:", name);
-	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++)
-		fprintf(stderr, " %s", workloads[i].name);
-	fprintf(stderr, "\n");
-	exit(2);
+	return NULL;
+}
+
+int bench_check_list(const char *list)
+{
+	for (const char *at = list; at != NULL; at = strchr(at, ',') != NULL ? strchr(at, ',') + 1 : NULL)
+		if (find(at, strcspn(at, ",")) == NULL)
+			return msg_fail(EXIT_USAGE, "--only", "no workload \"%.*s\"; there are random-read, random-rw, sequential, "
+					"sequential-rw, reverse, strided, streams4, hot80, zipf, moving-hot, random-2t, random-8t",
+					(int)strcspn(at, ","), at);
+	return 0;
 }
 
 static void *map_anon(size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (p == MAP_FAILED) {
-		fprintf(stderr, "pagebench: mmap of %zu bytes: %s\n", bytes, strerror(errno));
-		exit(1);
-	}
-	return p;
+	return p != MAP_FAILED ? p : NULL;
 }
 
-int main(int argc, char **argv)
+int bench_touch(uint64_t bytes, uint64_t n, const char *list)
 {
 	size_t bad = 0;
-	int i = 1;
+	uint64_t seed = 1;
 
-	for (; i + 1 < argc && strncmp(argv[i], "--", 2) == 0; i += 2) {
-		if (strcmp(argv[i], "--size") == 0)
-			pages = strtoul(argv[i + 1], NULL, 10) << 20 >> 12;
-		else if (strcmp(argv[i], "--touches") == 0)
-			touches = strtoul(argv[i + 1], NULL, 10);
-		else
-			break;
-	}
-	if (pages < 256 || touches < 100 || (i < argc && argv[i][0] == '-')) {
-		fprintf(stderr, "usage: pagebench [--size MIB] [--touches N] WORKLOAD…\n");
-		return 2;
-	}
-	for (int k = i; k < argc; k++)
-		find(argv[k]);
+	pages = bytes >> PAGE_SHIFT;
+	touches = n;
 	for (size_t k = 1; k <= pages; k++)
 		zipf_zeta += pow((double)k, -zipf_theta);
-
 	base = map_anon(pages * PAGE);
 	gens = map_anon(pages * sizeof(*gens));
+	if (base == NULL || gens == NULL)
+		return msg_fail(1, "bench", "%zu pages: %s; use a smaller --size", pages, strerror(errno));
 	/* Pages of 4 KiB are what is measured; a huge page would turn 512 touches into one. */
 	madvise(base, pages * PAGE, MADV_NOHUGEPAGE);
 	printf("{\"pages\": %zu, \"results\": [", pages);
 	fill();
-	for (; i < argc && bad == 0; i++)
-		bad = run(find(argv[i]), (uint64_t)i);
+	for (const char *at = list; at != NULL && bad == 0; at = strchr(at, ',') != NULL ? strchr(at, ',') + 1 : NULL)
+		bad = run(find(at, strcspn(at, ",")), seed++);
 	bad = bad != 0 ? bad : verify();
 	printf("],\n \"verified\": %s}\n", bad == 0 ? "true" : "false");
-	if (bad != 0) {
-		fprintf(stderr, "pagebench: page %zu is wrong\n", bad - 1);
-		return 1;
-	}
+	if (bad != 0)
+		return msg_fail(1, "bench", "page %zu has wrong bytes; that is a bug of Steward or of the machine, please report it", bad - 1);
 	return 0;
 }
