@@ -101,7 +101,7 @@ int engine_attach(struct ledger *ledger, int device)
 	cpu_attach(e->slot);
 	read_comm(e->slot);
 	proc_memory(&mem, false);
-	ledger_grant(ledger, e->slot, mem.resident);
+	ledger_grant(ledger, e->slot, mem.resident - MIN(mem.resident, mem.shared) + file_part(mem.shared));
 	record_attach(false);
 	atomic_store(&e->state, LEDGER_NATIVE);
 	return 0;

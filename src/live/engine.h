@@ -163,6 +163,10 @@ void changes_settle(void);
 bool copying_begin(void);
 void copying_end(void);
 
+/* filepart.c */
+/* Of shared pages (statm), those that are ours to count, because others map them, too. Any one thread at a time. */
+uint64_t file_part(uint64_t shared);
+
 /* native.c */
 /* A program thread is about to have bytes more of writable memory. False: beyond what was allowed, look again. Any thread. */
 bool native_account(uint64_t bytes);
@@ -195,6 +199,7 @@ void pager_give_way(void);
 void pager_publish(void);
 
 /* share.c: pager, lock not held. */
+#define SHARE_URGENT 1000 /* thousandths: the urgency of who has less than he needs */
 /* Gives and takes by how the others fare; needed: pages of the grant that we cannot do without. Five times a second. */
 void share_look(uint64_t needed);
 /* What has been promised is given, if the online frames are down to the target, or have had long enough. */

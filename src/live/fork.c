@@ -150,6 +150,7 @@ static void forget_engine(void)
 		.pid = e->pid, .main_tcb = e->main_tcb, .discard_map = e->discard_map,
 	};
 
+	atomic_store(&clean.program_threads, 1);
 	for (unsigned i = 0; i < e->nr_own; i++)
 		if (e->own[i].start != (uint64_t)(uintptr_t)e->discard_map)
 			sys_munmap((void *)(uintptr_t)e->own[i].start, e->own[i].end - e->own[i].start);
@@ -158,6 +159,13 @@ static void forget_engine(void)
 		engine_own((uint64_t)(uintptr_t)e->discard_map, DISCARD_MAP_BYTES);
 	atomic_store(&e->state, LEDGER_NATIVE);
 	atomic_store(&e->slot->state, LEDGER_NATIVE);
+}
+
+/* An engine that was never started has nothing to forget, and writing a megabyte of zeros over it would cost each child as much. */
+static void stay_native(void)
+{
+	atomic_store(&engine.program_threads, 1);
+	atomic_store(&engine.slot->state, LEDGER_NATIVE);
 }
 
 /* The first part of [at, end) that is not mapped. */
@@ -240,7 +248,11 @@ void fork_child(void)
 	e->frozen = false;
 	e->promised = 0;
 	claim_slot();
-	if (atomic_load(&e->state) != LEDGER_ENGAGED) {
+	if (atomic_load(&e->state) == LEDGER_NATIVE) {
+		stay_native();
+		return;
+	}
+	if (atomic_load(&e->state) == LEDGER_ARMED) {
 		forget_engine();
 		return;
 	}

@@ -160,7 +160,7 @@ static uint64_t potential(void)
 
 	proc_maps(potential_area, &w);
 	proc_memory(&mem, false);
-	return w.sum + mem.shared;
+	return w.sum + file_part(mem.shared);
 }
 
 /* The exact look: what may still be touched natively, after asking the run for more budget if that is little. */

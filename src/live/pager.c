@@ -112,11 +112,10 @@ static void measure(uint64_t now)
 	if (proc_memory(&mem, true) != 0)
 		return;
 	uint64_t rest = outside_anon(mem.resident > mem.shared ? mem.resident - mem.shared : 0, now);
+	/* File pages are the kernel's to drop; beyond a quarter of the budget they do not count against it. */
+	uint64_t file = MIN(file_part(mem.shared), atomic_load(&e->slot->granted) / 4);
 
 	engine_take();
-	/* File pages are the kernel's to drop; beyond a quarter of the budget they do not count against it. */
-	uint64_t file = MIN(mem.shared, atomic_load(&e->slot->granted) / 4);
-
 	e->unmanaged = rest + file + mem.tables;
 	engine_drop();
 }
@@ -310,8 +309,12 @@ void pager_run(void *arg)
 			continue;
 		uint64_t start = now_ns();
 
-		if (start - measured > MEASURE_NS) {
+		bool due = start - measured > MEASURE_NS;
+
+		/* Whoever cannot do with what he has looks at each tick whether there is more. */
+		if (due || atomic_load(&e->slot->urgency) == SHARE_URGENT)
 			share_look(needed());
+		if (due) {
 			/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */
 			if (e->ledger->record_ns == 0)
 				measure(start);

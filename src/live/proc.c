@@ -165,6 +165,27 @@ int proc_memory(struct proc_memory *out, bool want_tables)
 	return 0;
 }
 
+static uint64_t kib_after(const char *text, size_t len, const char *name)
+{
+	const char *p = memmem(text, len, name, strlen(name));
+
+	if (p == NULL)
+		return 0;
+	for (p += strlen(name); *p == ' '; p++)
+		;
+	return parse_dec(&p);
+}
+
+uint64_t proc_shared_part(void)
+{
+	char buf[2048];
+	ssize_t n = read_small("/proc/self/smaps_rollup", buf, sizeof(buf));
+
+	if (n <= 0 || memmem(buf, (size_t)n, "Pss_File:", 9) == NULL)
+		return UINT64_MAX;
+	return DIV_ROUND_UP(kib_after(buf, (size_t)n, "Pss_File:") + kib_after(buf, (size_t)n, "Pss_Shmem:"), PAGE_SIZE / KIB);
+}
+
 #define PAGEMAP_PRESENT ((uint64_t)1 << 63)
 #define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
 

@@ -39,6 +39,9 @@ struct proc_memory {
 /* 0 or -errno. tables costs a second, slower file: only with want_tables. */
 int proc_memory(struct proc_memory *out, bool want_tables);
 
+/* Pages of files and shared memory, each divided by the number of those who map it. UINT64_MAX: the kernel does not say. */
+uint64_t proc_shared_part(void);
+
 /* Calls see() for every present page in [start, end), ascending. fd: /proc/self/pagemap. 0 or -errno. */
 int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t address), void *ctx);
 /* True: no page is at address, neither in memory nor in the host's swap. False also on error. */

@@ -23,7 +23,6 @@
 #include "live/clock.h"
 #include "live/engine.h"
 
-#define URGENT 1000
 #define MARGIN 50               /* thousandths: what two may differ in stall without moving memory */
 #define GIFT_PART 4             /* of spare × difference, one in so many is given at a look */
 #define GIFT_MIN 16             /* pages: less is not worth a promise */
@@ -44,9 +43,9 @@ static void look(struct look *l)
 {
 	struct ledger *ledger = engine.ledger;
 
-	*l = (struct look){ .engaged = 1, .least_stalled = URGENT };
+	*l = (struct look){ .engaged = 1, .least_stalled = SHARE_URGENT };
 	if (atomic_load(&ledger->debt_pages) > 0)
-		l->most_urgent = URGENT;
+		l->most_urgent = SHARE_URGENT;
 	for (uint32_t i = 0, used = atomic_load(&ledger->slots_used); i < used; i++) {
 		struct ledger_slot *s = &ledger->slot[i];
 
@@ -87,7 +86,7 @@ static void take(uint64_t leave)
 static uint32_t urgency(uint64_t granted, uint64_t floor, uint32_t stall)
 {
 	if (granted < floor || atomic_load(&engine.slot->oom) != LEDGER_OOM_NONE)
-		return URGENT;
+		return SHARE_URGENT;
 	return engine.slot->now.swapped > 0 ? stall : 0;
 }
 
@@ -106,7 +105,7 @@ void share_look(uint64_t needed)
 		bool give = l.most_urgent > stall + MARGIN && l.least_stalled + MARGIN >= stall && spare >= GIFT_MIN;
 
 		if (give)
-			promise(MAX(spare * (l.most_urgent - stall) / (URGENT * GIFT_PART), GIFT_MIN));
+			promise(MAX(spare * (l.most_urgent - stall) / (SHARE_URGENT * GIFT_PART), GIFT_MIN));
 		else if (l.most_urgent <= stall + MARGIN || granted < floor)
 			take(granted < floor ? 0 : left_for_starters(&l));
 	}

@@ -70,10 +70,10 @@ PRAGMA integrity_check;
 """)
 
 
-def make_gcc(f):
+def make_gcc(f, functions=150):
     rng = random.Random(3)
     f.write("struct node { long key, value; struct node *left, *right; };\nlong sink;\n")
-    for i in range(150):
+    for i in range(functions):
         a, b, c = rng.randrange(3, 99), rng.randrange(3, 99), rng.randrange(1, 7)
         f.write("""
 static const long table_%d[] = { %s };

@@ -3,7 +3,7 @@
 
   run.py --build DIR [--with steward|kernel|native] [--only SUBSTRING] [--shares 50,25,12.5] GROUP…
 
-Groups: verifier, syscalls, invalid, jobs, base-path, move-again, policies, scenarios, stores. TAP on stdout.
+Groups: verifier, syscalls, invalid, jobs, base-path, move-again, policies, scenarios, stores, trees. TAP on stdout.
 
 Each case runs alone first (the oracle: output, status, peak resident size),
 then for each share of that size as `steward run --ram SHARE` inside a memory
@@ -35,6 +35,7 @@ sys.path.insert(0, HERE)
 
 import cage  # noqa: E402
 import jobs  # noqa: E402
+import trees  # noqa: E402
 import stores  # noqa: E402
 
 MIB = 1 << 20
@@ -237,6 +238,9 @@ class Suite:
 
     def stores(self):
         self.checks(stores.STORES)
+
+    def trees(self):
+        self.checks(trees.TREES)
 
     def checks(self, checks):
         for check in checks:
@@ -545,7 +549,7 @@ def parse():
     p.add_argument("--with", dest="peer", choices=["steward", "kernel", "native"], default="steward")
     p.add_argument("--only", help="cases whose name contains this")
     p.add_argument("--shares", type=lambda s: [float(x) for x in s.split(",")], help="percent of the footprint (default 50,25,12.5)")
-    p.add_argument("group", nargs="+", choices=["verifier", "syscalls", "invalid", "jobs", "base-path", "move-again", "policies", "scenarios", "stores"])
+    p.add_argument("group", nargs="+", choices=["verifier", "syscalls", "invalid", "jobs", "base-path", "move-again", "policies", "scenarios", "stores", "trees"])
     return p.parse_args()
 
 

@@ -1,0 +1,48 @@
+"""Trees of processes under one budget: outputs as without it, and a hard limit around all of them that nobody runs into."""
+
+import os
+
+import cage
+import jobs
+
+MIB = 1 << 20
+SLACK = 8 * MIB
+
+
+def same(suite, argv, ram_mib, timeout=60, **more):
+    native = cage.run(argv, timeout, **more)
+    got = suite.limited(lambda prefix: list(prefix) + argv, ram_mib * MIB, SLACK, timeout, **more)
+    return ["%s; %s" % (p, got.stderr[-400:]) for p in suite.problems(native, got)]
+
+
+def preforking_server(suite):
+    """A server with a hundred children: what they share counts once."""
+    # 72 MiB in all by itself, of which 40 are shared: counted in each child they would be 4 GiB.
+    return same(suite, [suite.tool("prefork"), "100", "24", "16", "128"], 96)
+
+
+def short_processes(suite):
+    """Two hundred short processes, eight at a time, beside one that is under pressure."""
+    script = ("%s random-write 48 & i=0; while [ $i -lt 200 ]; do i=$((i + 1)); (echo $i | tr 0-9 a-j) & "
+              "[ $((i %% 8)) = 0 ] && wait -n; done | sort | cksum; wait" % suite.tool("verifier"))
+    return same(suite, ["bash", "-c", script], 40)
+
+
+def pipeline(suite):
+    """A pipeline of three programs that each want all of the budget."""
+    return same(suite, ["sh", "-c", "seq 300000 | LC_ALL=C sort -r -S 200M | xz -7 -T1 -c | cksum"], 40)
+
+
+def parallel_make(suite):
+    """make -j2, compilers of forty MiB each."""
+    folder = os.path.join(suite.work, "make")
+    os.mkdir(folder)
+    with open(os.path.join(folder, "Makefile"), "w", encoding="ascii") as f:
+        f.write("all: a.s b.s c.s\n\t@cat a.s b.s c.s | cksum\n%.s: %.c\n\t@gcc -O1 -S -o $@ $<\nclean:\n\t@rm -f *.s\n.PHONY: clean all\n")
+    for n, name in enumerate("abc"):
+        with open(os.path.join(folder, name + ".c"), "w", encoding="ascii") as f:
+            jobs.make_gcc(f, functions=25 + n)
+    return same(suite, ["sh", "-c", "make -s -j2 all && make -s clean"], 72, cwd=folder)
+
+
+TREES = [preforking_server, short_processes, pipeline, parallel_make]
