@@ -83,58 +83,91 @@ static bool gains_rights(int fd, const struct stat *st)
 	return getuid() != 0 && fgetxattr(fd, "security.capability", NULL, 0) > 0;
 }
 
-static int refuse(const char *path, const char *why)
-{
-	return msg_fail(EXIT_STEWARD, path, "%s", why);
-}
-
 static int damaged(const char *path)
 {
 	return msg_fail(EXIT_NOT_EXEC, path, "it is a damaged ELF file; build or install it again");
 }
 
-/* The loader is glibc's, for this machine? */
-static int check_loader(const char *path, int fd, const Elf64_Phdr *ph)
-{
-	char interp[256];
-	const char *base;
+/* What keeps Steward's library out of a program. */
+struct obstacle {
+	const char *why, *remedy;
+};
 
-	if (ph->p_filesz < 2 || ph->p_filesz > sizeof(interp) ||
-	    pread(fd, interp, ph->p_filesz, (off_t)ph->p_offset) != (ssize_t)ph->p_filesz ||
-	    interp[ph->p_filesz - 1] != '\0')
-		return damaged(path);
-	base = strrchr(interp, '/');
-	base = base != NULL ? base + 1 : interp;
-	if (strncmp(base, "ld-linux", strlen("ld-linux")) == 0)
-		return 0;
-	return msg_fail(EXIT_STEWARD, path,
-			"its loader %s is not glibc's, so Steward cannot manage it; run a build for glibc", interp);
+static const struct obstacle no_obstacle,
+	alien = { "it is not a 64-bit x86 program", "run an x86-64 build of it" },
+	gains = { "it gains rights when it starts (set-user-ID, set-group-ID or file capabilities)",
+		  "run it as the user whose rights it needs" },
+	foreign = { "its loader is not glibc's", "run a build for glibc" },
+	fixed = { "it is statically linked", "run a dynamically linked build of it" };
+
+/* The loader, NUL-terminated, into interp; false: damaged. */
+static bool read_loader(int fd, const Elf64_Phdr *ph, char *interp, size_t size)
+{
+	return ph->p_filesz >= 2 && ph->p_filesz <= size &&
+	       pread(fd, interp, ph->p_filesz, (off_t)ph->p_offset) == (ssize_t)ph->p_filesz && interp[ph->p_filesz - 1] == '\0';
 }
 
-static int check_elf(const char *path, int fd)
+static bool is_glibc(const char *interp)
+{
+	const char *base = strrchr(interp, '/');
+
+	return strncmp(base != NULL ? base + 1 : interp, "ld-linux", strlen("ld-linux")) == 0;
+}
+
+/* The first obstacle, or no_obstacle; NULL: the file is damaged. The loader, if there is one, is in interp. */
+static const struct obstacle *find_obstacle(int fd, char *interp, size_t size)
 {
 	Elf64_Ehdr eh;
 	struct stat st;
 
 	if (pread(fd, &eh, sizeof(eh), 0) != (ssize_t)sizeof(eh) || fstat(fd, &st) != 0)
-		return damaged(path);
+		return NULL;
 	if (eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_machine != EM_X86_64)
-		return refuse(path, "it is not a 64-bit x86 program, so Steward cannot manage it; run an x86-64 build of it");
+		return &alien;
 	if (gains_rights(fd, &st))
-		return refuse(path, "it gains rights when it starts (set-user-ID, set-group-ID or file capabilities), "
-				    "so Steward cannot manage it; run it as the user whose rights it needs");
+		return &gains;
 	if (eh.e_phentsize != sizeof(Elf64_Phdr))
-		return damaged(path);
+		return NULL;
 	for (unsigned i = 0; i < eh.e_phnum; i++) {
 		Elf64_Phdr ph;
 		off_t at = (off_t)(eh.e_phoff + i * sizeof(ph));
 
 		if (pread(fd, &ph, sizeof(ph), at) != (ssize_t)sizeof(ph))
-			return damaged(path);
-		if (ph.p_type == PT_INTERP)
-			return check_loader(path, fd, &ph);
+			return NULL;
+		if (ph.p_type != PT_INTERP)
+			continue;
+		if (!read_loader(fd, &ph, interp, size))
+			return NULL;
+		return is_glibc(interp) ? &no_obstacle : &foreign;
 	}
-	return refuse(path, "it is statically linked, so Steward cannot manage it; run a dynamically linked build of it");
+	return &fixed;
+}
+
+static int check_elf(const char *path, int fd)
+{
+	char interp[256];
+	const struct obstacle *o = find_obstacle(fd, interp, sizeof(interp));
+
+	if (o == NULL)
+		return damaged(path);
+	if (o == &no_obstacle)
+		return 0;
+	if (o == &foreign)
+		return msg_fail(EXIT_STEWARD, path, "its loader %s is not glibc's, so Steward cannot manage it; %s", interp, o->remedy);
+	return msg_fail(EXIT_STEWARD, path, "%s, so Steward cannot manage it; %s", o->why, o->remedy);
+}
+
+const char *program_obstacle(const char *path)
+{
+	char interp[256];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const struct obstacle *o = fd >= 0 ? find_obstacle(fd, interp, sizeof(interp)) : NULL;
+	bool closed = fd < 0 && errno == EACCES;
+
+	if (fd >= 0)
+		close(fd);
+	/* Of a process: only that of somebody else is closed to us. */
+	return closed ? gains.why : o != NULL ? o->why : NULL;
 }
 
 /* Takes the interpreter out of "#! /bin/sh -e\n"; false if there is none. */

@@ -22,6 +22,9 @@ int program_locate(const char *name, struct program *p);
  */
 int program_find(const char *name, struct program *p);
 
+/* Why Steward's library cannot be in the program at path, /proc/PID/exe for instance; NULL: it can, or nobody knows. */
+const char *program_obstacle(const char *path);
+
 /*
  * The path of libsteward-preload.so: $STEWARD_PRELOAD, else found relative to
  * this executable (build tree, then installed). Returns 0, or EXIT_STEWARD

@@ -22,6 +22,7 @@
 #include "cli/run/oom.h"
 #include "cli/msg.h"
 #include "cli/policies.h"
+#include "cli/run/outsiders.h"
 #include "cli/run/places.h"
 #include "cli/probe.h"
 #include "cli/program.h"
@@ -68,6 +69,7 @@ struct run {
 	struct stall stall;
 	struct squeeze squeeze;
 	struct resize resize;
+	struct outsiders outsiders;
 	struct outcome outcome;
 	pid_t keeper;
 };
@@ -455,6 +457,7 @@ static void tick(void *ctx, uint64_t now_ns)
 	struct run *r = ctx;
 
 	watch_scan(&r->watch);
+	outsiders_tick(&r->outsiders, now_ns);
 	stall_tick(&r->stall, &r->oom, now_ns);
 	squeeze_tick(&r->squeeze, now_ns);
 	resize_tick(&r->resize, now_ns);
@@ -504,6 +507,7 @@ int run_main(int argc, char **argv)
 	stall_init(&r.stall, r.share.ledger);
 	squeeze_init(&r.squeeze, r.share.ledger);
 	resize_init(&r.resize, r.share.ledger);
+	outsiders_init(&r.outsiders, r.share.ledger);
 	attendant.fd = r.share.listen_fd;
 	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);
 	metrics_close(&r.metrics);
