@@ -10,7 +10,7 @@ TSAN := build-tsan
 LOGS := $(BUILD)/meson-logs/check $(TEST)/meson-logs/check $(TSAN)/meson-logs/check
 RUN_TESTS := meson test --print-errorlogs --logbase check
 
-.PHONY: all deps demo check bench-malloc bench-paging bench-predict bench-sim install uninstall clean help
+.PHONY: all deps demo check bench-malloc bench-paging bench-predict bench-sim install uninstall deb clean help
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja ## build the release into build/ (the default)
@@ -62,13 +62,25 @@ uninstall: $(BUILD)/build.ninja ## remove what install puts there
 	meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@meson introspect $(BUILD) --installed | \
 		$(PYTHON) -c 'import json, sys; print("\n".join(json.load(sys.stdin).values()))' | \
-		while read -r file; do rm -fv "$(DESTDIR)$$file"; done
+		while read -r file; do \
+			rm -fv "$(DESTDIR)$$file"; \
+			case $$file in *.so.*) rm -fv "$(DESTDIR)$${file%.*.*}" "$(DESTDIR)$${file%.*.*.*}" ;; esac; \
+		done
 	@-meson introspect $(BUILD) --installed | \
 		$(PYTHON) -c 'import json, os, sys; print("\n".join({os.path.dirname(f) for f in json.load(sys.stdin).values()}))' | \
 		grep '/steward$$' | while read -r dir; do rmdir "$(DESTDIR)$$dir"; done
 
+# In a copy, because dpkg-buildpackage writes beside and into the tree that it builds.
+deb: ## Debian packages into build-deb/: steward, libsteward-malloc0, libsteward-malloc-dev (needs debhelper)
+	rm -rf build-deb
+	mkdir -p build-deb/steward
+	tar -c --exclude='./build*' --exclude=./.git . | tar -x -C build-deb/steward
+	cd build-deb/steward && dpkg-buildpackage --build=binary --no-sign
+	rm -rf build-deb/steward
+	@ls build-deb/*.deb
+
 clean: ## remove the build directories
-	rm -rf $(BUILD) $(TEST) $(TSAN)
+	rm -rf $(BUILD) $(TEST) $(TSAN) build-deb
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

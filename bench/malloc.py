@@ -285,7 +285,7 @@ def parse():
     p.add_argument("--runs", type=int, default=5, help="rounds (5)")
     p.add_argument("--only", type=words, help="these programs or kinds")
     p.add_argument("--allocators", type=words, default=[*PEERS, OURS], help="of %s (all)" % ",".join([*PEERS, OURS]))
-    p.add_argument("--ours", metavar="LIBRARY", help="what is measured as steward (libsteward-malloc.so of the build directory)")
+    p.add_argument("--ours", metavar="LIBRARY", help="what is measured as steward (libsteward-malloc.so.0 of the build directory)")
     p.add_argument("--add", action="append", default=[], metavar="NAME=LIBRARY", help="another allocator, or ours with variables set")
     p.add_argument("--mimalloc-bench", metavar="DIR", help="also the programs that are built there")
     p.add_argument("--json", metavar="FILE", help="write every run and the summary")
@@ -296,7 +296,7 @@ def parse():
     if unknown:
         p.error("no allocator %s: there are %s; others come with --add" % (", ".join(sorted(unknown)), ", ".join([*PEERS, OURS])))
     args.build = os.path.abspath(args.build)
-    args.ours = args.ours or os.path.join(args.build, "src", "preload", "libsteward-malloc.so")
+    args.ours = args.ours or os.path.join(args.build, "src", "preload", "libsteward-malloc.so.0")
     return args
 
 

@@ -305,7 +305,7 @@ int program_preload(char *path, size_t size)
 
 int program_malloc(char *path, size_t size)
 {
-	return find_library("libsteward-malloc.so", "", path, size);
+	return find_library("libsteward-malloc.so.0", "", path, size);
 }
 
 int program_preload_first(const char *library)

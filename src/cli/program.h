@@ -32,7 +32,7 @@ const char *program_obstacle(const char *path);
  */
 int program_preload(char *path, size_t size);
 
-/* The path of libsteward-malloc.so, found the same way but for the variable. */
+/* The path of libsteward-malloc.so.0, found the same way but for the variable. */
 int program_malloc(char *path, size_t size);
 
 /* Sets LD_PRELOAD to this library and what was there, in this order. Returns 0, or EXIT_STEWARD after having said why. */

@@ -599,7 +599,7 @@ def test_malloc_only_gives_the_allocator_and_nothing_else():
 
 def test_malloc_only_keeps_other_libraries():
     r = steward("run", "--malloc-only", "sh", "-c", "echo $LD_PRELOAD", LD_PRELOAD="libm.so.6")
-    assert r.stdout.endswith("/libsteward-malloc.so:libm.so.6\n"), r.stdout
+    assert r.stdout.endswith("/libsteward-malloc.so.0.1.0:libm.so.6\n"), r.stdout
 
 
 def test_malloc_only_reads_scripts_as_a_run_does():

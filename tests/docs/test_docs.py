@@ -124,11 +124,20 @@ def what_man_pages_refer_to_and_headers_are_installed():
             yield header
 
 
+def versions_are_the_same_everywhere():
+    version = re.search(r"^  version: '([^']+)'", read("meson.build"), re.M).group(1)
+    for name, pattern in (("debian/changelog", r"^steward \(([^)]+)\)"), ("CHANGELOG.md", r"^## \[([^]]+)\]"),
+                          ("src/preload/meson.build", r"version: '([^']+)', soversion")):
+        found = re.search(pattern, read(name), re.M).group(1)
+        if found != version:
+            yield "%s: %s, and meson.build has %s" % (name, found, version)
+
+
 def main():
     tests = [every_option_is_in_the_man_page, every_option_in_the_man_page_exists,
              every_steward_command_in_the_documents_exists, every_make_target_in_the_documents_exists,
              links_between_documents_resolve, every_man_page_named_exists,
-             what_man_pages_refer_to_and_headers_are_installed]
+             what_man_pages_refer_to_and_headers_are_installed, versions_are_the_same_everywhere]
     print("1..%d" % len(tests))
     failed = False
     for number, test in enumerate(tests, 1):
