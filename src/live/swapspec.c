@@ -2,6 +2,13 @@
 
 #include "base/size.h"
 
+const char *swap_state_name(enum swap_state state)
+{
+	static const char *const names[] = { [SWAP_OK] = "ok", [SWAP_FULL] = "full", [SWAP_FAILING] = "failing", [SWAP_DEAD] = "dead" };
+
+	return names[state < SWAP_DEAD ? state : SWAP_DEAD];
+}
+
 void swap_spec_name(struct fmt *f, const struct swap_spec *s)
 {
 	if (s->kind == SWAP_POOL) {

@@ -33,6 +33,8 @@ struct swap_spec {
 	char path[SWAP_PATH_MAX];
 };
 
+/* "ok", "full" … */
+const char *swap_state_name(enum swap_state state);
 /* "pool" or "file:PATH". */
 void swap_spec_name(struct fmt *f, const struct swap_spec *s);
 /* The same with what it is like: "pool (zstd, at most 1 GiB, prio 5)". */

@@ -71,6 +71,10 @@ def test_json_has_the_figures():
     eq((one["command"], one["watched"], one["ram_bytes"]), ("sh", True, 256 << 20))
     eq((process["command"], process["state"], process["granted_bytes"]), ("sh", "engaged", 29000 * PAGE))
     eq(one["launcher_bytes"] + one["free_bytes"] + process["granted_bytes"], 256 << 20)
+    pool, file = one["areas"]
+    eq(pool, {"name": "pool", "used_bytes": 24000 * PAGE, "errors": 0, "state": "ok"})
+    assert re.fullmatch("file:/.+", file.pop("name"))
+    eq(file, {"used_bytes": 66000 * PAGE, "errors": 3, "state": "ok"})
     want = {"managed": 20000, "unmanaged": 2000, "pool": 8000, "own": 1000, "swapped": 90000, "pool_stored": 24000,
             "pool_compressed": 8000, "swap_file": 66000}
     for of in (one, process):

@@ -27,7 +27,7 @@ steward run {launcher}: sh, 1 process, TIME
 budget [########ppp.............] of 256M resident 85M pool 31M Steward OWN
 free   [##############..........] 1.1M min 400K low 800K high 1.5M kswapd 0.0%
 lists  [aaaaaaaaaaaaaaaaaaiiiiis] active 58M inactive 15M sample 3.9M
-out    351M: 93M in the pool, which takes 31M, ratio 3.0; 257M in the swap file
+out    351M: pool 93M in 31M, ratio 3.0, file:/DIR 257M 3 errors
 a sec.  minor N soft N major N in N out N stall N%
 fault  <1us @.         .         >268ms  since the start: p50 0 us, p99 1 us
 
@@ -40,7 +40,8 @@ def plain(text):
     """Without what is a matter of time."""
     text = re.sub(r"\d+:\d\d:\d\d", "TIME", text)
     text = re.sub(r"Steward [0-9.]+M", "Steward OWN", text)
-    text = re.sub(r"\b(minor|soft|major|in|out|stall) [0-9.]+[kM]?", r"\1 N", text)
+    text = re.sub(r"file:/\S+", "file:/DIR", text)
+    text = re.sub(r"^a sec\..*$", lambda line: re.sub(r" [0-9.]+[kM]?", " N", line.group()), text, flags=re.M)
     return re.sub(r"(351M)( +\S+){3} +[0-9.]+%", r"\1     N     N     N     N%", text)
 
 

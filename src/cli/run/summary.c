@@ -77,8 +77,6 @@ static void rows_memory(struct table *t, const struct summary *s)
 		put_some(&t->f, ", ", counter(s, VM_oom_kill), " killed for want of memory");
 }
 
-static const char *const state_names[] = { [SWAP_OK] = "ok", [SWAP_FULL] = "full", [SWAP_FAILING] = "failing", [SWAP_DEAD] = "dead" };
-
 static void row_area(struct table *t, const struct swap_spec *spec, const struct ledger_area *a)
 {
 	table_row(t, "swap file");
@@ -86,7 +84,7 @@ static void row_area(struct table *t, const struct swap_spec *spec, const struct
 	fmt_str(&t->f, spec->path);
 	if (a->worst != SWAP_OK) {
 		fmt_str(&t->f, ", ");
-		fmt_str(&t->f, state_names[a->worst]);
+		fmt_str(&t->f, swap_state_name(a->worst));
 	}
 	if (a->errors != 0)
 		put_some(&t->f, ", ", a->errors, " errors");
@@ -261,7 +259,7 @@ static void write_area(struct json *j, const struct swap_spec *spec, const struc
 	json_i64(j, "prio", spec->prio);
 	json_u64(j, "used_peak_bytes", bytes(a->used));
 	json_u64(j, "errors", a->errors);
-	json_string(j, "state", state_names[a->worst]);
+	json_string(j, "state", swap_state_name(a->worst));
 	json_object_end(j);
 }
 

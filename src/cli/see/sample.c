@@ -111,6 +111,47 @@ static void add_process(struct sample *s, const struct sample_process *p)
 	add_words(s->counter, p->counter, sizeof(s->counter));
 }
 
+static void name_area(struct sample *s, unsigned i, const struct swap_spec *spec)
+{
+	struct sample_area *a = &s->area[i];
+	struct fmt f;
+
+	/* Two are kept for what tells it from another one in the same directory. */
+	fmt_init(&f, a->name, sizeof(a->name) - 2);
+	swap_spec_name(&f, spec);
+	clean(a->name);
+	for (unsigned k = 0; k < i; k++) {
+		if (strcmp(s->area[k].name, a->name) == 0) {
+			f.size += 2;
+			fmt_char(&f, '#');
+			fmt_u64(&f, i);
+			return;
+		}
+	}
+}
+
+static void take_areas(struct sample *s, const struct ledger *l)
+{
+	s->nr_areas = MIN(l->nr_swap, SWAP_SPECS);
+	for (unsigned i = 0; i < s->nr_areas; i++) {
+		struct swap_spec spec = l->swap[i];
+
+		spec.path[sizeof(spec.path) - 1] = '\0';
+		s->area[i] = (struct sample_area){ .pool = spec.kind == SWAP_POOL };
+		name_area(s, i, &spec);
+	}
+}
+
+/* What it has in them since its last exec. */
+static void add_areas(struct sample *s, const struct ledger_slot *slot)
+{
+	for (unsigned i = 0; i < s->nr_areas; i++) {
+		s->area[i].used += slot->area[i].used;
+		s->area[i].errors += slot->area[i].errors;
+		s->area[i].state = MAX(s->area[i].state, (enum swap_state)slot->area[i].state);
+	}
+}
+
 static void take_run(struct sample *s, const struct ledger *l)
 {
 	s->ns = clock_ns(CLOCK_MONOTONIC);
@@ -122,6 +163,7 @@ static void take_run(struct sample *s, const struct ledger *l)
 	s->ram = l->ram_pages;
 	s->reserved = l->reserved_pages;
 	s->free = atomic_load(&l->free_pages);
+	take_areas(s, l);
 	s->use = (struct ledger_usage){ 0 };
 	s->frames = (struct ledger_frames){ 0 };
 	memcpy(s->counter, l->gone.counter, sizeof(s->counter));
@@ -153,6 +195,8 @@ int sample_take(struct sample *s, const struct ledger *l)
 			return msg_fail(1, "run", "%s; try again with more memory", strerror(ENOMEM));
 		s->process = more;
 		take_process(&more[s->nr], slot, &stat);
+		if (more[s->nr].state == LEDGER_ENGAGED)
+			add_areas(s, slot);
 		add_process(s, &more[s->nr++]);
 		hist_merge(&s->fault_ns, &slot->fault_ns);
 	}

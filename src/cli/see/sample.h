@@ -20,6 +20,15 @@ struct sample_process {
 	uint64_t counter[VM_COUNTER_NR];
 };
 
+/* A swap area of the run, as its living processes have it together. */
+struct sample_area {
+	char name[64];                   /* "pool", "file:/tmp"; no two the same */
+	bool pool;
+	uint64_t used;                   /* pages */
+	uint64_t errors;
+	enum swap_state state;           /* the worst that it is in for one of them */
+};
+
 struct sample {
 	uint64_t ns;                     /* CLOCK_MONOTONIC */
 	uint64_t age_ns;                 /* of the run */
@@ -31,6 +40,8 @@ struct sample {
 	struct ledger_frames frames;     /* the same */
 	uint64_t counter[VM_COUNTER_NR]; /* of all, those that have ended included */
 	struct hist fault_ns;            /* the same */
+	struct sample_area area[SWAP_SPECS]; /* the first to be used first */
+	unsigned nr_areas;
 	struct sample_process *process;  /* those that live, by pid */
 	unsigned nr;
 };

@@ -3,7 +3,7 @@
  *   budget     how it is used
  *   free       between the watermarks
  *   lists      active, inactive, sample
- *   areas      the pool with its ratio, the swap file
+ *   out        where pages are that are out: each area, its state, the pool's ratio
  *   rates      faults and pages a second, stall
  *   fault      how long faults took: a histogram of the interval
  *
@@ -121,22 +121,37 @@ static void draw_lists(struct canvas *c, const struct ledger_frames *f)
 	figure(c, STYLE_WARN, "sample", show_pages(f->sample));
 }
 
-/* stored by compressed, with one decimal. */
-static void draw_ratio(struct canvas *c, const struct ledger_usage *u)
+/* Of a pool: what its pages take, and stored by compressed. */
+static void draw_pool(struct canvas *c, const struct ledger_usage *u)
 {
 	uint64_t tenths = u->pool_bytes > 0 ? ((u->pooled << PAGE_SHIFT) * 10 + u->pool_bytes / 2) / u->pool_bytes : 0;
 
+	canvas_printf(c, " in %s", show_pages(u->pool));
 	if (tenths > 0)
-		canvas_printf(c, ", ratio %" PRIu64 ".%" PRIu64, tenths / 10, tenths % 10);
+		canvas_printf(c, ", ratio %s", show_tenths(tenths));
 }
 
-static void draw_areas(struct canvas *c, const struct ledger_usage *u)
+static void draw_area(struct canvas *c, const struct sample_area *a, const struct ledger_usage *u)
+{
+	figure(c, STYLE_KEY, a->name, show_pages(a->used));
+	if (a->pool)
+		draw_pool(c, u);
+	c->style = a->state > SWAP_FULL ? STYLE_BAD : STYLE_WARN;
+	if (a->state != SWAP_OK)
+		canvas_printf(c, " %s", swap_state_name(a->state));
+	if (a->errors > 0)
+		canvas_printf(c, " %" PRIu64 " errors", a->errors);
+	c->style = STYLE_PLAIN;
+}
+
+static void draw_areas(struct canvas *c, const struct sample *s)
 {
 	label(c, 4, "out");
-	canvas_printf(c, "%s: ", show_pages(u->swapped));
-	canvas_printf(c, "%s in the pool, which takes %s", show_pages(u->pooled), show_pages(u->pool));
-	draw_ratio(c, u);
-	canvas_printf(c, "; %s in the swap file", show_pages(u->filed));
+	canvas_put(c, show_pages(s->use.swapped));
+	for (unsigned i = 0; i < s->nr_areas; i++) {
+		canvas_put(c, i == 0 ? ":" : ",");
+		draw_area(c, &s->area[i], &s->use);
+	}
 }
 
 static void draw_rate(struct canvas *c, const struct screen *s, const char *name, enum vm_counter counter, enum style style)
@@ -278,7 +293,7 @@ unsigned screen_draw(struct canvas *c, const struct screen *s)
 	draw_budget(c, s->now);
 	draw_free(c, s);
 	draw_lists(c, &s->now->frames);
-	draw_areas(c, &s->now->use);
+	draw_areas(c, s->now);
 	draw_rates(c, s);
 	draw_latency(c, s);
 	if (s->help)

@@ -106,6 +106,20 @@ static void json_counters(struct json *j, const uint64_t *counter)
 	show_json_rises(j, "counters", none, counter);
 }
 
+static void json_areas(struct json *j, const struct sample *s)
+{
+	json_array(j, "areas");
+	for (unsigned i = 0; i < s->nr_areas; i++) {
+		json_object(j, NULL);
+		json_string(j, "name", s->area[i].name);
+		json_pages(j, "used_bytes", s->area[i].used);
+		json_u64(j, "errors", s->area[i].errors);
+		json_string(j, "state", swap_state_name(s->area[i].state));
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
 void show_json_run(struct json *j, const struct sample *s)
 {
 	json_u64(j, "pid", (uint64_t)s->launcher);
@@ -117,6 +131,7 @@ void show_json_run(struct json *j, const struct sample *s)
 	json_pages(j, "free_bytes", s->free);
 	json_usage(j, &s->use);
 	json_frames(j, &s->frames);
+	json_areas(j, s);
 	json_counters(j, s->counter);
 }
 
