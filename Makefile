@@ -10,7 +10,7 @@ TSAN := build-tsan
 LOGS := $(BUILD)/meson-logs/check $(TEST)/meson-logs/check $(TSAN)/meson-logs/check
 RUN_TESTS := meson test --print-errorlogs --logbase check
 
-.PHONY: all deps demo check bench-malloc bench-paging bench-predict bench-sim install uninstall deb clean help
+.PHONY: all deps demo check bench-instructions bench-malloc bench-paging bench-policy bench-predict bench-sim install uninstall deb clean help
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja ## build the release into build/ (the default)
@@ -47,6 +47,12 @@ bench-malloc: deps all ## Steward's malloc beside glibc's, jemalloc, tcmalloc an
 
 bench-paging: deps all ## Steward beside the kernel's swap, at equal memory
 	$(PYTHON) bench/paging.py
+
+bench-policy: deps all ## the live policies side by side on the real programs
+	$(PYTHON) bench/policy.py
+
+bench-instructions: deps all ## instructions of mm/ for a fault and an eviction, beside the last figures
+	$(PYTHON) bench/instructions.py
 
 bench-predict: all ## what the model predicts beside what this kernel and steward run do (root, cgroup, zram; eleven minutes)
 	@status=0; for how in "" --live; do $(BUILD)/src/cli/steward validate $$how || status=1; done; exit $$status
