@@ -7,8 +7,7 @@
  *   trailer  8 bytes: a key of the address and the process, with the length of the pad or FREE in it.
  *            So one byte too many is found when the block comes back, and a double free as long as the
  *            slot is not in use again.
- *   zero     a block is cleared when it is freed, and must still be zero when it is handed out again (a slot) or has
- *            waited (a chunk).
+ *   zero     a block is cleared when it is freed, and must still be zero when it is handed out again.
  *   wait     freed blocks wait in a ring, their thread's quarantine, before they can be handed out.
  *   random   the slots that a refill takes are handed out in random order (secure_shuffle), large
  *            blocks lie at random distances (mapped.c).
@@ -328,8 +327,7 @@ static void let_go_oldest(struct secure *q)
 	q->first = (q->first + 1) % WAITING_MAX;
 	q->n--;
 	q->bytes -= room;
-	/* A chunk may never be looked at again; a slot is, when it is handed out. */
-	if (pagemap_slab(mem) == NULL && unlikely(state_of(mem, room) != FREE || !all_are(mem, room - TRAILER, 0)))
+	if (unlikely(state_of(mem, room) != FREE || !all_are(mem, room - TRAILER, 0)))
 		misuse("write to a freed block", mem);
 	give_back(mem);
 }
