@@ -384,6 +384,14 @@ static bool evicts_to_disk(const struct machine *m)
 	return !first->store->ops->read_locked || (first->full && m->swap.nr_areas > 1);
 }
 
+/* Not more than half of what waits to be touched again, or in a small machine nothing would ever be. */
+static unsigned disk_batch(const struct machine *m)
+{
+	uint64_t waiting = m->lruvec[0].nr[LRU_INACTIVE_ANON];
+
+	return (unsigned)MIN(MAX(waiting / 2, (uint64_t)EVICT_BATCH), (uint64_t)EVICT_BATCH_DISK);
+}
+
 static unsigned evict(struct machine *m, bool kswapd, bool *progress)
 {
 	struct swap_io io[EVICT_BATCH_DISK];
@@ -394,7 +402,7 @@ static unsigned evict(struct machine *m, bool kswapd, bool *progress)
 		written = evict_ahead(m, &freed, progress);
 	} else {
 		written = evict_all_leaving(m);
-		written += reclaim_write(m, io, evict_begin(m, io, disk ? EVICT_BATCH_DISK : EVICT_BATCH, kswapd, &freed), NULL);
+		written += reclaim_write(m, io, evict_begin(m, io, disk ? disk_batch(m) : EVICT_BATCH, kswapd, &freed), NULL);
 	}
 	freed += written;
 	if (freed > 0)

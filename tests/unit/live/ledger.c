@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "base/rand.h"
@@ -18,9 +19,10 @@
 
 static struct ledger *new_ledger(unsigned slots)
 {
-	struct ledger *l = calloc(1, sizeof(*l));
+	struct ledger *l = aligned_alloc(_Alignof(struct ledger), sizeof(*l));
 
 	assert_non_null(l);
+	memset(l, 0, sizeof(*l));
 	l->ram_pages = RAM;
 	atomic_store(&l->free_pages, RAM);
 	for (unsigned i = 0; i < slots; i++)
