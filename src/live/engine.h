@@ -55,6 +55,7 @@ struct engine {
 	struct mm mm;
 	struct zpool zpool;
 	struct file_store file[SWAP_SPECS]; /* by number of the spec */
+	struct remote_store remote[SWAP_SPECS];
 	uint8_t area_of[SWAP_SPECS];        /* 1 + its swap area; 0: none, it is not open */
 	uint64_t arena, arena_pages;
 	uint64_t trash;            /* where pages of homes go that are given up: arena.c */
@@ -259,6 +260,8 @@ void stores_tell(struct fmt *f);
 /* fork, before the copy; and in the child, with the parent's handler alive. */
 void stores_share(void);
 int stores_inherit(int parent_pid, int parent_handler);
+/* When all are full: how long to wait for one to get room, ns. */
+uint64_t stores_patience_ns(void);
 /* Pager, every now and then. */
 void stores_tick(uint64_t now);
 

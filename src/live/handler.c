@@ -26,8 +26,7 @@
 #define PAGER_PATIENCE_NS 1000000
 #define PAGER_PATIENCE_COPY_NS 50000
 #define WINDOW 16           /* pages of a read-ahead window */
-#define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room, … */
-#define NOMEM_PATIENCE_NS 1000000000 /* … and time: a disk that is full may get room */
+#define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room, and time: stores.c */
 
 #define GHOSTS 32
 #define GHOST_NS 1000000000 /* 1 s: with MREMAP_DONTUNMAP the event never comes */
@@ -164,7 +163,7 @@ static bool make_room(unsigned round)
 		oom_relieved();
 		return true;
 	}
-	return atomic_load(&engine.hopeless) == 0 || round < NOMEM_PATIENCE || now_ns() - since < NOMEM_PATIENCE_NS || oom_wait();
+	return atomic_load(&engine.hopeless) == 0 || round < NOMEM_PATIENCE || now_ns() - since < stores_patience_ns() || oom_wait();
 }
 
 static void out_of_room(void)

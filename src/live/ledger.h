@@ -24,6 +24,7 @@
 #include "live/swapspec.h"
 #include "mm/stat.h"
 #include "store/kcompressd.h"
+#include "store/remote.h"
 
 #define LEDGER_MAGIC 0x5354574c44475231u /* STWLDGR1 */
 #define LEDGER_NAME "steward-ledger"     /* of the memfd: how others find the run, cli/runs.c */
@@ -145,6 +146,7 @@ struct ledger {
 	struct ask ask[LEDGER_SLOTS];  /* one a slot, apart because they are seldom used */
 	struct kcompressd kcompressd;  /* its rings belong to the first slots */
 	struct record_ring record[RECORD_RINGS]; /* so do these */
+	struct remote remote;          /* and these */
 };
 
 /*

@@ -22,7 +22,12 @@
 #include "base/size.h"
 #include "live/engine.h"
 
-#define TRY_AGAIN_NS 10000000000 /* 10 s: after writes have failed */
+#define NS_PER_S UINT64_C(1000000000)
+#define TRY_AGAIN_NS (10 * NS_PER_S) /* after writes have failed */
+#define PATIENCE_NS NS_PER_S          /* a disk that is full may get room */
+
+_Static_assert(REMOTE_AREAS == SWAP_SPECS, "any area may be on a server");
+
 #define HEADER_BYTES PAGE_SIZE /* of a named file or device: says that it is swap, and stays */
 
 static const struct swap_spec *spec_of(unsigned i)
@@ -96,16 +101,36 @@ static void open_file(unsigned i)
 	const struct swap_spec *spec = spec_of(i);
 	bool named = spec->kind == SWAP_NAMED;
 	int fd = named ? file_store_open_named(spec->path) : file_store_open(spec->path);
-	size_t bytes = file_store_bytes(spec->bytes);
+	size_t bytes = slots_bytes(spec->bytes);
 	void *memory = fd >= 0 ? engine_own_memory(bytes) : NULL;
 
 	if (memory != NULL && file_store_init(&e->file[i], fd, named ? HEADER_BYTES : 0, spec->bytes, memory, bytes) == 0) {
 		/* Whatever is read back leaves its copy there: room is cheap. */
-		add_area(i, perhaps_faulty(i, &e->file[i].store), true);
+		add_area(i, perhaps_faulty(i, &e->file[i].slots.store), true);
 		return;
 	}
 	if (fd >= 0)
 		sys_close(fd);
+}
+
+/* Which ring is ours; REMOTE_RINGS or more: none. */
+static unsigned ring_number(void)
+{
+	return (unsigned)(engine.slot - engine.ledger->slot);
+}
+
+static void open_remote(unsigned i)
+{
+	struct engine *e = &engine;
+	const struct swap_spec *spec = spec_of(i);
+	size_t bytes = remote_store_bytes(spec->bytes);
+	void *memory = ring_number() < REMOTE_RINGS ? engine_own_memory(bytes) : NULL;
+
+	if (memory == NULL)
+		return;
+	if (remote_store_init(&e->remote[i], &e->ledger->remote, i, ring_number(), spec->bytes, spec->deadline_s * NS_PER_S, memory,
+			      bytes) == 0)
+		add_area(i, perhaps_faulty(i, &e->remote[i].slots.store), true);
 }
 
 int stores_open(void)
@@ -113,9 +138,14 @@ int stores_open(void)
 	int err = 0;
 
 	engine.m.swap.wait = wait_for_store;
+	/* Of the image before this one. */
+	if (ring_number() < REMOTE_RINGS)
+		remote_forget(&engine.ledger->remote, ring_number());
 	for (unsigned i = 0; i < engine.ledger->nr_swap && err == 0; i++) {
 		if (spec_of(i)->kind == SWAP_POOL)
 			err = open_pool(i);
+		else if (spec_of(i)->kind == SWAP_NBD)
+			open_remote(i);
 		else
 			open_file(i);
 	}
@@ -123,10 +153,18 @@ int stores_open(void)
 	return err;
 }
 
-/* Is there an open file behind it? */
-static bool has_file(unsigned i)
+/* The books of an area outside of memory; NULL: it is none, or not open. */
+static struct slots *slots_of(unsigned i)
 {
-	return area_at(i) != NULL && spec_of(i)->kind != SWAP_POOL;
+	if (area_at(i) == NULL || spec_of(i)->kind == SWAP_POOL)
+		return NULL;
+	return spec_of(i)->kind == SWAP_NBD ? &engine.remote[i].slots : &engine.file[i].slots;
+}
+
+/* The file behind it; NULL: there is none, or it is not open. */
+static struct file_store *file_of(unsigned i)
+{
+	return slots_of(i) != NULL && spec_of(i)->kind != SWAP_NBD ? &engine.file[i] : NULL;
 }
 
 unsigned stores_descriptors(int *fds)
@@ -134,7 +172,7 @@ unsigned stores_descriptors(int *fds)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < SWAP_SPECS; i++)
-		if (has_file(i) && engine.file[i].fd >= 0)
+		if (file_of(i) != NULL && engine.file[i].fd >= 0)
 			fds[n++] = engine.file[i].fd;
 	return n;
 }
@@ -144,8 +182,8 @@ uint64_t stores_own_pages(void)
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; i < SWAP_SPECS; i++)
-		if (has_file(i))
-			bytes += engine.file[i].written / 8;
+		if (slots_of(i) != NULL)
+			bytes += slots_of(i)->written / 8;
 	return bytes >> PAGE_SHIFT;
 }
 
@@ -187,8 +225,8 @@ void stores_publish(void)
 		if (area_at(i) == NULL)
 			continue;
 		publish_area(&e->slot->area[i], area_at(i));
-		if (has_file(i))
-			u->filed += e->file[i].store.stat.pages;
+		if (slots_of(i) != NULL)
+			u->filed += slots_of(i)->store.stat.pages;
 	}
 	u->pooled = swap_used(&e->m.swap) - u->filed;
 }
@@ -235,13 +273,13 @@ void stores_tell(struct fmt *f)
 void stores_share(void)
 {
 	for (unsigned i = 0; i < SWAP_SPECS; i++)
-		if (has_file(i))
-			file_store_share(&engine.file[i]);
+		if (slots_of(i) != NULL)
+			slots_share(slots_of(i));
 }
 
 static void keep_slot(void *ctx, uint64_t handle)
 {
-	file_store_keep(ctx, handle);
+	slots_keep(ctx, handle);
 }
 
 static void reuse_slots(void)
@@ -251,8 +289,32 @@ static void reuse_slots(void)
 	if (e->m.reclaiming)
 		return;
 	for (unsigned i = 0; i < SWAP_SPECS; i++)
-		if (has_file(i) && file_store_unshare(&e->file[i]))
-			swap_each_handle(&e->m.swap, e->area_of[i] - 1u, keep_slot, &e->file[i]);
+		if (slots_of(i) != NULL && slots_unshare(slots_of(i)))
+			swap_each_handle(&e->m.swap, e->area_of[i] - 1u, keep_slot, slots_of(i));
+}
+
+static bool is_down(unsigned i)
+{
+	return atomic_load(&engine.ledger->remote.down[i]) != 0;
+}
+
+/* An area has failed whose server can be reached. */
+static bool server_is_back(void)
+{
+	for (unsigned i = 0; i < engine.ledger->nr_swap; i++)
+		if (spec_of(i)->kind == SWAP_NBD && area_at(i) != NULL && area_at(i)->state != SWAP_AREA_TAKES && !is_down(i))
+			return true;
+	return false;
+}
+
+uint64_t stores_patience_ns(void)
+{
+	uint64_t ns = PATIENCE_NS;
+
+	for (unsigned i = 0; i < engine.ledger->nr_swap; i++)
+		if (spec_of(i)->kind == SWAP_NBD && area_at(i) != NULL && is_down(i))
+			ns = MAX(ns, spec_of(i)->deadline_s * NS_PER_S);
+	return ns;
 }
 
 void stores_tick(uint64_t now)
@@ -260,7 +322,7 @@ void stores_tick(uint64_t now)
 	static uint64_t tried;
 
 	reuse_slots();
-	if (now - tried < TRY_AGAIN_NS)
+	if (now - tried < TRY_AGAIN_NS && !server_is_back())
 		return;
 	swap_try_again(&engine.m.swap);
 	tried = now;
@@ -281,22 +343,25 @@ static int reopen(int parent_pid, int parent_handler, const struct file_store *f
 	return sys_open(path, O_RDWR | O_CLOEXEC | (file->direct ? O_DIRECT : 0), 0);
 }
 
+static int inherit_file(struct file_store *f, int parent_pid, int parent_handler)
+{
+	int fd = f->fd >= 0 ? reopen(parent_pid, parent_handler, f) : -1;
+
+	/* Without it the child has less room; what is in it must be read. */
+	if (fd < 0 && f->slots.store.stat.pages > 0)
+		return fd;
+	return file_store_inherit(f, fd);
+}
+
 int stores_inherit(int parent_pid, int parent_handler)
 {
 	int err = 0;
 
 	for (unsigned i = 0; i < SWAP_SPECS && err == 0; i++) {
-		struct file_store *f = &engine.file[i];
-
-		if (!has_file(i))
-			continue;
-		int fd = f->fd >= 0 ? reopen(parent_pid, parent_handler, f) : -1;
-
-		/* Without it the child has less room; what is in it must be read. */
-		if (fd < 0 && f->store.stat.pages > 0)
-			err = fd;
-		else
-			err = file_store_inherit(f, fd);
+		if (file_of(i) != NULL)
+			err = inherit_file(file_of(i), parent_pid, parent_handler);
+		else if (slots_of(i) != NULL)
+			err = remote_store_inherit(&engine.remote[i], ring_number());
 	}
 	return err;
 }

@@ -15,7 +15,8 @@ void swap_spec_name(struct fmt *f, const struct swap_spec *s)
 		fmt_str(f, "pool");
 		return;
 	}
-	fmt_str(f, "file:");
+	if (s->kind != SWAP_NBD)
+		fmt_str(f, "file:");
 	fmt_str(f, s->path);
 }
 
@@ -30,6 +31,11 @@ void swap_spec_describe(struct fmt *f, const struct swap_spec *s)
 	if (s->kind != SWAP_POOL || s->has_bytes) {
 		fmt_str(f, "at most ");
 		fmt_size(f, s->bytes);
+	}
+	if (s->rate != 0) {
+		fmt_str(f, ", ");
+		fmt_size(f, s->rate);
+		fmt_str(f, " a second");
 	}
 	if (s->direct)
 		fmt_str(f, ", direct");

@@ -6,11 +6,13 @@
 
 #define SWAP_SPECS 6 /* areas of a run, at most */
 #define SWAP_PATH_MAX 256
+#define SWAP_CONNECTIONS_MAX 8
 
 enum swap_kind {
 	SWAP_POOL,     /* compressed, in memory */
 	SWAP_NAMELESS, /* a file without a name in the directory `path`: each process makes one, its children share it */
 	SWAP_NAMED,    /* the file or block device `path`: all processes share it */
+	SWAP_NBD,      /* an export of an NBD server, of the URI `path`: all processes share it */
 };
 
 enum swap_codec { SWAP_LZ4, SWAP_ZSTD, SWAP_AUTO };
@@ -28,6 +30,9 @@ struct swap_spec {
 	uint8_t codec;  /* enum swap_codec; pool. No process ever sees SWAP_AUTO */
 	bool direct;    /* file: not without O_DIRECT */
 	bool has_prio, has_bytes; /* said by the user */
+	uint8_t connections; /* NBD: to the server */
+	uint32_t deadline_s; /* NBD: so long a page is waited for while the server is away */
+	uint64_t rate;  /* NBD: bytes a second, 0: no limit */
 	int32_t prio;   /* higher is used first, the same in turn */
 	uint64_t bytes; /* pool: memory that it may take in a process; 0: its share of the budget. Others: what fits there */
 	char path[SWAP_PATH_MAX];
@@ -35,7 +40,7 @@ struct swap_spec {
 
 /* "ok", "full" … */
 const char *swap_state_name(enum swap_state state);
-/* "pool" or "file:PATH". */
+/* "pool", "file:PATH" or the URI. */
 void swap_spec_name(struct fmt *f, const struct swap_spec *s);
 /* The same with what it is like: "pool (zstd, at most 1 GiB, prio 5)". */
 void swap_spec_describe(struct fmt *f, const struct swap_spec *s);

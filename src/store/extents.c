@@ -3,27 +3,10 @@
 #include <errno.h>
 
 #include "base/assert.h"
-#include "base/sys.h"
-
-#define EXTENT_BYTES (EXTENT_SLOTS * PAGE_SIZE)
 
 static bool is_mine(const struct extents *e, uint32_t extent)
 {
 	return e->mine[extent / 64] >> extent % 64 & 1;
-}
-
-/* type: F_RDLCK, F_WRLCK. 0, -EAGAIN: another process has it. */
-static int lock_extent(const struct extents *e, uint32_t extent, short type)
-{
-	struct flock lock = {
-		.l_type = type,
-		.l_whence = SEEK_SET,
-		.l_start = (off_t)(e->first + extent * EXTENT_BYTES),
-		.l_len = (off_t)EXTENT_BYTES,
-	};
-	long err = sys_fcntl(e->fd, F_OFD_SETLK, (long)&lock);
-
-	return err == -EACCES ? -EAGAIN : (int)err;
 }
 
 size_t extents_bytes(uint32_t total)
@@ -31,9 +14,9 @@ size_t extents_bytes(uint32_t total)
 	return DIV_ROUND_UP(total, 64) * sizeof(uint64_t) + total * sizeof(uint32_t);
 }
 
-void extents_init(struct extents *e, int fd, uint64_t first, uint32_t total, void *memory)
+void extents_init(struct extents *e, uint32_t total, void *memory)
 {
-	*e = (struct extents){ .fd = fd, .first = first, .total = total, .mine = memory };
+	*e = (struct extents){ .total = total, .mine = memory };
 	e->at = (uint32_t *)(e->mine + DIV_ROUND_UP(total, 64));
 }
 
@@ -41,7 +24,7 @@ int extents_claim(struct extents *e)
 {
 	for (uint32_t i = 0; i < e->total; i++) {
 		uint32_t extent = (e->hint + i) % e->total;
-		int err = is_mine(e, extent) ? -EAGAIN : lock_extent(e, extent, F_WRLCK);
+		int err = is_mine(e, extent) ? -EAGAIN : e->lock(e->ctx, extent, true);
 
 		if (err == -EAGAIN)
 			continue;
@@ -60,25 +43,24 @@ int extents_share(struct extents *e)
 	int err = 0;
 
 	for (uint32_t i = e->inherited; i < e->nr && err == 0; i++)
-		err = lock_extent(e, e->at[i], F_RDLCK);
+		err = e->lock(e->ctx, e->at[i], false);
 	return err;
 }
 
-int extents_inherit(struct extents *e, int fd)
+int extents_inherit(struct extents *e)
 {
 	int err = 0;
 
-	e->fd = fd;
 	e->inherited = e->nr;
 	for (uint32_t i = 0; i < e->nr && err == 0; i++)
-		err = lock_extent(e, e->at[i], F_RDLCK);
+		err = e->lock(e->ctx, e->at[i], false);
 	return err;
 }
 
 bool extents_unshare(struct extents *e)
 {
 	for (uint32_t i = e->inherited; i < e->nr; i++)
-		if (lock_extent(e, e->at[i], F_WRLCK) != 0)
+		if (e->lock(e->ctx, e->at[i], true) != 0)
 			return false;
 	return true;
 }

@@ -490,7 +490,7 @@ def test_swap_files_that_cannot_be_used():
                 "name a directory, or make a file: fallocate -l 4G FILE && mkswap FILE")
         refused("file:/dev/null", "--swap file:/dev/null: it is no directory, file or block device; name one")
         path = swap_file(d, PAGE)
-        refused("file:" + path, f"--swap file:{path}: it is too small to hold a page; make it larger: fallocate -l 4G FILE")
+        refused("file:" + path, f"--swap file:{path}: it is too small to hold a page; make it larger")
         path = swap_file(d, 2 * M)
         refused(f"file:{path},size=2M", f"--swap: size=2 MiB is more than the 1.9 MiB of {path}; leave it out, or make it larger")
         refused(f"file:{d},size=100P", f"--swap: size=100 PiB is more than the SIZE that {d} has free; give a smaller size"
@@ -517,6 +517,28 @@ def test_swap_file_of_another_run_is_refused():
                     "file:" + path, "true", STUB="fit")
         eq((r.returncode, r.stderr.splitlines()[0]),
            (125, f"steward: --swap file:{path}: another steward run uses it; give each run its own, or name a directory"))
+
+
+def test_swap_servers_that_cannot_be_used():
+    r = steward("run", "--swap", "nbd+unix:///?socket=/none", "true", STUB="fit")
+    if "libnbd is not installed" in r.stderr:
+        raise Skip("no libnbd")
+    eq(r.returncode, 125)
+    assert re.fullmatch(r"steward: --swap nbd\+unix:///\?socket=/none: .*No such file or directory.*; "
+                        "see that the server runs and has that export\n", r.stderr), r.stderr
+    if shutil.which("nbdkit") is None:
+        raise Skip("no nbdkit")
+    with scratch() as d:
+        small, read_only = "it is too small to hold a page; make it larger", \
+            "the export is read-only; let the server serve it for writing"
+        cases = [(["--readonly", "memory", "1M"], read_only), (["memory", "4096"], small), (["pattern", "1M"], read_only),
+                 (["data", "1 @8192 0"], "it holds data; if it is not needed make it a swap area: mkswap")]
+        for number, (more, said) in enumerate(cases):
+            socket = os.path.join(d, str(number))
+            r = subprocess.run(["nbdkit", "--unix", socket, *more, "--run",
+                                f"{os.environ['STEWARD']} run --swap 'nbd+unix:///?socket={socket}' true"],
+                               env=environment(STUB="fit"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20)
+            eq(r.stderr, f"steward: --swap nbd+unix:///?socket={socket}: {said}\n")
 
 
 def test_swap_place_without_rights_is_refused():

@@ -72,7 +72,7 @@ def test_wrong_faults():
 
 
 def test_wrong_swap():
-    for spec, why in (("disk", '"disk" is no place to swap to; use pool or file:PATH'),
+    for spec, why in (("disk", '"disk" is no place to swap to; use pool, file:PATH or nbd://HOST/EXPORT'),
                       ("pool:gzip", '"gzip" is no way to compress; use lz4, zstd or auto'),
                       ("file:/tmp,size=x", "size=x is not a size; write it as size=4G"),
                       ("pool,prio=-1", "prio=-1 is no priority; give a number from 0 to 32767")):

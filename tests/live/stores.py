@@ -3,16 +3,18 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
+import time
 
 import cage
 
 MIB = 1 << 20
 BUDGET = 16 * MIB
 FOOTPRINT = "64"  # MiB
-STOPPED = re.compile(r"steward: (page 0x[0-9a-f]+ is lost: (checksum mismatch|read error) in file:\S+, slot \d+|out of room: .*); .+")
+STOPPED = re.compile(r"steward: (page 0x[0-9a-f]+ is lost: (checksum mismatch|read error) in \S+, slot \d+|out of room: .*); .+")
 FAULT_SEEDS = range(2, 14)
 
 
@@ -168,4 +170,120 @@ def file_cut(suite):
     return spoiled(suite, lambda path: os.truncate(path, 2 * MIB), "is lost")
 
 
-STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut]
+class Server:
+    """nbdkit on a socket, over a file that outlives it."""
+
+    def __init__(self, folder):
+        self.path = sparse(folder, "export", 256 * MIB)
+        self.socket = os.path.join(folder, "socket")
+        self.uri = "nbd+unix:///?socket=" + self.socket
+        self.process = None
+
+    def start(self):
+        if os.path.exists(self.socket):
+            os.unlink(self.socket)
+        self.process = subprocess.Popen(["nbdkit", "--foreground", "--unix", self.socket, "file", self.path],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not os.path.exists(self.socket) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+
+def on_server(suite, mode="random-write", options="", meanwhile=None, places=(), mib="64"):
+    """The verifier with its pages on a server, to which meanwhile(server) does something. Returns native, got, the URI."""
+    command = [suite.tool("verifier"), mode, mib]
+    native = cage.run(command, 60)
+    with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as folder, Server(folder) as server:
+        swap = ["--swap", server.uri + options]
+        for place in places:
+            swap += ["--swap", place]
+        ended = threading.Event()
+
+        def help_along():
+            if meanwhile is not None:
+                meanwhile(server)
+            # nbdkit dies with the thread that has started it.
+            ended.wait()
+
+        helper = threading.Thread(target=help_along, daemon=True)
+        helper.start()
+        got = cage.run(suite.prefix(BUDGET, swap) + command, 120)
+        ended.set()
+        helper.join()
+    return native, got, server.uri
+
+
+def no_nbd():
+    return None if shutil.which("nbdkit") else "needs nbdkit"
+
+
+def server(suite):
+    """Pages on an NBD server come back, to processes that fork too, and at a rate if one is asked for."""
+    if no_nbd():
+        return no_nbd()
+    native, got, _ = on_server(suite, "fork-nested", mib="48")
+    problems = suite.problems(native, got)
+    native, got, _ = on_server(suite, "random-write", ",connections=4,rate=16M", mib="32")
+    problems += suite.problems(native, got)
+    if got.seconds < 1:  # at least 16 MiB go there
+        problems.append("%.1f s are too short for the rate" % got.seconds)
+    return problems
+
+
+def server_restarted(suite):
+    """A server that is killed and comes back loses nothing."""
+    def restart(server):
+        for _ in range(2):
+            time.sleep(0.5)
+            server.kill()
+            time.sleep(0.7)
+            server.start()
+
+    if no_nbd():
+        return no_nbd()
+    native, got, _ = on_server(suite, meanwhile=restart)
+    problems = suite.problems(native, got)
+    if "connection lost" not in got.stderr:
+        problems.append("nothing is said of it: %r" % got.stderr[-600:])
+    return problems
+
+
+def server_stopped(suite):
+    """A server that hangs for a while is waited for."""
+    def hang(server):
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        server.process.send_signal(signal.SIGCONT)
+
+    if no_nbd():
+        return no_nbd()
+    native, got, _ = on_server(suite, meanwhile=hang)
+    return suite.problems(native, got)
+
+
+def server_gone(suite):
+    """A server that is gone for good: the program is stopped at its deadline when it needs a page from there."""
+    def kill(server):
+        time.sleep(0.5)
+        server.kill()
+
+    if no_nbd():
+        return no_nbd()
+    _, got, uri = on_server(suite, options=",deadline=2", meanwhile=kill, places=["file:/tmp"], mib="256")
+    return was_stopped(got, "in " + uri)
+
+
+STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut, server, server_restarted, server_stopped,
+          server_gone]

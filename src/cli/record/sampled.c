@@ -470,6 +470,9 @@ static void fill_ledger(struct ledger *l, unsigned interval_ms)
 {
 	l->ram_pages = ALIGN_DOWN((uint64_t)sysconf(_SC_PHYS_PAGES), MIB >> PAGE_SHIFT);
 	l->debug_engage = 1;
+	/* A pool, if it comes to that. */
+	l->nr_swap = 1;
+	l->swap[0] = (struct swap_spec){ .kind = SWAP_POOL, .codec = SWAP_LZ4 };
 	l->record_ns = (uint64_t)interval_ms * 1000000;
 	atomic_store(&l->free_pages, BUDGET_UNLIMITED);
 }

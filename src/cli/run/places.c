@@ -21,8 +21,10 @@
 
 #include "cli/msg.h"
 #include "cli/run/budget.h"
+#include "cli/run/nbd.h"
 #include "cli/table.h"
 
+#define REMOTE_BYTES_MAX ((REMOTE_EXTENTS * (uint64_t)EXTENT_SLOTS + 1) * PAGE_SIZE)
 #define SIGNATURE_AT (PAGE_SIZE - 10)
 
 /* Can a file without a name be made there? 0 or -errno. */
@@ -60,8 +62,11 @@ void places_default(struct swap_specs *s)
 static int refuse(const struct swap_spec *spec, const char *why, const char *what_to_do)
 {
 	char what[SWAP_PATH_MAX + 16];
+	struct fmt f;
 
-	snprintf(what, sizeof(what), "--swap file:%s", spec->path);
+	fmt_init(&f, what, sizeof(what));
+	fmt_str(&f, "--swap ");
+	swap_spec_name(&f, spec);
 	return msg_fail(EXIT_STEWARD, what, "%s; %s", why, what_to_do);
 }
 
@@ -122,18 +127,31 @@ static bool is_system_swap(const struct stat *st)
 	return found;
 }
 
-/* Its first page says that it is swap, or nothing at all. 1: it does; 0: it does not; -errno. */
-static int may_be_overwritten(int fd)
+/* The first page says that it is swap, or nothing at all. */
+static bool may_be_overwritten(const uint8_t *page)
 {
-	uint8_t page[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 	static const uint8_t zeros[PAGE_SIZE];
-	ssize_t n = pread(fd, page, sizeof(page), 0);
 
-	if (n < 0)
-		return -errno;
-	if (n < (ssize_t)sizeof(page))
-		return 1;
-	return memcmp(page + SIGNATURE_AT, "SWAPSPACE2", 10) == 0 || memcmp(page, zeros, sizeof(page)) == 0;
+	return memcmp(page + SIGNATURE_AT, "SWAPSPACE2", 10) == 0 || memcmp(page, zeros, PAGE_SIZE) == 0;
+}
+
+static int refuse_data(const struct swap_spec *spec)
+{
+	return refuse(spec, "it holds data", "if it is not needed make it a swap area: mkswap");
+}
+
+/* A place of so many bytes is used behind its first page, as far as the user says. */
+static int set_size(struct swap_spec *spec, uint64_t bytes)
+{
+	if (bytes < 2 * PAGE_SIZE)
+		return refuse(spec, "it is too small to hold a page", "make it larger");
+	bytes = ALIGN_DOWN(bytes - PAGE_SIZE, (uint64_t)PAGE_SIZE);
+	if (spec->has_bytes && spec->bytes > bytes)
+		return msg_fail(EXIT_STEWARD, "--swap", "size=%s is more than the %s of %s; leave it out, or make it larger",
+				size_text(spec->bytes), size_text(bytes), spec->path);
+	if (!spec->has_bytes)
+		spec->bytes = bytes;
+	return 0;
 }
 
 static int size_of(int fd, const struct stat *st, uint64_t *bytes)
@@ -145,26 +163,35 @@ static int size_of(int fd, const struct stat *st, uint64_t *bytes)
 /* fd stays open, so that it stays ours. */
 static int claim_opened(struct swap_spec *spec, int fd, const struct stat *st)
 {
+	uint8_t page[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE))) = { 0 };
 	uint64_t bytes = 0;
-	int ok = may_be_overwritten(fd), err = size_of(fd, st, &bytes);
+	int err = size_of(fd, st, &bytes);
 
-	if (ok < 0 || err != 0)
-		return refuse_errno(spec, ok < 0 ? ok : err);
-	if (ok == 0)
-		return refuse(spec, "it holds data", "if it is not needed make it a swap area: mkswap");
+	if (err == 0 && pread(fd, page, sizeof(page), 0) < 0)
+		err = -errno;
+	if (err != 0)
+		return refuse_errno(spec, err);
+	if (!may_be_overwritten(page))
+		return refuse_data(spec);
 	if (is_system_swap(st))
 		return refuse_errno(spec, -EBUSY);
 	if (S_ISREG(st->st_mode) && flock(fd, LOCK_EX | LOCK_NB) != 0)
 		return refuse(spec, "another steward run uses it", "give each run its own, or name a directory");
-	if (bytes < 2 * PAGE_SIZE)
-		return refuse(spec, "it is too small to hold a page", "make it larger: fallocate -l 4G FILE");
-	bytes = ALIGN_DOWN(bytes - PAGE_SIZE, (uint64_t)PAGE_SIZE);
-	if (spec->has_bytes && spec->bytes > bytes)
-		return msg_fail(EXIT_STEWARD, "--swap", "size=%s is more than the %s of %s; leave it out, or make it larger",
-				size_text(spec->bytes), size_text(bytes), spec->path);
-	if (!spec->has_bytes)
-		spec->bytes = bytes;
-	return 0;
+	return set_size(spec, bytes);
+}
+
+static int claim_nbd(struct swap_spec *spec)
+{
+	uint8_t page[PAGE_SIZE] = { 0 };
+	struct nbd_refusal refusal;
+	uint64_t bytes = 0;
+
+	if (nbd_try(spec, &bytes, page, &refusal) != 0)
+		return refuse(spec, refusal.why, refusal.what_to_do);
+	if (!may_be_overwritten(page))
+		return refuse_data(spec);
+	/* What one process can address. */
+	return set_size(spec, MIN(bytes, REMOTE_BYTES_MAX));
 }
 
 static int claim_named(struct swap_spec *spec, const struct stat *st)
@@ -210,8 +237,11 @@ int places_claim(struct swap_specs *s)
 {
 	int err = 0;
 
-	for (unsigned i = 0; i < s->nr && err == 0; i++)
-		if (s->spec[i].kind != SWAP_POOL)
+	for (unsigned i = 0; i < s->nr && err == 0; i++) {
+		if (s->spec[i].kind == SWAP_NBD)
+			err = claim_nbd(&s->spec[i]);
+		else if (s->spec[i].kind != SWAP_POOL)
 			err = claim(&s->spec[i]);
+	}
 	return err;
 }

@@ -22,6 +22,7 @@
 #include "cli/run/oom.h"
 #include "cli/msg.h"
 #include "cli/policies.h"
+#include "cli/run/nbd.h"
 #include "cli/run/outsiders.h"
 #include "cli/run/places.h"
 #include "cli/probe.h"
@@ -78,7 +79,7 @@ static const struct option_row rows[] = {
 	[OPT_RAM] = { "ram", '\0', "SIZE|auto", "budget: 128M, 1.5G, 2GiB; auto: the memory limit here" },
 	[OPT_SQUEEZE] = { "squeeze", '\0', "=PCT", "find the smallest budget that slows it by PCT % at most (10)" },
 	[OPT_STATS] = { "stats", '\0', "FILE", "write the summary as JSON to FILE" },
-	[OPT_SWAP] = { "swap", '\0', "SPEC", "where pages go, once for each place: pool[:CODEC], file:PATH (both, in that order)" },
+	[OPT_SWAP] = { "swap", '\0', "SPEC", "where pages go, once for each place: pool[:CODEC], file:PATH, nbd://… (a pool, then a file)" },
 	[OPT_POLICY] = { "policy", '\0', "NAME", "which pages go: second-chance (default), two-list, clock, mglru, s3-fifo, random" },
 	[OPT_OOM_POLICY] = { "oom-policy", '\0', "NAME", "who goes when memory and swap are full: badness (default), largest, youngest, growing" },
 	[OPT_OOM_PREFER] = { "oom-prefer", '\0', "PATTERN", "processes of this name go before others" },
@@ -436,6 +437,7 @@ static int begin(void *ctx, const char *command)
 		return supervise_no_process(command, -r->keeper);
 	/* Before the command: a program that looks for it finds it running. */
 	compressor_start(r->share.ledger);
+	nbd_start(r->share.ledger);
 	return 0;
 }
 
@@ -443,6 +445,7 @@ static void end(void *ctx)
 {
 	struct run *r = ctx;
 
+	nbd_stop(r->share.ledger);
 	compressor_stop(r->share.ledger);
 	keeper_stop(r->keeper);
 }

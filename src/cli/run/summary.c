@@ -79,7 +79,7 @@ static void rows_memory(struct table *t, const struct summary *s)
 
 static void row_area(struct table *t, const struct swap_spec *spec, const struct ledger_area *a)
 {
-	table_row(t, "swap file");
+	table_row(t, spec->kind == SWAP_NBD ? "swap server" : "swap file");
 	put_bytes(&t->f, "", bytes(a->used), " in ");
 	fmt_str(&t->f, spec->path);
 	if (a->worst != SWAP_OK) {
@@ -250,7 +250,7 @@ static void write_memory(struct json *j, const struct summary *s)
 static void write_area(struct json *j, const struct swap_spec *spec, const struct ledger_area *a)
 {
 	json_object(j, NULL);
-	json_string(j, "kind", spec->kind == SWAP_POOL ? "pool" : "file");
+	json_string(j, "kind", spec->kind == SWAP_POOL ? "pool" : spec->kind == SWAP_NBD ? "nbd" : "file");
 	if (spec->kind == SWAP_POOL)
 		json_string(j, "codec", spec->codec == SWAP_ZSTD ? "zstd" : "lz4");
 	else

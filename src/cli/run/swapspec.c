@@ -9,6 +9,9 @@
 #include "base/size.h"
 
 #define PRIO_MAX 32767
+#define CONNECTIONS 2
+#define DEADLINE_S 30
+#define DEADLINE_MAX_S 86400
 
 static int complain(struct swap_complaint *c, const char *why, ...) __attribute__((format(printf, 2, 3)));
 
@@ -56,26 +59,46 @@ static int set_codec(struct swap_spec *spec, const char *name, struct swap_compl
 	return complain(c, "\"%.100s\" is no way to compress; use lz4, zstd or auto", name);
 }
 
-/* "pool", "pool:zstd", "file:PATH". */
+static bool is_uri(const char *word)
+{
+	static const char *const schemes[] = { "nbd://", "nbds://", "nbd+unix://", "nbds+unix://" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(schemes); i++)
+		if (strncmp(word, schemes[i], strlen(schemes[i])) == 0)
+			return true;
+	return false;
+}
+
+static int set_path(struct swap_spec *spec, enum swap_kind kind, const char *path, struct swap_complaint *c)
+{
+	if (strlen(path) >= sizeof(spec->path))
+		return complain(c, "the path is longer than %zu bytes; use a shorter one", sizeof(spec->path) - 1);
+	spec->kind = kind;
+	memcpy(spec->path, path, strlen(path) + 1);
+	return 0;
+}
+
+/* "pool", "pool:zstd", "file:PATH", "nbd://HOST/EXPORT". */
 static int set_kind(struct swap_spec *spec, char *word, struct swap_complaint *c)
 {
 	char *colon = strchr(word, ':');
 	const char *rest = colon != NULL ? colon + 1 : NULL;
 	size_t len = colon != NULL ? (size_t)(colon - word) : strlen(word);
 
+	if (is_uri(word)) {
+		spec->connections = CONNECTIONS;
+		spec->deadline_s = DEADLINE_S;
+		return set_path(spec, SWAP_NBD, word, c);
+	}
 	if (len == 4 && strncmp(word, "pool", 4) == 0) {
 		spec->kind = SWAP_POOL;
 		return rest != NULL ? set_codec(spec, rest, c) : 0;
 	}
 	if (len != 4 || strncmp(word, "file", 4) != 0)
-		return complain(c, "\"%.100s\" is no place to swap to; use pool or file:PATH", word);
+		return complain(c, "\"%.100s\" is no place to swap to; use pool, file:PATH or nbd://HOST/EXPORT", word);
 	if (rest == NULL || rest[0] == '\0')
 		return complain(c, "file has no path; write file:PATH, a directory, a file or a block device");
-	if (strlen(rest) >= sizeof(spec->path))
-		return complain(c, "the path is longer than %zu bytes; use a shorter one", sizeof(spec->path) - 1);
-	spec->kind = SWAP_NAMELESS;
-	memcpy(spec->path, rest, strlen(rest) + 1);
-	return 0;
+	return set_path(spec, SWAP_NAMELESS, rest, c);
 }
 
 static int set_bytes(struct swap_spec *spec, const char *key, const char *value, struct swap_complaint *c)
@@ -88,37 +111,84 @@ static int set_bytes(struct swap_spec *spec, const char *key, const char *value,
 	return 0;
 }
 
-static int set_prio(struct swap_spec *spec, const char *value, struct swap_complaint *c)
+static int set_rate(struct swap_spec *spec, const char *value, struct swap_complaint *c)
 {
-	char *end;
-	long prio = strtol(value, &end, 10);
-
-	if (value[0] < '0' || value[0] > '9' || *end != '\0' || prio > PRIO_MAX)
-		return complain(c, "prio=%.100s is no priority; give a number from 0 to %d", value, PRIO_MAX);
-	spec->prio = (int32_t)prio;
-	spec->has_prio = true;
+	if (size_parse(value, &spec->rate) != 0 || spec->rate < PAGE_SIZE)
+		return complain(c, "rate=%.100s is no rate; write bytes a second, as rate=100M", value);
 	return 0;
 }
 
-/* "key=value" behind the first comma. */
-static int set_option(struct swap_spec *spec, char *word, struct swap_complaint *c)
+/* A number from least to most. */
+static int get_number(const char *key, const char *what, const char *value, long least, long most, long *number,
+		      struct swap_complaint *c)
+{
+	char *end;
+
+	*number = strtol(value, &end, 10);
+	if (value[0] < '0' || value[0] > '9' || *end != '\0' || *number < least || *number > most)
+		return complain(c, "%s=%.100s is no %s; give a number from %ld to %ld", key, value, what, least, most);
+	return 0;
+}
+
+/* "key=value" that are not for all kinds. *known: there is such a key. */
+static int set_special(struct swap_spec *spec, const char *key, const char *value, bool *known, struct swap_complaint *c)
 {
 	const char *const size_key = spec->kind == SWAP_POOL ? "max" : "size";
-	char *equals = strchr(word, '=');
+	bool nbd = spec->kind == SWAP_NBD;
+	long n = 0;
+	int err;
 
-	if (equals == NULL && spec->kind != SWAP_POOL && strcmp(word, "direct") == 0) {
+	*known = true;
+	if (strcmp(key, size_key) == 0)
+		return set_bytes(spec, size_key, value, c);
+	if (nbd && strcmp(key, "rate") == 0)
+		return set_rate(spec, value, c);
+	if (nbd && strcmp(key, "connections") == 0) {
+		err = get_number(key, "number of connections", value, 1, SWAP_CONNECTIONS_MAX, &n, c);
+		spec->connections = (uint8_t)n;
+		return err;
+	}
+	if (nbd && strcmp(key, "deadline") == 0) {
+		err = get_number(key, "number of seconds", value, 1, DEADLINE_MAX_S, &n, c);
+		spec->deadline_s = (uint32_t)n;
+		return err;
+	}
+	*known = false;
+	return 0;
+}
+
+/* "key=value", or a word, behind the first comma. */
+static int set_option(struct swap_spec *spec, char *word, struct swap_complaint *c)
+{
+	static const struct {
+		const char *name, *options;
+	} kinds[] = {
+		[SWAP_POOL] = { "pool", "max=SIZE or prio=N" },
+		[SWAP_NAMELESS] = { "file", "size=SIZE, direct or prio=N" },
+		[SWAP_NBD] = { "nbd", "size=SIZE, connections=N, deadline=SECONDS, rate=SIZE or prio=N" },
+	};
+	char *equals = strchr(word, '=');
+	bool known = false;
+	long prio = 0;
+	int err = 0;
+
+	if (spec->kind == SWAP_NAMELESS && strcmp(word, "direct") == 0) {
 		spec->direct = true;
 		return 0;
 	}
 	if (equals != NULL) {
 		*equals = '\0';
-		if (strcmp(word, size_key) == 0)
-			return set_bytes(spec, size_key, equals + 1, c);
-		if (strcmp(word, "prio") == 0)
-			return set_prio(spec, equals + 1, c);
+		err = set_special(spec, word, equals + 1, &known, c);
 	}
-	return complain(c, "\"%.100s\" is no option of %s; use %s=SIZE%s or prio=N", word,
-			spec->kind == SWAP_POOL ? "pool" : "file", size_key, spec->kind == SWAP_POOL ? "" : ", direct");
+	if (known)
+		return err;
+	if (equals != NULL && strcmp(word, "prio") == 0) {
+		err = get_number(word, "priority", equals + 1, 0, PRIO_MAX, &prio, c);
+		spec->prio = (int32_t)prio;
+		spec->has_prio = true;
+		return err;
+	}
+	return complain(c, "\"%.100s\" is no option of %s; use %s", word, kinds[spec->kind].name, kinds[spec->kind].options);
 }
 
 static int parse(const char *text, struct swap_spec *spec, struct swap_complaint *c)

@@ -15,8 +15,8 @@ struct swap_specs {
 };
 
 /*
- * Reads `pool[:CODEC][,max=SIZE]` or `file:PATH[,size=SIZE][,direct]`, each with `prio=N`. A comma of PATH is written
- * twice. Appends it and returns 0, or changes nothing and returns -EINVAL with *complaint.
+ * Reads `pool[:CODEC][,max=SIZE]`, `file:PATH[,size=SIZE][,direct]` or an NBD URI with `size=SIZE`, `connections=N`,
+ * `deadline=SECONDS`, `rate=SIZE`; each with `prio=N`. A comma of PATH is written twice. Appends it and returns 0, or changes nothing and returns -EINVAL with *complaint.
  */
 int swap_specs_add(struct swap_specs *s, const char *text, struct swap_complaint *complaint);
 

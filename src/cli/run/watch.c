@@ -163,6 +163,8 @@ void watch_scan(struct watch *w)
 			w->told[i] = false;
 			if (i < KCOMPRESSD_RINGS)
 				kcompressd_forget(&w->ledger->kcompressd, i);
+			if (i < REMOTE_RINGS)
+				remote_forget(&w->ledger->remote, i);
 			ledger_retire(w->ledger, s);
 			continue;
 		}

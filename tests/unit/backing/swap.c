@@ -112,12 +112,12 @@ static void add_real(void)
 	w->work = aligned_alloc(64, ALIGN_UP(work, 64));
 	assert_int_equal(zpool_init(&w->zpool, &w->mem.phys, ZPOOL_LZ4, w->work, work), 0);
 	w->zpool.store.max_frames = 24;
-	w->file_memory = calloc(1, file_store_bytes(cap));
+	w->file_memory = calloc(1, slots_bytes(cap));
 	int fd = file_store_open("/tmp");
 	assert_true(fd >= 0);
-	assert_int_equal(file_store_init(&w->file, fd, 0, cap, w->file_memory, file_store_bytes(cap)), 0);
+	assert_int_equal(file_store_init(&w->file, fd, 0, cap, w->file_memory, slots_bytes(cap)), 0);
 	assert_int_equal(swap_add_area(&w->swap, &w->zpool.store, 100, 0, false), 0);
-	assert_int_equal(swap_add_area(&w->swap, &w->file.store, 50, 0, true), 1);
+	assert_int_equal(swap_add_area(&w->swap, &w->file.slots.store, 50, 0, true), 1);
 }
 
 /* The laws, and the books of both sides compared. */
@@ -143,7 +143,7 @@ static void check(void)
 	assert_int_equal(swap_used(&w->swap), used);
 	if (w->work != NULL) {
 		zpool_check(&w->zpool);
-		file_store_check(&w->file);
+		slots_check(&w->file.slots);
 	}
 }
 
@@ -239,7 +239,7 @@ static void world_drop(void)
 	kmalloc_destroy(&w->kmalloc);
 	if (w->work != NULL) {
 		w->zpool.store.ops->destroy(&w->zpool.store);
-		w->file.store.ops->destroy(&w->file.store);
+		w->file.slots.store.ops->destroy(&w->file.slots.store);
 	}
 	memory_end(&w->mem);
 	free(w->fake[0]);

@@ -38,6 +38,12 @@ static void places_are_read_with_what_is_said_of_them(void **state)
 	s = parsed("file:a:b c=d,direct,size=4096,prio=0");
 	assert_true(s.direct && s.has_bytes && s.bytes == 4096 && s.has_prio && s.prio == 0);
 	assert_string_equal(s.path, "a:b c=d");
+	s = parsed("nbd://host:10810/export");
+	assert_true(s.kind == SWAP_NBD && s.connections == 2 && s.deadline_s == 30 && s.rate == 0 && !s.has_bytes);
+	assert_string_equal(s.path, "nbd://host:10810/export");
+	s = parsed("nbds+unix:///x?socket=/a,,b&tls-certificates=/c,size=1G,connections=8,deadline=5,rate=100M,prio=2");
+	assert_true(s.kind == SWAP_NBD && s.connections == 8 && s.deadline_s == 5 && s.rate == 100 * MIB && s.bytes == GIB);
+	assert_string_equal(s.path, "nbds+unix:///x?socket=/a,b&tls-certificates=/c");
 }
 
 static void a_comma_of_a_path_is_written_twice(void **state)
@@ -53,9 +59,9 @@ static void what_is_wrong_is_said(void **state)
 	static const struct {
 		const char *text, *why;
 	} cases[] = {
-		{ "", "\"\" is no place to swap to; use pool or file:PATH" },
-		{ "zram", "\"zram\" is no place to swap to; use pool or file:PATH" },
-		{ "poo:lz4", "\"poo:lz4\" is no place to swap to; use pool or file:PATH" },
+		{ "", "\"\" is no place to swap to; use pool, file:PATH or nbd://HOST/EXPORT" },
+		{ "zram", "\"zram\" is no place to swap to; use pool, file:PATH or nbd://HOST/EXPORT" },
+		{ "poo:lz4", "\"poo:lz4\" is no place to swap to; use pool, file:PATH or nbd://HOST/EXPORT" },
 		{ "pool:", "\"\" is no way to compress; use lz4, zstd or auto" },
 		{ "pool:gzip", "\"gzip\" is no way to compress; use lz4, zstd or auto" },
 		{ "pool,size=1G", "\"size\" is no option of pool; use max=SIZE or prio=N" },
@@ -69,6 +75,12 @@ static void what_is_wrong_is_said(void **state)
 		{ "pool,max=lots", "max=lots is not a size; write it as max=4G" },
 		{ "file:x,size=99999999999P", "size=99999999999P is not a size; write it as size=4G" },
 		{ "file:x,size=4095", "size=4095 holds no page; give more, or leave the area out" },
+		{ "nbd://host/x,direct", "\"direct\" is no option of nbd; use size=SIZE, connections=N, deadline=SECONDS, rate=SIZE or prio=N" },
+		{ "nbd://host/x,connections=9", "connections=9 is no number of connections; give a number from 1 to 8" },
+		{ "nbd://host/x,deadline=0", "deadline=0 is no number of seconds; give a number from 1 to 86400" },
+		{ "nbd://host/x,rate=1k", "rate=1k is no rate; write bytes a second, as rate=100M" },
+		{ "pool,rate=1M", "\"rate\" is no option of pool; use max=SIZE or prio=N" },
+		{ "nbd:host", "\"nbd:host\" is no place to swap to; use pool, file:PATH or nbd://HOST/EXPORT" },
 		{ "pool,prio=-1", "prio=-1 is no priority; give a number from 0 to 32767" },
 		{ "pool,prio=32768", "prio=32768 is no priority; give a number from 0 to 32767" },
 		{ "pool,prio=99999999999999999999", "prio=99999999999999999999 is no priority; give a number from 0 to 32767" },

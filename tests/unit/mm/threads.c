@@ -411,9 +411,9 @@ static void machine_make(void)
 	assert_int_equal(zpool_init(&w.zpool, &w.m.phys, ZPOOL_LZ4, memory(work), work), 0);
 	w.zpool.store.max_frames = 60;
 	assert_true(fd >= 0);
-	assert_int_equal(file_store_init(&w.file, fd, 0, cap, memory(file_store_bytes(cap)), file_store_bytes(cap)), 0);
+	assert_int_equal(file_store_init(&w.file, fd, 0, cap, memory(slots_bytes(cap)), slots_bytes(cap)), 0);
 	swap_add_area(&w.m.swap, &w.zpool.store, 100, 0, false);
-	swap_add_area(&w.m.swap, &w.file.store, 50, 0, true);
+	swap_add_area(&w.m.swap, &w.file.slots.store, 50, 0, true);
 	assert_int_equal(mm_init(&w.mm, &w.m), 0);
 	assert_int_equal(mm_map(&w.mm, (vpn_t){ BASE }, (vpn_t){ BASE + PAGES }, VMA_READ | VMA_WRITE, NULL, 0), 0);
 }
@@ -439,9 +439,9 @@ static void handler_pager_and_program_race_for_nothing(void **state)
 
 	mm_check(&w.mm);
 	zpool_check(&w.zpool);
-	file_store_check(&w.file);
+	slots_check(&w.file.slots);
 	assert_true(w.counter[VM_pgmajfault] > 500 && w.counter[VM_pgsteal_kswapd] > 500);
-	assert_true(w.file.written > 0 && atomic_load(&w.waits) > 0);
+	assert_true(w.file.slots.written > 0 && atomic_load(&w.waits) > 0);
 	mm_destroy(&w.mm);
 	assert_int_equal(swap_used(&w.m.swap), 0);
 	phys_check(&w.m.phys);

@@ -30,8 +30,8 @@ static struct world *world_make_at(int fd, uint64_t first, uint64_t slots)
 	struct world *w = calloc(1, sizeof(*w));
 
 	assert_true(fd >= 0);
-	keys_make(&w->k, &w->f.store, KEYS, slots);
-	w->bytes = file_store_bytes(slots * PAGE_SIZE);
+	keys_make(&w->k, &w->f.slots.store, KEYS, slots);
+	w->bytes = slots_bytes(slots * PAGE_SIZE);
 	w->memory = calloc(1, w->bytes);
 	assert_int_equal(file_store_init(&w->f, fd, first * PAGE_SIZE, slots * PAGE_SIZE + 17, w->memory, w->bytes), 0);
 	for (unsigned i = 0; i < KEYS; i++)
@@ -63,16 +63,16 @@ static int open_in_mount(const char *type, const char *options)
 
 static void check(const struct world *w)
 {
-	file_store_check(&w->f);
-	assert_int_equal(w->f.store.stat.pages, keys_stored(&w->k));
-	assert_int_equal(w->f.used, w->f.store.stat.pages);
+	slots_check(&w->f.slots);
+	assert_int_equal(w->f.slots.store.stat.pages, keys_stored(&w->k));
+	assert_int_equal(w->f.slots.used, w->f.slots.store.stat.pages);
 }
 
 static void world_drop(struct world *w)
 {
 	keys_free_all(&w->k);
 	check(w);
-	w->f.store.ops->destroy(&w->f.store);
+	w->f.slots.store.ops->destroy(&w->f.slots.store);
 	free(w->memory);
 	keys_drop(&w->k);
 	free(w);
@@ -81,7 +81,7 @@ static void world_drop(struct world *w)
 /* Writes keys; io[i].err says how each one ended. Returns how many were stored. */
 static unsigned batch_write(struct world *w, const unsigned *keys, struct store_io *io, unsigned n)
 {
-	struct store *s = &w->f.store;
+	struct store *s = &w->f.slots.store;
 	unsigned stored = 0;
 
 	for (unsigned i = 0; i < n; i++)
@@ -220,9 +220,9 @@ static void the_cap_is_kept(void **state)
 
 	assert_int_equal(fill(w, 0), 100);
 	assert_int_equal(fill(w, 100), 0);
-	assert_int_equal(w->f.store.stat.capacity, 100);
-	assert_int_equal(w->f.store.stat.errors, 0);
-	assert_false(w->f.full);
+	assert_int_equal(w->f.slots.store.stat.capacity, 100);
+	assert_int_equal(w->f.slots.store.stat.errors, 0);
+	assert_false(w->f.slots.full);
 	keys_free(&w->k, 40);
 	assert_int_equal(fill(w, 500), 1);
 	assert_int_equal(w->k.handle[500], 40);
@@ -238,19 +238,19 @@ static void a_full_disk_stops_the_store_until_slots_are_freed(void **state)
 
 	/* 1 MiB is 256 pages; the file system may keep a few. */
 	assert_true(n > 200 && n <= 256);
-	assert_true(w->f.full);
-	assert_true(w->f.store.stat.errors > 0);
+	assert_true(w->f.slots.full);
+	assert_true(w->f.slots.store.stat.errors > 0);
 	assert_int_equal(batch_write(w, &key, &io, 1), 0);
-	assert_int_equal(w->f.used, n);
+	assert_int_equal(w->f.slots.used, n);
 
 	/* Freed slots are used again, and no others. */
 	for (unsigned i = 10; i < 60; i++)
 		keys_free(&w->k, i);
-	assert_false(w->f.full);
-	uint64_t errors = w->f.store.stat.errors;
+	assert_false(w->f.slots.full);
+	uint64_t errors = w->f.slots.store.stat.errors;
 
 	assert_int_equal(fill(w, n), 50);
-	assert_int_equal(w->f.store.stat.errors, errors);
+	assert_int_equal(w->f.slots.store.stat.errors, errors);
 	for (unsigned i = 0; i < n + 50; i++) {
 		if (w->k.stored[i])
 			keys_read(&w->k, &i, 1);
@@ -265,7 +265,7 @@ static void a_full_disk_stops_the_store_until_slots_are_freed(void **state)
 		fill(w, 60);
 		random_use(w, 20);
 	}
-	assert_true(w->f.used <= 256);
+	assert_true(w->f.slots.used <= 256);
 	world_drop(w);
 }
 
@@ -294,12 +294,12 @@ static void pages_before_the_failing_one_are_stored(void **state)
 		assert_true(io[10].err == -ENOSPC || (half == 1 && io[10].err == -EIO));
 		for (unsigned i = 11; i < STORE_BATCH; i++)
 			assert_int_equal(io[i].err, -ENOSPC);
-		assert_true(w->f.full);
+		assert_true(w->f.slots.full);
 		keys_read(&w->k, keys, 10);
 		check(w);
 
 		/* The disk has room again: after enough frees the file grows past the old end. */
-		for (unsigned i = 0; i < FILE_RETRY_FREES; i++) {
+		for (unsigned i = 0; i < SLOTS_RETRY_FREES; i++) {
 			keys_free(&w->k, 0);
 			assert_int_equal(batch_write(w, keys, io, 1), 1);
 		}
@@ -320,17 +320,17 @@ static void a_dead_descriptor_is_eio_for_every_page(void **state)
 	int fd = w->f.fd, keep = dup(fd);
 
 	close(fd);
-	w->f.store.ops->read(&w->f.store, io, 4);
+	w->f.slots.store.ops->read(&w->f.slots.store, io, 4);
 	for (unsigned i = 0; i < 4; i++)
 		assert_int_equal(io[i].err, -EIO);
-	assert_int_equal(w->f.store.stat.errors, 4);
+	assert_int_equal(w->f.slots.store.stat.errors, 4);
 	unsigned more[2] = { 10, 11 };
 
 	assert_int_equal(batch_write(w, more, io, 2), 0);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(io[i].err, -EIO);
-	assert_int_equal(w->f.store.stat.errors, 6);
-	assert_false(w->f.full);
+	assert_int_equal(w->f.slots.store.stat.errors, 6);
+	assert_false(w->f.slots.full);
 	dup2(keep, fd);
 	close(keep);
 	keys_read(&w->k, keys, 4);
@@ -349,7 +349,7 @@ static void a_cut_file_is_eio_for_the_missing_pages(void **state)
 	assert_int_equal(ftruncate(w->f.fd, 5 * (off_t)PAGE_SIZE), 0);
 	for (unsigned i = 0; i < 8; i++)
 		io[i].page = w->k.buf + i * PAGE_SIZE;
-	w->f.store.ops->read(&w->f.store, io, 8);
+	w->f.slots.store.ops->read(&w->f.slots.store, io, 8);
 	for (unsigned i = 0; i < 8; i++)
 		assert_int_equal(io[i].err, i < 5 ? 0 : -EIO);
 	assert_memory_equal(w->k.buf, w->k.want[0], 5 * PAGE_SIZE);
@@ -360,12 +360,12 @@ static void abort_gives_slots_back(void **state)
 {
 	(void)state;
 	struct world *w = world_make(file_store_open("/tmp"), 40);
-	struct store *s = &w->f.store;
+	struct store *s = &w->f.slots.store;
 	struct store_io io[STORE_BATCH] = { 0 };
 
 	for (unsigned round = 0; round < 10; round++) {
 		assert_int_equal(s->ops->reserve(s, io, STORE_BATCH), STORE_BATCH);
-		assert_int_equal(w->f.used, STORE_BATCH);
+		assert_int_equal(w->f.slots.used, STORE_BATCH);
 		for (unsigned i = 0; i < STORE_BATCH; i++)
 			s->ops->abort(s, &io[i]);
 		check(w);
@@ -381,7 +381,7 @@ static void init_refuses_what_it_cannot_use(void **state)
 
 	(void)state;
 	assert_int_equal(file_store_init(&f, 0, 0, PAGE_SIZE - 1, memory, sizeof(memory)), -EINVAL);
-	assert_int_equal(file_store_init(&f, 0, 0, 129 * PAGE_SIZE, memory, file_store_bytes(129 * PAGE_SIZE) - 1), -EINVAL);
+	assert_int_equal(file_store_init(&f, 0, 0, 129 * PAGE_SIZE, memory, slots_bytes(129 * PAGE_SIZE) - 1), -EINVAL);
 	assert_int_equal(file_store_init(&f, -1, 0, PAGE_SIZE, memory, sizeof(memory)), -EBADF);
 	assert_int_equal(file_store_open_named("/nonexistent/file"), -ENOENT);
 }
@@ -403,8 +403,8 @@ static void named_file(int *fd, unsigned n, unsigned extents)
 
 static void claim_all(struct file_store *f)
 {
-	while (extents_claim(&f->extents) == 0)
-		f->slots += EXTENT_SLOTS;
+	while (extents_claim(&f->slots.extents) == 0)
+		f->slots.end += EXTENT_SLOTS;
 }
 
 static void stores_of_one_file_keep_apart(void **state)
@@ -421,12 +421,12 @@ static void stores_of_one_file_keep_apart(void **state)
 		random_use(w[round % 3], 10);
 	/* Each has one or more; what is left is for one of them. */
 	claim_all(&w[0]->f);
-	assert_int_equal(w[0]->f.extents.nr + w[1]->f.extents.nr + w[2]->f.extents.nr, 8);
-	assert_int_equal(extents_claim(&w[1]->f.extents), -ENOSPC);
+	assert_int_equal(w[0]->f.slots.extents.nr + w[1]->f.slots.extents.nr + w[2]->f.slots.extents.nr, 8);
+	assert_int_equal(extents_claim(&w[1]->f.slots.extents), -ENOSPC);
 	/* What one had when it ended is free. */
 	world_drop(w[0]);
 	claim_all(&w[1]->f);
-	assert_int_equal(w[1]->f.extents.nr + w[2]->f.extents.nr, 8);
+	assert_int_equal(w[1]->f.slots.extents.nr + w[2]->f.slots.extents.nr, 8);
 	/* Nobody wrote before the first page. */
 	assert_int_equal(pread(fd[3], text, sizeof(text), 0), PAGE_SIZE);
 	assert_string_equal(text, "not ours");
@@ -442,14 +442,15 @@ static struct world *world_fork(struct world *parent, int fd)
 {
 	struct world *w = calloc(1, sizeof(*w));
 
-	assert_int_equal(file_store_share(&parent->f), 0);
+	assert_int_equal(slots_share(&parent->f.slots), 0);
 	*w = *parent;
 	w->memory = malloc(w->bytes);
 	memcpy(w->memory, parent->memory, w->bytes);
-	w->f.bitmap = w->memory;
-	w->f.extents.mine = (uint64_t *)((uint8_t *)w->memory + ((uint8_t *)parent->f.extents.mine - (uint8_t *)parent->memory));
-	w->f.extents.at = (uint32_t *)((uint8_t *)w->memory + ((uint8_t *)parent->f.extents.at - (uint8_t *)parent->memory));
-	keys_make(&w->k, &w->f.store, KEYS, 1);
+	w->f.slots.bitmap = w->memory;
+	w->f.slots.extents.mine = (uint64_t *)((uint8_t *)w->memory + ((uint8_t *)parent->f.slots.extents.mine - (uint8_t *)parent->memory));
+	w->f.slots.extents.at = (uint32_t *)((uint8_t *)w->memory + ((uint8_t *)parent->f.slots.extents.at - (uint8_t *)parent->memory));
+	w->f.slots.extents.ctx = &w->f;
+	keys_make(&w->k, &w->f.slots.store, KEYS, 1);
 	memcpy(w->k.want, parent->k.want, KEYS * PAGE_SIZE);
 	memcpy(w->k.stored, parent->k.stored, KEYS * sizeof(*w->k.stored));
 	memcpy(w->k.handle, parent->k.handle, KEYS * sizeof(*w->k.handle));
@@ -461,7 +462,7 @@ static void keep_stored(struct world *w)
 {
 	for (unsigned i = 0; i < KEYS; i++)
 		if (w->k.stored[i])
-			file_store_keep(&w->f, w->k.handle[i]);
+			slots_keep(&w->f.slots, w->k.handle[i]);
 }
 
 static void read_all(struct world *w)
@@ -474,8 +475,8 @@ static void read_all(struct world *w)
 /* check() for those that keep what they have freed, or have what others wrote. */
 static void check_shared(const struct world *w)
 {
-	file_store_check(&w->f);
-	assert_int_equal(w->f.store.stat.pages, keys_stored(&w->k));
+	slots_check(&w->f.slots);
+	assert_int_equal(w->f.slots.store.stat.pages, keys_stored(&w->k));
 }
 
 static void change_some(struct world *w)
@@ -512,18 +513,18 @@ static void after_fork_each_reads_what_was_written_before(void **state)
 	read_all(parent);
 	read_all(child);
 	read_all(grandchild);
-	assert_false(file_store_unshare(&parent->f));
+	assert_false(slots_unshare(&parent->f.slots));
 	keys_free_all(&child->k);
-	child->f.used = 0;
+	child->f.slots.used = 0;
 	close(child->f.fd);
-	assert_false(file_store_unshare(&parent->f));
+	assert_false(slots_unshare(&parent->f.slots));
 	read_all(grandchild);
 	close(grandchild->f.fd);
 	/* Nobody else is left. */
-	assert_true(file_store_unshare(&parent->f));
+	assert_true(slots_unshare(&parent->f.slots));
 	keep_stored(parent);
 	check(parent);
-	assert_false(file_store_unshare(&parent->f));
+	assert_false(slots_unshare(&parent->f.slots));
 	random_use(parent, 200);
 	/* A child that could not open the file has room for nothing, and asks for nothing. */
 	keys_free_all(&parent->k);
@@ -534,7 +535,7 @@ static void after_fork_each_reads_what_was_written_before(void **state)
 	assert_int_equal(file_store_inherit(&shut->f, -1), 0);
 	assert_int_equal(batch_write(shut, &key, &io, 1), 0);
 	close(fd[3]);
-	assert_true(file_store_unshare(&parent->f));
+	assert_true(slots_unshare(&parent->f.slots));
 	world_drop(parent);
 	for (unsigned i = 0; i < 3; i++) {
 		struct world *w = i == 0 ? child : i == 1 ? grandchild : shut;

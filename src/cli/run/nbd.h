@@ -1,0 +1,20 @@
+/* Swap areas on NBD servers: the launcher asks them for the processes of the run (store/remote.h). */
+#ifndef STW_CLI_RUN_NBD_H
+#define STW_CLI_RUN_NBD_H
+
+#include "live/ledger.h"
+
+/* What is wrong with an export, for a message; `what_to_do` follows `why`. */
+struct nbd_refusal {
+	char why[256];
+	const char *what_to_do;
+};
+
+/* Connects once: the size of the export, and its first page. 0, or -1 with *refusal. */
+int nbd_try(const struct swap_spec *spec, uint64_t *bytes, void *first_page, struct nbd_refusal *refusal);
+
+/* Starts and ends the threads that serve the ledger's areas of this kind, if it has some. */
+void nbd_start(struct ledger *l);
+void nbd_stop(struct ledger *l);
+
+#endif

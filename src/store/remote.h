@@ -1,0 +1,103 @@
+/*
+ * remote: a store whose pages are with a server somewhere. Somebody else talks
+ * to it, the launcher, because that takes a large library (cli/run/nbd.c). Pages
+ * go there and back through shared memory.
+ *
+ *     program's process                                launcher, a thread for each connection
+ *     page ──copy──► data[i]; entry[i]: QUEUED ──────► BUSY, asks the server
+ *     copy ◄── data[i]; IDLE ◄── futex `done` ──────── DONE, with err
+ *
+ * Whoever asks waits until its deadline and no longer: what is still QUEUED then
+ * is taken back, what is BUSY is LEFT to the launcher, who makes it IDLE.
+ *
+ * A write that was given up, or sent again over another connection, may still be
+ * done at any time, if the server only hung: what comes to the same slot later
+ * could be overwritten with what was there before. Such slots are not used again
+ * (slots.h, unsure), and the extent that they are in is nobody else's for the rest of
+ * the run (REMOTE_TAINTED).
+ *
+ * Extents (extents.h): a word each says whose it is, and each process has a bit
+ * for those that it reads, so that after fork the last one frees them. When a
+ * process is gone the launcher does (remote_forget).
+ */
+#ifndef STW_STORE_REMOTE_H
+#define STW_STORE_REMOTE_H
+
+#include <stdatomic.h>
+
+#include "store/slots.h"
+
+#define REMOTE_RINGS 64                /* one a process */
+#define REMOTE_ENTRIES (2 * STORE_BATCH) /* writes, then reads: they do not wait for each other */
+#define REMOTE_AREAS 6
+#define REMOTE_EXTENTS 32768           /* 128 GiB */
+#define REMOTE_FIRST UINT64_C(1)       /* page of the export where extents begin: the first one stays what it is (cli/run/places.c) */
+#define REMOTE_TAINTED (1u << 31)      /* in `owner` */
+#define REMOTE_WRITE_NS UINT64_C(5000000000) /* 5 s: after that a page goes elsewhere */
+
+enum remote_state { REMOTE_IDLE, REMOTE_QUEUED, REMOTE_BUSY, REMOTE_DONE, REMOTE_LEFT };
+
+struct remote_entry {
+	_Atomic uint32_t state;
+	int32_t err;   /* DONE: 0, -ENOSPC or -EIO */
+	uint8_t area;
+	bool out;
+	bool again;    /* it has been sent before */
+	uint64_t page; /* of the export */
+};
+
+struct remote_ring {
+	_Atomic uint32_t done; /* futex: counts what is DONE */
+	struct remote_entry entry[REMOTE_ENTRIES];
+	_Atomic uint64_t held[REMOTE_AREAS][REMOTE_EXTENTS / 64];
+	uint8_t data[REMOTE_ENTRIES][PAGE_SIZE] __attribute__((aligned(4096)));
+};
+
+/* Shared by all processes of a run; all zero is its first state. */
+struct remote {
+	_Atomic uint32_t bell;    /* futex: counts requests */
+	_Atomic uint64_t pending; /* rings that may have something QUEUED */
+	_Atomic uint64_t rings;   /* that have been used: what was never touched takes no memory */
+	uint32_t areas;           /* the launcher's: a bit for each that there is */
+	_Atomic uint32_t down[REMOTE_AREAS]; /* 1: there is no connection */
+	_Atomic uint32_t owner[REMOTE_AREAS][REMOTE_EXTENTS]; /* 1 + ring */
+	struct remote_ring ring[REMOTE_RINGS];
+};
+
+struct remote_store {
+	struct slots slots; /* first */
+	struct remote *shared;
+	unsigned area, ring;
+	uint64_t deadline_ns; /* of a read */
+	bool gave_up;         /* a read has met its deadline: the next ones do not wait while there is no connection */
+};
+
+/* Bytes of memory for slots_init and for the books of slots that are not used again. */
+size_t remote_store_bytes(uint64_t max_bytes);
+/* memory: as for slots_init. remote_forget comes before if the ring was somebody else's, or the last image's. 0 or -EINVAL. */
+int remote_store_init(struct remote_store *r, struct remote *shared, unsigned area, unsigned ring, uint64_t max_bytes,
+		      uint64_t deadline_ns, void *memory, size_t bytes);
+/* In a child after fork: its own ring. 0 or -errno. */
+int remote_store_inherit(struct remote_store *r, unsigned ring);
+
+/* Nobody uses the ring any more: what it has of the areas is free for others. */
+void remote_forget(struct remote *shared, unsigned ring);
+
+/*
+ * The launcher's side. Takes up to n requests of the area: entries whose pages and data follow one another come one after
+ * the other. Returns how many.
+ */
+struct remote_request {
+	struct remote_ring *ring;
+	unsigned entry;
+};
+unsigned remote_take(struct remote *shared, unsigned area, struct remote_request *r, unsigned n);
+/* It is done, with err. */
+void remote_done(struct remote *shared, const struct remote_request *r, int err);
+/* It was sent, and will have to be sent again. */
+void remote_requeue(struct remote *shared, const struct remote_request *r);
+/* Sleeps until the bell differs from seen, timeout_ms at most. */
+void remote_wait(struct remote *shared, uint32_t seen, unsigned timeout_ms);
+void remote_ring_bell(struct remote *shared);
+
+#endif

@@ -1,0 +1,326 @@
+/*
+ * store/remote against a plain array of pages, over a server that is a thread here: what it is asked for comes late, in
+ * another order, again, or not at all.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <cmocka.h>
+
+#include "keys.h"
+#include "store/remote.h"
+
+#define KEYS 600
+#define EXTENTS 6
+#define AREA 2
+#define DEADLINE_NS 50000000
+
+static struct remote *shared;
+
+static struct {
+	pthread_t thread;
+	_Atomic bool stop;
+	_Atomic unsigned requeue; /* one request in so many is asked for again; 0: none */
+	_Atomic unsigned hang;    /* 1: nothing is taken; 2: what is taken is never answered */
+	_Atomic int err;
+	uint8_t (*page)[PAGE_SIZE];
+	struct remote_request kept[REMOTE_ENTRIES * 2];
+	unsigned nr_kept;
+} server;
+
+static void serve_one(const struct remote_request *r)
+{
+	const struct remote_entry *e = &r->ring->entry[r->entry];
+
+	assert_true(e->page >= REMOTE_FIRST && e->page < REMOTE_FIRST + EXTENTS * EXTENT_SLOTS);
+	if (e->out)
+		memcpy(server.page[e->page], r->ring->data[r->entry], PAGE_SIZE);
+	else
+		memcpy(r->ring->data[r->entry], server.page[e->page], PAGE_SIZE);
+	remote_done(shared, r, atomic_load(&server.err));
+}
+
+static void *serve(void *arg)
+{
+	struct rand rand;
+
+	(void)arg;
+	rand_seed(&rand, 5);
+	while (!atomic_load(&server.stop)) {
+		uint32_t seen = atomic_load(&shared->bell);
+		struct remote_request r[7];
+		unsigned hang = atomic_load(&server.hang), again = atomic_load(&server.requeue);
+		unsigned n = hang == 1 ? 0 : remote_take(shared, AREA, r, ARRAY_SIZE(r));
+
+		if (n == 0)
+			remote_wait(shared, seen, 1);
+		while (n-- > 0) {
+			if (hang == 2)
+				server.kept[server.nr_kept++] = r[n];
+			else if (again != 0 && rand_below(&rand, again) == 0)
+				remote_requeue(shared, &r[n]);
+			else
+				serve_one(&r[n]);
+		}
+	}
+	return NULL;
+}
+
+static int start(void **state)
+{
+	(void)state;
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	shared->areas = 1u << AREA;
+	memset(&server, 0, sizeof(server));
+	server.page = calloc(REMOTE_FIRST + EXTENTS * EXTENT_SLOTS, PAGE_SIZE);
+	return pthread_create(&server.thread, NULL, serve, NULL);
+}
+
+static int end(void **state)
+{
+	(void)state;
+	atomic_store(&server.stop, true);
+	pthread_join(server.thread, NULL);
+	free(server.page);
+	munmap(shared, sizeof(*shared));
+	return 0;
+}
+
+struct world {
+	struct remote_store r;
+	struct keys k;
+	void *memory;
+};
+
+static struct world *world_make(unsigned ring)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	uint64_t bytes = EXTENTS * EXTENT_SLOTS * PAGE_SIZE;
+
+	keys_make(&w->k, &w->r.slots.store, KEYS, ring);
+	w->memory = calloc(1, remote_store_bytes(bytes));
+	assert_int_equal(remote_store_init(&w->r, shared, AREA, ring, bytes, DEADLINE_NS, w->memory, remote_store_bytes(bytes)), 0);
+	for (unsigned i = 0; i < KEYS; i++)
+		page_make(&w->k.r, w->k.want[i], 64);
+	return w;
+}
+
+static void world_drop(struct world *w)
+{
+	keys_free_all(&w->k);
+	slots_check(&w->r.slots);
+	w->r.slots.store.ops->destroy(&w->r.slots.store);
+	keys_drop(&w->k);
+	free(w->memory);
+	free(w);
+}
+
+/* Returns how many were stored. */
+static unsigned write_keys(struct world *w, const unsigned *keys, struct store_io *io, unsigned n)
+{
+	struct store *s = &w->r.slots.store;
+	unsigned stored = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		io[i] = (struct store_io){ .page = w->k.want[keys[i]], .owner = keys[i] };
+	n = s->ops->reserve(s, io, n);
+	s->ops->write(s, io, n);
+	for (unsigned i = 0; i < n; i++) {
+		if (io[i].err != 0) {
+			s->ops->abort(s, &io[i]);
+			continue;
+		}
+		s->ops->commit(s, &io[i]);
+		w->k.handle[keys[i]] = io[i].handle;
+		w->k.stored[keys[i]] = true;
+		stored++;
+	}
+	return stored;
+}
+
+static void random_use(struct world *w, unsigned steps)
+{
+	for (unsigned i = 0; i < steps; i++) {
+		unsigned keys[STORE_BATCH], n;
+		struct store_io io[STORE_BATCH];
+
+		switch (rand_below(&w->k.r, 3)) {
+		case 0:
+			n = keys_pick(&w->k, false, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys);
+			for (unsigned k = 0; k < n; k++)
+				page_make(&w->k.r, w->k.want[keys[k]], 64);
+			assert_int_equal(write_keys(w, keys, io, n), n);
+			break;
+		case 1:
+			keys_read(&w->k, keys, keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys));
+			break;
+		default:
+			n = keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys);
+			for (unsigned k = 0; k < n; k++)
+				keys_free(&w->k, keys[k]);
+		}
+		slots_check(&w->r.slots);
+	}
+}
+
+static void random_use_returns_what_was_written(void **state)
+{
+	(void)state;
+	struct world *a = world_make(3), *b = world_make(63);
+
+	for (unsigned i = 0; i < 60; i++)
+		random_use(i % 2 ? a : b, 10);
+	world_drop(a);
+	world_drop(b);
+	for (unsigned i = 0; i < EXTENTS; i++)
+		assert_int_equal(atomic_load(&shared->owner[AREA][i]), 0);
+}
+
+static void what_was_sent_twice_leaves_its_slot_alone(void **state)
+{
+	(void)state;
+	struct world *w = world_make(0);
+
+	atomic_store(&server.requeue, 5);
+	for (unsigned i = 0; i < 20; i++)
+		random_use(w, 10);
+	uint64_t held = w->r.slots.used - w->r.slots.store.stat.pages;
+
+	assert_true(held > 0);
+	/* None of them is used again, after fork neither. */
+	atomic_store(&server.requeue, 0);
+	slots_share(&w->r.slots);
+	assert_true(slots_unshare(&w->r.slots));
+	for (unsigned i = 0; i < KEYS; i++)
+		if (w->k.stored[i])
+			slots_keep(&w->r.slots, w->k.handle[i]);
+	slots_check(&w->r.slots);
+	assert_true(w->r.slots.used >= held + w->r.slots.store.stat.pages / 2);
+	random_use(w, 100);
+	world_drop(w);
+	/* Nor by another process: the extent stays taken. */
+	assert_true(atomic_load(&shared->owner[AREA][0]) & REMOTE_TAINTED);
+	struct world *other = world_make(1);
+
+	random_use(other, 20);
+	assert_int_not_equal(other->r.slots.extents.at[0], 0);
+	world_drop(other);
+}
+
+static void who_gets_no_answer_gives_up(void **state)
+{
+	unsigned keys[8] = { 0, 1, 2, 3, 4, 5, 6, 7 }, more[4] = { 10, 11, 12, 13 };
+	struct store_io io[8];
+
+	(void)state;
+	for (unsigned hang = 1; hang <= 2; hang++) {
+		struct world *w = world_make(hang);
+
+		assert_int_equal(write_keys(w, keys, io, 8), 8);
+		atomic_store(&server.hang, hang);
+		/* A write that nobody took is as if it had not been; one that was taken may be done later. */
+		assert_int_equal(write_keys(w, more, io, 4), 0);
+		assert_int_equal(io[0].err, -EIO);
+		assert_int_equal(w->r.slots.used, hang == 1 ? 8 : 12);
+		w->r.slots.store.ops->read(&w->r.slots.store, io, 1);
+		assert_int_equal(io[0].err, -EIO);
+		/* The server is back, and answers what nobody waits for any more. */
+		atomic_store(&server.hang, 0);
+		while (server.nr_kept > 0)
+			serve_one(&server.kept[--server.nr_kept]);
+		for (unsigned i = 0; i < REMOTE_ENTRIES; i++)
+			assert_int_equal(atomic_load(&shared->ring[hang].entry[i].state), REMOTE_IDLE);
+		keys_read(&w->k, keys, 8);
+		random_use(w, 50);
+		world_drop(w);
+	}
+}
+
+static void without_a_connection_writes_do_not_wait(void **state)
+{
+	unsigned key = 0;
+	struct store_io io;
+
+	(void)state;
+	struct world *w = world_make(0);
+
+	assert_int_equal(write_keys(w, &key, &io, 1), 1);
+	atomic_store(&server.hang, 1);
+	atomic_store(&shared->down[AREA], 1);
+	key = 1;
+	assert_int_equal(write_keys(w, &key, &io, 1), 0);
+	assert_int_equal(w->r.slots.used, 1);
+	/* A read waits, and the next one does not. */
+	key = 0;
+	for (unsigned i = 0; i < 2; i++) {
+		io = (struct store_io){ .page = w->k.buf, .handle = w->k.handle[0] };
+		assert_int_equal(w->r.gave_up, i > 0);
+		w->r.slots.store.ops->read(&w->r.slots.store, &io, 1);
+		assert_int_equal(io.err, -EIO);
+	}
+	atomic_store(&shared->down[AREA], 0);
+	atomic_store(&server.hang, 0);
+	keys_read(&w->k, &key, 1);
+	assert_false(w->r.gave_up);
+	world_drop(w);
+}
+
+static void errors_of_the_server_come_through(void **state)
+{
+	unsigned key = 0;
+	struct store_io io;
+
+	(void)state;
+	struct world *w = world_make(0);
+
+	atomic_store(&server.err, -ENOSPC);
+	assert_int_equal(write_keys(w, &key, &io, 1), 0);
+	assert_int_equal(io.err, -ENOSPC);
+	assert_true(w->r.slots.full);
+	atomic_store(&server.err, 0);
+	w->r.slots.full = false;
+	assert_int_equal(write_keys(w, &key, &io, 1), 1);
+	world_drop(w);
+}
+
+static void what_a_process_had_is_free_when_its_last_reader_is_gone(void **state)
+{
+	(void)state;
+	struct world *parent = world_make(4);
+
+	random_use(parent, 50);
+	slots_share(&parent->r.slots);
+	/* The child's ring holds the same extents. */
+	struct remote_store child = parent->r;
+
+	child.slots.extents.ctx = &child;
+	assert_int_equal(remote_store_inherit(&child, 5), 0);
+	assert_false(slots_unshare(&parent->r.slots));
+	/* The parent dies first; then the child. A ring that was never used has nothing. */
+	remote_forget(shared, 4);
+	remote_forget(shared, 40);
+	assert_int_equal(atomic_load(&shared->owner[AREA][0]), 5);
+	remote_forget(shared, 5);
+	assert_int_equal(atomic_load(&shared->owner[AREA][0]), 0);
+	assert_int_equal(remote_store_inherit(&child, REMOTE_RINGS), child.slots.store.stat.pages > 0 ? -EAGAIN : 0);
+	keys_drop(&parent->k);
+	free(parent->memory);
+	free(parent);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(random_use_returns_what_was_written, start, end),
+		cmocka_unit_test_setup_teardown(what_was_sent_twice_leaves_its_slot_alone, start, end),
+		cmocka_unit_test_setup_teardown(who_gets_no_answer_gives_up, start, end),
+		cmocka_unit_test_setup_teardown(without_a_connection_writes_do_not_wait, start, end),
+		cmocka_unit_test_setup_teardown(errors_of_the_server_come_through, start, end),
+		cmocka_unit_test_setup_teardown(what_a_process_had_is_free_when_its_last_reader_is_gone, start, end),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
