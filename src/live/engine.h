@@ -26,6 +26,7 @@
 #include "mm/machine.h"
 #include "store/faulty.h"
 #include "store/file.h"
+#include "store/seal.h"
 #include "store/zpool.h"
 
 #define OWN_RANGES 48
@@ -56,6 +57,7 @@ struct engine {
 	struct zpool zpool;
 	struct file_store file[SWAP_SPECS]; /* by number of the spec */
 	struct remote_store remote[SWAP_SPECS];
+	struct seal seal[SWAP_SPECS];       /* of those that are encrypted */
 	uint8_t area_of[SWAP_SPECS];        /* 1 + its swap area; 0: none, it is not open */
 	uint64_t arena, arena_pages;
 	uint64_t trash;            /* where pages of homes go that are given up: arena.c */

@@ -95,6 +95,18 @@ static struct store *perhaps_faulty(unsigned i, struct store *store)
 	return &faulty[i].store;
 }
 
+/* False: it was to be sealed, and cannot be. */
+static bool sealed_if_wanted(unsigned i, struct slots *slots)
+{
+	uint64_t bytes = spec_of(i)->bytes;
+
+	if (!spec_of(i)->encrypt)
+		return true;
+	void *memory = engine_own_memory(seal_bytes(bytes));
+
+	return memory != NULL && seal_init(&engine.seal[i], slots, bytes, memory) == 0;
+}
+
 static void open_file(unsigned i)
 {
 	struct engine *e = &engine;
@@ -104,7 +116,8 @@ static void open_file(unsigned i)
 	size_t bytes = slots_bytes(spec->bytes);
 	void *memory = fd >= 0 ? engine_own_memory(bytes) : NULL;
 
-	if (memory != NULL && file_store_init(&e->file[i], fd, named ? HEADER_BYTES : 0, spec->bytes, memory, bytes) == 0) {
+	if (memory != NULL && file_store_init(&e->file[i], fd, named ? HEADER_BYTES : 0, spec->bytes, memory, bytes) == 0 &&
+	    sealed_if_wanted(i, &e->file[i].slots)) {
 		/* Whatever is read back leaves its copy there: room is cheap. */
 		add_area(i, perhaps_faulty(i, &e->file[i].slots.store), true);
 		return;
@@ -129,7 +142,8 @@ static void open_remote(unsigned i)
 	if (memory == NULL)
 		return;
 	if (remote_store_init(&e->remote[i], &e->ledger->remote, i, ring_number(), spec->bytes, spec->deadline_s * NS_PER_S, memory,
-			      bytes) == 0)
+			      bytes) == 0 &&
+	    sealed_if_wanted(i, &e->remote[i].slots))
 		add_area(i, perhaps_faulty(i, &e->remote[i].slots.store), true);
 }
 
@@ -183,7 +197,7 @@ uint64_t stores_own_pages(void)
 
 	for (unsigned i = 0; i < SWAP_SPECS; i++)
 		if (slots_of(i) != NULL)
-			bytes += slots_of(i)->written / 8;
+			bytes += slots_of(i)->written / 8 + (spec_of(i)->encrypt ? slots_of(i)->written * sizeof(struct sealed_slot) : 0);
 	return bytes >> PAGE_SHIFT;
 }
 
@@ -240,7 +254,9 @@ void stores_lost(vpn_t vpn, unsigned area, uint64_t slot, int err)
 	fmt_init(&f, text, sizeof(text));
 	fmt_str(&f, "page ");
 	fmt_hex(&f, vpn_address(vpn));
-	fmt_str(&f, err == -EBADMSG ? " is lost: checksum mismatch in " : " is lost: read error in ");
+	fmt_str(&f, " is lost: ");
+	fmt_str(&f, err == -EBADMSG ? "checksum mismatch" : err == -EKEYREJECTED ? "broken seal" : "read error");
+	fmt_str(&f, " in ");
 	for (unsigned i = 0; i < engine.ledger->nr_swap; i++)
 		if (engine.area_of[i] == area + 1)
 			swap_spec_name(&f, spec_of(i));
@@ -362,6 +378,8 @@ int stores_inherit(int parent_pid, int parent_handler)
 			err = inherit_file(file_of(i), parent_pid, parent_handler);
 		else if (slots_of(i) != NULL)
 			err = remote_store_inherit(&engine.remote[i], ring_number());
+		if (err == 0 && slots_of(i) != NULL && slots_of(i)->seal != NULL)
+			err = seal_inherit(slots_of(i)->seal);
 	}
 	return err;
 }

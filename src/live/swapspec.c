@@ -37,6 +37,8 @@ void swap_spec_describe(struct fmt *f, const struct swap_spec *s)
 		fmt_size(f, s->rate);
 		fmt_str(f, " a second");
 	}
+	if (s->encrypt)
+		fmt_str(f, ", encrypted");
 	if (s->direct)
 		fmt_str(f, ", direct");
 	if (s->has_prio) {

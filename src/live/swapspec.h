@@ -29,6 +29,7 @@ struct swap_spec {
 	uint8_t kind;   /* enum swap_kind */
 	uint8_t codec;  /* enum swap_codec; pool. No process ever sees SWAP_AUTO */
 	bool direct;    /* file: not without O_DIRECT */
+	bool encrypt;   /* file, NBD */
 	bool has_prio, has_bytes; /* said by the user */
 	uint8_t connections; /* NBD: to the server */
 	uint32_t deadline_s; /* NBD: so long a page is waited for while the server is away */

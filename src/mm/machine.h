@@ -255,7 +255,7 @@ enum fault_result {
 
 struct fault_report {
 	bool major;
-	int err;       /* FAULT_LOST: -EIO (store) or -EBADMSG (checksum) */
+	int err;       /* FAULT_LOST: -EIO (store), -EKEYREJECTED (seal) or -EBADMSG (checksum) */
 	unsigned area; /* FAULT_LOST: where it was */
 	uint64_t slot;
 };

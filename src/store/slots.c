@@ -31,6 +31,7 @@
 
 #include "base/assert.h"
 #include "base/sys.h"
+#include "store/seal.h"
 
 #define NO_SLOT UINT64_MAX
 #define RUN_LOOKS 64 /* free runs that are looked at before the batch is torn */
@@ -131,6 +132,8 @@ static void slot_take(struct slots *s, uint64_t slot)
 	DEBUG_ASSERT(slot < s->end && !slot_taken(s, slot));
 	s->bitmap[slot / 64] |= (uint64_t)1 << slot % 64;
 	s->used++;
+	if (s->seal != NULL)
+		seal_taken(s->seal, slot);
 	s->hint = slot + 1 < s->end ? slot + 1 : first_own(s);
 }
 
@@ -143,18 +146,10 @@ static void slot_release(struct slots *s, uint64_t slot)
 	s->used--;
 }
 
-/* The slot of an io between reserve and commit is kept in its scratch pointer, plus one: NULL is none. */
 static void io_set_slot(struct store_io *io, uint64_t slot)
 {
 	io->scratch = (void *)(uintptr_t)(slot + 1);
 }
-
-static uint64_t io_slot(const struct store_io *io)
-{
-	return (uint64_t)(uintptr_t)io->scratch - 1;
-}
-
-/* The contract. */
 
 /* Nothing is taken. After the disk was full, for a while. */
 static bool is_closed(struct slots *s)
@@ -202,10 +197,10 @@ unsigned slots_reserve(struct store *store, struct store_io *io, unsigned n)
 /* Pages of io[0..n) that follow one another in the file. */
 static unsigned run_length(const struct slots *s, const struct store_io *io, unsigned n, bool out)
 {
-	uint64_t page = slots_page(s, out ? io_slot(io) : io->handle);
+	uint64_t page = slots_page(s, out ? slots_io_slot(io) : io->handle);
 	unsigned len = 1;
 
-	while (len < n && slots_page(s, out ? io_slot(&io[len]) : io[len].handle) == page + len)
+	while (len < n && slots_page(s, out ? slots_io_slot(&io[len]) : io[len].handle) == page + len)
 		len++;
 	return len;
 }
@@ -221,7 +216,7 @@ void slots_write(struct store *store, struct store_io *io, unsigned n)
 		for (unsigned k = i; k < i + len; k++)
 			io[k].err = -ENOSPC;
 		if (!full)
-			s->run(s, io + i, len, slots_page(s, io_slot(&io[i])), true);
+			s->run(s, io + i, len, slots_page(s, slots_io_slot(&io[i])), true);
 		for (unsigned k = i; k < i + len; k++) {
 			io[k].bytes = io[k].err == 0 ? (uint32_t)PAGE_SIZE : 0;
 			full |= io[k].err == -ENOSPC;
@@ -247,7 +242,7 @@ void slots_commit(struct store *store, struct store_io *io)
 	struct slots *s = to_slots(store);
 
 	ASSERT(io->err == 0 && io->scratch != NULL);
-	io->handle = io_slot(io);
+	io->handle = slots_io_slot(io);
 	io->scratch = NULL;
 	s->written = MAX(s->written, io->handle + 1);
 	s->store.stat.pages++;
@@ -260,7 +255,7 @@ void slots_abort(struct store *store, struct store_io *io)
 
 	if (io->scratch == NULL)
 		return;
-	slot_release(s, io_slot(io));
+	slot_release(s, slots_io_slot(io));
 	io->scratch = NULL;
 	if (io->err == 0)
 		return;
@@ -335,8 +330,7 @@ void slots_keep(struct slots *s, uint64_t handle)
 	s->bitmap[handle / 64] |= (uint64_t)1 << handle % 64;
 }
 
-/* Whole extents, or a part of a single one. */
-static uint64_t usable_slots(uint64_t max_bytes)
+uint64_t slots_usable(uint64_t max_bytes)
 {
 	uint64_t slots = max_bytes / PAGE_SIZE;
 
@@ -345,12 +339,12 @@ static uint64_t usable_slots(uint64_t max_bytes)
 
 static uint32_t extents_of(uint64_t max_bytes)
 {
-	return (uint32_t)DIV_ROUND_UP(usable_slots(max_bytes), EXTENT_SLOTS);
+	return (uint32_t)DIV_ROUND_UP(slots_usable(max_bytes), EXTENT_SLOTS);
 }
 
 static size_t bitmap_bytes(uint64_t max_bytes)
 {
-	return DIV_ROUND_UP(usable_slots(max_bytes), 64) * sizeof(uint64_t);
+	return DIV_ROUND_UP(slots_usable(max_bytes), 64) * sizeof(uint64_t);
 }
 
 size_t slots_bytes(uint64_t max_bytes)
@@ -365,7 +359,7 @@ size_t slots_unsure_bytes(uint64_t max_bytes)
 
 void slots_mark_unsure(struct slots *s, const struct store_io *io)
 {
-	uint64_t slot = io_slot(io);
+	uint64_t slot = slots_io_slot(io);
 
 	__atomic_fetch_or(&s->unsure[slot / 64], (uint64_t)1 << slot % 64, __ATOMIC_RELAXED);
 }
@@ -374,7 +368,7 @@ int slots_init(struct slots *s, const struct store_ops *ops, uint64_t first, uin
 {
 	if (max_bytes < PAGE_SIZE || bytes < slots_bytes(max_bytes))
 		return -EINVAL;
-	*s = (struct slots){ .store.ops = ops, .first = first >> PAGE_SHIFT, .bitmap = memory, .max_slots = usable_slots(max_bytes) };
+	*s = (struct slots){ .store.ops = ops, .first = first >> PAGE_SHIFT, .bitmap = memory, .max_slots = slots_usable(max_bytes) };
 	extents_init(&s->extents, extents_of(max_bytes), (uint8_t *)memory + bitmap_bytes(max_bytes));
 	s->store.stat.capacity = s->max_slots;
 	return 0;

@@ -16,6 +16,8 @@
  * difference is reserved, freed while shared, or unsure. written ≤ slots of our extents ≤
  * max_slots, end too; no bit at or above max_slots is set.
  */
+struct seal;
+
 struct slots {
 	struct store store;  /* first */
 	/*
@@ -23,6 +25,7 @@ struct slots {
 	 * rest need not be tried.
 	 */
 	void (*run)(struct slots *s, struct store_io *io, unsigned n, uint64_t page, bool out);
+	struct seal *seal;   /* seal.h; NULL: pages lie in the clear */
 	uint64_t first;      /* page of the file where the first extent begins */
 	bool closed;         /* the file could not be opened again after fork: nothing is taken */
 	bool full;           /* [m] the disk has no room; nothing is taken until again_ns, or a slot is freed */
@@ -73,6 +76,15 @@ int slots_share(struct slots *s);
 int slots_inherit(struct slots *s, bool open);
 bool slots_unshare(struct slots *s);
 void slots_keep(struct slots *s, uint64_t handle);
+
+/* The slot of a page on its way out is kept in its scratch pointer, plus one: NULL is none. */
+static inline uint64_t slots_io_slot(const struct store_io *io)
+{
+	return (uint64_t)(uintptr_t)io->scratch - 1;
+}
+
+/* Slots that come of a cap in bytes: whole extents, or a part of a single one. */
+uint64_t slots_usable(uint64_t max_bytes);
 
 /* Page of the file that a slot is. */
 static inline uint64_t slots_page(const struct slots *s, uint64_t slot)

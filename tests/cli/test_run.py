@@ -253,7 +253,7 @@ def test_stopped_by_steward_says_why():
 
 
 def test_stats_hold_the_figures():
-    text, r = stats("--swap", "pool:zstd", "--swap", "file:/tmp,size=4M,prio=0", "true", STUB="pressure")
+    text, r = stats("--swap", "pool:zstd", "--swap", "file:/tmp,size=4M,encrypt,prio=0", "true", STUB="pressure")
     eq(text["schema"], 2)
     eq(text["command"], ["true"])
     eq(text["exit"], {"status": 0, "signal": None})
@@ -271,9 +271,9 @@ def test_stats_hold_the_figures():
     eq(text["pool"], {"stored_peak_bytes": 24000 * PAGE, "compressed_bytes": 8000 * PAGE, "memory_bytes": 8000 * PAGE,
                       "ratio": 3.0})
     eq(text["areas"], [
-        {"kind": "file", "path": "/tmp", "size_bytes": 4 * M, "prio": 0, "used_peak_bytes": 24000 * PAGE, "errors": 0,
+        {"kind": "file", "path": "/tmp", "encrypted": True, "size_bytes": 4 * M, "prio": 0, "used_peak_bytes": 24000 * PAGE, "errors": 0,
          "state": "ok"},
-        {"kind": "pool", "codec": "zstd", "size_bytes": 0, "prio": -1, "used_peak_bytes": 66000 * PAGE, "errors": 3,
+        {"kind": "pool", "codec": "zstd", "encrypted": False, "size_bytes": 0, "prio": -1, "used_peak_bytes": 66000 * PAGE, "errors": 3,
          "state": "full"}])
     counters = text["counters"]
     eq((counters["pgfault"], counters["pgminor"], counters["stall_ns"]), (1234567, 1001, 1500000000))

@@ -14,7 +14,7 @@ import cage
 MIB = 1 << 20
 BUDGET = 16 * MIB
 FOOTPRINT = "64"  # MiB
-STOPPED = re.compile(r"steward: (page 0x[0-9a-f]+ is lost: (checksum mismatch|read error) in \S+, slot \d+|out of room: .*); .+")
+STOPPED = re.compile(r"steward: (page 0x[0-9a-f]+ is lost: (checksum mismatch|read error|broken seal) in \S+, slot \d+|out of room: .*); .+")
 FAULT_SEEDS = range(2, 14)
 
 
@@ -135,7 +135,7 @@ def disk_full(suite):
     return problems
 
 
-def spoiled(suite, spoil, word):
+def spoiled(suite, spoil, word, options=""):
     """The program on a file that is spoiled all the time from outside."""
     with tempfile.TemporaryDirectory(prefix="spoiled.", dir=suite.work) as folder:
         path = sparse(folder, "swap", 512 * MIB)
@@ -147,7 +147,7 @@ def spoiled(suite, spoil, word):
 
         spoiler = threading.Thread(target=keep_spoiling, daemon=True)
         spoiler.start()
-        got = cage.run(suite.prefix(BUDGET, ["--swap", "file:" + path]) + [suite.tool("verifier"), "random-write", "128"], 60)
+        got = cage.run(suite.prefix(BUDGET, ["--swap", "file:" + path + options]) + [suite.tool("verifier"), "random-write", "128"], 60)
         ended.set()
         spoiler.join()
     return was_stopped(got, word, "in file:" + path)
@@ -162,7 +162,28 @@ def overwrite(path):
 
 def file_overwritten(suite):
     """A swap file that somebody else writes to stops the program, which sees nothing of it."""
-    return spoiled(suite, overwrite, "checksum mismatch")
+    return spoiled(suite, overwrite, "checksum mismatch") + spoiled(suite, overwrite, "broken seal", ",encrypt")
+
+
+def looks_random(path):
+    """No byte comes so often in a page as to tell something: of 4096 random ones 16 are the same, sixty never."""
+    with open(path, "rb") as f:
+        f.seek(4096)
+        pages = [f.read(4096) for _ in range(512)]
+    counts = [max(page.count(bytes([b])) for b in range(256)) for page in pages if any(page)]
+    return len(counts) > 100 and max(counts) < 60
+
+
+def sealed(suite):
+    """Pages that are to be encrypted cannot be read in the file."""
+    problems = []
+    with tempfile.TemporaryDirectory(prefix="sealed.", dir=suite.work) as folder:
+        for options, random in (("", False), (",encrypt", True)):
+            path = sparse(folder, "swap", 256 * MIB)
+            problems += run_on(suite, "fork-write", ["file:" + path + options])
+            if looks_random(path) != random:
+                problems.append("with %r the file looks random: %s" % (options, not random))
+    return problems
 
 
 def file_cut(suite):
@@ -232,7 +253,7 @@ def server(suite):
     """Pages on an NBD server come back, to processes that fork too, and at a rate if one is asked for."""
     if no_nbd():
         return no_nbd()
-    native, got, _ = on_server(suite, "fork-nested", mib="48")
+    native, got, _ = on_server(suite, "fork-nested", ",encrypt", mib="48")
     problems = suite.problems(native, got)
     native, got, _ = on_server(suite, "random-write", ",connections=4,rate=16M", mib="32")
     problems += suite.problems(native, got)
@@ -285,5 +306,5 @@ def server_gone(suite):
     return was_stopped(got, "in " + uri)
 
 
-STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut, server, server_restarted, server_stopped,
+STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut, sealed, server, server_restarted, server_stopped,
           server_gone]

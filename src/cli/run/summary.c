@@ -255,6 +255,7 @@ static void write_area(struct json *j, const struct swap_spec *spec, const struc
 		json_string(j, "codec", spec->codec == SWAP_ZSTD ? "zstd" : "lz4");
 	else
 		json_string(j, "path", spec->path);
+	json_bool(j, "encrypted", spec->encrypt);
 	json_u64(j, "size_bytes", spec->bytes);
 	json_i64(j, "prio", spec->prio);
 	json_u64(j, "used_peak_bytes", bytes(a->used));

@@ -164,8 +164,8 @@ static int set_option(struct swap_spec *spec, char *word, struct swap_complaint 
 		const char *name, *options;
 	} kinds[] = {
 		[SWAP_POOL] = { "pool", "max=SIZE or prio=N" },
-		[SWAP_NAMELESS] = { "file", "size=SIZE, direct or prio=N" },
-		[SWAP_NBD] = { "nbd", "size=SIZE, connections=N, deadline=SECONDS, rate=SIZE or prio=N" },
+		[SWAP_NAMELESS] = { "file", "size=SIZE, direct, encrypt or prio=N" },
+		[SWAP_NBD] = { "nbd", "size=SIZE, encrypt, connections=N, deadline=SECONDS, rate=SIZE or prio=N" },
 	};
 	char *equals = strchr(word, '=');
 	bool known = false;
@@ -174,6 +174,10 @@ static int set_option(struct swap_spec *spec, char *word, struct swap_complaint 
 
 	if (spec->kind == SWAP_NAMELESS && strcmp(word, "direct") == 0) {
 		spec->direct = true;
+		return 0;
+	}
+	if (spec->kind != SWAP_POOL && strcmp(word, "encrypt") == 0) {
+		spec->encrypt = true;
 		return 0;
 	}
 	if (equals != NULL) {

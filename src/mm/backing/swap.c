@@ -283,7 +283,7 @@ static void write_clean(struct swap *s, struct swap_io *io)
 /* May another try help? A store that has no room, or gains nothing, says so. */
 static bool passing(int err)
 {
-	return err == -EIO || err == -EAGAIN || err == -EBADMSG;
+	return err == -EIO || err == -EAGAIN || err == -EBADMSG || err == -EKEYREJECTED;
 }
 
 /* [unlocked] Writes, and writes again what has failed. True: some page could not be written at all. */

@@ -134,7 +134,7 @@ void swap_write_below(struct swap *s, struct swap_io *io, unsigned n, int prio, 
 struct swap_read {
 	swp_t entry;
 	void *page;
-	int err;       /* 0, -EIO, -EBADMSG */
+	int err;       /* 0, -EIO, -EBADMSG, -EKEYREJECTED */
 	uint32_t seal; /* of the content, for swap_to_cache */
 };
 /* Fills the pages and verifies them; err: after SWAP_TRIES. Entries keep their uses, and are SLOT_READING until it returns. lock and unlock as for swap_write. */

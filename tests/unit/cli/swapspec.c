@@ -35,8 +35,8 @@ static void places_are_read_with_what_is_said_of_them(void **state)
 	s = parsed("file:/var/tmp");
 	assert_true(s.kind == SWAP_NAMELESS && !s.direct && !s.has_bytes && !s.has_prio);
 	assert_string_equal(s.path, "/var/tmp");
-	s = parsed("file:a:b c=d,direct,size=4096,prio=0");
-	assert_true(s.direct && s.has_bytes && s.bytes == 4096 && s.has_prio && s.prio == 0);
+	s = parsed("file:a:b c=d,direct,encrypt,size=4096,prio=0");
+	assert_true(s.direct && s.encrypt && s.has_bytes && s.bytes == 4096 && s.has_prio && s.prio == 0);
 	assert_string_equal(s.path, "a:b c=d");
 	s = parsed("nbd://host:10810/export");
 	assert_true(s.kind == SWAP_NBD && s.connections == 2 && s.deadline_s == 30 && s.rate == 0 && !s.has_bytes);
@@ -69,16 +69,17 @@ static void what_is_wrong_is_said(void **state)
 		{ "pool,", "\"\" is no option of pool; use max=SIZE or prio=N" },
 		{ "file", "file has no path; write file:PATH, a directory, a file or a block device" },
 		{ "file:,size=1G", "file has no path; write file:PATH, a directory, a file or a block device" },
-		{ "file:x,max=1G", "\"max\" is no option of file; use size=SIZE, direct or prio=N" },
-		{ "file:x,direct=1", "\"direct\" is no option of file; use size=SIZE, direct or prio=N" },
+		{ "file:x,max=1G", "\"max\" is no option of file; use size=SIZE, direct, encrypt or prio=N" },
+		{ "file:x,direct=1", "\"direct\" is no option of file; use size=SIZE, direct, encrypt or prio=N" },
 		{ "file:x,size=", "size= is not a size; write it as size=4G" },
 		{ "pool,max=lots", "max=lots is not a size; write it as max=4G" },
 		{ "file:x,size=99999999999P", "size=99999999999P is not a size; write it as size=4G" },
 		{ "file:x,size=4095", "size=4095 holds no page; give more, or leave the area out" },
-		{ "nbd://host/x,direct", "\"direct\" is no option of nbd; use size=SIZE, connections=N, deadline=SECONDS, rate=SIZE or prio=N" },
+		{ "nbd://host/x,direct", "\"direct\" is no option of nbd; use size=SIZE, encrypt, connections=N, deadline=SECONDS, rate=SIZE or prio=N" },
 		{ "nbd://host/x,connections=9", "connections=9 is no number of connections; give a number from 1 to 8" },
 		{ "nbd://host/x,deadline=0", "deadline=0 is no number of seconds; give a number from 1 to 86400" },
 		{ "nbd://host/x,rate=1k", "rate=1k is no rate; write bytes a second, as rate=100M" },
+		{ "pool,encrypt", "\"encrypt\" is no option of pool; use max=SIZE or prio=N" },
 		{ "pool,rate=1M", "\"rate\" is no option of pool; use max=SIZE or prio=N" },
 		{ "nbd:host", "\"nbd:host\" is no place to swap to; use pool, file:PATH or nbd://HOST/EXPORT" },
 		{ "pool,prio=-1", "prio=-1 is no priority; give a number from 0 to 32767" },
