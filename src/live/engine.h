@@ -205,6 +205,10 @@ void pager_publish(void);
 #define SHARE_URGENT 1000 /* thousandths: the urgency of who has less than he needs */
 /* Gives and takes by how the others fare; needed: pages of the grant that we cannot do without. Five times a second. */
 void share_look(uint64_t needed);
+/* Up to want pages of what is free, but not of what is left for processes that start, unless we are one. Any thread. */
+void share_take(uint64_t want);
+/* Somebody has less than he needs, perhaps ourselves: there is no time to lose. */
+bool share_is_urgent(void);
 /* What has been promised is given, if the online frames are down to the target, or have had long enough. */
 void share_keep_promise(uint64_t online, uint64_t target);
 

@@ -177,7 +177,7 @@ static uint64_t headroom(void)
 
 	/* A 32nd of the run at a time, so that a small process does not take what another one needs soon. */
 	if (used + HEADROOM_LOW > limit) {
-		ledger_grant(e->ledger, e->slot, used + HEADROOM_LOW - limit + e->ledger->ram_pages / 32);
+		share_take(used + HEADROOM_LOW - limit + e->ledger->ram_pages / 32);
 		limit = native_limit();
 	}
 	/* Before the engine has to start: what others were allowed and do not use. */

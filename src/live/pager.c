@@ -311,8 +311,7 @@ void pager_run(void *arg)
 
 		bool due = start - measured > MEASURE_NS;
 
-		/* Whoever cannot do with what he has looks at each tick whether there is more. */
-		if (due || atomic_load(&e->slot->urgency) == SHARE_URGENT)
+		if (due || share_is_urgent())
 			share_look(needed());
 		if (due) {
 			/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */

@@ -27,8 +27,10 @@
 #define GIFT_PART 4             /* of spare × difference, one in so many is given at a look */
 #define GIFT_MIN 16             /* pages: less is not worth a promise */
 #define LEAST_PART 8            /* nobody is squeezed below this part of an even share */
-#define STARTERS_PART 64        /* of the budget, left free for processes that start */
+#define STARTERS_PART 16        /* of the budget, left free where processes start … */
+#define STARTERS_PART_FEW 64    /* … and where there is only one beside us, a shell that waits for us mostly */
 #define STARTERS_MAX (8 * MIB >> PAGE_SHIFT)
+#define STARTER_PAGES (8 * MIB >> PAGE_SHIFT) /* who has no more than that counts as one who starts */
 #define PROMISE_NS 1000000000   /* 1 s: what is not offline by then stays ours */
 
 /* The others, at one look. */
@@ -63,7 +65,21 @@ static void look(struct look *l)
 
 static uint64_t left_for_starters(const struct look *l)
 {
-	return l->others > 0 ? MIN(engine.ledger->ram_pages / STARTERS_PART, STARTERS_MAX) : 0;
+	uint64_t ram = engine.ledger->ram_pages;
+
+	if (l->others == 0)
+		return 0;
+	return MIN(ram / (l->others > 1 ? STARTERS_PART : STARTERS_PART_FEW), STARTERS_MAX);
+}
+
+bool share_is_urgent(void)
+{
+	struct ledger *l = engine.ledger;
+
+	for (uint32_t i = 0, used = atomic_load(&l->slots_used); i < used; i++)
+		if (atomic_load_explicit(&l->slot[i].urgency, memory_order_relaxed) == SHARE_URGENT)
+			return true;
+	return false;
 }
 
 static void promise(uint64_t pages)
@@ -72,15 +88,18 @@ static void promise(uint64_t pages)
 	engine.promised_since = now_ns();
 }
 
-static void take(uint64_t leave)
+void share_take(uint64_t want)
 {
-	struct engine *e = &engine;
-	uint64_t free = atomic_load(&e->ledger->free_pages);
+	struct ledger *l = engine.ledger;
+	uint64_t free = atomic_load(&l->free_pages), leave = 0;
+	struct look others;
 
-	if (leave == 0)
-		ledger_demand(e->ledger, e->slot, e->ledger->ram_pages);
-	else if (free > leave)
-		ledger_grant(e->ledger, e->slot, free - leave);
+	if (atomic_load(&engine.slot->granted) > STARTER_PAGES) {
+		look(&others);
+		leave = left_for_starters(&others);
+	}
+	if (free > leave)
+		ledger_grant(l, engine.slot, MIN(want, free - leave));
 }
 
 static uint32_t urgency(uint64_t granted, uint64_t floor, uint32_t stall)
@@ -88,6 +107,19 @@ static uint32_t urgency(uint64_t granted, uint64_t floor, uint32_t stall)
 	if (granted < floor || atomic_load(&engine.slot->oom) != LEDGER_OOM_NONE)
 		return SHARE_URGENT;
 	return engine.slot->now.swapped > 0 ? stall : 0;
+}
+
+static void take_more(uint64_t granted, uint64_t floor)
+{
+	struct ledger_slot *me = engine.slot;
+
+	if (granted < floor) {
+		ledger_demand(engine.ledger, me, floor - granted);
+		return;
+	}
+	share_take(engine.ledger->ram_pages);
+	if (me->now.swapped > 0)
+		ledger_squeeze(engine.ledger, me, me->now.swapped);
 }
 
 void share_look(uint64_t needed)
@@ -99,16 +131,14 @@ void share_look(uint64_t needed)
 	look(&l);
 	uint64_t floor = MAX(needed, engine.ledger->ram_pages / (LEAST_PART * l.engaged));
 	uint64_t granted = atomic_load(&me->granted), spare = granted > floor ? granted - floor : 0;
+	bool others_worse = l.most_urgent > stall + MARGIN;
+	/* Those with less than the least gift are not waited for, or they would stand in the way for ever. */
+	bool give = others_worse && l.least_stalled + MARGIN >= stall && spare >= GIFT_MIN;
 
-	if (engine.promised == 0) {
-		/* Those with less than the least gift are not waited for, or they would stand in the way for ever. */
-		bool give = l.most_urgent > stall + MARGIN && l.least_stalled + MARGIN >= stall && spare >= GIFT_MIN;
-
-		if (give)
-			promise(MAX(spare * (l.most_urgent - stall) / (SHARE_URGENT * GIFT_PART), GIFT_MIN));
-		else if (l.most_urgent <= stall + MARGIN || granted < floor)
-			take(granted < floor ? 0 : left_for_starters(&l));
-	}
+	if (engine.promised == 0 && give)
+		promise(MAX(spare * (l.most_urgent - stall) / (SHARE_URGENT * GIFT_PART), GIFT_MIN));
+	else if (engine.promised == 0 && (!others_worse || granted < floor))
+		take_more(granted, floor);
 	atomic_store(&me->spare, spare);
 	atomic_store(&me->urgency, urgency(atomic_load(&me->granted), needed, stall));
 }
