@@ -423,7 +423,7 @@ def out_of_memory(suite):
     # The larger one asks, and goes itself; then one that sleeps goes for the one that asks.
     hog = "%s random-read 256 >/dev/null & %s random-write 8; echo $?; wait $!; echo $?" % (verifier, verifier)
     hold = "b = __import__('os').urandom(16 << 20); print(1, flush=True); __import__('time').sleep(60)"
-    sleeper = "{ %s -c \"%s\" & wait $!; echo $? >&3; } 3>&1 | { read held; %s random-write 28; echo $?; cat; }" % (
+    sleeper = "{ %s -c \"%s\" & wait $!; echo $? >&3; } 3>&1 | { read held; %s random-write 80; echo $?; cat; }" % (
         sys.executable, hold, verifier)
     problems = []
     for script, ram, options, victim, ends in (
