@@ -2,6 +2,9 @@
  * steward set: changes the budget of a run that goes on. It only asks, in the ledger; the launcher does it (run/resize.c).
  * It ends when the budget is reached, or when it is clear that it cannot be.
  */
+#include "cli/set.h"
+
+#include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -47,21 +50,30 @@ static const char *pages_text(uint64_t pages)
 	return size_text(pages << PAGE_SHIFT);
 }
 
-/* Why the run cannot be asked for so many pages; 0: it can. */
-static int refuse(const struct ledger *l, uint64_t pages)
+static void __attribute__((format(printf, 3, 4))) refuse(struct set_refusal *r, const char *what, const char *why, ...)
+{
+	va_list args;
+
+	r->what = what;
+	va_start(args, why);
+	vsnprintf(r->why, sizeof(r->why), why, args);
+	va_end(args);
+}
+
+void set_check(const struct ledger *l, uint64_t pages, struct set_refusal *r)
 {
 	uint64_t least = ALIGN_UP(2 * l->reserved_pages, MIB >> PAGE_SHIFT);
 
+	r->what = NULL;
 	if (l->record_ns != 0)
-		return msg_fail(1, "set", "that is a recording, which has no budget; name a steward run");
-	if (!runs_watched(l))
-		return msg_fail(1, "set", "the launcher of that run has ended, and nobody divides its budget any more; end its processes");
-	if (pages < least)
-		return msg_fail(1, "--ram", "%s is too small; the smallest that works is %s", pages_text(pages), pages_text(least));
-	if (pages > l->ram_max_pages)
-		return msg_fail(1, "--ram", "%s is more than that run can use; give up to %s, or start it again", pages_text(pages),
-				pages_text(l->ram_max_pages));
-	return 0;
+		refuse(r, "set", "that is a recording, which has no budget; name a steward run");
+	else if (!runs_watched(l))
+		refuse(r, "set", "the launcher of that run has ended, and nobody divides its budget any more; end its processes");
+	else if (pages < least)
+		refuse(r, "--ram", "%s is too small; the smallest that works is %s", pages_text(pages), pages_text(least));
+	else if (pages > l->ram_max_pages)
+		refuse(r, "--ram", "%s is more than that run can use; give up to %s, or start it again", pages_text(pages),
+		       pages_text(l->ram_max_pages));
 }
 
 /* Nobody is there, or who is there is stopped. */
@@ -107,6 +119,7 @@ static int change(struct ledger *l, uint64_t pages)
 int set_main(int argc, char **argv)
 {
 	struct set s = { 0 };
+	struct set_refusal refusal;
 	struct runs_one run;
 	int err, first;
 
@@ -120,8 +133,10 @@ int set_main(int argc, char **argv)
 	err = runs_open(&run, argv[first], true);
 	if (err != 0)
 		return err;
-	err = refuse(run.ledger, s.ram_bytes >> PAGE_SHIFT);
-	if (err == 0)
+	set_check(run.ledger, s.ram_bytes >> PAGE_SHIFT, &refusal);
+	if (refusal.what != NULL)
+		err = msg_fail(1, refusal.what, "%s", refusal.why);
+	else
 		err = change(run.ledger, s.ram_bytes >> PAGE_SHIFT);
 	runs_close(&run);
 	return err;

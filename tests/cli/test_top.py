@@ -196,6 +196,29 @@ def test_pause_holds_the_screen():
         eq(t.quit(), 0)
 
 
+def test_another_budget_after_a_question():
+    with running(STUB="fit") as run, terminal(str(run.pid), "-d", "100ms") as t:
+        def said(text):
+            return lambda screen: screen.splitlines()[-1] == text
+
+        t.until(lambda text: "q quit" in text)
+        t.press("b", said(f"budget of run {run.pid}, now 256M: _"))
+        t.press("12x\x7f\x7f", said(f"budget of run {run.pid}, now 256M: 1_"))
+        t.press("x\n", said('"1x" is not a size; write it as 128M or 1.5G'))
+        t.press(" b4K\n", lambda text: re.search(r"^4 KiB is too small; the smallest that works is [0-9.]+ MiB$", text, re.M))
+        for key in "n\x1b":
+            t.press(" " if key == "n" else "", lambda text: "q quit" in text)
+            t.press("b128M\n", said(f"change the budget of run {run.pid} from 256M to 128M? y/n"))
+            t.press(key, lambda text: "q quit" in text)
+        time.sleep(0.3)
+        assert "of 256M" in t.text(), t.text()
+        t.press("b128M\ny", lambda text: "of 128M" in text and re.search(" the budget is 128M now$", text, re.M))
+        r = steward("set", "--ram", "192M", str(run.pid))
+        eq((r.stderr, r.returncode), ("", 0))
+        t.until(lambda text: "of 192M" in text)
+        eq(t.quit(), 0)
+
+
 def test_colours():
     with running(STUB="pressure") as run, terminal(str(run.pid)) as t:
         t.until(lambda text: "q quit" in text)

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "cli/see/show.h"
+
 static void __attribute__((format(printf, 3, 4))) add(struct events *e, bool bad, const char *format, ...)
 {
 	struct event *event = &e->event[e->nr++ % EVENTS_MAX];
@@ -66,10 +68,24 @@ static void reclaim(struct events *e, const struct sample *before, const struct 
 		add(e, true, "out of memory: %" PRIu64 " killed", killed);
 }
 
+/* steward set, or the key of somebody's top. */
+static void budget(struct events *e, const struct sample *before, const struct sample *now)
+{
+	if (now->asked != 0 && now->asked != before->asked)
+		add(e, false, "the budget is to be %s", show_pages(now->asked));
+	if (now->asked != 0)
+		return;
+	if (before->asked != 0 && now->ram != before->asked)
+		add(e, true, "a budget of %s cannot be reached, it is %s", show_pages(before->asked), show_pages(now->ram));
+	else if (before->asked != 0 || now->ram != before->ram)
+		add(e, false, "the budget is %s now", show_pages(now->ram));
+}
+
 void events_add(struct events *e, const struct sample *before, const struct sample *now)
 {
 	processes(e, before, now);
 	reclaim(e, before, now);
+	budget(e, before, now);
 	if (before->watched && !now->watched)
 		add(e, true, "the launcher has ended; what still runs keeps its budget");
 }

@@ -161,6 +161,7 @@ static void take_run(struct sample *s, const struct ledger *l)
 	memcpy(s->command, l->command, sizeof(s->command) - 1);
 	clean(s->command);
 	s->ram = l->ram_pages;
+	s->asked = atomic_load(&l->ram_asked);
 	s->reserved = l->reserved_pages;
 	s->free = atomic_load(&l->free_pages);
 	take_areas(s, l);

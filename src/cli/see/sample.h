@@ -36,6 +36,7 @@ struct sample {
 	bool watched;                    /* the launcher lives */
 	char command[64];
 	uint64_t ram, reserved, free;    /* pages: the budget, the launcher's part, what nobody has */
+	uint64_t asked;                  /* budget that somebody has asked for and that is not reached or given up; 0: none */
 	struct ledger_usage use;         /* of all processes */
 	struct ledger_frames frames;     /* the same */
 	uint64_t counter[VM_COUNTER_NR]; /* of all, those that have ended included */

@@ -243,6 +243,7 @@ static void draw_help(struct canvas *c)
 		"s r     sorts by the next column; turns the order round",
 		"t       children below their parents",
 		"/       only processes with this in their name or pid; Enter ends it, Esc clears it",
+		"b       another budget for the run, after a question",
 		"up down PageUp PageDown Home End   go through the processes",
 		"h ?     this; any key ends it",
 	};
@@ -274,8 +275,8 @@ static void draw_events(struct canvas *c, const struct screen *s)
 static void draw_keys(struct canvas *c, const struct screen *s)
 {
 	canvas_move(c, c->rows - 1, 0, STYLE_TITLE);
-	if (s->typing) {
-		canvas_printf(c, "/%s_", s->how->filter);
+	if (s->prompt != NULL) {
+		canvas_put(c, s->prompt);
 	} else {
 		canvas_printf(c, "q quit  space pause  s sort: %s%s  t %s  ", rows_sort_name(s->how->sort), s->how->reverse ? " (r)" : "",
 			      s->how->tree ? "list" : "tree");

@@ -18,7 +18,7 @@ struct screen {
 	uint64_t interval_ns;     /* asked for */
 	unsigned first;           /* row on top of the table */
 	bool paused;
-	bool typing;              /* the filter is being written */
+	const char *prompt;       /* stands in place of the keys; NULL: none */
 	bool help;                /* keys instead of processes */
 	bool still;               /* for print: no events, no keys */
 };

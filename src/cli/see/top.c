@@ -1,6 +1,6 @@
 /*
  * steward top: samples of a run, drawn again and again. It reads what pagers write into the ledger anyway, so that nothing
- * in the run knows of it; keys change what is shown, never the run.
+ * in the run knows of it.
  *
  *     sample ──► rows (sort, filter, tree), events ──► screen ──► canvas ──► terminal, or text (--once)
  */
@@ -18,24 +18,11 @@
 #include "cli/see/screen.h"
 #include "cli/see/show.h"
 #include "cli/see/terminal.h"
+#include "cli/see/top.h"
 
 #define SCHEMA 1
-#define INTERVAL_LEAST 100000000u   /* 0.1 s by key */
-#define INTERVAL_MOST 60000000000u  /* a minute */
 
 enum top_option { OPT_INTERVAL, OPT_ONCE, OPT_JSON };
-
-struct top {
-	uint64_t interval_ns;
-	bool once, as_json;
-	const struct ledger *ledger;
-	struct sample before, now;
-	struct rows rows;
-	struct rows_how how;
-	struct events events;
-	unsigned first, fit;
-	bool paused, typing, help, ended, quit;
-};
 
 static const struct option_row rows[] = {
 	[OPT_INTERVAL] = { "interval", 'd', "TIME", "between two looks: 1s (default), 200ms" },
@@ -104,7 +91,8 @@ static void draw(struct top *t, struct canvas *c)
 		.before = &t->before, .now = &t->now,
 		.ns = t->before.ns != 0 ? t->now.ns - t->before.ns : t->now.age_ns,
 		.rows = &t->rows, .how = &t->how, .events = &t->events, .interval_ns = t->interval_ns,
-		.first = t->first, .paused = t->paused, .typing = t->typing, .help = t->help, .still = t->once,
+		.first = t->first, .paused = t->paused, .help = t->mode == TOP_HELP, .still = t->once,
+		.prompt = t->mode > TOP_HELP ? t->prompt : NULL,
 	};
 
 	t->fit = screen_draw(c, &s);
@@ -170,88 +158,6 @@ static int once(struct top *t, struct canvas *c)
 
 /* --- again and again --- */
 
-static void key_of_filter(struct top *t, int key)
-{
-	size_t len = strlen(t->how.filter);
-
-	if (key == TERMINAL_ENTER)
-		t->typing = false;
-	else if (key == TERMINAL_ESCAPE)
-		t->how.filter[0] = '\0', t->typing = false;
-	else if (key == TERMINAL_BACKSPACE && len > 0)
-		t->how.filter[len - 1] = '\0';
-	else if (key >= ' ' && key <= '~' && len + 1 < sizeof(t->how.filter))
-		t->how.filter[len] = (char)key, t->how.filter[len + 1] = '\0';
-}
-
-static void scroll(struct top *t, int64_t by)
-{
-	int64_t last = (int64_t)t->rows.nr - (int64_t)t->fit;
-
-	t->first = (unsigned)MAX(MIN((int64_t)t->first + by, last), 0);
-}
-
-static void change_interval(struct top *t, bool longer)
-{
-	t->interval_ns = longer ? MIN(t->interval_ns * 2, INTERVAL_MOST) : MAX(t->interval_ns / 2, INTERVAL_LEAST);
-}
-
-static void key_of_table(struct top *t, int key)
-{
-	switch (key) {
-	case 'q':
-		t->quit = true;
-		break;
-	case ' ':
-		t->paused = !t->paused;
-		break;
-	case '+':
-	case '-':
-		change_interval(t, key == '+');
-		break;
-	case 's':
-		t->how.sort = (t->how.sort + 1) % NR_SORTS;
-		break;
-	case 'r':
-		t->how.reverse = !t->how.reverse;
-		break;
-	case 't':
-		t->how.tree = !t->how.tree;
-		break;
-	case '/':
-		t->typing = true;
-		break;
-	case 'h':
-	case '?':
-		t->help = true;
-		break;
-	case TERMINAL_UP:
-	case TERMINAL_DOWN:
-		scroll(t, key == TERMINAL_UP ? -1 : 1);
-		break;
-	case TERMINAL_PAGE_UP:
-	case TERMINAL_PAGE_DOWN:
-		scroll(t, key == TERMINAL_PAGE_UP ? -(int64_t)t->fit : (int64_t)t->fit);
-		break;
-	case TERMINAL_HOME:
-	case TERMINAL_END:
-		scroll(t, key == TERMINAL_HOME ? INT32_MIN : INT32_MAX);
-		break;
-	default:
-		break;
-	}
-}
-
-static void press(struct top *t, int key)
-{
-	if (t->typing)
-		key_of_filter(t, key);
-	else if (t->help)
-		t->help = false;
-	else
-		key_of_table(t, key);
-}
-
 static int live(struct top *t, struct canvas *c)
 {
 	uint64_t next = now_ns();
@@ -273,12 +179,12 @@ static int live(struct top *t, struct canvas *c)
 			break;
 		terminal_size(c);
 		draw(t, c);
-		scroll(t, 0);
+		top_scroll(t, 0);
 		terminal_paint(c);
 		int key = terminal_key(next > now ? next - now : 0);
 
 		if (key != TERMINAL_NONE)
-			press(t, key);
+			top_press(t, key);
 		next = MIN(next, now_ns() + t->interval_ns);
 	}
 	terminal_close();
@@ -301,7 +207,7 @@ int top_main(int argc, char **argv)
 		return msg_fail(EXIT_USAGE, "--json", "it is for --once; steward stat --json prints a line for each interval");
 	if (!t.once && !isatty(STDOUT_FILENO))
 		return msg_fail(EXIT_USAGE, "top", "standard output is no terminal; steward top --once prints one screen");
-	err = runs_open(&run, argv[first], false);
+	err = runs_open(&run, argv[first], !t.once);
 	if (err != 0)
 		return err;
 	t.ledger = run.ledger;

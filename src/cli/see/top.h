@@ -1,0 +1,41 @@
+/* The state of steward top, and what keys do to it. */
+#ifndef STW_CLI_SEE_TOP_H
+#define STW_CLI_SEE_TOP_H
+
+#include "cli/see/events.h"
+#include "cli/see/rows.h"
+
+#define TOP_INTERVAL_LEAST 100000000u  /* 0.1 s by key */
+#define TOP_INTERVAL_MOST 60000000000u /* a minute */
+
+/* What keys are for. */
+enum top_mode {
+	TOP_TABLE,
+	TOP_HELP,    /* any key ends it */
+	TOP_FILTER,  /* the filter is being written */
+	TOP_BUDGET,  /* the size of another budget is being written */
+	TOP_CONFIRM, /* y, or not */
+	TOP_SAID,    /* something stands in the last line; any key ends it */
+};
+
+struct top {
+	uint64_t interval_ns;
+	bool once, as_json;
+	struct ledger *ledger;
+	struct sample before, now;
+	struct rows rows;
+	struct rows_how how;
+	struct events events;
+	unsigned first, fit;  /* row on top of the table; rows that there is room for */
+	bool paused, ended, quit;
+	enum top_mode mode;
+	char answer[24];      /* TOP_BUDGET */
+	uint64_t asked_pages; /* TOP_CONFIRM */
+	char prompt[256];     /* last line in all modes but TOP_TABLE and TOP_HELP */
+};
+
+void top_press(struct top *t, int key);
+/* Goes through the processes, as far as there are some. */
+void top_scroll(struct top *t, int64_t by);
+
+#endif
