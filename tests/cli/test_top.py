@@ -146,12 +146,12 @@ def table_of(text):
 
 
 def test_sorts_filters_and_trees():
-    script = "sleep 60 & sh -c 'sleep 61; true' & sleep 0.3; echo ready; read x; kill %1 %2; pkill -P $! sleep"
+    script = "sleep 60 & sh -c 'sleep 61; true' & echo ready; read x"
     with running(script, STUB="pressure", STUB_ONLY="sleep") as run, terminal(str(run.pid), "-d", "100ms") as t:
+        t.until(lambda text: len(table_of(text)) == 4)
         shell = process_of(run)
         sleep, inner = sorted(children_of(shell))
         nested, = children_of(inner)
-        t.until(lambda text: len(table_of(text)) == 4)
         t.press("s", lambda text: "sort: major " in text)
         t.press("sss", lambda text: "sort: pid " in text)
         eq([pid for pid, _ in table_of(t.text())], sorted([shell, sleep, inner, nested]))
@@ -166,6 +166,9 @@ def test_sorts_filters_and_trees():
         t.press("/\x1b", lambda text: len(table_of(text)) == 4)
         t.press("h", lambda text: "ends top; the run goes on" in text)
         t.press("x", lambda text: len(table_of(text)) == 4)
+        for pid in (sleep, inner, nested):
+            os.kill(pid, signal.SIGKILL)
+        t.until(lambda text: len(table_of(text)) == 1)
         eq(t.quit(), 0)
 
 
