@@ -18,11 +18,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -229,12 +231,32 @@ const char *probe_why(const struct probe *p)
 	return "this user may not have a userfaultfd";
 }
 
+/* As the udev rule of our package has it: a group may open the device. */
+static const char *join_group(void)
+{
+	static char text[128];
+	const struct group *g;
+	struct stat st;
+
+	if (stat(PROBE_DEVICE, &st) != 0 || st.st_gid == 0 || (st.st_mode & 060) != 060)
+		return NULL;
+	g = getgrgid(st.st_gid);
+	if (g == NULL)
+		return NULL;
+	snprintf(text, sizeof(text), "allow it: sudo adduser $USER %s, and log in again", g->gr_name);
+	return text;
+}
+
 const char *probe_remedy(const struct probe *p)
 {
+	const char *group = p->device_err == -EACCES ? join_group() : NULL;
+
 	if (p->way != PROBE_NONE)
 		return "use Linux 5.7 or later";
 	if (p->syscall_err == -ENOSYS)
 		return "use a kernel with CONFIG_USERFAULTFD";
+	if (group != NULL)
+		return group;
 	if (p->device_err == -EACCES)
 		return "allow it: sudo chmod a+rw " PROBE_DEVICE;
 	if (p->seccomp)

@@ -1,4 +1,5 @@
 """What steward run hands to a program, and what it tells about it. The stub plays the library."""
+import grp
 import json
 import os
 import re
@@ -608,6 +609,23 @@ def test_doctor_exit_status_and_verdict_agree():
     for label in ("kernel", "userfaultfd", "features", "page moving", "cgroup", "seccomp", "huge pages", "memlock",
                   "swap file"):
         assert re.search(f"^{label} ", r.stdout, re.M), f"{label} is missing:\n{r.stdout}"
+
+
+def test_doctor_names_the_group_that_has_the_device():
+    """With the device of a mount namespace of its own, which a group may open, as our package's udev rule has it."""
+    nobody = as_nobody()
+    script = ("set -e; d=$(mktemp -d); mount -t tmpfs none $d; mknod $d/u c $(stat -c '0x%t 0x%T' /dev/userfaultfd)\n"
+              "chgrp games $d/u; chmod $MODE $d/u; mount --bind $d/u /dev/userfaultfd; umount -l $d; rmdir $d; exec \"$@\"")
+    prefix = ("unshare", "-m", "sh", "-c", script, "sh")
+    if not os.path.exists("/dev/userfaultfd") or steward("version", prefix=prefix, MODE="660").returncode != 0:
+        raise Skip("no /dev/userfaultfd, or no mount namespace with a device of its own")
+    for mode, remedy in (("660", "sudo adduser $USER games, and log in again"), ("640", "sudo chmod a+rw /dev/userfaultfd")):
+        r = steward("doctor", prefix=(*prefix, *nobody), MODE=mode)
+        if r.returncode == 0:
+            raise Skip("everybody may have a userfaultfd here")
+        eq(r.stdout.splitlines()[-1], f"steward run does not work here: this user may not open /dev/userfaultfd; allow it: {remedy}")
+    in_group = (*nobody[:-1], f"--groups={grp.getgrnam('games').gr_gid}")
+    eq(steward("doctor", prefix=(*prefix, *in_group), MODE="660").stdout.splitlines()[-1], "steward run works here.")
 
 
 def test_malloc_only_gives_the_allocator_and_nothing_else():
