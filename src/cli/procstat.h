@@ -14,4 +14,13 @@ struct procstat {
 /* 0, or -errno: -ENOENT or -ESRCH if there is no such process. */
 int procstat_read(int32_t pid, struct procstat *s);
 
+/*
+ * A zombie without further threads: its memory is free already. (A thread group
+ * whose leader has left also shows Z; its threads go on.)
+ */
+static inline bool procstat_ended(const struct procstat *s)
+{
+	return (s->state == 'Z' || s->state == 'X') && s->threads <= 1;
+}
+
 #endif

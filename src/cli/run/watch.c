@@ -37,7 +37,7 @@ bool watch_is_gone(int32_t pid, uint64_t start_time)
 		return (err == -ENOENT || err == -ESRCH) && kill(pid, 0) != 0 && errno == ESRCH;
 	if (start_time != 0 && s.start != start_time)
 		return true;
-	return (s.state == 'Z' || s.state == 'X') && s.threads <= 1;
+	return procstat_ended(&s);
 }
 
 void watch_signal(int32_t pid, uint64_t start_time, int sig)

@@ -172,6 +172,15 @@ static void take_run(struct sample *s, const struct ledger *l)
 	s->nr = 0;
 }
 
+/* The slot's process, if it lives; one look at /proc tells that, and what else is wanted. */
+static bool find_process(const struct ledger_slot *slot, struct procstat *stat)
+{
+	int32_t pid = atomic_load(&slot->pid);
+
+	return pid > 0 && procstat_read(pid, stat) == 0 && !procstat_ended(stat) &&
+	       (slot->start_time == stat->start || slot->start_time == 0);
+}
+
 static int by_pid(const void *a, const void *b)
 {
 	int32_t x = ((const struct sample_process *)a)->pid, y = ((const struct sample_process *)b)->pid;
@@ -188,7 +197,7 @@ int sample_take(struct sample *s, const struct ledger *l)
 		const struct ledger_slot *slot = &l->slot[i];
 		struct procstat stat;
 
-		if (!runs_alive(l, i) || procstat_read(atomic_load(&slot->pid), &stat) != 0)
+		if (!find_process(slot, &stat))
 			continue;
 		struct sample_process *more = reallocarray(s->process, s->nr + 1, sizeof(*more));
 
