@@ -183,7 +183,8 @@ static int live(struct top *t, struct canvas *c)
 		terminal_paint(c);
 		int key = terminal_key(next > now ? next - now : 0);
 
-		if (key != TERMINAL_NONE)
+		/* A new size of the window is no answer to anything. */
+		if (key != TERMINAL_NONE && key != TERMINAL_OTHER)
 			top_press(t, key);
 		next = MIN(next, now_ns() + t->interval_ns);
 	}
