@@ -1,8 +1,9 @@
 #!/bin/sh
 # How the allocator gets into programs: its symbols beside those of libc and libstdc++, -l, dlopen, a program without C++.
-# Usage: link.sh LIBRARY INCLUDE_DIR
+# Usage: link.sh LIBRARY INCLUDE_DIR SYMBOLS
 library=$1
 include=$2
+symbols=$3
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 unset LD_PRELOAD
@@ -46,6 +47,12 @@ fi
 grep -Eo 'stw_[a-z_0-9]+\(' "$include/steward/malloc.h" | tr -d '(' | sort -u >"$dir/header"
 [ "$(wc -l <"$dir/header")" -ge 15 ] && [ -z "$(comm -13 "$dir/ours" "$dir/header")" ]
 result $? "all that the header declares"
+
+# A name that goes away breaks programs: then it is another soname. One that comes is entered with its version.
+sed -n 's/^ \(.*\)@Base .*/\1/p' "$symbols" | sort -u >"$dir/promised"
+comm -3 "$dir/ours" "$dir/promised" | sed 's/^\t/# missing: /; s/^[^#]/# not in the list: &/'
+[ -z "$(comm -3 "$dir/ours" "$dir/promised")" ]
+result $? "it exports what debian/libsteward-malloc0.symbols promises"
 
 ! nm -D --undefined-only "$library" | grep -E ' (malloc|calloc|realloc|free|posix_memalign|fopen|_Zn[wa].*|_Zd[la].*)(@|$)'
 result $? "it calls no other allocator"
