@@ -91,7 +91,7 @@ static void put_memory(struct fmt *f, const struct sample *s)
 	head(f, "swap_area_bytes", "gauge", "Pages in each swap area.");
 	for (unsigned i = 0; i < s->nr_areas; i++)
 		pages(f, "swap_area_bytes", "area", s->area[i].name, s->area[i].used);
-	head(f, "swap_area_healthy", "gauge", "1: it takes pages, or would if it were not full; 0: its disk fails.");
+	head(f, "swap_area_healthy", "gauge", "1: it takes pages, or would if it were not full; 0: it fails.");
 	for (unsigned i = 0; i < s->nr_areas; i++)
 		number(f, "swap_area_healthy", "area", s->area[i].name, s->area[i].state <= SWAP_FULL);
 	head(f, "pool_compressed_bytes", "gauge", "What the pages in the pool are compressed to.");
