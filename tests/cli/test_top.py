@@ -29,7 +29,7 @@ free   [##############..........] 1.1M min 400K low 800K high 1.5M kswapd 0.0%
 lists  [aaaaaaaaaaaaaaaaaaiiiiis] active 58M inactive 15M sample 3.9M
 out    351M: pool 93M in 31M, ratio 3.0, file:/DIR 257M 3 errors
 a sec.  minor N soft N major N in N out N stall N%
-fault  <1us @.         .         >268ms  since the start: p50 0 us, p99 1 us
+fault  <1us @.         .         >268ms  since the start: p50 0.0us p99 1.1us
 
     PID STATE   BUDGET   RES  POOL  SWAP MINOR  SOFT MAJOR  STALL COMMAND
 {process} engaged   113M   85M   31M  351M     N     N     N     N% sh

@@ -200,8 +200,8 @@ static void draw_latency(struct canvas *c, const struct screen *s)
 	c->style = STYLE_PLAIN;
 	canvas_put(c, " >268ms");
 	if (s->now->fault_ns.count > 0)
-		canvas_printf(c, "  since the start: p50 %" PRIu64 " us, p99 %" PRIu64 " us",
-			      hist_quantile(&s->now->fault_ns, 500) / 1000, hist_quantile(&s->now->fault_ns, 990) / 1000);
+		canvas_printf(c, "  since the start: p50 %s p99 %s", show_time(hist_quantile(&s->now->fault_ns, 500)),
+			      show_time(hist_quantile(&s->now->fault_ns, 990)));
 }
 
 static void draw_row(struct canvas *c, unsigned at, const struct row *r)

@@ -54,6 +54,16 @@ const char *show_tenths(uint64_t tenths)
 	return f.buf;
 }
 
+const char *show_time(uint64_t ns)
+{
+	struct fmt f;
+
+	next_text(&f);
+	fmt_fixed(&f, ns / (ns < 1000000 ? 100 : ns < 1000000000 ? 100000 : 100000000), 1);
+	fmt_str(&f, ns < 1000000 ? "us" : ns < 1000000000 ? "ms" : "s");
+	return f.buf;
+}
+
 const char *show_share(uint64_t part, uint64_t whole)
 {
 	return show_tenths(whole > 0 ? (uint64_t)(((unsigned __int128)part * 1000 + whole / 2) / whole) : 0);

@@ -12,6 +12,8 @@ const char *show_share(uint64_t part, uint64_t whole);
 
 /* A count in five characters: "99999", "100k". */
 const char *show_count(uint64_t n);
+/* A time in seven characters: "0.5us", "212.0us", "12.3ms", "1.5s". */
+const char *show_time(uint64_t ns);
 /* 15 as "1.5". */
 const char *show_tenths(uint64_t tenths);
 
