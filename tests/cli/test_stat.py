@@ -92,12 +92,15 @@ def test_it_ends_with_the_run():
 
 
 def test_the_only_run_needs_no_name():
+    several = ("steward: run: there are several; name one by its pid, steward ps has them\n", 2)
     with running(STUB="fit") as run:
-        if len(json.loads(steward("ps", "--json").stdout)["runs"]) == 1:
-            eq(lines("20ms", "1")[0]["pid"], run.pid)
+        r = steward("stat", "--json", "20ms", "1")
+        # Other tests have runs, too. If it finds one only, that is ours.
+        if (r.stderr, r.returncode) != several:
+            eq(json.loads(r.stdout)["pid"], run.pid)
         with running(STUB="fit"):
             r = steward("stat", "1s")
-            eq((r.stderr, r.returncode), ("steward: run: there are several; name one by its pid, steward ps has them\n", 2))
+            eq((r.stderr, r.returncode), several)
 
 
 def test_wrong_operands():
@@ -114,6 +117,10 @@ def test_wrong_operands():
         eq((r.stderr, r.returncode), (f"steward: {line}\n", 2))
 
 
+def used(line):
+    return sum(line[kind + "_bytes"] for kind in ("managed", "unmanaged", "pool", "own"))
+
+
 def test_figures_of_the_real_engine_agree():
     """What lies on lists, is free, or is pool cannot be more than there is; the budget covers all of it."""
     script = ("a = bytearray(48 << 20)\nfor i in range(0, len(a), 4096): a[i] = i % 251\n"
@@ -122,9 +129,10 @@ def test_figures_of_the_real_engine_agree():
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(STEWARD_PRELOAD=os.environ["STEWARD_LIBRARY"]))
     if p.stdout.readline() != "ready\n":
         raise Skip(p.communicate()[1])
+    # The pager looks at what lies outside of its reach five times a second, and gives way to it after that.
     deadline = time.monotonic() + 10
     one, = lines(str(p.pid))
-    while one["swapped_bytes"] + one["managed_bytes"] < 48 << 20 and time.monotonic() < deadline:
+    while (one["swapped_bytes"] + one["managed_bytes"] < 48 << 20 or used(one) > one["ram_bytes"]) and time.monotonic() < deadline:
         one, = lines(str(p.pid))
     p.communicate("\n")
     f = {k[:-6]: v for k, v in one["frames"].items()}
@@ -133,7 +141,7 @@ def test_figures_of_the_real_engine_agree():
     listed = f["active"] + f["inactive"] + f["sample"]
     assert abs(listed - one["managed_bytes"]) <= 1 << 20, one
     assert listed + f["free"] + one["pool_bytes"] <= f["online"], one
-    assert one["managed_bytes"] + one["unmanaged_bytes"] + one["pool_bytes"] + one["own_bytes"] <= one["ram_bytes"] + (1 << 20), one
+    assert used(one) <= one["ram_bytes"], one
     assert one["swapped_bytes"] + one["managed_bytes"] >= 48 << 20, one
 
 
