@@ -40,7 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(text);
 	swap_specs_settle(&s);
 	for (unsigned i = 0; i < s.nr; i++) {
-		char described[SWAP_PATH_MAX + 64];
+		char described[2 * SWAP_PATH_MAX + 128];
 		struct fmt f;
 
 		fmt_init(&f, described, sizeof(described));

@@ -141,8 +141,8 @@ static void open_remote(unsigned i)
 
 	if (memory == NULL)
 		return;
-	if (remote_store_init(&e->remote[i], &e->ledger->remote, i, ring_number(), spec->bytes, spec->deadline_s * NS_PER_S, memory,
-			      bytes) == 0 &&
+	if (remote_store_init(&e->remote[i], &e->ledger->remote, i, spec->mirror[0] != '\0' ? 2 : 1, ring_number(), spec->bytes,
+			      spec->deadline_s * NS_PER_S, memory, bytes) == 0 &&
 	    sealed_if_wanted(i, &e->remote[i].slots))
 		add_area(i, perhaps_faulty(i, &e->remote[i].slots.store), true);
 }
@@ -311,7 +311,9 @@ static void reuse_slots(void)
 
 static bool is_down(unsigned i)
 {
-	return atomic_load(&engine.ledger->remote.down[i]) != 0;
+	const struct remote *r = &engine.ledger->remote;
+
+	return atomic_load(&r->down[i]) != 0 && (spec_of(i)->mirror[0] == '\0' || atomic_load(&r->down[i + SWAP_SPECS]) != 0);
 }
 
 /* An area has failed whose server can be reached. */

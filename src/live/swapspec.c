@@ -32,6 +32,10 @@ void swap_spec_describe(struct fmt *f, const struct swap_spec *s)
 		fmt_str(f, "at most ");
 		fmt_size(f, s->bytes);
 	}
+	if (s->mirror[0] != '\0') {
+		fmt_str(f, ", mirror ");
+		fmt_str(f, s->mirror);
+	}
 	if (s->rate != 0) {
 		fmt_str(f, ", ");
 		fmt_size(f, s->rate);

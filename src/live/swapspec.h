@@ -37,6 +37,7 @@ struct swap_spec {
 	int32_t prio;   /* higher is used first, the same in turn */
 	uint64_t bytes; /* pool: memory that it may take in a process; 0: its share of the budget. Others: what fits there */
 	char path[SWAP_PATH_MAX];
+	char mirror[SWAP_PATH_MAX]; /* NBD: URI of a second export with the same pages; empty: none */
 };
 
 /* "ok", "full" … */

@@ -99,7 +99,7 @@ static void free_extents(struct remote *shared, unsigned ring, unsigned area)
 
 static void taint(struct remote *shared, const struct remote_entry *e)
 {
-	atomic_fetch_or(&shared->owner[e->area][(e->page - REMOTE_FIRST) / EXTENT_SLOTS], REMOTE_TAINTED);
+	atomic_fetch_or(&shared->owner[e->leg % REMOTE_AREAS][(e->page - REMOTE_FIRST) / EXTENT_SLOTS], REMOTE_TAINTED);
 }
 
 void remote_forget(struct remote *shared, unsigned ring)
@@ -122,14 +122,14 @@ void remote_forget(struct remote *shared, unsigned ring)
 /* The program's side. */
 
 /* False: the entry is still the launcher's, after a request that was given up. */
-static bool ask(struct remote_store *r, unsigned entry, const struct store_io *io, uint64_t page, bool out)
+static bool ask(struct remote_store *r, unsigned leg, unsigned entry, const struct store_io *io, uint64_t page, bool out)
 {
 	struct remote_ring *ring = &r->shared->ring[r->ring];
 	struct remote_entry *e = &ring->entry[entry];
 
 	if (atomic_load(&e->state) != REMOTE_IDLE)
 		return false;
-	e->area = (uint8_t)r->area;
+	e->leg = (uint8_t)(r->area + leg * REMOTE_AREAS);
 	e->out = out;
 	e->again = false;
 	e->page = page;
@@ -171,35 +171,106 @@ static int answer(struct remote_store *r, unsigned entry, struct store_io *io, u
 	return err;
 }
 
+static bool is_down(const struct remote_store *r, unsigned leg)
+{
+	return atomic_load(&r->shared->down[r->area + leg * REMOTE_AREAS]) != 0;
+}
+
+static void ring_for(struct remote_store *r)
+{
+	atomic_fetch_or(&r->shared->pending, (uint64_t)1 << r->ring);
+	remote_ring_bell(r->shared);
+}
+
+/* Where the entries of a leg's writes begin; those of reads are behind them. */
+static unsigned entries_of(unsigned leg)
+{
+	return leg * STORE_BATCH;
+}
+
+#define READS (2 * STORE_BATCH)
+
+static void run_out(struct remote_store *r, struct store_io *io, unsigned n, uint64_t page)
+{
+	bool asked[2][STORE_BATCH] = { 0 };
+
+	for (unsigned leg = 0; leg < r->legs; leg++)
+		/* A write need not wait for a server that is not there: the page has another place to go. */
+		for (unsigned i = 0; i < n; i++)
+			asked[leg][i] = !(r->stale >> leg & 1) && !is_down(r, leg) &&
+					ask(r, leg, entries_of(leg) + i, &io[i], page + i, true);
+	ring_for(r);
+	uint64_t deadline = now_ns() + MIN(REMOTE_WRITE_NS, r->deadline_ns);
+
+	for (unsigned i = 0; i < n; i++) {
+		int err[2] = { -EIO, -EIO };
+
+		for (unsigned leg = 0; leg < r->legs; leg++) {
+			unsigned entry = entries_of(leg) + i;
+			bool sent = false;
+
+			if (asked[leg][i])
+				err[leg] = answer(r, entry, &io[i], deadline, &sent);
+			if (!sent)
+				continue;
+			slots_mark_unsure(&r->slots, &io[i]);
+			taint(r->shared, &r->shared->ring[r->ring].entry[entry]);
+		}
+		io[i].err = err[0] == 0 || r->legs == 1 ? err[0] : err[1];
+		/* With one that has it the other is not needed, and must not be read. */
+		for (unsigned leg = 0; leg < r->legs && io[i].err == 0; leg++)
+			r->stale |= (uint8_t)((err[leg] != 0) << leg);
+	}
+}
+
+/* A read of one leg. It is waited for until the deadline only where there is no other. */
+static void run_in(struct remote_store *r, struct store_io *io, unsigned n, uint64_t page, unsigned leg, bool other)
+{
+	bool asked[STORE_BATCH], down = is_down(r, leg);
+
+	for (unsigned i = 0; i < n; i++)
+		asked[i] = !(down && (other || r->gave_up)) && ask(r, leg, READS + i, &io[i], page + i, false);
+	ring_for(r);
+	uint64_t deadline = now_ns() + (other ? MIN(REMOTE_WRITE_NS, r->deadline_ns) : r->deadline_ns);
+
+	for (unsigned i = 0; i < n; i++) {
+		bool sent;
+
+		io[i].err = asked[i] ? answer(r, READS + i, &io[i], deadline, &sent) : -EIO;
+		if (asked[i] && !other)
+			r->gave_up = io[i].err != 0 && (r->gave_up || now_ns() >= deadline);
+	}
+}
+
+static bool all_read(const struct store_io *io, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (io[i].err != 0)
+			return false;
+	return true;
+}
+
 static void remote_run(struct slots *s, struct store_io *io, unsigned n, uint64_t page, bool out)
 {
 	struct remote_store *r = to_remote(s);
-	bool down = atomic_load(&r->shared->down[r->area]) != 0, asked[STORE_BATCH];
-	unsigned base = out ? 0 : STORE_BATCH;
 
 	ASSERT(n <= STORE_BATCH);
-	for (unsigned i = 0; i < n; i++) {
-		io[i].err = -EIO;
-		/* A write need not wait for a server that is not there: the page has another place to go. */
-		asked[i] = !(down && (out || r->gave_up)) && ask(r, base + i, &io[i], page + i, out);
+	if (out) {
+		run_out(r, io, n, page);
+		return;
 	}
-	atomic_fetch_or(&r->shared->pending, (uint64_t)1 << r->ring);
-	remote_ring_bell(r->shared);
-	uint64_t deadline = now_ns() + (out ? MIN(REMOTE_WRITE_NS, r->deadline_ns) : r->deadline_ns);
+	uint8_t stale = __atomic_load_n(&r->stale, __ATOMIC_RELAXED);
+	/* What was wrong when it came the last time is asked for elsewhere now. */
+	unsigned leg = all_read(io, n) ? 0 : !r->last_leg;
 
-	for (unsigned i = 0; i < n; i++) {
-		bool sent = false;
+	if (r->legs == 1 || stale != 0)
+		leg = stale == 1;
+	bool other = r->legs == 2 && stale == 0;
 
-		if (!asked[i])
-			continue;
-		io[i].err = answer(r, base + i, &io[i], deadline, &sent);
-		if (!out)
-			r->gave_up = io[i].err != 0 && (r->gave_up || now_ns() >= deadline);
-		if (!out || !sent)
-			continue;
-		slots_mark_unsure(s, &io[i]);
-		taint(r->shared, &r->shared->ring[r->ring].entry[base + i]);
-	}
+	run_in(r, io, n, page, leg, other);
+	if (other && !all_read(io, n))
+		run_in(r, io, n, page, leg = !leg, false);
+	r->last_leg = (uint8_t)leg;
 }
 
 static void remote_destroy(struct store *store)
@@ -226,15 +297,15 @@ size_t remote_store_bytes(uint64_t max_bytes)
 	return slots_bytes(max_bytes) + slots_unsure_bytes(max_bytes);
 }
 
-int remote_store_init(struct remote_store *r, struct remote *shared, unsigned area, unsigned ring, uint64_t max_bytes,
-		      uint64_t deadline_ns, void *memory, size_t bytes)
+int remote_store_init(struct remote_store *r, struct remote *shared, unsigned area, unsigned legs, unsigned ring,
+		      uint64_t max_bytes, uint64_t deadline_ns, void *memory, size_t bytes)
 {
 	size_t books = slots_bytes(max_bytes);
 
 	ASSERT(area < REMOTE_AREAS && ring < REMOTE_RINGS);
 	if (bytes < remote_store_bytes(max_bytes) || max_bytes > (uint64_t)REMOTE_EXTENTS * EXTENT_SLOTS * PAGE_SIZE)
 		return -EINVAL;
-	*r = (struct remote_store){ .shared = shared, .area = area, .ring = ring, .deadline_ns = deadline_ns };
+	*r = (struct remote_store){ .shared = shared, .area = area, .legs = legs, .ring = ring, .deadline_ns = deadline_ns };
 	atomic_fetch_or(&shared->rings, (uint64_t)1 << ring);
 	int err = slots_init(&r->slots, &remote_ops, REMOTE_FIRST * PAGE_SIZE, max_bytes, memory, books);
 
@@ -261,7 +332,7 @@ int remote_store_inherit(struct remote_store *r, unsigned ring)
 /* The launcher's side. */
 
 /* Requests of one ring. *more: some are left, for others or for later. */
-static unsigned take_of_ring(struct remote_ring *ring, unsigned area, struct remote_request *r, unsigned n, bool *more)
+static unsigned take_of_ring(struct remote_ring *ring, unsigned leg, struct remote_request *r, unsigned n, bool *more)
 {
 	unsigned got = 0;
 
@@ -270,7 +341,7 @@ static unsigned take_of_ring(struct remote_ring *ring, unsigned area, struct rem
 
 		if (atomic_load(&e->state) != REMOTE_QUEUED)
 			continue;
-		if (e->area == area && got < n && move_state(e, REMOTE_QUEUED, REMOTE_BUSY))
+		if (e->leg == leg && got < n && move_state(e, REMOTE_QUEUED, REMOTE_BUSY))
 			r[got++] = (struct remote_request){ ring, i };
 		else
 			*more = true;
@@ -278,7 +349,7 @@ static unsigned take_of_ring(struct remote_ring *ring, unsigned area, struct rem
 	return got;
 }
 
-unsigned remote_take(struct remote *shared, unsigned area, struct remote_request *r, unsigned n)
+unsigned remote_take(struct remote *shared, unsigned leg, struct remote_request *r, unsigned n)
 {
 	uint64_t rings = atomic_load(&shared->pending);
 	unsigned got = 0;
@@ -288,7 +359,7 @@ unsigned remote_take(struct remote *shared, unsigned area, struct remote_request
 		bool more = false;
 
 		atomic_fetch_and(&shared->pending, ~((uint64_t)1 << i));
-		got += take_of_ring(&shared->ring[i], area, r + got, n - got, &more);
+		got += take_of_ring(&shared->ring[i], leg, r + got, n - got, &more);
 		if (more)
 			atomic_fetch_or(&shared->pending, (uint64_t)1 << i);
 	}

@@ -16,6 +16,10 @@
  * (slots.h, unsure), and the extent that they are in is nobody else's for the rest of
  * the run (REMOTE_TAINTED).
  *
+ * A mirror is a second export, with the same pages. A write goes to both; it is done
+ * when one has it, and the other, if it lacks it, is stale: not read again. A read
+ * goes to one, and to the other if that does not answer, or answers with other bytes.
+ *
  * Extents (extents.h): a word each says whose it is, and each process has a bit
  * for those that it reads, so that after fork the last one frees them. When a
  * process is gone the launcher does (remote_forget).
@@ -28,8 +32,9 @@
 #include "store/slots.h"
 
 #define REMOTE_RINGS 64                /* one a process */
-#define REMOTE_ENTRIES (2 * STORE_BATCH) /* writes, then reads: they do not wait for each other */
+#define REMOTE_ENTRIES (3 * STORE_BATCH) /* writes, those of the mirror, reads: they do not wait for each other */
 #define REMOTE_AREAS 6
+#define REMOTE_LEGS (2 * REMOTE_AREAS) /* exports: that of each area, then their mirrors */
 #define REMOTE_EXTENTS 32768           /* 128 GiB */
 #define REMOTE_FIRST UINT64_C(1)       /* page of the export where extents begin: the first one stays what it is (cli/run/places.c) */
 #define REMOTE_TAINTED (1u << 31)      /* in `owner` */
@@ -40,7 +45,7 @@ enum remote_state { REMOTE_IDLE, REMOTE_QUEUED, REMOTE_BUSY, REMOTE_DONE, REMOTE
 struct remote_entry {
 	_Atomic uint32_t state;
 	int32_t err;   /* DONE: 0, -ENOSPC or -EIO */
-	uint8_t area;
+	uint8_t leg;
 	bool out;
 	bool again;    /* it has been sent before */
 	uint64_t page; /* of the export */
@@ -59,7 +64,7 @@ struct remote {
 	_Atomic uint64_t pending; /* rings that may have something QUEUED */
 	_Atomic uint64_t rings;   /* that have been used: what was never touched takes no memory */
 	uint32_t areas;           /* the launcher's: a bit for each that there is */
-	_Atomic uint32_t down[REMOTE_AREAS]; /* 1: there is no connection */
+	_Atomic uint32_t down[REMOTE_LEGS]; /* 1: there is no connection */
 	_Atomic uint32_t owner[REMOTE_AREAS][REMOTE_EXTENTS]; /* 1 + ring */
 	struct remote_ring ring[REMOTE_RINGS];
 };
@@ -68,15 +73,18 @@ struct remote_store {
 	struct slots slots; /* first */
 	struct remote *shared;
 	unsigned area, ring;
+	unsigned legs;        /* 2: there is a mirror */
+	uint8_t stale;        /* the writer's: a bit for each leg that has missed a write, and is never read again */
+	uint8_t last_leg;     /* the reader's */
 	uint64_t deadline_ns; /* of a read */
 	bool gave_up;         /* a read has met its deadline: the next ones do not wait while there is no connection */
 };
 
 /* Bytes of memory for slots_init and for the books of slots that are not used again. */
 size_t remote_store_bytes(uint64_t max_bytes);
-/* memory: as for slots_init. remote_forget comes before if the ring was somebody else's, or the last image's. 0 or -EINVAL. */
-int remote_store_init(struct remote_store *r, struct remote *shared, unsigned area, unsigned ring, uint64_t max_bytes,
-		      uint64_t deadline_ns, void *memory, size_t bytes);
+/* legs: 1, or 2 with a mirror. memory: as for slots_init. remote_forget comes before if the ring was somebody else's, or the last image's. 0 or -EINVAL. */
+int remote_store_init(struct remote_store *r, struct remote *shared, unsigned area, unsigned legs, unsigned ring,
+		      uint64_t max_bytes, uint64_t deadline_ns, void *memory, size_t bytes);
 /* In a child after fork: its own ring. 0 or -errno. */
 int remote_store_inherit(struct remote_store *r, unsigned ring);
 
@@ -84,14 +92,14 @@ int remote_store_inherit(struct remote_store *r, unsigned ring);
 void remote_forget(struct remote *shared, unsigned ring);
 
 /*
- * The launcher's side. Takes up to n requests of the area: entries whose pages and data follow one another come one after
+ * The launcher's side. Takes up to n requests of the leg: entries whose pages and data follow one another come one after
  * the other. Returns how many.
  */
 struct remote_request {
 	struct remote_ring *ring;
 	unsigned entry;
 };
-unsigned remote_take(struct remote *shared, unsigned area, struct remote_request *r, unsigned n);
+unsigned remote_take(struct remote *shared, unsigned leg, struct remote_request *r, unsigned n);
 /* It is done, with err. */
 void remote_done(struct remote *shared, const struct remote_request *r, int err);
 /* It was sent, and will have to be sent again. */

@@ -192,18 +192,25 @@ def file_cut(suite):
 
 
 class Server:
-    """nbdkit on a socket, over a file that outlives it."""
+    """nbdkit on a socket, over a file that outlives it; with TLS if wanted."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, tls=False):
         self.path = sparse(folder, "export", 256 * MIB)
         self.socket = os.path.join(folder, "socket")
         self.uri = "nbd+unix:///?socket=" + self.socket
+        self.options = []
         self.process = None
+        if tls:
+            keys = os.path.join(folder, "keys")
+            with open(keys, "w") as f:
+                f.write("me:%s\n" % os.urandom(32).hex())
+            self.uri = "nbds+unix://me@/?socket=%s&tls-psk-file=%s" % (self.socket, keys)
+            self.options = ["--tls=require", "--tls-psk=" + keys]
 
     def start(self):
         if os.path.exists(self.socket):
             os.unlink(self.socket)
-        self.process = subprocess.Popen(["nbdkit", "--foreground", "--unix", self.socket, "file", self.path],
+        self.process = subprocess.Popen(["nbdkit", "--foreground", *self.options, "--unix", self.socket, "file", self.path],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not os.path.exists(self.socket) and time.monotonic() < deadline:
@@ -221,11 +228,11 @@ class Server:
         self.kill()
 
 
-def on_server(suite, mode="random-write", options="", meanwhile=None, places=(), mib="64"):
+def on_server(suite, mode="random-write", options="", meanwhile=None, places=(), mib="64", tls=False):
     """The verifier with its pages on a server, to which meanwhile(server) does something. Returns native, got, the URI."""
     command = [suite.tool("verifier"), mode, mib]
     native = cage.run(command, 60)
-    with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as folder, Server(folder) as server:
+    with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as folder, Server(folder, tls) as server:
         swap = ["--swap", server.uri + options]
         for place in places:
             swap += ["--swap", place]
@@ -250,13 +257,14 @@ def no_nbd():
 
 
 def server(suite):
-    """Pages on an NBD server come back, to processes that fork too, and at a rate if one is asked for."""
+    """Pages on an NBD server come back, to processes that fork too, over TLS, and at a rate if one is asked for."""
     if no_nbd():
         return no_nbd()
     native, got, _ = on_server(suite, "fork-nested", ",encrypt", mib="48")
     problems = suite.problems(native, got)
     native, got, _ = on_server(suite, "random-write", ",connections=4,rate=16M", mib="32")
     problems += suite.problems(native, got)
+    problems += suite.problems(*on_server(suite, tls=True, mib="32")[:2])
     if got.seconds < 1:  # at least 16 MiB go there
         problems.append("%.1f s are too short for the rate" % got.seconds)
     return problems
@@ -306,5 +314,24 @@ def server_gone(suite):
     return was_stopped(got, "in " + uri)
 
 
+def server_mirrored(suite):
+    """With a mirror the loss of one server loses nothing."""
+    if no_nbd():
+        return no_nbd()
+    command = [suite.tool("verifier"), "fork-write", "64"]
+    native = cage.run(command, 60)
+    problems = []
+    for lost in range(2):
+        with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as one, tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as two, \
+                Server(one) as first, Server(two) as second:
+            swap = ["--swap", "%s,mirror=%s,deadline=5" % (first.uri, second.uri)]
+            killer = threading.Timer(0.4, (first, second)[lost].process.kill)
+            killer.start()
+            got = cage.run(suite.prefix(BUDGET, swap) + command, 120)
+            killer.join()
+        problems += ["server %d lost: %s" % (lost, p) for p in suite.problems(native, got)]
+    return problems
+
+
 STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut, sealed, server, server_restarted, server_stopped,
-          server_gone]
+          server_gone, server_mirrored]

@@ -23,9 +23,12 @@
 #include "cli/msg.h"
 #include "cli/run/libnbd.h"
 
+_Static_assert(REMOTE_AREAS == SWAP_SPECS, "any area may be on a server");
+
 #define DEPTH 16
 #define CONNECT_NS 5000000000  /* 5 s */
 #define REQUEST_NS 5000000000  /* 5 s */
+#define PART_NS 100000000      /* 0.1 s */
 #define RECONNECT_MS 250
 #define IDLE_MS 200            /* longest sleep */
 #define BUSY_MS 1              /* the same while requests are under way: others may come */
@@ -33,7 +36,7 @@
 
 struct area {
 	struct ledger *ledger;
-	unsigned number;
+	unsigned leg;               /* store/remote.h */
 	pthread_mutex_t lock;       /* for up and what follows from it */
 	uint32_t up;                /* connections */
 	_Atomic uint64_t free_at;   /* ns: no request before, for the rate's sake */
@@ -56,8 +59,8 @@ struct connection {
 	pthread_t thread;
 };
 
-static struct area areas[SWAP_SPECS];
-static struct connection connections[SWAP_SPECS * SWAP_CONNECTIONS_MAX];
+static struct area areas[REMOTE_LEGS];
+static struct connection connections[REMOTE_LEGS * SWAP_CONNECTIONS_MAX];
 static unsigned nr_connections;
 static _Atomic bool stop;
 
@@ -92,6 +95,17 @@ static struct nbd_handle *connect_to(const char *uri, struct nbd_refusal *refusa
 	return NULL;
 }
 
+/* Says goodbye to a server that listens. */
+static void part(struct nbd_handle *h)
+{
+	uint64_t until = now_ns() + PART_NS;
+
+	if (nbd.aio_disconnect(h, 0) == 0)
+		while (nbd.aio_is_closed(h) == 0 && nbd.aio_is_dead(h) == 0 && now_ns() < until && nbd.poll(h, 10) >= 0)
+			;
+	nbd.close(h);
+}
+
 static int refuse(struct nbd_refusal *refusal, const char *why, const char *what_to_do)
 {
 	snprintf(refusal->why, sizeof(refusal->why), "%s", why);
@@ -117,18 +131,18 @@ static int look_at(struct nbd_handle *h, uint64_t *bytes, void *first_page, stru
 	return done == 1 ? 0 : refuse(refusal, "it cannot be read", "see what the server says");
 }
 
-int nbd_try(const struct swap_spec *spec, uint64_t *bytes, void *first_page, struct nbd_refusal *refusal)
+int nbd_try(const char *uri, uint64_t *bytes, void *first_page, struct nbd_refusal *refusal)
 {
 	struct nbd_handle *h;
 
 	if (libnbd_load() != 0)
 		return refuse(refusal, "libnbd is not installed", "install it: libnbd0");
-	h = connect_to(spec->path, refusal);
+	h = connect_to(uri, refusal);
 	if (h == NULL)
 		return -1;
 	int err = look_at(h, bytes, first_page, refusal);
 
-	nbd.close(h);
+	part(h);
 	return err;
 }
 
@@ -139,7 +153,12 @@ static struct remote *remote_of(const struct connection *c)
 
 static const struct swap_spec *spec_of(const struct connection *c)
 {
-	return &c->area->ledger->swap[c->area->number];
+	return &c->area->ledger->swap[c->area->leg % SWAP_SPECS];
+}
+
+static const char *uri_of(const struct connection *c)
+{
+	return c->area->leg < SWAP_SPECS ? spec_of(c)->path : spec_of(c)->mirror;
 }
 
 /* The first connection of an area comes, or the last one goes. */
@@ -152,15 +171,15 @@ static void count_up(struct connection *c, bool up)
 	bool changed = before != (c->area->up > 0);
 
 	if (changed)
-		atomic_store(&remote_of(c)->down[c->area->number], !up);
+		atomic_store(&remote_of(c)->down[c->area->leg], !up);
 	pthread_mutex_unlock(&c->area->lock);
 	if (!changed)
 		return;
 	if (!up && !atomic_load(&stop))
-		msg_note("%s: connection lost; pages go elsewhere, and who needs one from there waits up to %u s", spec_of(c)->path,
+		msg_note("%s: connection lost; pages go elsewhere, and who needs one from there waits up to %u s", uri_of(c),
 			 spec_of(c)->deadline_s);
 	else if (c->was_up)
-		msg_note("%s: connected again", spec_of(c)->path);
+		msg_note("%s: connected again", uri_of(c));
 }
 
 static void disconnect(struct connection *c)
@@ -182,7 +201,7 @@ static bool connect_again(struct connection *c)
 	const struct timespec pause = { .tv_nsec = RECONNECT_MS * 1000000l };
 	struct nbd_refusal refusal;
 
-	c->h = connect_to(spec_of(c)->path, &refusal);
+	c->h = connect_to(uri_of(c), &refusal);
 	if (c->h == NULL) {
 		nanosleep(&pause, NULL);
 		return false;
@@ -240,7 +259,7 @@ static void send_some(struct connection *c)
 	if (room == 0 || !may_send(c))
 		return;
 	/* Even if no two of them follow one another there is room for all. */
-	unsigned n = remote_take(remote_of(c), c->area->number, page, room);
+	unsigned n = remote_take(remote_of(c), c->area->leg, page, room);
 
 	for (unsigned i = 0, len; i < n; i += len) {
 		for (len = 1; i + len < n && follows(&page[i + len - 1], &page[i + len]); len++)
@@ -298,8 +317,18 @@ static void *serve(void *arg)
 			disconnect(c);
 	}
 	if (c->h != NULL)
-		nbd.close(c->h);
+		part(c->h);
 	return NULL;
+}
+
+/* The export of a leg; NULL: there is none. */
+static const char *leg_uri(const struct ledger *l, unsigned leg)
+{
+	const struct swap_spec *spec = &l->swap[leg % SWAP_SPECS];
+
+	if (leg % SWAP_SPECS >= l->nr_swap || spec->kind != SWAP_NBD)
+		return NULL;
+	return leg < SWAP_SPECS ? spec->path : spec->mirror[0] != '\0' ? spec->mirror : NULL;
 }
 
 /* They were there a moment ago; what a program sends before they are there again would go elsewhere. */
@@ -308,9 +337,23 @@ static void wait_for_servers(const struct ledger *l)
 	const struct timespec moment = { .tv_nsec = 1000000 };
 	uint64_t until = now_ns() + CONNECT_NS;
 
-	for (unsigned i = 0; i < l->nr_swap; i++)
-		while (l->swap[i].kind == SWAP_NBD && atomic_load(&l->remote.down[i]) != 0 && now_ns() < until)
+	for (unsigned leg = 0; leg < REMOTE_LEGS; leg++)
+		while (leg_uri(l, leg) != NULL && atomic_load(&l->remote.down[leg]) != 0 && now_ns() < until)
 			nanosleep(&moment, NULL);
+}
+
+static void start_leg(struct ledger *l, unsigned leg, const pthread_attr_t *attr)
+{
+	areas[leg] = (struct area){ .ledger = l, .leg = leg, .lock = PTHREAD_MUTEX_INITIALIZER };
+	l->remote.areas |= 1u << leg % SWAP_SPECS;
+	/* Until the first one is there. */
+	atomic_store(&l->remote.down[leg], 1);
+	for (unsigned k = 0; k < l->swap[leg % SWAP_SPECS].connections; k++) {
+		struct connection *c = &connections[nr_connections];
+
+		c->area = &areas[leg];
+		nr_connections += pthread_create(&c->thread, attr, serve, c) == 0;
+	}
 }
 
 void nbd_start(struct ledger *l)
@@ -319,20 +362,9 @@ void nbd_start(struct ledger *l)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES);
-	for (unsigned i = 0; i < l->nr_swap; i++) {
-		if (l->swap[i].kind != SWAP_NBD)
-			continue;
-		areas[i] = (struct area){ .ledger = l, .number = i, .lock = PTHREAD_MUTEX_INITIALIZER };
-		l->remote.areas |= 1u << i;
-		/* Until the first one is there. */
-		atomic_store(&l->remote.down[i], 1);
-		for (unsigned k = 0; k < l->swap[i].connections; k++) {
-			struct connection *c = &connections[nr_connections];
-
-			c->area = &areas[i];
-			nr_connections += pthread_create(&c->thread, &attr, serve, c) == 0;
-		}
-	}
+	for (unsigned leg = 0; leg < REMOTE_LEGS; leg++)
+		if (leg_uri(l, leg) != NULL)
+			start_leg(l, leg, &attr);
 	pthread_attr_destroy(&attr);
 	wait_for_servers(l);
 }

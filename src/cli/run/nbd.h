@@ -11,7 +11,7 @@ struct nbd_refusal {
 };
 
 /* Connects once: the size of the export, and its first page. 0, or -1 with *refusal. */
-int nbd_try(const struct swap_spec *spec, uint64_t *bytes, void *first_page, struct nbd_refusal *refusal);
+int nbd_try(const char *uri, uint64_t *bytes, void *first_page, struct nbd_refusal *refusal);
 
 /* Starts and ends the threads that serve the ledger's areas of this kind, if it has some. */
 void nbd_start(struct ledger *l);

@@ -180,18 +180,28 @@ static int claim_opened(struct swap_spec *spec, int fd, const struct stat *st)
 	return set_size(spec, bytes);
 }
 
-static int claim_nbd(struct swap_spec *spec)
+/* One export. *bytes becomes its size if that is less. */
+static int claim_export(struct swap_spec *spec, const char *uri, uint64_t *bytes)
 {
 	uint8_t page[PAGE_SIZE] = { 0 };
 	struct nbd_refusal refusal;
-	uint64_t bytes = 0;
+	uint64_t size = 0;
 
-	if (nbd_try(spec, &bytes, page, &refusal) != 0)
+	if (nbd_try(uri, &size, page, &refusal) != 0)
 		return refuse(spec, refusal.why, refusal.what_to_do);
-	if (!may_be_overwritten(page))
-		return refuse_data(spec);
+	*bytes = MIN(*bytes, size);
+	return may_be_overwritten(page) ? 0 : refuse_data(spec);
+}
+
+static int claim_nbd(struct swap_spec *spec)
+{
 	/* What one process can address. */
-	return set_size(spec, MIN(bytes, REMOTE_BYTES_MAX));
+	uint64_t bytes = REMOTE_BYTES_MAX;
+	int err = claim_export(spec, spec->path, &bytes);
+
+	if (err == 0 && spec->mirror[0] != '\0')
+		err = claim_export(spec, spec->mirror, &bytes);
+	return err != 0 ? err : set_size(spec, bytes);
 }
 
 static int claim_named(struct swap_spec *spec, const struct stat *st)

@@ -118,6 +118,18 @@ static int set_rate(struct swap_spec *spec, const char *value, struct swap_compl
 	return 0;
 }
 
+static int set_mirror(struct swap_spec *spec, const char *value, struct swap_complaint *c)
+{
+	if (!is_uri(value))
+		return complain(c, "mirror=%.100s is no export; write it as mirror=nbd://HOST/EXPORT", value);
+	if (strlen(value) >= sizeof(spec->mirror))
+		return complain(c, "the mirror's URI is longer than %zu bytes; use a shorter one", sizeof(spec->mirror) - 1);
+	if (strcmp(value, spec->path) == 0)
+		return complain(c, "the mirror is the same export; give another one");
+	memcpy(spec->mirror, value, strlen(value) + 1);
+	return 0;
+}
+
 /* A number from least to most. */
 static int get_number(const char *key, const char *what, const char *value, long least, long most, long *number,
 		      struct swap_complaint *c)
@@ -143,6 +155,8 @@ static int set_special(struct swap_spec *spec, const char *key, const char *valu
 		return set_bytes(spec, size_key, value, c);
 	if (nbd && strcmp(key, "rate") == 0)
 		return set_rate(spec, value, c);
+	if (nbd && strcmp(key, "mirror") == 0)
+		return set_mirror(spec, value, c);
 	if (nbd && strcmp(key, "connections") == 0) {
 		err = get_number(key, "number of connections", value, 1, SWAP_CONNECTIONS_MAX, &n, c);
 		spec->connections = (uint8_t)n;
@@ -165,7 +179,7 @@ static int set_option(struct swap_spec *spec, char *word, struct swap_complaint 
 	} kinds[] = {
 		[SWAP_POOL] = { "pool", "max=SIZE or prio=N" },
 		[SWAP_NAMELESS] = { "file", "size=SIZE, direct, encrypt or prio=N" },
-		[SWAP_NBD] = { "nbd", "size=SIZE, encrypt, connections=N, deadline=SECONDS, rate=SIZE or prio=N" },
+		[SWAP_NBD] = { "nbd", "size=SIZE, encrypt, mirror=URI, connections=N, deadline=SECONDS, rate=SIZE or prio=N" },
 	};
 	char *equals = strchr(word, '=');
 	bool known = false;

@@ -46,7 +46,7 @@ struct store_ops {
 	void (*commit)(struct store *s, struct store_io *io);
 	/* Lock held. For an io after reserve, whatever write said. */
 	void (*abort)(struct store *s, struct store_io *io);
-	/* Fills io[i].page from io[i].handle; sets err (-EIO, -EAGAIN, -EKEYREJECTED: not what was sealed). Lock: see read_locked. */
+	/* Fills io[i].page from io[i].handle; err is why the last try failed, 0 at the first; sets err (-EIO, -EAGAIN, -EKEYREJECTED: not what was sealed). Lock: see read_locked. */
 	void (*read)(struct store *s, struct store_io *io, unsigned n);
 	/* Lock held. */
 	void (*free)(struct store *s, uint64_t handle);

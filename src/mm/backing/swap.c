@@ -483,7 +483,8 @@ static unsigned read_once(struct swap *s, struct store *store, struct swap_read 
 		if (!passing(one->err))
 			continue;
 		index[failed] = index[j];
-		batch[failed++] = batch[j];
+		batch[failed] = batch[j];
+		batch[failed++].err = one->err;
 	}
 	return failed;
 }

@@ -41,6 +41,7 @@ static void places_are_read_with_what_is_said_of_them(void **state)
 	s = parsed("nbd://host:10810/export");
 	assert_true(s.kind == SWAP_NBD && s.connections == 2 && s.deadline_s == 30 && s.rate == 0 && !s.has_bytes);
 	assert_string_equal(s.path, "nbd://host:10810/export");
+	assert_string_equal(parsed("nbd://a/,mirror=nbds://b/x").mirror, "nbds://b/x");
 	s = parsed("nbds+unix:///x?socket=/a,,b&tls-certificates=/c,size=1G,connections=8,deadline=5,rate=100M,prio=2");
 	assert_true(s.kind == SWAP_NBD && s.connections == 8 && s.deadline_s == 5 && s.rate == 100 * MIB && s.bytes == GIB);
 	assert_string_equal(s.path, "nbds+unix:///x?socket=/a,b&tls-certificates=/c");
@@ -75,7 +76,9 @@ static void what_is_wrong_is_said(void **state)
 		{ "pool,max=lots", "max=lots is not a size; write it as max=4G" },
 		{ "file:x,size=99999999999P", "size=99999999999P is not a size; write it as size=4G" },
 		{ "file:x,size=4095", "size=4095 holds no page; give more, or leave the area out" },
-		{ "nbd://host/x,direct", "\"direct\" is no option of nbd; use size=SIZE, encrypt, connections=N, deadline=SECONDS, rate=SIZE or prio=N" },
+		{ "nbd://host/x,direct", "\"direct\" is no option of nbd; use size=SIZE, encrypt, mirror=URI, connections=N, deadline=SECONDS, rate=SIZE or prio=N" },
+		{ "nbd://host/x,mirror=host", "mirror=host is no export; write it as mirror=nbd://HOST/EXPORT" },
+		{ "nbd://host/x,mirror=nbd://host/x", "the mirror is the same export; give another one" },
 		{ "nbd://host/x,connections=9", "connections=9 is no number of connections; give a number from 1 to 8" },
 		{ "nbd://host/x,deadline=0", "deadline=0 is no number of seconds; give a number from 1 to 86400" },
 		{ "nbd://host/x,rate=1k", "rate=1k is no rate; write bytes a second, as rate=100M" },

@@ -27,9 +27,9 @@ static struct {
 	pthread_t thread;
 	_Atomic bool stop;
 	_Atomic unsigned requeue; /* one request in so many is asked for again; 0: none */
-	_Atomic unsigned hang;    /* 1: nothing is taken; 2: what is taken is never answered */
+	_Atomic unsigned hang[2]; /* a leg: 1: nothing is taken; 2: what is taken is never answered */
 	_Atomic int err;
-	uint8_t (*page)[PAGE_SIZE];
+	uint8_t (*page[2])[PAGE_SIZE]; /* of each leg */
 	struct remote_request kept[REMOTE_ENTRIES * 2];
 	unsigned nr_kept;
 } server;
@@ -39,11 +39,32 @@ static void serve_one(const struct remote_request *r)
 	const struct remote_entry *e = &r->ring->entry[r->entry];
 
 	assert_true(e->page >= REMOTE_FIRST && e->page < REMOTE_FIRST + EXTENTS * EXTENT_SLOTS);
+	uint8_t *page = server.page[e->leg / REMOTE_AREAS][e->page];
+
+	assert_int_equal(e->leg % REMOTE_AREAS, AREA);
 	if (e->out)
-		memcpy(server.page[e->page], r->ring->data[r->entry], PAGE_SIZE);
+		memcpy(page, r->ring->data[r->entry], PAGE_SIZE);
 	else
-		memcpy(r->ring->data[r->entry], server.page[e->page], PAGE_SIZE);
+		memcpy(r->ring->data[r->entry], page, PAGE_SIZE);
 	remote_done(shared, r, atomic_load(&server.err));
+}
+
+/* Returns how many requests it has taken. */
+static unsigned serve_leg(unsigned leg, struct rand *rand)
+{
+	struct remote_request r[7];
+	unsigned hang = atomic_load(&server.hang[leg]), again = atomic_load(&server.requeue);
+	unsigned n = hang == 1 ? 0 : remote_take(shared, AREA + leg * REMOTE_AREAS, r, ARRAY_SIZE(r));
+
+	for (unsigned i = 0; i < n; i++) {
+		if (hang == 2)
+			server.kept[server.nr_kept++] = r[i];
+		else if (again != 0 && rand_below(rand, again) == 0)
+			remote_requeue(shared, &r[i]);
+		else
+			serve_one(&r[i]);
+	}
+	return n;
 }
 
 static void *serve(void *arg)
@@ -54,22 +75,11 @@ static void *serve(void *arg)
 	rand_seed(&rand, 5);
 	while (!atomic_load(&server.stop)) {
 		uint32_t seen = atomic_load(&shared->bell);
-		struct remote_request r[7];
-		unsigned hang = atomic_load(&server.hang), again = atomic_load(&server.requeue);
-		unsigned n = hang == 1 ? 0 : remote_take(shared, AREA, r, ARRAY_SIZE(r));
 
-		while (hang != 2 && server.nr_kept > 0)
+		while (atomic_load(&server.hang[0]) != 2 && server.nr_kept > 0)
 			serve_one(&server.kept[--server.nr_kept]);
-		if (n == 0)
+		if (serve_leg(0, &rand) + serve_leg(1, &rand) == 0)
 			remote_wait(shared, seen, 1);
-		while (n-- > 0) {
-			if (hang == 2)
-				server.kept[server.nr_kept++] = r[n];
-			else if (again != 0 && rand_below(&rand, again) == 0)
-				remote_requeue(shared, &r[n]);
-			else
-				serve_one(&r[n]);
-		}
 	}
 	return NULL;
 }
@@ -80,7 +90,8 @@ static int start(void **state)
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	shared->areas = 1u << AREA;
 	memset(&server, 0, sizeof(server));
-	server.page = calloc(REMOTE_FIRST + EXTENTS * EXTENT_SLOTS, PAGE_SIZE);
+	for (unsigned leg = 0; leg < 2; leg++)
+		server.page[leg] = calloc(REMOTE_FIRST + EXTENTS * EXTENT_SLOTS, PAGE_SIZE);
 	return pthread_create(&server.thread, NULL, serve, NULL);
 }
 
@@ -89,7 +100,8 @@ static int end(void **state)
 	(void)state;
 	atomic_store(&server.stop, true);
 	pthread_join(server.thread, NULL);
-	free(server.page);
+	free(server.page[0]);
+	free(server.page[1]);
 	munmap(shared, sizeof(*shared));
 	return 0;
 }
@@ -100,17 +112,22 @@ struct world {
 	void *memory;
 };
 
-static struct world *world_make(unsigned ring)
+static struct world *world_make_legs(unsigned ring, unsigned legs)
 {
 	struct world *w = calloc(1, sizeof(*w));
 	uint64_t bytes = EXTENTS * EXTENT_SLOTS * PAGE_SIZE;
 
 	keys_make(&w->k, &w->r.slots.store, KEYS, ring);
 	w->memory = calloc(1, remote_store_bytes(bytes));
-	assert_int_equal(remote_store_init(&w->r, shared, AREA, ring, bytes, DEADLINE_NS, w->memory, remote_store_bytes(bytes)), 0);
+	assert_int_equal(remote_store_init(&w->r, shared, AREA, legs, ring, bytes, DEADLINE_NS, w->memory, remote_store_bytes(bytes)), 0);
 	for (unsigned i = 0; i < KEYS; i++)
 		page_make(&w->k.r, w->k.want[i], 64);
 	return w;
+}
+
+static struct world *world_make(unsigned ring)
+{
+	return world_make_legs(ring, 1);
 }
 
 static void world_drop(struct world *w)
@@ -234,7 +251,7 @@ static void who_gets_no_answer_gives_up(void **state)
 		struct world *w = world_make(hang);
 
 		assert_int_equal(write_keys(w, keys, io, 8), 8);
-		atomic_store(&server.hang, hang);
+		atomic_store(&server.hang[0], hang);
 		w->r.deadline_ns = SHORT_NS;
 		/* A write that nobody took is as if it had not been; one that was taken may be done later. */
 		assert_int_equal(write_keys(w, more, io, 4), 0);
@@ -247,7 +264,7 @@ static void who_gets_no_answer_gives_up(void **state)
 		assert_int_equal(io[0].err, -EIO);
 		w->r.deadline_ns = DEADLINE_NS;
 		/* The server is back, and answers what nobody waits for any more. */
-		atomic_store(&server.hang, 0);
+		atomic_store(&server.hang[0], 0);
 		while (nr_left(&shared->ring[hang]) > 0)
 			sched_yield();
 		for (unsigned i = 0; i < REMOTE_ENTRIES; i++)
@@ -267,7 +284,7 @@ static void without_a_connection_writes_do_not_wait(void **state)
 	struct world *w = world_make(0);
 
 	assert_int_equal(write_keys(w, &key, &io, 1), 1);
-	atomic_store(&server.hang, 1);
+	atomic_store(&server.hang[0], 1);
 	atomic_store(&shared->down[AREA], 1);
 	w->r.deadline_ns = SHORT_NS;
 	key = 1;
@@ -282,7 +299,7 @@ static void without_a_connection_writes_do_not_wait(void **state)
 		assert_int_equal(io.err, -EIO);
 	}
 	atomic_store(&shared->down[AREA], 0);
-	atomic_store(&server.hang, 0);
+	atomic_store(&server.hang[0], 0);
 	w->r.deadline_ns = DEADLINE_NS;
 	keys_read(&w->k, &key, 1);
 	assert_false(w->r.gave_up);
@@ -332,6 +349,78 @@ static void what_a_process_had_is_free_when_its_last_reader_is_gone(void **state
 	free(parent);
 }
 
+/* What both exports hold of the stored pages. */
+static void compare_legs(const struct world *w, unsigned legs)
+{
+	for (unsigned i = 0; i < KEYS; i++)
+		for (unsigned leg = 0; leg < 2 && w->k.stored[i]; leg++)
+			if (legs >> leg & 1)
+				assert_memory_equal(server.page[leg][slots_page(&w->r.slots, w->k.handle[i])], w->k.want[i], PAGE_SIZE);
+}
+
+static void a_mirror_has_every_page(void **state)
+{
+	(void)state;
+	struct world *w = world_make_legs(7, 2);
+
+	for (unsigned i = 0; i < 40; i++) {
+		random_use(w, 5);
+		compare_legs(w, 3);
+	}
+	assert_int_equal(w->r.stale, 0);
+	world_drop(w);
+}
+
+static void the_loss_of_one_export_loses_nothing(void **state)
+{
+	(void)state;
+	for (unsigned leg = 0; leg < 2; leg++) {
+		struct world *w = world_make_legs(leg, 2);
+		unsigned keys[8] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+		struct store_io io[8];
+
+		assert_int_equal(write_keys(w, keys, io, 8), 8);
+		atomic_store(&server.hang[leg], 1);
+		atomic_store(&shared->down[AREA + leg * REMOTE_AREAS], 1);
+		/* Nothing was missed yet: it is only not there. */
+		keys_read(&w->k, keys, 8);
+		assert_int_equal(w->r.stale, 0);
+		random_use(w, 60);
+		assert_int_equal(w->r.stale, 1u << leg);
+		compare_legs(w, 2u >> leg);
+		/* It is back, and does not have all; nobody believes it. */
+		memset(server.page[leg], 0xee, (REMOTE_FIRST + EXTENTS * EXTENT_SLOTS) * PAGE_SIZE);
+		atomic_store(&server.hang[leg], 0);
+		atomic_store(&shared->down[AREA + leg * REMOTE_AREAS], 0);
+		random_use(w, 60);
+		world_drop(w);
+	}
+}
+
+static void other_bytes_are_asked_for_elsewhere(void **state)
+{
+	(void)state;
+	for (unsigned leg = 0; leg < 2; leg++) {
+		struct world *w = world_make_legs(leg, 2);
+		unsigned key = 0;
+		struct store_io io;
+
+		assert_int_equal(write_keys(w, &key, &io, 1), 1);
+		memset(server.page[leg][slots_page(&w->r.slots, w->k.handle[0])], 0xee, PAGE_SIZE);
+		io = (struct store_io){ .page = w->k.buf, .handle = w->k.handle[0] };
+		/* As the swap layer does, with the error that it has found: no more than one try is wrong. */
+		for (unsigned try = 0;; try++) {
+			w->r.slots.store.ops->read(&w->r.slots.store, &io, 1);
+			assert_int_equal(io.err, 0);
+			if (memcmp(io.page, w->k.want[0], PAGE_SIZE) == 0)
+				break;
+			assert_true(try < 1);
+			io.err = -EBADMSG;
+		}
+		world_drop(w);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +430,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(without_a_connection_writes_do_not_wait, start, end),
 		cmocka_unit_test_setup_teardown(errors_of_the_server_come_through, start, end),
 		cmocka_unit_test_setup_teardown(what_a_process_had_is_free_when_its_last_reader_is_gone, start, end),
+		cmocka_unit_test_setup_teardown(a_mirror_has_every_page, start, end),
+		cmocka_unit_test_setup_teardown(the_loss_of_one_export_loses_nothing, start, end),
+		cmocka_unit_test_setup_teardown(other_bytes_are_asked_for_elsewhere, start, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
