@@ -191,13 +191,26 @@ unsigned stores_descriptors(int *fds)
 	return n;
 }
 
+/* Bytes that the books of an area have touched, and what is shared with the launcher for it. */
+static uint64_t books_bytes(unsigned i)
+{
+	const struct slots *s = slots_of(i);
+	uint64_t bytes = s->written / 8;
+
+	if (s->seal != NULL)
+		bytes += s->written * sizeof(struct sealed_slot);
+	if (spec_of(i)->kind == SWAP_NBD)
+		bytes += REMOTE_ENTRIES * PAGE_SIZE;
+	return bytes;
+}
+
 uint64_t stores_own_pages(void)
 {
 	uint64_t bytes = 0;
 
 	for (unsigned i = 0; i < SWAP_SPECS; i++)
 		if (slots_of(i) != NULL)
-			bytes += slots_of(i)->written / 8 + (spec_of(i)->encrypt ? slots_of(i)->written * sizeof(struct sealed_slot) : 0);
+			bytes += books_bytes(i);
 	return bytes >> PAGE_SHIFT;
 }
 
