@@ -15,6 +15,14 @@ static bool is_optional(const struct option_row *r)
 	return r->value != NULL && r->value[0] == '=';
 }
 
+int options_set_flag(void *ctx, unsigned row, const char *value)
+{
+	(void)row;
+	(void)value;
+	*(bool *)ctx = true;
+	return 0;
+}
+
 void options_help(const struct option_set *o)
 {
 	printf("Usage: steward %s %s\n%s\n\n", o->command, o->usage, o->summary);

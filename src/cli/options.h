@@ -45,6 +45,9 @@ int options_parse_all(const struct option_set *o, int argc, char **argv, void *c
  */
 int options_ram(const char *text, const char *or_else, uint64_t *bytes);
 
+/* A `set` for commands whose options are one flag: ctx is a bool. */
+int options_set_flag(void *ctx, unsigned row, const char *value);
+
 /* Prints the help to stdout. */
 void options_help(const struct option_set *o);
 

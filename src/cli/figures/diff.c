@@ -13,14 +13,6 @@ static const struct option_row rows[] = {
 	{ "all", 'a', NULL, "print figures that are equal, too" },
 };
 
-static int set_option(void *ctx, unsigned row, const char *value)
-{
-	(void)row;
-	(void)value;
-	*(bool *)ctx = true;
-	return 0;
-}
-
 const struct option_set diff_options = {
 	.command = "diff",
 	.usage = "[OPTION…] A B",
@@ -28,7 +20,7 @@ const struct option_set diff_options = {
 	.rows = rows,
 	.nr = ARRAY_SIZE(rows),
 	.mixed = true,
-	.set = set_option,
+	.set = options_set_flag,
 };
 
 static bool ends_in(const char *name, const char *end)

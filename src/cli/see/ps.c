@@ -14,14 +14,6 @@ static const struct option_row rows[] = {
 	{ "json", '\0', NULL, "print it as JSON" },
 };
 
-static int set_option(void *ctx, unsigned row, const char *value)
-{
-	(void)row;
-	(void)value;
-	*(bool *)ctx = true;
-	return 0;
-}
-
 const struct option_set ps_options = {
 	.command = "ps",
 	.usage = "[OPTION…] [RUN]",
@@ -29,7 +21,7 @@ const struct option_set ps_options = {
 	.rows = rows,
 	.nr = ARRAY_SIZE(rows),
 	.mixed = true,
-	.set = set_option,
+	.set = options_set_flag,
 };
 
 /* --- for people --- */
