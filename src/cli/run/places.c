@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -27,18 +26,28 @@
 #define REMOTE_BYTES_MAX ((REMOTE_EXTENTS * (uint64_t)EXTENT_SLOTS + 1) * PAGE_SIZE)
 #define SIGNATURE_AT (PAGE_SIZE - 10)
 
+/* A lock on the first byte, until fd is closed. 0; -EAGAIN: another run has it; or why there are no locks (store/extents.h needs them). */
+static int take_lock(int fd)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1 };
+
+	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+		return 0;
+	return errno == EACCES || errno == EAGAIN ? -EAGAIN : -ENOLCK;
+}
+
 /* Can a file without a name be made there? 0 or -errno. */
 static int try_directory(const char *path, bool direct)
 {
 	int fd = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC | (direct ? O_DIRECT : 0), 0600);
 
+	int err = fd >= 0 ? take_lock(fd) : 0;
+
 	if (fd >= 0)
 		close(fd);
-	else if (errno != EOPNOTSUPP || direct)
-		return -errno;
-	else if (access(path, W_OK | X_OK) != 0)
-		return -errno;
-	return 0;
+	else if (errno != EOPNOTSUPP || direct || access(path, W_OK | X_OK) != 0)
+		err = -errno;
+	return err;
 }
 
 static uint64_t free_bytes(const struct statfs *fs)
@@ -52,7 +61,7 @@ void places_default(struct swap_specs *s)
 
 	*s = (struct swap_specs){ .nr = 1, .spec = { { .kind = SWAP_POOL, .codec = SWAP_LZ4 } } };
 	swap_dir_find(&dir);
-	if (dir.path[0] == '\0')
+	if (dir.path[0] == '\0' || try_directory(dir.path, false) != 0)
 		return;
 	s->spec[1] = (struct swap_spec){ .kind = SWAP_NAMELESS };
 	memcpy(s->spec[1].path, dir.path, sizeof(dir.path));
@@ -83,6 +92,10 @@ static int refuse_errno(const struct swap_spec *spec, int err)
 	case -EINVAL:
 	case -EOPNOTSUPP:
 		return refuse(spec, "its file system has no direct I/O", "leave direct out");
+	case -ENOLCK:
+		return refuse(spec, "its file system has no locks", "name another place");
+	case -EAGAIN:
+		return refuse(spec, "another steward run uses it", "give each run its own, or name a directory");
 	case -EBUSY:
 		return refuse(spec, "it is in use, mounted or swap of the system", "name another one, or free it: umount, swapoff");
 	default:
@@ -175,9 +188,8 @@ static int claim_opened(struct swap_spec *spec, int fd, const struct stat *st)
 		return refuse_data(spec);
 	if (is_system_swap(st))
 		return refuse_errno(spec, -EBUSY);
-	if (S_ISREG(st->st_mode) && flock(fd, LOCK_EX | LOCK_NB) != 0)
-		return refuse(spec, "another steward run uses it", "give each run its own, or name a directory");
-	return set_size(spec, bytes);
+	err = take_lock(fd);
+	return err != 0 ? refuse_errno(spec, err) : set_size(spec, bytes);
 }
 
 /* One export. *bytes becomes its size if that is less. */
