@@ -14,6 +14,8 @@
 	(UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_EVENT_REMAP | \
 	 UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP)
 
+#define START_PAGES 512 /* stacks, tables, first frames */
+
 struct engine engine;
 
 static struct engine_lock start_lock;
@@ -214,6 +216,8 @@ static int start(void)
 	struct engine *e = &engine;
 
 	e->prog_fd = e->trash_fd = e->pagemap_fd = e->mem_fd = -1;
+	/* For the engine itself, of what others have left for those that start. */
+	ledger_grant(e->ledger, e->slot, START_PAGES);
 	int err = open_descriptors();
 	if (err == 0)
 		err = task_stacks();

@@ -29,7 +29,7 @@
 #define LEDGER_MAGIC 0x5354574c44475231u /* STWLDGR1 */
 #define LEDGER_NAME "steward-ledger"     /* of the memfd: how others find the run, cli/runs.c */
 #define LEDGER_SLOTS 1024
-#define LEDGER_KEEP (MIB) /* bytes */
+#define LEDGER_KEEP (256 * KIB) /* bytes */
 #define LEDGER_ENV "STEWARD_RUN" /* "SOCKET:LEDGERFD:INODE:UFFDFD", see cli/run/run.c */
 
 enum ledger_state {

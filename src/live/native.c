@@ -38,7 +38,8 @@
 #define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
 #define BLIND_PAGES 256         /* allowed when the books cannot be read */
-#define FIXED_PAGES 512         /* code, stacks and tables of Steward itself, and slack between two looks */
+#define FIXED_LEAST 128         /* of a process that is not likely to come to an engine … */
+#define FIXED_PAGES 512         /* … and of one that is: code, stacks and tables of Steward itself, and slack between two looks */
 
 /* One walk over /proc/self/maps: remembers what the rules need of the area before. */
 struct walk {
@@ -132,8 +133,8 @@ void native_scan(void)
 static uint64_t native_limit(void)
 {
 	uint64_t granted = atomic_load(&engine.slot->granted);
-	/* Frame table, page tables of what is out, slots; and room to work in. */
-	uint64_t own = FIXED_PAGES + granted / 32;
+	/* Frame table, page tables of what is out, slots; and room to work in: of a shell that never needs it, not much. */
+	uint64_t own = MIN(FIXED_PAGES, FIXED_LEAST + granted / 8) + granted / 32;
 
 	return granted > own ? granted - own : 0;
 }
