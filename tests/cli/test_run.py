@@ -653,7 +653,7 @@ def test_malloc_only_reads_scripts_as_a_run_does():
 
 def test_programs_outside_of_the_budget_are_told_once():
     path = os.environ["STATIC_PROGRAM"]
-    r = steward("run", "--ram", RAM, "sh", "-c", 'sh -c "$0 1 2 3 4 5 6 7 8; $0 1 2 3 4 5 6 7 8; true"; exit 3', path, STUB="fit")
+    r = steward("run", "--ram", RAM, "sh", "-c", f'sh -c "$0 {"x " * 20}; $0 {"x " * 8}; true"; exit 3', path, STUB="fit")
     assert re.fullmatch(r"steward: static-program \(pid \d+\): it is statically linked, so it runs outside of the budget; "
                         r"leave room for it beside --ram\nsteward: fitted: .*\n", r.stderr), r.stderr
     eq(r.returncode, 3)
