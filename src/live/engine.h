@@ -205,6 +205,8 @@ void pager_publish(void);
 #define SHARE_URGENT 1000 /* thousandths: the urgency of who has less than he needs */
 /* Gives and takes by how the others fare; needed: pages of the grant that we cannot do without. Five times a second. */
 void share_look(uint64_t needed);
+/* A process of a tree that has so many pages has most of a run that gets short. Any thread. */
+bool share_is_hoard(uint64_t pages);
 /* Up to want pages of what is free, but not of what is left for processes that start, unless we are one. Any thread. */
 void share_take(uint64_t want);
 /* Somebody has less than he needs, perhaps ourselves: there is no time to lose. */

@@ -176,6 +176,9 @@ static uint64_t headroom(void)
 		return 0;
 	uint64_t used = potential(), limit = native_limit();
 
+	/* Once it sleeps it could give nothing to the others. */
+	if (share_is_hoard(used))
+		return 0;
 	/* A 32nd of the run at a time, so that a small process does not take what another one needs soon. */
 	if (used + HEADROOM_LOW > limit) {
 		share_take(used + HEADROOM_LOW - limit + e->ledger->ram_pages / 32);

@@ -31,6 +31,8 @@
 #define STARTERS_PART_FEW 64    /* … and where there is only one beside us, a shell that waits for us mostly */
 #define STARTERS_MAX (8 * MIB >> PAGE_SHIFT)
 #define STARTER_PAGES (8 * MIB >> PAGE_SHIFT) /* who has no more than that counts as one who starts */
+#define HOARD_PART 3            /* whoever has this part of the budget … */
+#define SHORT_PART 4            /* … while less than this part is free, and is not alone, is to have an engine */
 #define PROMISE_NS 1000000000   /* 1 s: what is not offline by then stays ours */
 
 /* The others, at one look. */
@@ -86,6 +88,17 @@ static void promise(uint64_t pages)
 {
 	engine.promised = pages;
 	engine.promised_since = now_ns();
+}
+
+bool share_is_hoard(uint64_t pages)
+{
+	struct ledger *l = engine.ledger;
+	struct look others;
+
+	if (pages < l->ram_pages / HOARD_PART || atomic_load(&l->free_pages) > l->ram_pages / SHORT_PART)
+		return false;
+	look(&others);
+	return others.others > 1;
 }
 
 void share_take(uint64_t want)

@@ -183,6 +183,23 @@ static void a_debt_is_given_by_who_sleeps_first_and_by_all_in_the_end(void **sta
 	assert_true(atomic_load(&l->free_pages) >= RAM - RAM / 8 - 200);
 }
 
+static void who_has_most_of_a_run_that_gets_short_is_a_hoard(void **state)
+{
+	(void)state;
+	start(0, 50000, 0, false);
+	start(1, 1000, 0, false);
+	engine = (struct engine){ .ledger = l, .slot = &l->slot[0] };
+	/* Beside a shell only, whatever it has. */
+	ledger_grant(l, &l->slot[1], 40000);
+	assert_false(share_is_hoard(50000));
+	start(2, 1000, 0, false);
+	assert_true(share_is_hoard(50000));
+	assert_false(share_is_hoard(30000));
+	/* While there is enough for all, nobody is. */
+	ledger_return(l, &l->slot[1], 30000);
+	assert_false(share_is_hoard(50000));
+}
+
 static void a_promise_is_given_when_the_frames_are_offline(void **state)
 {
 	(void)state;
@@ -218,6 +235,7 @@ int main(void)
 		TEST(nobody_gives_when_all_have_enough),
 		TEST(a_newcomer_gets_what_it_needs),
 		TEST(a_debt_is_given_by_who_sleeps_first_and_by_all_in_the_end),
+		TEST(who_has_most_of_a_run_that_gets_short_is_a_hoard),
 		TEST(a_promise_is_given_when_the_frames_are_offline),
 	};
 
