@@ -52,12 +52,10 @@ static uint64_t home_of(const struct frame *f)
 
 static void *reserve(uint64_t bytes)
 {
-	void *p = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = engine_own_memory(bytes);
 
-	if (sys_is_err((long)p))
-		return NULL;
-	sys_madvise(p, bytes, MADV_NOHUGEPAGE);
-	engine_own((uint64_t)(uintptr_t)p, bytes);
+	if (p != NULL)
+		sys_madvise(p, bytes, MADV_NOHUGEPAGE);
 	return p;
 }
 

@@ -147,12 +147,21 @@ static void close_descriptors(void)
 
 void *engine_own_memory(size_t bytes)
 {
-	void *p = sys_mmap(NULL, ALIGN_UP(bytes, PAGE_SIZE), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	/*
+	 * Between two pages of other rights: the kernel joins neighbours of one kind, and what is ours in part would be
+	 * taken for ours. (Not PROT_NONE: that would make a stack of what lies above, see native.c.)
+	 */
+	size_t len = ALIGN_UP(bytes, PAGE_SIZE);
+	uint8_t *p = sys_mmap(NULL, len + 2 * PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (sys_is_err((long)p))
 		return NULL;
-	engine_own((uint64_t)(uintptr_t)p, ALIGN_UP(bytes, PAGE_SIZE));
+	p += PAGE_SIZE;
+	if (sys_mprotect(p, len, PROT_READ | PROT_WRITE) != 0) {
+		sys_munmap(p - PAGE_SIZE, len + 2 * PAGE_SIZE);
+		return NULL;
+	}
+	engine_own((uint64_t)(uintptr_t)p, len);
 	return p;
 }
 

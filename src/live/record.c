@@ -123,13 +123,9 @@ static struct known_page *page_of(const struct frame *f, uint64_t vpn)
 	uint64_t bytes = ALIGN_UP(e->arena_pages * sizeof(*p), PAGE_SIZE);
 
 	if (record.page == NULL) {
-		void *table = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-				       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-		if (sys_is_err((long)table))
+		record.page = engine_own_memory(bytes);
+		if (record.page == NULL)
 			return NULL;
-		engine_own((uint64_t)(uintptr_t)table, bytes);
-		record.page = table;
 	}
 	p = &record.page[frame_pfn(&e->m.phys, f).n];
 	if (p->vpn != (uint32_t)vpn)
