@@ -280,13 +280,28 @@ static const struct workload *find(const char *name, size_t len)
 	return NULL;
 }
 
+/* The name behind this one in a list; NULL: it was the last. */
+static const char *next_name(const char *at)
+{
+	const char *comma = strchr(at, ',');
+
+	return comma != NULL ? comma + 1 : NULL;
+}
+
+static int no_workload(const char *name, size_t len)
+{
+	char known[256] = "";
+
+	for (size_t i = 0, n = 0; i < ARRAY_SIZE(workloads) && n < sizeof(known); i++)
+		n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", i > 0 ? ", " : "", workloads[i].name);
+	return msg_fail(EXIT_USAGE, "--only", "no workload \"%.*s\"; there are %s", (int)len, name, known);
+}
+
 int bench_check_list(const char *list)
 {
-	for (const char *at = list; at != NULL; at = strchr(at, ',') != NULL ? strchr(at, ',') + 1 : NULL)
+	for (const char *at = list; at != NULL; at = next_name(at))
 		if (find(at, strcspn(at, ",")) == NULL)
-			return msg_fail(EXIT_USAGE, "--only", "no workload \"%.*s\"; there are random-read, random-rw, sequential, "
-					"sequential-rw, reverse, strided, streams4, hot80, zipf, moving-hot, random-2t, random-8t",
-					(int)strcspn(at, ","), at);
+			return no_workload(at, strcspn(at, ","));
 	return 0;
 }
 
@@ -314,7 +329,7 @@ int bench_touch(uint64_t bytes, uint64_t n, const char *list)
 	madvise(base, pages * PAGE, MADV_NOHUGEPAGE);
 	printf("{\"pages\": %zu, \"results\": [", pages);
 	fill();
-	for (const char *at = list; at != NULL && bad == 0; at = strchr(at, ',') != NULL ? strchr(at, ',') + 1 : NULL)
+	for (const char *at = list; at != NULL && bad == 0; at = next_name(at))
 		bad = run(find(at, strcspn(at, ",")), seed++);
 	bad = bad != 0 ? bad : verify();
 	printf("],\n \"verified\": %s}\n", bad == 0 ? "true" : "false");
