@@ -36,6 +36,7 @@
 #include <sys/mman.h>
 
 #include "base/assert.h"
+#include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
 #include "live/proc.h"
@@ -499,12 +500,19 @@ static void live_relax(struct machine *m)
 	engine_take();
 }
 
+static uint64_t live_now(struct machine *m)
+{
+	(void)m;
+	return now_ns();
+}
+
 const struct machine_ops live_ops = {
 	.map = live_map,
 	.unmap = live_unmap,
 	.wake = live_wake,
 	.discardable = live_discardable,
 	.wake_kswapd = live_wake_kswapd,
+	.now_ns = live_now,
 	.lock = live_lock,
 	.unlock = live_unlock,
 	.relax = live_relax,

@@ -25,9 +25,6 @@
 #define OWN_FIXED 128          /* pages: what the engine may take between two looks; what it has is seen by measure() */
 #define EXACT_NS 10000000000   /* 10 s between two exact looks while nothing seems to have changed */
 #define DRIFT_MAX 64           /* pages by which the sum may change before an exact look */
-/* Of the frames that are not tables, at most: where pages can go on to another area, and where they cannot. */
-#define POOL_SHARE_PERCENT 65
-#define POOL_SHARE_ALONE_PERCENT 85
 
 void pager_wake(void)
 {
@@ -165,15 +162,7 @@ static uint64_t table_frames(void)
 	return online - MIN(online, others);
 }
 
-static unsigned pool_share(void)
-{
-	struct swap *s = &engine.m.swap;
-	const struct swap_area *pool = swap_pool(s);
-
-	return pool == NULL || swap_has_room(s, pool->prio) ? POOL_SHARE_PERCENT : POOL_SHARE_ALONE_PERCENT;
-}
-
-static void balloon(void)
+static void balloon(uint64_t now)
 {
 	struct engine *e = &engine;
 
@@ -194,7 +183,7 @@ static void balloon(void)
 		arena_offline(online - target);
 	else if (online < target)
 		arena_online(target - online);
-	stores_limit_pool((target - tables) * pool_share() / 100);
+	stores_limit_pool(poolshare_limit(&e->m, target - tables, now));
 	online = phys_managed_frames(&e->m.phys, 0);
 	engine_drop();
 	share_keep_promise(online, target);
@@ -328,7 +317,7 @@ void pager_run(void *arg)
 			engine_drop();
 			scanned = now_ns();
 		}
-		balloon();
+		balloon(start);
 		record_tick(start);
 		engine_take();
 		COUNT(&e->m, kswapd_wake);

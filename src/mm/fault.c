@@ -408,6 +408,20 @@ static unsigned read_ahead_max(const struct machine *m, pte_t pte)
 	return store->ops->read_locked ? RA_MAX_MEMORY : RA_MAX;
 }
 
+/* Reads the pages. The time that areas below the pool take is weighed against the frames that the pool takes. */
+static void swapin_read(struct machine *m, struct swapin *in)
+{
+	unsigned below = 0;
+
+	for (unsigned i = 0; i < in->n; i++)
+		below += !m->swap.area[swp_area(in->read[i].entry)].store->ops->read_locked;
+	uint64_t start = below > 0 && m->ops->now_ns != NULL ? m->ops->now_ns(m) : 0;
+
+	swap_read(&m->swap, in->read, in->n, machine_lock, machine_unlock, m);
+	if (start > 0)
+		poolshare_waited(m, m->ops->now_ns(m) - start, below);
+}
+
 static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, enum fault_access access,
 				     struct fault_report *report)
 {
@@ -427,7 +441,7 @@ static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	swapin_sort(&in);
 	for (unsigned i = 0; i < in.n; i++)
 		in.read[i].page = frame_home(&m->phys, in.frame[i]);
-	swap_read(&m->swap, in.read, in.n, machine_lock, machine_unlock, m);
+	swapin_read(m, &in);
 
 	COUNT(m, pgmajfault);
 	COUNT_N(m, swap_ra, in.n - 1);

@@ -27,6 +27,7 @@
 #include "mm/backing/swap.h"
 #include "mm/phys/vmalloc.h"
 #include "mm/reclaim/policy.h"
+#include "mm/reclaim/poolshare.h"
 #include "mm/space/pagetable.h"
 #include "mm/space/vma.h"
 #include "mm/stat.h"
@@ -137,6 +138,7 @@ struct machine {
 	struct kswapd kswapd[PHYS_NODES_MAX]; /* shrink.c */
 	struct vm_tunables vm;
 	struct swap swap;
+	struct poolshare poolshare;
 	uint64_t *counter; /* VM_COUNTER_NR words, the engine's */
 	bool reclaiming;   /* somebody is inside reclaim_batch or demote_batch: stores take one batch at a time */
 	struct {

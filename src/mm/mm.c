@@ -40,6 +40,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->phys.wake_kswapd = phys_low;
 	m->phys.ctx = m;
 	m->policy = &policy_second_chance;
+	poolshare_init(m);
 	for (unsigned i = 0; i < PHYS_NODES_MAX; i++)
 		lru_init(&m->lruvec[i]);
 	int err = kmalloc_init(&m->kmalloc, &m->phys, 1);

@@ -208,7 +208,7 @@ bool swap_to_cache(struct swap *s, swp_t entry, uint32_t seal)
 	ASSERT(!(slot->flags & SLOT_CACHED));
 	if (slot->uses != 1)
 		return false;
-	slot->flags |= SLOT_CACHED;
+	slot->flags = (uint8_t)((slot->flags & ~SLOT_DEMOTED) | SLOT_CACHED);
 	slot->uses = (uint16_t)seal;
 	slot->shadow = (uint8_t)(seal >> 16);
 	return true;

@@ -23,6 +23,7 @@ enum slot_flag {
 	SLOT_SAME = 1 << 0,   /* handle is the 64-bit word that the page repeats */
 	SLOT_CACHED = 1 << 1, /* a resident frame has the same content (frame->swap) */
 	SLOT_USED = 1 << 2,
+	SLOT_DEMOTED = 1 << 4, /* passed on from the pool, and not read since */
 	SLOT_READING = 1 << 3, /* swap_read is at it, perhaps without the lock: its entry must stay */
 };
 

@@ -111,10 +111,14 @@ static bool commit(struct machine *m, const struct victim *v, const struct swap_
 		swap_put(&m->swap, io->entry);
 		return false;
 	}
-	swap_slot_of(&m->swap, io->entry)->shadow = swap_slot_of(&m->swap, v->entry)->shadow;
+	struct swap_slot *slot = swap_slot_of(&m->swap, io->entry);
+
+	slot->shadow = swap_slot_of(&m->swap, v->entry)->shadow;
+	slot->flags |= SLOT_DEMOTED;
 	/* Replaces an entry that is not none: cannot fail. */
 	pt_set(&v->mm->pt, v->vpn, pte_swap_make(io->entry));
 	swap_put(&m->swap, v->entry);
+	poolshare_demoted(m, v->age);
 	COUNT(m, pgdemote);
 	return true;
 }

@@ -74,7 +74,9 @@ bool frame_executable(const struct frame *f);
 
 /* workingset.c (mm/workingset.c): what eviction leaves in the slot, and what refault makes of it. */
 uint8_t workingset_shadow(struct lruvec *v);
-/* How long ago that was, in units of a 64th of resident memory; wraps. */
+/* How many evictions and activations make a step of the shadow: a power of two, between a 16th and an 8th of resident memory. */
+uint64_t workingset_bucket(const struct lruvec *v);
+/* How long ago that was, in such steps; wraps. */
 uint8_t workingset_age(const struct lruvec *v, uint8_t shadow);
 /* The same in pages: how many evictions and activations ago. */
 uint64_t workingset_distance(const struct lruvec *v, uint8_t shadow);

@@ -6,9 +6,10 @@
  * still be resident. If d ≤ the active list, or what the policy names instead, it competes
  * with active pages and is activated at once.
  *
- * The slot keeps 8 bits of the age, in units of a bucket that is a 64th of
- * resident memory; an age more than 255 buckets back wraps, and then a page
- * that was away for four working sets may look young. Linux packs its shadow in
+ * The slot keeps 8 bits of the age, in units of a bucket that is a 16th of
+ * resident memory, or a bit less; an age more than 255 buckets back wraps, and then a page
+ * that was away for 16 working sets may look young. (Finer ones are of no use to
+ * the question above, and what is in a pool is out for that long: demote.c.) Linux packs its shadow in
  * the same way (EVICTION_SHIFT, bucket_order) and accepts the same error.
  * Where nobody checks what comes back from a store (swap->unchecked), the place
  * of the checksum holds the age itself, and shadow whether the page was active;
@@ -16,30 +17,30 @@
  */
 #include "mm/reclaim/reclaim.h"
 
-static uint64_t bucket(const struct lruvec *v)
+uint64_t workingset_bucket(const struct lruvec *v)
 {
 	uint64_t resident = lru_resident(v);
 	unsigned order = 4;
 
 	/* A power of two, so that it changes rarely: every change blurs the shadows that are out. */
-	while (((uint64_t)64 << order) < resident)
+	while (((uint64_t)16 << order) < resident)
 		order++;
 	return (uint64_t)1 << order;
 }
 
 uint8_t workingset_shadow(struct lruvec *v)
 {
-	return (uint8_t)(++v->age / bucket(v));
+	return (uint8_t)(++v->age / workingset_bucket(v));
 }
 
 uint8_t workingset_age(const struct lruvec *v, uint8_t shadow)
 {
-	return (uint8_t)((uint8_t)(v->age / bucket(v)) - shadow);
+	return (uint8_t)((uint8_t)(v->age / workingset_bucket(v)) - shadow);
 }
 
 uint64_t workingset_distance(const struct lruvec *v, uint8_t shadow)
 {
-	return workingset_age(v, shadow) * bucket(v);
+	return workingset_age(v, shadow) * workingset_bucket(v);
 }
 
 /* The shadow of a page of a file is 16 bits of the age, in units of a bucket that makes twice the memory fit. */
@@ -82,8 +83,10 @@ bool workingset_swapin(struct machine *m, struct frame *f, const struct swap_slo
 {
 	struct lruvec *v = lruvec_of(m, f);
 
-	if (!keeps_age(m))
+	if (!keeps_age(m)) {
+		poolshare_refault(m, workingset_age(v, slot->shadow), (slot->flags & SLOT_DEMOTED) != 0);
 		return workingset_hot(m, v, workingset_distance(v, slot->shadow), false);
+	}
 	if (!workingset_hot(m, v, (uint32_t)v->age - slot->sum, false))
 		return false;
 	/* Only now does it matter whether it was active before it left. */

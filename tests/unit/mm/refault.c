@@ -25,7 +25,7 @@ static void refaults_are_judged_by_their_distance(void **state)
 		uint64_t resident = 64 + rand_below(&r, 100000);
 		uint64_t bucket = 16;
 
-		while (bucket * 64 < resident)
+		while (bucket * 16 < resident)
 			bucket *= 2;
 		lru.nr[LRU_ACTIVE_ANON] = rand_below(&r, resident);
 		lru.nr[LRU_INACTIVE_ANON] = (resident - lru.nr[LRU_ACTIVE_ANON]) / 2;
@@ -41,7 +41,7 @@ static void refaults_are_judged_by_their_distance(void **state)
 
 		assert_int_equal(lru.age, before + active);
 		assert_true(evicted + distance == before);
-		/* 255 buckets are at least twice what is resident: nothing wraps here. */
+		/* 255 buckets are at least 16 times what is resident: nothing wraps here. */
 		if (distance + bucket <= lru.nr[LRU_ACTIVE_ANON])
 			assert_true(active);
 		if (distance > lru.nr[LRU_ACTIVE_ANON] + bucket)

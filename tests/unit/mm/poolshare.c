@@ -1,0 +1,172 @@
+/*
+ * The pool's share of memory follows the program. A hot set beside pages that nobody wants any more: the pool gets small,
+ * until the hot set is resident. Everything wanted alike: the pool gets large, until nobody waits for the disk.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "steps.h"
+
+#define FRAMES 600
+#define HOT 360
+#define ALL 700
+#define TOUCHES 120000
+#define SMALL 100 /* thousandths */
+#define LARGE 450
+/* ns. A slow machine: time passes quickly. */
+#define TOUCH 2000
+#define POOL_FAULT 50000
+#define DISK_FAULT 400000
+
+static uint64_t now;
+static unsigned fixed; /* a share that does not follow; 0: it does */
+
+static uint64_t tell_time(struct machine *m)
+{
+	(void)m;
+	return now;
+}
+
+static bool on_disk(unsigned page)
+{
+	pte_t pte = sim_pte(page);
+
+	return pte_is_swap(pte) && swp_area(pte_swp(pte)) == 1;
+}
+
+/* The program writes the page, which is there: random words in half of it, so that two go into a frame. */
+static void write_page(unsigned page)
+{
+	uint64_t *words = (uint64_t *)sim->bytes[page];
+
+	for (unsigned k = 0; k < PAGE_SIZE / sizeof(*words); k++)
+		words[k] = k < 240 ? rand_u64(&sim->rand) : page;
+	memcpy(sim->want[page], words, PAGE_SIZE);
+}
+
+struct waits {
+	unsigned touches, pool, disk;
+};
+
+/* Writes n pages at random of the first `wide`, as time goes by. */
+static struct waits run(unsigned wide, unsigned n)
+{
+	struct waits w = { .touches = n };
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned page = (unsigned)sim_below(wide);
+		bool disk = on_disk(page);
+		uint64_t major = sim->counter[VM_pgmajfault];
+
+		now += TOUCH;
+		while (!sim->page[page].there)
+			if (fault(page) == FAULT_NOMEM)
+				assert_int_equal(kswapd_balance(&sim->m, 0, NULL, NULL), 0);
+		write_page(page);
+		if (sim->counter[VM_pgmajfault] != major) {
+			w.disk += disk;
+			w.pool += !disk;
+			now += disk ? DISK_FAULT : POOL_FAULT;
+			if (disk)
+				poolshare_waited(&sim->m, DISK_FAULT, 1);
+		}
+		if (i % 64 != 0)
+			continue;
+		uint64_t frames = phys_managed_frames(phys(), 0);
+
+		sim->zpool.store.max_frames = fixed != 0 ? frames * fixed / 1000 : poolshare_limit(&sim->m, frames, now);
+		kswapd_balance(&sim->m, 0, NULL, NULL);
+	}
+	return w;
+}
+
+/* The first three quarters are for the share to settle. */
+static struct waits settled(unsigned wide, unsigned n)
+{
+	run(wide, n / 4 * 3);
+	return run(wide, n / 4);
+}
+
+static void begin(uint64_t seed, unsigned share)
+{
+	static struct machine_ops ops;
+
+	fixed = share;
+	now = 1;
+	sim_make(seed, FRAMES, true, FAKE_CELLS);
+	ops = *sim->m.ops;
+	ops.now_ns = tell_time;
+	sim->m.ops = &ops;
+	map_pages(0, ALL);
+	for (unsigned i = 0; i < ALL; i++) {
+		touch(i);
+		write_page(i);
+	}
+}
+
+static void end(void)
+{
+	check_all();
+	sim_drop();
+}
+
+static void the_share_follows_the_program(void **state)
+{
+	struct waits small, large, w;
+
+	(void)state;
+	/* What the share is good for: each of two that stand still is bad at one of the two. */
+	begin(31, SMALL);
+	small = settled(ALL, TOUCHES);
+	end();
+	begin(31, LARGE);
+	large = settled(HOT, TOUCHES);
+	end();
+	assert_true(small.disk > small.touches / 20);
+	assert_true(large.pool > large.touches / 20);
+	begin(31, 0);
+	for (unsigned round = 0; round < 2; round++) {
+		w = settled(HOT, TOUCHES);
+		assert_true(w.pool + w.disk < large.pool / 4);
+		w = settled(ALL, TOUCHES);
+		assert_true(w.disk < small.disk / 10);
+	}
+	end();
+}
+
+/* Nobody comes back: nothing says that another share would be better. */
+static void without_refaults_it_stays(void **state)
+{
+	(void)state;
+	begin(32, 0);
+	for (unsigned i = 0; i < 100; i++) {
+		now += 1000000000;
+		assert_int_equal(poolshare_limit(&sim->m, 1000, now), 650);
+	}
+	end();
+}
+
+/* The disk is full: the pool has to take what there is. */
+static void without_a_place_below_the_pool_gets_what_it_can(void **state)
+{
+	(void)state;
+	sim_make(33, FRAMES, true, 0);
+	assert_int_equal(poolshare_limit(&sim->m, 1000, 1), POOLSHARE_MAX);
+	sim_drop();
+	sim_make(33, FRAMES, false, FAKE_CELLS);
+	assert_int_equal(poolshare_limit(&sim->m, 1000, 1), POOLSHARE_MAX);
+	sim_drop();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_share_follows_the_program),
+		cmocka_unit_test(without_refaults_it_stays),
+		cmocka_unit_test(without_a_place_below_the_pool_gets_what_it_can),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
