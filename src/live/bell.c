@@ -54,10 +54,10 @@ int bell_init(void)
 
 int bell_register(void)
 {
-	int err = host_register(engine.prog_fd, pages, BELLS * PAGE_SIZE, false);
+	int err = host_register(engine.homes.prog_fd, pages, BELLS * PAGE_SIZE, false);
 
 	if (err == 0)
-		err = host_protect(engine.prog_fd, pages, BELLS * PAGE_SIZE, true);
+		err = host_protect(engine.homes.prog_fd, pages, BELLS * PAGE_SIZE, true);
 	for (unsigned i = 0; i < BELLS; i++)
 		atomic_store(&bells[i].state, BELL_FREE);
 	return err;
@@ -186,13 +186,13 @@ void bell_serve(uint64_t address)
 		return;
 	/* A second word of a write that was served: the bell may be free again by now, and must stay protected. */
 	if (atomic_load(&bell->state) != BELL_TAKEN) {
-		host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+		host_wake(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
 		return;
 	}
 	bell->result = execute(bell);
 	atomic_store(&bell->state, BELL_SERVED);
 	/* -EAGAIN: an event waits to be read, and the write would never go on. */
-	while (host_protect(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false) == -EAGAIN)
+	while (host_protect(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false) == -EAGAIN)
 		inbox_receive();
 	if (++served % REARM_EVERY == 0)
 		bell_rearm();
@@ -210,7 +210,7 @@ void bell_arm_thaw(void)
 
 void bell_wake(void)
 {
-	host_wake(engine.prog_fd, pages, BELLS * PAGE_SIZE);
+	host_wake(engine.homes.prog_fd, pages, BELLS * PAGE_SIZE);
 }
 
 void bell_rearm(void)
@@ -220,7 +220,7 @@ void bell_rearm(void)
 
 		if (!atomic_compare_exchange_strong(&bells[i].state, &rung, BELL_ARMING))
 			continue;
-		bool armed = host_protect(engine.prog_fd, pages + i * PAGE_SIZE, PAGE_SIZE, true) == 0;
+		bool armed = host_protect(engine.homes.prog_fd, pages + i * PAGE_SIZE, PAGE_SIZE, true) == 0;
 
 		atomic_store(&bells[i].state, armed ? BELL_FREE : BELL_RUNG);
 	}

@@ -113,28 +113,28 @@ static int open_descriptors(void)
 {
 	struct engine *e = &engine;
 
-	e->prog_fd = host_uffd_new(e->device);
-	e->trash_fd = host_uffd_new(e->device);
-	if (e->prog_fd < 0)
-		return e->prog_fd;
-	if (e->trash_fd < 0)
-		return e->trash_fd;
-	e->pagemap_fd = proc_open("/proc/self/pagemap");
+	e->homes.prog_fd = host_uffd_new(e->device);
+	e->homes.trash_fd = host_uffd_new(e->device);
+	if (e->homes.prog_fd < 0)
+		return e->homes.prog_fd;
+	if (e->homes.trash_fd < 0)
+		return e->homes.trash_fd;
+	e->homes.pagemap_fd = proc_open("/proc/self/pagemap");
 	e->mem_fd = proc_open("/proc/self/mem");
-	if (e->pagemap_fd < 0)
-		return e->pagemap_fd;
+	if (e->homes.pagemap_fd < 0)
+		return e->homes.pagemap_fd;
 	if (e->mem_fd < 0)
 		return e->mem_fd;
-	e->can_move = !e->ledger->debug_base_path && (host_uffd_features(e->device) & UFFD_FEATURE_MOVE);
-	uint64_t move = e->can_move ? UFFD_FEATURE_MOVE : 0;
-	int err = host_uffd_api(e->prog_fd, PROG_FEATURES | move);
+	e->homes.can_move = !e->ledger->debug_base_path && (host_uffd_features(e->device) & UFFD_FEATURE_MOVE);
+	uint64_t move = e->homes.can_move ? UFFD_FEATURE_MOVE : 0;
+	int err = host_uffd_api(e->homes.prog_fd, PROG_FEATURES | move);
 
-	return err != 0 ? err : host_uffd_api(e->trash_fd, move);
+	return err != 0 ? err : host_uffd_api(e->homes.trash_fd, move);
 }
 
 static void close_descriptors(void)
 {
-	int *const fds[] = { &engine.prog_fd, &engine.trash_fd, &engine.pagemap_fd, &engine.mem_fd };
+	int *const fds[] = { &engine.homes.prog_fd, &engine.homes.trash_fd, &engine.homes.pagemap_fd, &engine.mem_fd };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		if (*fds[i] >= 0)
@@ -190,9 +190,9 @@ static int start_tasks(void)
 	int keep[5 + SWAP_SPECS];
 	unsigned n = 0;
 
-	keep[n++] = e->prog_fd;
-	keep[n++] = e->trash_fd;
-	keep[n++] = e->pagemap_fd;
+	keep[n++] = e->homes.prog_fd;
+	keep[n++] = e->homes.trash_fd;
+	keep[n++] = e->homes.pagemap_fd;
 	keep[n++] = e->mem_fd;
 	n += stores_descriptors(keep + n);
 	sort_descriptors(keep, n);
@@ -224,7 +224,7 @@ static int start(void)
 {
 	struct engine *e = &engine;
 
-	e->prog_fd = e->trash_fd = e->pagemap_fd = e->mem_fd = -1;
+	e->homes.prog_fd = e->homes.trash_fd = e->homes.pagemap_fd = e->mem_fd = -1;
 	/* For the engine itself, of what others have left for those that start. */
 	ledger_grant(e->ledger, e->slot, START_PAGES);
 	int err = open_descriptors();
@@ -254,7 +254,7 @@ static int start(void)
 
 int engine_reopen(void)
 {
-	engine.prog_fd = engine.trash_fd = engine.pagemap_fd = engine.mem_fd = -1;
+	engine.homes.prog_fd = engine.homes.trash_fd = engine.homes.pagemap_fd = engine.mem_fd = -1;
 	int err = open_descriptors();
 
 	cpu_init();

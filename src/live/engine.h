@@ -4,7 +4,7 @@
  *   program thread ──touch──► kernel ─userfaultfd─► inbox.c ─► handler.c ─► mm_fault
  *        │ mmap, fork …                                  ▲            │ map
  *        └──────────► bell.c (a request is a fault) ─────┘            ▼
- *                                                      arena.c: UFFDIO_MOVE home ◄──► address
+ *                                                      arena.c, homes.c: UFFDIO_MOVE home ◄──► address
  *   pager.c: kswapd, balloon, figures ──► reclaim_batch ──► unmap ────┘
  *   share.c: gives budget to those who stall more, and takes what is free
  *   native.c: watches until memory gets short, fences, engages
@@ -20,6 +20,7 @@
 #define STW_LIVE_ENGINE_H
 
 #include "base/uffd.h"
+#include "live/homes.h"
 #include "live/ledger.h"
 #include "live/lock.h"
 #include "live/task.h"
@@ -46,8 +47,8 @@ struct engine {
 	int device;      /* inherited descriptor of /dev/userfaultfd, or -1 */
 
 	/* Descriptors in the tasks' own table. */
-	int prog_fd, trash_fd, pagemap_fd, mem_fd; /* of /proc/self: pagemap, mem */
-	bool can_move;   /* UFFDIO_MOVE; otherwise the copying path */
+	struct homes homes;
+	int mem_fd; /* /proc/self/mem */
 	struct task handler, pager;
 	int cpu;         /* that the handler is pinned to, -1: none */
 	_Atomic uint32_t program_threads; /* as far as they were made by libc */
@@ -59,8 +60,7 @@ struct engine {
 	struct remote_store remote[SWAP_SPECS];
 	struct seal seal[SWAP_SPECS];       /* of those that are encrypted */
 	uint8_t area_of[SWAP_SPECS];        /* 1 + its swap area; 0: none, it is not open */
-	uint64_t arena, arena_pages;
-	uint64_t trash;            /* where pages of homes go that are given up: arena.c */
+	uint64_t arena_pages; /* homes */
 	uint64_t vm_start, vm_end; /* vmalloc's addresses */
 	uint64_t online_to;        /* frames [0, online_to) have been online once */
 	struct frame_list balloon; /* of them, those given up */
@@ -68,7 +68,6 @@ struct engine {
 	struct own_range own[OWN_RANGES];
 	unsigned nr_own;
 	uint64_t main_tcb;         /* thread pointer of the main thread */
-	uint8_t *zeros;            /* 16 pages of zeros for UFFDIO_COPY */
 	uint64_t *discard_map;     /* one bit a page of the address space; NULL: none */
 
 	/* pager.c */

@@ -64,7 +64,7 @@ static void readopt_all(void)
 
 	TAILQ_FOREACH(v, &engine.mm.vmas.list, link)
 		if (!(v->flags & VMA_LOCKED))
-			proc_present(engine.pagemap_fd, vpn_address(v->start), vpn_address(v->end), readopt, NULL);
+			proc_present(engine.homes.pagemap_fd, vpn_address(v->start), vpn_address(v->end), readopt, NULL);
 }
 
 int64_t fork_thaw(void)
@@ -75,7 +75,7 @@ int64_t fork_thaw(void)
 	if (atomic_load(&e->state) == LEDGER_ENGAGED) {
 		/* Only what the kernel shows: a copy may have been refused, and then the old one is the only one. */
 		for (unsigned i = 0; i < MIN(e->nr_frozen, FREEZE_LOG); i++)
-			proc_present(e->pagemap_fd, e->log[i], e->log[i] + PAGE_SIZE, readopt, NULL);
+			proc_present(e->homes.pagemap_fd, e->log[i], e->log[i] + PAGE_SIZE, readopt, NULL);
 		if (e->nr_frozen > FREEZE_LOG)
 			readopt_all();
 	}
@@ -98,15 +98,15 @@ void fork_serve(vpn_t vpn)
 
 	switch (got) {
 	case 0:
-		host_copy(e->prog_fd, address, e->zeros, PAGE_SIZE, 0);
+		host_copy(e->homes.prog_fd, address, e->homes.zeros, PAGE_SIZE, 0);
 		break;
 	case 1:
-		host_copy(e->prog_fd, address, scratch, PAGE_SIZE, 0);
+		host_copy(e->homes.prog_fd, address, scratch, PAGE_SIZE, 0);
 		break;
 	case -EEXIST:
 		break;
 	case -EFAULT:
-		host_unregister(e->prog_fd, address, PAGE_SIZE);
+		host_unregister(e->homes.prog_fd, address, PAGE_SIZE);
 		break;
 	default:
 		entry = pte_swp(pt_get(&e->mm.pt, vpn));
@@ -117,7 +117,7 @@ void fork_serve(vpn_t vpn)
 			e->log[e->nr_frozen] = address;
 		e->nr_frozen++;
 	}
-	host_wake(e->prog_fd, address, PAGE_SIZE);
+	host_wake(e->homes.prog_fd, address, PAGE_SIZE);
 }
 
 static void claim_slot(void)
@@ -219,7 +219,7 @@ static int register_areas(void)
 		err = bell_register();
 	for (struct vma *v = TAILQ_FIRST(&e->mm.vmas.list); err == 0 && v != NULL;) {
 		uint64_t len = (v->end.n - v->start.n) << PAGE_SHIFT;
-		bool done = host_register(e->prog_fd, vpn_address(v->start), len, !(v->flags & VMA_LOCKED)) == 0;
+		bool done = host_register(e->homes.prog_fd, vpn_address(v->start), len, !(v->flags & VMA_LOCKED)) == 0;
 
 		if (!done)
 			err = forget_hole(v);

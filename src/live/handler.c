@@ -80,7 +80,7 @@ static bool ghost_ends(uint64_t start, uint64_t end, struct ghost *g)
 
 static void wake(uint64_t address)
 {
-	host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+	host_wake(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
 }
 
 /* Sleeps until the pager has brought free frames to mark, for a short while. Lock given up. */
@@ -88,7 +88,7 @@ static bool pager_frees(uint32_t mark)
 {
 	struct engine *e = &engine;
 	/* The copying path waits for us to read its events. */
-	struct timespec patience = { .tv_nsec = e->can_move ? PAGER_PATIENCE_NS : PAGER_PATIENCE_COPY_NS };
+	struct timespec patience = { .tv_nsec = e->homes.can_move ? PAGER_PATIENCE_NS : PAGER_PATIENCE_COPY_NS };
 
 	atomic_store(&e->frames_wanted, mark);
 	pager_wake();
@@ -103,7 +103,7 @@ static bool pager_frees(uint32_t mark)
 static void throttle(void)
 {
 	/* Pages that are copied one by one gain nothing by a window that is whole. */
-	uint32_t wanted = kswapd_throttle(&engine.m, 0, engine.can_move ? WINDOW : 0);
+	uint32_t wanted = kswapd_throttle(&engine.m, 0, engine.homes.can_move ? WINDOW : 0);
 
 	if (wanted == 0)
 		return;
@@ -188,7 +188,7 @@ static void discover(vpn_t vpn)
 	if (vma_find(&engine.mm.vmas, vpn) != NULL)
 		return;
 	/* Not a range to manage: the host's again. */
-	host_unregister(engine.prog_fd, vpn_address(vpn), PAGE_SIZE);
+	host_unregister(engine.homes.prog_fd, vpn_address(vpn), PAGE_SIZE);
 }
 
 /* Lock held. */
@@ -257,7 +257,7 @@ static void fault(const struct uffd_msg *msg)
 			pte_t pte = pt_get(&e->mm.pt, vpn);
 
 			if (pte_is_present(pte) && !(pfn_frame(&e->m.phys, pte_pfn(pte))->flags & FRAME_LOCKED) &&
-			    host_protect(e->prog_fd, vpn_address(vpn), PAGE_SIZE, false) != 0)
+			    host_protect(e->homes.prog_fd, vpn_address(vpn), PAGE_SIZE, false) != 0)
 				wake(address);
 		}
 	}

@@ -71,12 +71,12 @@ static bool pager_fault(const struct uffd_msg *msg)
 		return false;
 	/* Its own protection is in its way (MADV_POPULATE_WRITE). */
 	if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
-		host_protect(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false);
-		host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+		host_protect(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false);
+		host_wake(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
 		return true;
 	}
-	host_copy(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), engine.zeros, PAGE_SIZE, UFFDIO_COPY_MODE_WP);
-	host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+	host_copy(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), engine.homes.zeros, PAGE_SIZE, UFFDIO_COPY_MODE_WP);
+	host_wake(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
 	return true;
 }
 
@@ -89,7 +89,7 @@ static void sort_in(const struct uffd_msg *msg)
 			return;
 		/* More than that is tried again later. */
 		if (nr_faults >= FAULTS_KEPT && !bell_contains(address))
-			host_wake(engine.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+			host_wake(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
 		else
 			faults[(first_fault + nr_faults++) % FAULTS] = *msg;
 		return;
@@ -106,7 +106,7 @@ static void sort_in(const struct uffd_msg *msg)
 
 void inbox_wait(void)
 {
-	struct pollfd p = { .fd = engine.prog_fd, .events = POLLIN };
+	struct pollfd p = { .fd = engine.homes.prog_fd, .events = POLLIN };
 
 	sys_ppoll(&p, 1, NULL);
 }
@@ -120,7 +120,7 @@ bool inbox_receive(void)
 	if (CHANGES - waiting < READ_AT_ONCE && atomic_load(&engine.dropping) == 0 && !engine.frozen)
 		return false;
 	engine_lock_take(&engine.gate);
-	ssize_t n = sys_read(engine.prog_fd, msg, sizeof(msg));
+	ssize_t n = sys_read(engine.homes.prog_fd, msg, sizeof(msg));
 
 	for (unsigned i = 0; n > 0 && i < (size_t)n / sizeof(msg[0]); i++)
 		sort_in(&msg[i]);

@@ -88,7 +88,7 @@ static void walk_next(struct walk *w, const struct proc_area *a)
 static int manage(vpn_t start, vpn_t end)
 {
 	struct engine *e = &engine;
-	int err = host_register(e->prog_fd, vpn_address(start), (end.n - start.n) << PAGE_SHIFT, true);
+	int err = host_register(e->homes.prog_fd, vpn_address(start), (end.n - start.n) << PAGE_SHIFT, true);
 
 	if (err == 0)
 		err = mm_map(&e->mm, start, end, VMA_READ | VMA_WRITE, NULL, 0);
@@ -147,7 +147,7 @@ static bool potential_area(void *ctx, const struct proc_area *a)
 		bool native = candidate(w, a) && vma_find(&engine.mm.vmas, vpn_of(a->start)) == NULL;
 
 		w->sum += native ? (a->end - a->start) >> PAGE_SHIFT
-				 : proc_count_present(engine.pagemap_fd, a->start, a->end);
+				 : proc_count_present(engine.homes.pagemap_fd, a->start, a->end);
 	}
 	walk_next(w, a);
 	return true;
@@ -208,15 +208,15 @@ bool native_look(void)
 	struct engine *e = &engine;
 	uint64_t room;
 
-	e->pagemap_fd = proc_open("/proc/self/pagemap");
+	e->homes.pagemap_fd = proc_open("/proc/self/pagemap");
 	/* The program is at its limit of descriptors: a little, until it can be looked at. */
-	if (e->pagemap_fd < 0) {
+	if (e->homes.pagemap_fd < 0) {
 		allow(BLIND_PAGES);
 		return true;
 	}
 	room = headroom();
-	sys_close(e->pagemap_fd);
-	e->pagemap_fd = -1;
+	sys_close(e->homes.pagemap_fd);
+	e->homes.pagemap_fd = -1;
 	allow(room);
 	return room > 0;
 }
@@ -236,7 +236,7 @@ int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated)
 	allow(room);
 	if ((writable && room > (WINDOW_MIN >> PAGE_SHIFT)) || populated)
 		return 0;
-	int err = host_register(e->prog_fd, start, len, true);
+	int err = host_register(e->homes.prog_fd, start, len, true);
 
 	return err != 0 ? err : mm_map(&e->mm, from, to, VMA_READ | VMA_WRITE, NULL, 0);
 }
@@ -260,7 +260,7 @@ int native_grown(uint64_t start, uint64_t end)
 		vpn_t stop = next != NULL ? next->start : to, resume = next != NULL ? next->end : to;
 
 		/* What the host will not register (a hole, a file) stays native. */
-		if (stop.n > at.n && host_register(e->prog_fd, vpn_address(at), (stop.n - at.n) << PAGE_SHIFT, true) == 0)
+		if (stop.n > at.n && host_register(e->homes.prog_fd, vpn_address(at), (stop.n - at.n) << PAGE_SHIFT, true) == 0)
 			mm_map(&e->mm, at, stop, VMA_READ | VMA_WRITE, NULL, 0);
 		at = resume;
 	}
@@ -275,7 +275,7 @@ void native_trip(vpn_t vpn)
 
 	if (vma == NULL) {
 		/* Grown in place: native until the next look. */
-		host_unregister(e->prog_fd, vpn_address(vpn), PAGE_SIZE);
+		host_unregister(e->homes.prog_fd, vpn_address(vpn), PAGE_SIZE);
 		return;
 	}
 	vpn_t from = { MAX(vma->start.n, ALIGN_DOWN(vpn.n, WINDOW_MIN >> PAGE_SHIFT)) };
@@ -285,7 +285,7 @@ void native_trip(vpn_t vpn)
 		native_engage();
 		return;
 	}
-	host_unregister(e->prog_fd, vpn_address(from), (to.n - from.n) << PAGE_SHIFT);
+	host_unregister(e->homes.prog_fd, vpn_address(from), (to.n - from.n) << PAGE_SHIFT);
 	/* The window has been given what was allowed. */
 	atomic_store(&e->slot->allowed, 0);
 }
@@ -307,7 +307,7 @@ static void adopt_page(void *ctx, uint64_t address)
 int native_adopt(vpn_t start, vpn_t end)
 {
 	int adopted = 0;
-	int err = proc_present(engine.pagemap_fd, vpn_address(start), vpn_address(end), adopt_page, &adopted);
+	int err = proc_present(engine.homes.pagemap_fd, vpn_address(start), vpn_address(end), adopt_page, &adopted);
 
 	return err != 0 ? err : adopted;
 }
@@ -375,8 +375,8 @@ int native_release(uint64_t start, uint64_t end)
 
 		at = b;
 		vma_change(&e->mm.vmas, a, b, VMA_LOCKED, 0);
-		host_unregister(e->prog_fd, vpn_address(a), (b.n - a.n) << PAGE_SHIFT);
-		host_register(e->prog_fd, vpn_address(a), (b.n - a.n) << PAGE_SHIFT, false);
+		host_unregister(e->homes.prog_fd, vpn_address(a), (b.n - a.n) << PAGE_SHIFT);
+		host_register(e->homes.prog_fd, vpn_address(a), (b.n - a.n) << PAGE_SHIFT, false);
 	}
 	return 0;
 }

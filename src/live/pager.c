@@ -88,7 +88,7 @@ static uint64_t outside_anon(uint64_t anon, uint64_t now)
 
 	if (anon + DRIFT_MAX > anon_then && anon < anon_then + DRIFT_MAX && now - since < EXACT_NS)
 		return rest;
-	uint64_t homes = proc_count_present(e->pagemap_fd, e->arena, e->arena + (e->online_to << PAGE_SHIFT));
+	uint64_t homes = proc_count_present(e->homes.pagemap_fd, e->homes.start, e->homes.start + (e->online_to << PAGE_SHIFT));
 
 	engine_take();
 	/* Pages of the sample are at home. */
@@ -276,7 +276,7 @@ static void wake_all(void)
 	struct vma *v;
 
 	TAILQ_FOREACH(v, &engine.mm.vmas.list, link)
-		host_wake(engine.prog_fd, vpn_address(v->start), (v->end.n - v->start.n) << PAGE_SHIFT);
+		host_wake(engine.homes.prog_fd, vpn_address(v->start), (v->end.n - v->start.n) << PAGE_SHIFT);
 }
 
 void pager_run(void *arg)
