@@ -82,6 +82,7 @@ uninstall: $(BUILD)/build.ninja ## remove what install puts there
 
 # In a copy, because dpkg-buildpackage writes beside and into the tree that it builds.
 deb: ## Debian packages into build-deb/: steward, libsteward-malloc0, libsteward-malloc-dev (needs debhelper)
+	report/fetch
 	rm -rf build-deb
 	mkdir -p build-deb/steward
 	tar -c --exclude='./build*' --exclude=./.git . | tar -x -C build-deb/steward

@@ -31,6 +31,7 @@ static const struct operands operands[] = {
 	{ "set", OPERAND_RUN, NULL },
 	{ "diff", OPERAND_FILE, NULL },
 	{ "record", OPERAND_COMMAND, NULL },
+	{ "report", OPERAND_FILE, NULL },
 	{ "sim", OPERAND_FILE, NULL },
 	{ "plan", OPERAND_FILE, NULL },
 	{ "validate", OPERAND_COMMAND, NULL },

@@ -1,5 +1,5 @@
 /*
- * A chart as data: lines over a common x axis. plot.c draws it in a terminal, html.c as SVG.
+ * A chart as data: lines over a common x axis. plot.c draws it in a terminal, report/chart.js in a browser.
  */
 #ifndef STW_CLI_DRAW_CHART_H
 #define STW_CLI_DRAW_CHART_H
@@ -29,6 +29,8 @@ struct chart {
 	const char *title;
 	enum chart_unit x_unit, y_unit;
 	bool log_y;          /* to the base 2; values must be above 0 */
+	bool log_x;          /* the same, in a browser only, as is what follows */
+	bool bars;           /* one at each x, instead of lines */
 	struct chart_series series[CHART_SERIES_MAX];
 	unsigned nr_series;
 	struct chart_mark mark[CHART_MARKS_MAX];

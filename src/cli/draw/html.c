@@ -1,136 +1,264 @@
 #include "cli/draw/html.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/draw/html_assets.h"
+#include "cli/draw/utf8.h"
 #include "cli/msg.h"
 #include "cli/outfile.h"
-#include "cli/draw/utf8.h"
 
-/* Colours are those of Okabe and Ito, told apart with any colour vision, darker on light ground; dashes do without. */
 static const char head[] =
 	"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-	"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
-static const char style[] =
-	"<style>\n"
-	":root { color-scheme: light dark; --bg: #fff; --fg: #1a1a1a; --soft: #5c5c5c; --line: #d8d8d8; --mark: #b00020;\n"
-	"  --c0: #0060a0; --c1: #c04a00; --c2: #00755a; --c3: #8f3f76; --c4: #6b5900; --c5: #2080b8; --c6: #555; --c7: #222; }\n"
-	"@media (prefers-color-scheme: dark) { :root { --bg: #16181b; --fg: #e8e8e8; --soft: #a8a8a8; --line: #3a3d42;\n"
-	"  --mark: #ff8a8a; --c0: #56b4e9; --c1: #e69f00; --c2: #2fc79a; --c3: #e39bc8; --c4: #f0e442; --c5: #8ac6ff;\n"
-	"  --c6: #aaa; --c7: #eee; } }\n"
-	"body { background: var(--bg); color: var(--fg); font: 16px/1.5 system-ui, sans-serif; max-width: 62rem;\n"
-	"  margin: 2rem auto; padding: 0 1rem; }\n"
-	"h1 { font-size: 1rem; color: var(--soft); font-weight: 600; margin: 0; }\n"
-	".headline { font-size: 1.5rem; line-height: 1.35; margin: .3rem 0 1.5rem; }\n"
-	"h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }\n"
-	"figure { margin: 1rem 0 1.6rem; }\n"
-	"figcaption { font-weight: 600; }\n"
-	"svg.chart { width: 100%; height: auto; display: block; }\n"
-	"svg text { fill: var(--soft); font-size: 12px; font-family: inherit; }\n"
-	"svg .mark { fill: var(--mark); }\n"
-	".grid { stroke: var(--line); stroke-width: 1; }\n"
-	".axis { stroke: var(--soft); stroke-width: 1; }\n"
-	".markline { stroke: var(--mark); stroke-width: 1.5; stroke-dasharray: 3 3; }\n"
-	".s { fill: none; stroke-width: 2; stroke-linejoin: round; }\n"
-	".s0 { stroke: var(--c0); }\n"
-	".s1 { stroke: var(--c1); stroke-dasharray: 7 3; }\n"
-	".s2 { stroke: var(--c2); stroke-dasharray: 2 3; }\n"
-	".s3 { stroke: var(--c3); stroke-dasharray: 9 3 2 3; }\n"
-	".s4 { stroke: var(--c4); stroke-dasharray: 12 4; }\n"
-	".s5 { stroke: var(--c5); stroke-width: 3.5; }\n"
-	".s6 { stroke: var(--c6); stroke-dasharray: 4 2 1 2 1 2; }\n"
-	".s7 { stroke: var(--c7); stroke-dasharray: 1 4; }\n"
-	".legend { display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; font-size: .85rem; color: var(--soft); }\n"
-	".legend svg { width: 34px; height: 10px; margin-right: .4rem; }\n"
-	".wide { overflow-x: auto; }\n"
-	"table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }\n"
-	"th, td { white-space: nowrap; padding: .2rem .8rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }\n"
-	"th.t, td.t { text-align: left; }\n"
-	"td.t:last-child { white-space: normal; }\n"
-	"th { color: var(--soft); font-weight: 600; }\n"
-	"</style>\n";
+	"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
+	"<!-- Charts by uPlot, Copyright (c) 2022 Leon Sorokin, MIT license. -->\n";
+static const char body[] = "<noscript>This page draws itself with JavaScript, which is switched off.</noscript>\n<main id=\"page\"></main>\n";
 
-void html_escape(FILE *f, const char *text)
+/* --- JSON that may stand inside of HTML: no "<" --- */
+
+static void put_text(FILE *f, const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
 
+	fputc('"', f);
 	while (*s != '\0') {
 		unsigned n = utf8_len(s);
 
-		/* Control characters are not allowed, not even as references. */
-		if (n == 0 || (*s < 0x20 && *s != '\n' && *s != '\t') || *s == 0x7f)
-			fputs("\xef\xbf\xbd", f);
-		else if (*s == '&' || *s == '<' || *s == '>' || *s == '"')
-			fprintf(f, "&#%u;", *s);
+		if (n == 0 || *s == 0x7f)
+			fputs("\\ufffd", f);
+		else if (*s < 0x20 || *s == '"' || *s == '\\' || *s == '<' || *s == '>' || *s == '&')
+			fprintf(f, "\\u%04x", *s);
 		else
 			fwrite(s, 1, n, f);
 		s += MAX(n, 1u);
 	}
+	fputc('"', f);
 }
 
-static void element(struct html *h, const char *tag, const char *class, const char *text)
+/* Whole numbers are exact. */
+static void put_double(FILE *f, double v)
 {
-	fprintf(h->f, "<%s%s%s%s>", tag, class != NULL ? " class=\"" : "", class != NULL ? class : "", class != NULL ? "\"" : "");
-	html_escape(h->f, text);
-	fprintf(h->f, "</%s>", tag);
+	if (!isfinite(v))
+		fputs("null", f);
+	else if (v == floor(v) && fabs(v) < 1e15)
+		fprintf(f, "%.0f", v);
+	else
+		fprintf(f, "%.9g", v);
 }
 
-int html_begin(struct html *h, const char *title, const char *headline)
+static void comma(struct html *h)
+{
+	if (h->comma)
+		fputs(",\n", h->f);
+	h->comma = true;
+}
+
+static void put_key(struct html *h, const char *key)
+{
+	comma(h);
+	fprintf(h->f, "\"%s\":", key);
+}
+
+static void put_string(struct html *h, const char *key, const char *text)
+{
+	put_key(h, key);
+	put_text(h->f, text);
+}
+
+static void put_bool(struct html *h, const char *key, bool value)
+{
+	put_key(h, key);
+	fputs(value ? "true" : "false", h->f);
+}
+
+/* Opens what comes next with its brackets, behind the key if it has one, and closes it again. */
+static void open_with(struct html *h, const char *key, const char *brackets)
+{
+	if (key != NULL)
+		put_key(h, key);
+	else
+		comma(h);
+	fputs(brackets, h->f);
+	h->comma = false;
+}
+
+static void close_with(struct html *h, const char *brackets)
+{
+	fputs(brackets, h->f);
+	h->comma = true;
+}
+
+static void put_doubles(struct html *h, const char *key, const double *v, unsigned n)
+{
+	put_key(h, key);
+	for (unsigned i = 0; i < n; i++) {
+		fputc(i == 0 ? '[' : ',', h->f);
+		put_double(h->f, v[i]);
+	}
+	fputs(n == 0 ? "[]" : "]", h->f);
+}
+
+static void put_texts(struct html *h, const char *key, const char *const *text, unsigned n)
+{
+	open_with(h, key, "[");
+	for (unsigned i = 0; i < n; i++) {
+		comma(h);
+		put_text(h->f, text[i]);
+	}
+	close_with(h, "]");
+}
+
+/* --- the page --- */
+
+int html_begin(struct html *h, const char *name)
 {
 	*h = (struct html){ 0 };
 	h->f = open_memstream(&h->text, &h->len);
 	if (h->f == NULL)
 		return -ENOMEM;
-	fputs(head, h->f);
-	element(h, "title", NULL, title);
-	fprintf(h->f, "\n%s</head>\n<body>\n", style);
-	element(h, "h1", NULL, title);
-	element(h, "p", "headline", headline);
-	fputc('\n', h->f);
+	fprintf(h->f, "%s<title>", head);
+	for (const char *s = name; *s != '\0'; s++)
+		fputc(strchr("<>&", *s) != NULL || (unsigned char)*s < 0x20 ? '?' : *s, h->f);
+	fprintf(h->f, "</title>\n<style>\n%s\n</style>\n</head>\n<body>\n%s<script type=\"application/json\" id=\"data\">\n{\"inputs\":[",
+		html_style, body);
 	return 0;
+}
+
+static void end_section(struct html *h)
+{
+	if (h->in_section)
+		close_with(h, "]}");
+	h->in_section = false;
+}
+
+static void end_input(struct html *h)
+{
+	end_section(h);
+	if (h->in_input)
+		close_with(h, "]}");
+	h->in_input = false;
+}
+
+void html_input(struct html *h, const char *title, const char *headline)
+{
+	end_input(h);
+	open_with(h, NULL, "{");
+	put_string(h, "title", title);
+	put_string(h, "headline", headline);
+	open_with(h, "sections", "[");
+	h->in_input = true;
 }
 
 void html_section(struct html *h, const char *title)
 {
-	if (h->open)
-		fputs("</section>\n", h->f);
-	h->open = true;
-	fputs("<section>\n", h->f);
-	element(h, "h2", NULL, title);
-	fputc('\n', h->f);
+	end_section(h);
+	open_with(h, NULL, "{");
+	put_string(h, "title", title);
+	open_with(h, "items", "[");
+	h->in_section = true;
 }
 
 void html_text(struct html *h, const char *text)
 {
-	element(h, "p", NULL, text);
-	fputc('\n', h->f);
+	open_with(h, NULL, "{");
+	put_string(h, "text", text);
+	close_with(h, "}");
 }
 
-static bool is_text(const char *head_of, unsigned i)
+static bool same_x(const struct chart *c)
 {
-	return i == 0 || head_of[0] == '<';
+	for (unsigned i = 1; i < c->nr_series; i++)
+		if (c->series[i].x != c->series[0].x || c->series[i].n != c->series[0].n)
+			return false;
+	return c->nr_series > 0;
+}
+
+static void put_series(struct html *h, const struct chart_series *s, bool with_x)
+{
+	open_with(h, NULL, "{");
+	put_string(h, "name", s->name);
+	if (with_x)
+		put_doubles(h, "x", s->x, s->n);
+	put_doubles(h, "y", s->y, s->n);
+	close_with(h, "}");
+}
+
+static void put_marks(struct html *h, const struct chart *c)
+{
+	open_with(h, "marks", "[");
+	for (unsigned i = 0; i < c->nr_marks; i++) {
+		open_with(h, NULL, "{");
+		put_key(h, "x");
+		put_double(h->f, c->mark[i].x);
+		put_string(h, "text", c->mark[i].text);
+		close_with(h, "}");
+	}
+	close_with(h, "]");
+}
+
+void html_chart(struct html *h, const struct chart *c)
+{
+	static const char *const units[] = { [CHART_COUNT] = "count", [CHART_BYTES] = "bytes", [CHART_TIME] = "time",
+					     [CHART_TIMES] = "times", [CHART_PERCENT] = "percent" };
+	bool same = same_x(c);
+
+	open_with(h, NULL, "{");
+	open_with(h, "chart", "{");
+	put_string(h, "title", c->title);
+	put_string(h, "x_unit", units[c->x_unit]);
+	put_string(h, "y_unit", units[c->y_unit]);
+	put_bool(h, "log_x", c->log_x);
+	put_bool(h, "log_y", c->log_y);
+	put_bool(h, "bars", c->bars);
+	if (same)
+		put_doubles(h, "x", c->series[0].x, c->series[0].n);
+	open_with(h, "series", "[");
+	for (unsigned i = 0; i < c->nr_series; i++)
+		put_series(h, &c->series[i], !same);
+	close_with(h, "]");
+	put_marks(h, c);
+	close_with(h, "}}");
 }
 
 void html_table(struct html *h, const char *const *heads, unsigned n)
 {
-	fputs("<div class=\"wide\"><table>\n<tr>", h->f);
-	for (unsigned i = 0; i < n; i++)
-		element(h, "th", is_text(heads[i], i) ? "t" : NULL, heads[i] + (heads[i][0] == '<'));
-	fputs("</tr>\n", h->f);
+	open_with(h, NULL, "{");
+	open_with(h, "table", "{");
+	put_texts(h, "heads", heads, n);
+	open_with(h, "rows", "[");
 }
 
-void html_row(struct html *h, const char *const *heads, const char *const *cells, unsigned n)
+void html_row(struct html *h, const char *const *cells, unsigned n)
 {
-	fputs("<tr>", h->f);
-	for (unsigned i = 0; i < n; i++)
-		element(h, "td", is_text(heads[i], i) ? "t" : NULL, cells[i]);
-	fputs("</tr>\n", h->f);
+	put_texts(h, NULL, cells, n);
 }
 
 void html_table_end(struct html *h)
 {
-	fputs("</table></div>\n", h->f);
+	close_with(h, "]}}");
+}
+
+void html_events(struct html *h)
+{
+	open_with(h, NULL, "{");
+	open_with(h, "events", "[");
+}
+
+void html_event(struct html *h, double ns, bool bad, const char *text)
+{
+	open_with(h, NULL, "{");
+	put_key(h, "ns");
+	put_double(h->f, ns);
+	put_bool(h, "bad", bad);
+	put_string(h, "text", text);
+	close_with(h, "}");
+}
+
+void html_events_end(struct html *h)
+{
+	close_with(h, "]}");
 }
 
 static int write_page(const char *text, size_t len, const char *path)
@@ -151,9 +279,8 @@ int html_finish(struct html *h, const char *path)
 {
 	int err;
 
-	if (h->open)
-		fputs("</section>\n", h->f);
-	fputs("</body>\n</html>\n", h->f);
+	end_input(h);
+	fprintf(h->f, "]}\n</script>\n<script>\n%s\n</script>\n</body>\n</html>\n", html_script);
 	err = h->failed || ferror(h->f) ? -ENOMEM : 0;
 	if (fclose(h->f) != 0)
 		err = -ENOMEM;

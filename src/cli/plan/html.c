@@ -76,7 +76,7 @@ static void points(struct html *h, const struct plan *p)
 			put_count(&f[3 + k], counts[k]);
 		put_bytes(&f[9], "", r->used_max_bytes, "");
 		cell[10] = r->bytes == p->answer.keeps ? "done: the answer" : ends[r->end];
-		html_row(h, heads, cell, ARRAY_SIZE(cell));
+		html_row(h, cell, ARRAY_SIZE(cell));
 	}
 	html_table_end(h);
 	if (p->grain > 0) {
@@ -92,8 +92,9 @@ int plan_html(const struct plan *p, const char *path)
 
 	snprintf(title, sizeof(title), "steward plan: %s, policy %s%s", p->request->machine.name, p->request->machine.policy,
 		 p->sampled ? "; from samples of the touches" : "");
-	if (html_begin(&h, title, plan_headline(p, text, sizeof(text))) != 0)
+	if (html_begin(&h, title) != 0)
 		return msg_fail(1, path, "no memory for the page; free some");
+	html_input(&h, title, plan_headline(p, text, sizeof(text)));
 	charts(&h, p);
 	working_set(&h, p);
 	points(&h, p);

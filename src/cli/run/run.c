@@ -27,6 +27,7 @@
 #include "cli/run/places.h"
 #include "cli/probe.h"
 #include "cli/program.h"
+#include "cli/run/recorder.h"
 #include "cli/run/resize.h"
 #include "cli/run/share.h"
 #include "cli/run/squeeze.h"
@@ -38,7 +39,7 @@
 #define FAULTS_DEFAULT 20
 
 enum run_option {
-	OPT_RAM, OPT_SQUEEZE, OPT_STATS, OPT_SWAP, OPT_POLICY,
+	OPT_RAM, OPT_SQUEEZE, OPT_STATS, OPT_RECORD, OPT_SWAP, OPT_POLICY,
 	OPT_OOM_POLICY, OPT_OOM_PREFER, OPT_OOM_AVOID, OPT_OOM_GRACE, OPT_OOM_DRY_RUN, OPT_OOM_ON_STALL,
 	OPT_MALLOC_ONLY, OPT_FAIL_IF, OPT_METRICS, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS
 };
@@ -49,6 +50,7 @@ struct run {
 	const char *stats;         /* NULL: none */
 	char *stats_tmp;           /* NULL: stats is no regular file and is written directly */
 	int stats_fd;
+	struct recorder_options record;
 	struct failif failif;
 	const char *metrics_at;    /* NULL: nowhere */
 	struct metrics metrics;
@@ -79,6 +81,7 @@ static const struct option_row rows[] = {
 	[OPT_RAM] = { "ram", '\0', "SIZE|auto", "budget: 128M, 1.5G, 2GiB; auto: the memory limit here" },
 	[OPT_SQUEEZE] = { "squeeze", '\0', "=PCT", "find the smallest budget that slows it by PCT % at most (10)" },
 	[OPT_STATS] = { "stats", '\0', "FILE", "write the summary as JSON to FILE" },
+	[OPT_RECORD] = { "record", '\0', "FILE[,max=SIZE]", "keep how it goes in FILE, the last 64M of it, for steward report" },
 	[OPT_SWAP] = { "swap", '\0', "SPEC", "where pages go, once for each place: pool[:CODEC], file:PATH, nbd://… (a pool, then a file)" },
 	[OPT_POLICY] = { "policy", '\0', "NAME", "which pages go: second-chance (default), two-list, clock, mglru, s3-fifo, random" },
 	[OPT_OOM_POLICY] = { "oom-policy", '\0', "NAME", "who goes when memory and swap are full: badness (default), largest, youngest, growing" },
@@ -152,6 +155,8 @@ static int set_option(void *ctx, unsigned row, const char *value)
 			return msg_fail(EXIT_USAGE, "--stats", "the file name is empty; give one");
 		r->stats = value;
 		return 0;
+	case OPT_RECORD:
+		return recorder_set(&r->record, value);
 	case OPT_SWAP:
 		return add_swap(r, value);
 	case OPT_POLICY:
@@ -288,7 +293,8 @@ static int fill_ledger(struct run *r)
 	l->debug_faults = r->faults;
 	l->debug_faults_seed = r->faults_seed;
 	l->verbose = r->verbose;
-	l->reserved_pages = own_pages(&r->share) + COMPRESSOR_PAGES + (r->metrics_at != NULL ? METRICS_PAGES : 0);
+	l->reserved_pages = own_pages(&r->share) + COMPRESSOR_PAGES + (r->metrics_at != NULL ? METRICS_PAGES : 0) +
+			    (r->record.path != NULL ? RECORDER_PAGES : 0);
 	if (l->reserved_pages > l->ram_pages / 2)
 		return msg_fail(EXIT_STEWARD, "--ram", "%s is too small; the smallest that works is %s",
 				size_text(r->ram_bytes, given, sizeof(given)),
@@ -425,6 +431,8 @@ static int prepare(struct run *r, char **argv)
 		err = fill_ledger(r);
 	if (err == 0 && r->metrics_at != NULL)
 		err = metrics_open(&r->metrics, r->metrics_at, r->share.ledger);
+	if (err == 0)
+		err = recorder_open(&r->record, r->share.ledger, argv, r->ram_from);
 	return err;
 }
 
@@ -438,6 +446,7 @@ static int begin(void *ctx, const char *command)
 	/* Before the command: a program that looks for it finds it running. */
 	compressor_start(r->share.ledger);
 	nbd_start(r->share.ledger);
+	recorder_start();
 	return 0;
 }
 
@@ -445,6 +454,7 @@ static void end(void *ctx)
 {
 	struct run *r = ctx;
 
+	recorder_stop();
 	nbd_stop(r->share.ledger);
 	compressor_stop(r->share.ledger);
 	keeper_stop(r->keeper);
@@ -475,6 +485,7 @@ static int finish(struct run *r, char **argv)
 
 	summary_print(&s, r->verbose);
 	squeeze_say(&r->squeeze);
+	recorder_close(&s);
 	err = write_stats(r, &s);
 	failed = failif_test(&r->failif, write_summary, &s);
 	if (r->outcome.status != 0)
@@ -502,6 +513,7 @@ int run_main(int argc, char **argv)
 		err = open_stats(&r);
 	if (err != 0) {
 		metrics_close(&r.metrics);
+		recorder_drop();
 		return err;
 	}
 	if (r.verbose)
@@ -516,6 +528,7 @@ int run_main(int argc, char **argv)
 	metrics_close(&r.metrics);
 	if (err != 0) {
 		drop_stats(&r);
+		recorder_drop();
 		return err;
 	}
 	return finish(&r, argv);

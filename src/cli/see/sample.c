@@ -181,6 +181,15 @@ static bool find_process(const struct ledger_slot *slot, struct procstat *stat)
 	       (slot->start_time == stat->start || slot->start_time == 0);
 }
 
+/* It has ended, and its launcher has not added what it has counted to that of those who are gone yet. */
+static void add_ended(struct sample *s, const struct ledger_slot *slot)
+{
+	if (atomic_load(&slot->pid) <= 0)
+		return;
+	add_words(s->counter, slot->counter, sizeof(s->counter));
+	hist_merge(&s->fault_ns, &slot->fault_ns);
+}
+
 static int by_pid(const void *a, const void *b)
 {
 	int32_t x = ((const struct sample_process *)a)->pid, y = ((const struct sample_process *)b)->pid;
@@ -197,8 +206,10 @@ int sample_take(struct sample *s, const struct ledger *l)
 		const struct ledger_slot *slot = &l->slot[i];
 		struct procstat stat;
 
-		if (!find_process(slot, &stat))
+		if (!find_process(slot, &stat)) {
+			add_ended(s, slot);
 			continue;
+		}
 		struct sample_process *more = reallocarray(s->process, s->nr + 1, sizeof(*more));
 
 		if (more == NULL)

@@ -203,7 +203,7 @@ static void tlbs(struct html *h, const struct sim *s)
 		cell_count(&r, hits);
 		f = next_cell(&r);
 		put_percent(&f, "", hits, s->touches, " %");
-		html_row(h, heads, r.cell, r.n);
+		html_row(h, r.cell, r.n);
 	}
 	r.n = 0;
 	cell_text(&r, "walks of the page tables");
@@ -211,7 +211,7 @@ static void tlbs(struct html *h, const struct sim *s)
 	cell_count(&r, figures_walks(s));
 	f = next_cell(&r);
 	put_percent(&f, "", figures_walks(s), s->touches, " %");
-	html_row(h, heads, r.cell, r.n);
+	html_row(h, r.cell, r.n);
 	html_table_end(h);
 }
 
@@ -284,7 +284,7 @@ static void list_tasks(struct html *h, struct sim_task *const *task, unsigned n)
 		cell_count(&r, t->invalid);
 		cell_time(&r, t->stall_ns);
 		cell_text(&r, figures_end_name[t->end]);
-		html_row(h, heads, r.cell, r.n);
+		html_row(h, r.cell, r.n);
 	}
 	html_table_end(h);
 	if (n > TASKS_LISTED) {
@@ -328,7 +328,7 @@ static void oom(struct html *h, const struct sim *s)
 		cell_time(&r, s->oom[i].now_ns);
 		cell_count(&r, s->oom[i].task);
 		cell_text(&r, s->oom[i].text);
-		html_row(h, heads, r.cell, r.n);
+		html_row(h, r.cell, r.n);
 	}
 	html_table_end(h);
 }
@@ -349,7 +349,7 @@ static void zones(struct html *h, const struct sim *s)
 		for (unsigned k = 0; k < NR_WMARK; k++)
 			cell_bytes(&r, (uint64_t)z->wmark[k] << PAGE_SHIFT);
 		cell_bytes(&r, (uint64_t)z->free << PAGE_SHIFT);
-		html_row(h, heads, r.cell, r.n);
+		html_row(h, r.cell, r.n);
 	}
 	html_table_end(h);
 }
@@ -372,7 +372,7 @@ static void counters(struct html *h, const struct sim *s)
 		cell_text(&r, names[i]);
 		cell_count(&r, s->counter[i]);
 		cell_text(&r, texts[i]);
-		html_row(h, heads, r.cell, r.n);
+		html_row(h, r.cell, r.n);
 	}
 	html_table_end(h);
 }
@@ -406,10 +406,11 @@ int simhtml_write(const struct sim *s, const char *path)
 
 	snprintf(title, sizeof(title), "steward sim: %s, policy %s%s", s->config.name, s->m.policy->name,
 		 s->config.accessed_bits ? "" : ", without accessed bits");
-	if (d == NULL || html_begin(&h, title, headline(s, text, sizeof(text))) != 0) {
+	if (d == NULL || html_begin(&h, title) != 0) {
 		free(d);
 		return msg_fail(1, path, "no memory for the page; free some");
 	}
+	html_input(&h, title, headline(s, text, sizeof(text)));
 	memory(&h, s, d);
 	activity(&h, s, d);
 	tlbs(&h, s);

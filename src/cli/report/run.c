@@ -1,0 +1,387 @@
+/*
+ * A recording as a page. A line of a chart is a value of one sample, or of two for a rate; lines that are 0 all the time
+ * are left out, because a line along the axis only hides others.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "cli/report/report.h"
+#include "cli/table.h"
+
+#define PROCESSES_DRAWN 6
+#define PROCESSES_LISTED 100
+#define EVENTS_LISTED 500
+#define HIST_JOINED 2 /* buckets of the histogram that make a bar: four to a power of two */
+
+struct drawing {
+	struct html *h;
+	const struct history *run;
+	double y[CHART_SERIES_MAX][HISTORY_POINTS];
+};
+
+typedef double value_of(const struct history *run, unsigned i, unsigned which);
+
+struct line {
+	const char *name;
+	value_of *value;
+	unsigned which;
+};
+
+static double bytes(uint64_t pages)
+{
+	return (double)(pages << PAGE_SHIFT);
+}
+
+/* --- values --- */
+
+static double v_size(const struct history *run, unsigned i, unsigned offset)
+{
+	uint64_t pages;
+
+	memcpy(&pages, (const char *)&run->sample[i] + offset, sizeof(pages));
+	return bytes(pages);
+}
+
+#define SIZE_OF(field) v_size, offsetof(struct sample, field)
+
+static double v_program(const struct history *run, unsigned i, unsigned which)
+{
+	(void)which;
+	return bytes(sample_resident(&run->sample[i].use));
+}
+
+static double v_own(const struct history *run, unsigned i, unsigned which)
+{
+	(void)which;
+	return bytes(run->sample[i].use.own + run->sample[i].reserved);
+}
+
+static double v_area(const struct history *run, unsigned i, unsigned which)
+{
+	return bytes(run->sample[i].area[which].used);
+}
+
+/* Events a second since the sample before; NAN for the first. */
+static double v_rate(const struct history *run, unsigned i, unsigned counter)
+{
+	const struct sample *now = &run->sample[i];
+	double seconds = i > 0 ? (run->ns[i] - run->ns[i - 1]) / 1e9 : 0;
+
+	if (seconds <= 0)
+		return NAN;
+	return (double)sample_rise(run->sample[i - 1].counter, now->counter, (enum vm_counter)counter) / seconds;
+}
+
+/* A counter of ns, in per cent of the time. */
+static double v_share(const struct history *run, unsigned i, unsigned counter)
+{
+	return v_rate(run, i, counter) / 1e7;
+}
+
+static double v_ratio(const struct history *run, unsigned i, unsigned which)
+{
+	const struct ledger_usage *u = &run->sample[i].use;
+
+	(void)which;
+	return u->pool_bytes > 0 ? bytes(u->pooled) / (double)u->pool_bytes : NAN;
+}
+
+/* --- charts --- */
+
+static bool ever(const double *y, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (y[i] > 0)
+			return true;
+	return false;
+}
+
+static void draw(struct drawing *d, const char *title, enum chart_unit unit, const struct line *line, unsigned nr)
+{
+	struct chart c = { .title = title, .x_unit = CHART_TIME, .y_unit = unit };
+
+	for (unsigned k = 0; k < nr; k++) {
+		for (unsigned i = 0; i < d->run->n; i++)
+			d->y[k][i] = line[k].value(d->run, i, line[k].which);
+		if (ever(d->y[k], d->run->n))
+			chart_add(&c, line[k].name, d->run->ns, d->y[k], d->run->n);
+	}
+	if (c.nr_series > 0)
+		html_chart(d->h, &c);
+}
+
+static void memory(struct drawing *d)
+{
+	static const struct line used[] = {
+		{ "budget", SIZE_OF(ram) }, { "the program, in memory", v_program, 0 }, { "compressed pool", SIZE_OF(use.pool) },
+		{ "Steward", v_own, 0 }, { "out", SIZE_OF(use.swapped) },
+	};
+	static const struct line marks[] = {
+		{ "free", SIZE_OF(frames.free) }, { "high", SIZE_OF(frames.high) }, { "low: kswapd wakes up", SIZE_OF(frames.low) },
+		{ "min: faults wait", SIZE_OF(frames.min) },
+	};
+	static const struct line lists[] = {
+		{ "active", SIZE_OF(frames.active) }, { "inactive", SIZE_OF(frames.inactive) },
+		{ "sampled: the next to go", SIZE_OF(frames.sample) },
+	};
+	static const struct line ratio[] = { { "ratio", v_ratio, 0 } };
+
+	html_section(d->h, "Memory");
+	draw(d, "What the run has, and its budget", CHART_BYTES, used, ARRAY_SIZE(used));
+	draw(d, "Free memory between its watermarks", CHART_BYTES, marks, ARRAY_SIZE(marks));
+	draw(d, "Pages in memory, by how hot they are", CHART_BYTES, lists, ARRAY_SIZE(lists));
+	draw(d, "The pool: bytes that one byte holds", CHART_TIMES, ratio, ARRAY_SIZE(ratio));
+}
+
+static void activity(struct drawing *d)
+{
+	static const struct line stall[] = { { "threads wait for pages", v_share, VM_stall_ns }, { "kswapd works", v_share, VM_kswapd_ns } };
+	static const struct line faults[] = { { "minor: first touch", v_rate, VM_pgminor }, { "soft: was in memory, unmapped", v_rate, VM_pgsoft },
+					      { "major: was out", v_rate, VM_pgmajfault } };
+	static const struct line swap[] = { { "in", v_rate, VM_pswpin }, { "out", v_rate, VM_pswpout },
+					    { "of those in: read ahead", v_rate, VM_swap_ra } };
+	static const struct line refaults[] = { { "came back", v_rate, VM_workingset_refault },
+						{ "of them: gone too early", v_rate, VM_workingset_activate } };
+	static const struct line scan[] = { { "looked at by kswapd", v_rate, VM_pgscan_kswapd }, { "looked at in a fault", v_rate, VM_pgscan_direct },
+					    { "freed by kswapd", v_rate, VM_pgsteal_kswapd }, { "freed in a fault", v_rate, VM_pgsteal_direct } };
+
+	html_section(d->h, "Activity");
+	draw(d, "Of the time (several threads add up)", CHART_PERCENT, stall, ARRAY_SIZE(stall));
+	draw(d, "Faults a second", CHART_COUNT, faults, ARRAY_SIZE(faults));
+	draw(d, "Pages in and out a second", CHART_COUNT, swap, ARRAY_SIZE(swap));
+	draw(d, "Refaults a second: evicted pages", CHART_COUNT, refaults, ARRAY_SIZE(refaults));
+	draw(d, "Reclaim: pages a second", CHART_COUNT, scan, ARRAY_SIZE(scan));
+}
+
+static void latency(struct drawing *d)
+{
+	const struct hist *hist = &history_last(d->run)->fault_ns;
+	double x[HIST_BUCKETS / HIST_JOINED], y[HIST_BUCKETS / HIST_JOINED];
+	struct chart c = { .title = "Faults by how long they took", .x_unit = CHART_TIME, .log_x = true, .bars = true };
+	char text[160];
+	unsigned n = 0;
+	struct fmt f;
+
+	if (hist->count == 0)
+		return;
+	for (unsigned i = HIST_SUB; i < HIST_BUCKETS; i += HIST_JOINED) {
+		uint64_t in = 0;
+
+		for (unsigned k = 0; k < HIST_JOINED; k++)
+			in += hist->bucket[i + k];
+		if (in == 0 && n == 0)
+			continue;
+		x[n] = (double)hist_floor(i);
+		y[n++] = (double)in;
+	}
+	while (n > 0 && y[n - 1] == 0)
+		n--;
+	html_section(d->h, "How long a fault took");
+	chart_add(&c, "faults", x, y, n);
+	html_chart(d->h, &c);
+	fmt_init(&f, text, sizeof(text));
+	put_time(&f, "Half of them at most ", hist_quantile(hist, 500), ", ");
+	put_time(&f, "99 in 100 at most ", hist_quantile(hist, 990), ", ");
+	put_time(&f, "the longest ", hist->max, ".");
+	html_text(d->h, text);
+}
+
+/* --- tables --- */
+
+#define CELLS_MAX 10
+
+struct row {
+	char text[CELLS_MAX][96];
+	const char *cell[CELLS_MAX];
+	unsigned n;
+};
+
+static struct fmt next_cell(struct row *r)
+{
+	struct fmt f;
+
+	r->cell[r->n] = r->text[r->n];
+	fmt_init(&f, r->text[r->n], sizeof(r->text[0]));
+	r->n++;
+	return f;
+}
+
+static void cell_text(struct row *r, const char *text)
+{
+	struct fmt f = next_cell(r);
+
+	fmt_str(&f, text);
+}
+
+static void cell_pages(struct row *r, uint64_t pages)
+{
+	struct fmt f = next_cell(r);
+
+	put_bytes(&f, "", pages << PAGE_SHIFT, "");
+}
+
+static void cell_count(struct row *r, uint64_t n)
+{
+	struct fmt f = next_cell(r);
+
+	put_count(&f, n);
+}
+
+static void cell_time(struct row *r, uint64_t ns)
+{
+	struct fmt f = next_cell(r);
+
+	put_time(&f, "", ns, "");
+}
+
+static void places(struct drawing *d)
+{
+	static const char *const heads[] = { "place", "most in it", "at the end", "errors", "<state" };
+	const struct sample *last = history_last(d->run);
+	struct line line[SWAP_SPECS];
+
+	if (last->nr_areas == 0)
+		return;
+	html_section(d->h, "Where pages go");
+	for (unsigned i = 0; i < last->nr_areas; i++)
+		line[i] = (struct line){ last->area[i].name, v_area, i };
+	draw(d, "Pages that are out", CHART_BYTES, line, MIN(last->nr_areas, CHART_SERIES_MAX));
+	html_table(d->h, heads, ARRAY_SIZE(heads));
+	for (unsigned i = 0; i < last->nr_areas; i++) {
+		const struct sample_area *a = &last->area[i];
+		struct row r = { 0 };
+
+		cell_text(&r, a->name);
+		cell_pages(&r, d->run->area_max[i]);
+		cell_pages(&r, a->used);
+		cell_count(&r, a->errors);
+		cell_text(&r, swap_state_name(a->state));
+		html_row(d->h, r.cell, r.n);
+	}
+	html_table_end(d->h);
+}
+
+static double resident_of(const struct sample *s, const struct sample_process *p)
+{
+	for (unsigned i = 0; i < s->nr; i++)
+		if (s->process[i].pid == p->pid && s->process[i].start == p->start)
+			return bytes(sample_resident(&s->process[i].use));
+	return NAN;
+}
+
+static void draw_processes(struct drawing *d)
+{
+	struct chart c = { .title = "In memory", .x_unit = CHART_TIME, .y_unit = CHART_BYTES };
+	char name[PROCESSES_DRAWN][32];
+
+	for (unsigned k = 0; k < MIN(d->run->nr_processes, PROCESSES_DRAWN); k++) {
+		const struct sample_process *p = &d->run->process[k].last;
+
+		for (unsigned i = 0; i < d->run->n; i++)
+			d->y[k][i] = resident_of(&d->run->sample[i], p);
+		snprintf(name[k], sizeof(name[k]), "%d %s", p->pid, p->comm);
+		chart_add(&c, name[k], d->run->ns, d->y[k], d->run->n);
+	}
+	html_chart(d->h, &c);
+}
+
+static void processes(struct drawing *d)
+{
+	static const char *const heads[] = { "process", "most in memory", "most out", "minor", "soft", "major", "stalled", "seen for", "<last state" };
+	const struct history *run = d->run;
+
+	if (run->nr_processes == 0)
+		return;
+	html_section(d->h, "Processes");
+	draw_processes(d);
+	html_table(d->h, heads, ARRAY_SIZE(heads));
+	for (unsigned i = 0; i < MIN(run->nr_processes, PROCESSES_LISTED); i++) {
+		const struct history_process *p = &run->process[i];
+		struct row r = { 0 };
+		char name[32];
+
+		snprintf(name, sizeof(name), "%d %s", p->last.pid, p->last.comm);
+		cell_text(&r, name);
+		cell_pages(&r, p->resident_max);
+		cell_pages(&r, p->swapped_max);
+		cell_count(&r, p->last.counter[VM_pgminor]);
+		cell_count(&r, p->last.counter[VM_pgsoft]);
+		cell_count(&r, p->last.counter[VM_pgmajfault]);
+		cell_time(&r, p->last.counter[VM_stall_ns]);
+		cell_time(&r, p->last_ns - p->first_ns);
+		cell_text(&r, sample_state(p->last.state));
+		html_row(d->h, r.cell, r.n);
+	}
+	html_table_end(d->h);
+	if (run->nr_processes > PROCESSES_LISTED) {
+		char text[80];
+
+		snprintf(text, sizeof(text), "And %u smaller ones.", run->nr_processes - PROCESSES_LISTED);
+		html_text(d->h, text);
+	}
+}
+
+static void counters(struct drawing *d)
+{
+#define COUNTER_NAME(name, text) #name,
+#define COUNTER_TEXT(name, text) text,
+	static const char *const names[] = { VM_COUNTERS(COUNTER_NAME) };
+	static const char *const texts[] = { VM_COUNTERS(COUNTER_TEXT) };
+	static const char *const heads[] = { "counter", "value", "<meaning" };
+	const struct sample *last = history_last(d->run);
+
+	html_section(d->h, "Counters");
+	html_table(d->h, heads, ARRAY_SIZE(heads));
+	for (unsigned i = 0; i < VM_COUNTER_NR; i++) {
+		struct row r = { 0 };
+
+		if (last->counter[i] == 0)
+			continue;
+		cell_text(&r, names[i]);
+		cell_count(&r, last->counter[i]);
+		cell_text(&r, texts[i]);
+		html_row(d->h, r.cell, r.n);
+	}
+	html_table_end(d->h);
+}
+
+/* The last ones, if there are many; each leads to its moment. */
+static void events(struct drawing *d)
+{
+	const struct history *run = d->run;
+	unsigned first = run->nr_events > EVENTS_LISTED ? run->nr_events - EVENTS_LISTED : 0;
+
+	if (run->nr_events == 0)
+		return;
+	html_section(d->h, "Events");
+	html_events(d->h);
+	for (unsigned i = first; i < run->nr_events; i++)
+		html_event(d->h, (double)run->event[i].ns, run->event[i].event.bad, run->event[i].event.text);
+	html_events_end(d->h);
+}
+
+int report_run(struct html *h, const struct history *run, const char *path)
+{
+	struct drawing *d = malloc(sizeof(*d));
+	char title[sizeof(run->file.run.command) + 256], text[512];
+
+	if (d == NULL)
+		return -ENOMEM;
+	d->h = h;
+	d->run = run;
+	snprintf(title, sizeof(title), "steward run: %s (%s)", run->file.run.command, path);
+	html_input(h, title, report_headline(run, text, sizeof(text)));
+	memory(d);
+	activity(d);
+	latency(d);
+	places(d);
+	processes(d);
+	events(d);
+	counters(d);
+	free(d);
+	return 0;
+}

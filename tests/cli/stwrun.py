@@ -1,0 +1,97 @@
+"""Reads *.stwrun as docs/flight-format.md says, without anything of Steward's: an oracle for what the command makes of it."""
+import struct
+import zlib
+
+HEADER = 4096
+KINDS = {1: "sample", 2: "event", 3: "end"}
+USE = ["managed", "pool", "own", "unmanaged", "swapped", "pooled", "pool_bytes", "filed"]
+FRAMES = ["online", "free", "min", "low", "high", "active", "inactive", "sample"]
+
+
+class Numbers:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def number(self):
+        value = shift = 0
+        while True:
+            byte = self.data[self.at]
+            self.at += 1
+            value |= (byte & 0x7f) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    def bytes(self):
+        n = self.number()
+        self.at += n
+        return self.data[self.at - n:self.at]
+
+    def text(self):
+        return self.bytes().decode(errors="replace")
+
+    def group(self, names=None):
+        numbers = [self.number() for _ in range(self.number())]
+        return dict(zip(names, numbers)) if names else numbers
+
+
+def header(data):
+    magic, version, size, ring, zero, total = struct.unpack_from("<8sIIQII", data)
+    assert (magic, version, zero) == (b"STWRUN\r\n", 1, 0)
+    assert zlib.crc32(data[:28] + bytes(4) + data[32:32 + size]) == total
+    n = Numbers(data[32:32 + size])
+    run = n.group(["launcher", "began", "interval_ns"])
+    run.update(ring_bytes=ring, command=n.text(), budget_from=n.text(), counters=n.text().split(" "))
+    run["areas"] = [{"name": n.text(), "pool": bool(n.number())} for _ in range(n.number())]
+    return run
+
+
+def process(n, run):
+    p = n.group(["pid", "parent", "state", "start", "age_ns", "granted"])
+    p.update(comm=n.text(), use=n.group(USE), frames=n.group(FRAMES), counters=n.group(run["counters"]))
+    return p
+
+
+def sample(n, run):
+    s = n.group(["ram", "reserved", "free", "asked"])
+    s.update(use=n.group(USE), frames=n.group(FRAMES), counters=n.group(run["counters"]))
+    s["faults"] = n.group(["count", "sum", "max"])
+    pairs = n.group()
+    s["histogram"] = dict(zip(pairs[::2], pairs[1::2]))
+    s["areas"] = [n.group(["used", "errors", "state"]) for _ in range(n.number())]
+    s["processes"] = [process(n, run) for _ in range(n.number())]
+    return s
+
+
+def payload(kind, data, run):
+    n = Numbers(data)
+    if kind == "sample":
+        record = sample(n, run)
+    elif kind == "event":
+        record = {"bad": bool(n.number()), "text": n.text()}
+    else:
+        record = {"fatal": n.text(), "json": n.text()}
+    assert n.at == len(data), (kind, n.at, len(data))
+    return record
+
+
+def blocks(data):
+    """(offset, seq, ns, kind, payload) of whole blocks, wherever they lie."""
+    at = HEADER
+    while at + 32 <= len(data):
+        magic, size, seq, ns, kind, total = struct.unpack_from("<4sIQQII", data, at)
+        body = data[at + 32:at + 32 + size]
+        if magic == b"RBLK" and len(body) == size and zlib.crc32(data[at:at + 28] + bytes(4) + body) == total:
+            yield at, seq, ns, KINDS[kind], body
+            at += (32 + size + 7) // 8 * 8
+        else:
+            at += 8
+
+
+def read(path):
+    """The run and its records, oldest first: dicts with seq, ns, kind and what is in them."""
+    with open(path, "rb") as f:
+        data = f.read()
+    run = header(data)
+    found = sorted(blocks(data), key=lambda b: b[1])
+    return run, [dict(payload(kind, body, run), at=at, seq=seq, ns=ns, kind=kind) for at, seq, ns, kind, body in found]

@@ -1,0 +1,255 @@
+"""steward run --record and steward report: what is in the file, what a browser makes of the page, and damaged files."""
+import functools
+import json
+import os
+import signal
+import subprocess
+import time
+
+import stwrun
+from browser import browser
+from tap import STEWARD, Skip, environment, eq, main, scratch, steward
+
+PAGE = 4096
+SCRIPT = ("import random, time\na = bytearray(40 << 20)\nfor i in range(0, len(a), 4096): a[i:i + 8] = random.randbytes(8)\n"
+          "end = time.time() + .7\nwhile time.time() < end: a[random.randrange(len(a))] ^= 1")
+
+
+@functools.cache
+def recorded():
+    """The recording of a real run under pressure; the folder lives as long as this is kept."""
+    folder = scratch()
+    path = os.path.join(folder.name, "a.stwrun")
+    r = steward("run", "--ram", "24M", "--record", path, "/usr/bin/python3", "-c", SCRIPT, timeout=60,
+                STEWARD_PRELOAD=os.environ["STEWARD_LIBRARY"])
+    if r.returncode == 125:
+        raise Skip(r.stderr)
+    eq(r.returncode, 0)
+    return path, folder
+
+
+def of_kind(records, kind):
+    return [r for r in records if r["kind"] == kind]
+
+
+def made(path, *more):
+    """The page of a recording."""
+    page = path + ".html"
+    r = steward("report", path, *more, "-o", page)
+    eq((r.stderr, r.returncode), ("", 0))
+    return page
+
+
+# --- the recording ---
+
+def test_a_recording_tells_what_the_summary_tells():
+    with scratch() as d:
+        path, stats = os.path.join(d, "a.stwrun"), os.path.join(d, "s.json")
+        eq(steward("run", "--ram", "256M", "--record", path, "--stats", stats, "sleep", "0.3", STUB="pressure").returncode, 0)
+        run, records = stwrun.read(path)
+        with open(stats) as f:
+            text = f.read()
+    eq((run["command"], run["budget_from"], [a["name"] for a in run["areas"]]), ("sleep 0.3", "--ram", ["pool", "file:/tmp"]))
+    eq([r["seq"] for r in records], list(range(len(records))))
+    samples, (end,) = of_kind(records, "sample"), of_kind(records, "end")
+    assert 3 <= len(samples) <= 10, len(samples)
+    eq((records[-1], end["json"], end["fatal"]), (end, text, ""))
+    eq(samples[-1]["counters"], json.loads(text)["counters"])
+    eq((samples[-1]["faults"]["count"], samples[-1]["histogram"][8]), (100, 98))
+    one, = samples[1]["processes"]
+    eq((one["comm"], one["use"]["managed"], one["frames"]["low"], samples[1]["areas"][1]["errors"]), ("sleep", 20000, 200, 3))
+    eq([s["ram"] for s in samples], [256 << 8] * len(samples))
+    apart = [(b["ns"] - a["ns"]) / 1e6 for a, b in zip(samples, samples[1:-1])]
+    assert min(apart) >= 10, apart
+
+
+def test_events_are_recorded_with_their_time():
+    run, records = stwrun.read(recorded()[0])
+    texts = [e["text"] for e in of_kind(records, "event")]
+    assert texts[0].endswith(" python3: started") and any(t.endswith(" python3: ended") for t in texts), texts
+    eq([r["ns"] for r in records], sorted(r["ns"] for r in records))
+
+
+def test_what_was_recorded_outlives_the_launcher():
+    with scratch() as d:
+        path = os.path.join(d, "a.stwrun")
+        p = subprocess.Popen([STEWARD, "run", "--ram", "256M", "--record", path, "sleep", "20"], env=environment(STUB="pressure"),
+                             stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and (not os.path.exists(path) or len(of_kind(stwrun.read(path)[1], "sample")) < 3):
+            time.sleep(0.05)
+        p.send_signal(signal.SIGKILL)
+        p.wait(10)
+        run, records = stwrun.read(path)
+        assert len(of_kind(records, "sample")) >= 3 and not of_kind(records, "end"), records
+        with open(made(path)) as f:
+            assert "The recording breaks off" in f.read()
+
+
+def test_a_command_that_cannot_run_leaves_no_recording():
+    with scratch() as d:
+        r = steward("run", "--ram", "256M", "--record", os.path.join(d, "a.stwrun"), d, STUB="fit")
+        eq((r.returncode, os.listdir(d)), (126, []))
+
+
+def test_a_full_disk_ends_the_recording_and_not_the_run():
+    with scratch() as d:
+        path, small = os.path.join(d, "a.stwrun"), 'mount -t tmpfs -o size=8k none "$0" && exec "$@"'
+        r = steward("run", "--ram", "256M", "--record", path, "sleep", "2", prefix=("unshare", "-m", "sh", "-c", small, d), STUB="pressure")
+        if r.returncode == 1:
+            raise Skip(r.stderr)
+        lines = [line for line in r.stderr.splitlines() if path in line]
+        full = "cannot be written (No space left on device); the recording ends here, the run goes on"
+        eq((r.returncode, lines), (0, [f"steward: {path}: {full}"]))
+
+
+def test_wrong_usage_of_record():
+    for value, line in (("", "--record: the file name is empty; give one"),
+                        ("a,max=x", '--record: "x" is not a size; write it as max=64M'),
+                        ("a,max=10K", "--record: a recording takes from 1M to 64G, not 10K; give another size")):
+        r = steward("run", "--record", value, "true")
+        eq((r.stderr, r.returncode), (f"steward: {line}\n", 2))
+    for path, why in (("/no/such", "cannot be written (No such file or directory); give --record another file"),
+                      ("/dev/null", "a recording is written in a circle, which only a file allows; give --record one")):
+        r = steward("run", "--ram", "256M", "--record", path, "true", STUB="fit")
+        eq((r.stderr, r.returncode), (f"steward: {path}: {why}\n", 125))
+
+
+# --- the page ---
+
+def by_time(samples, value):
+    return [value(s) for s in samples]
+
+
+def rates(samples, name):
+    first = [None]
+    return first + [max(b["counters"][name] - a["counters"][name], 0) / (b["ns"] - a["ns"]) * 1e9 for a, b in zip(samples, samples[1:])]
+
+
+def near(got, want):
+    eq(len(got), len(want))
+    for g, w in zip(got, want):
+        assert g == w or abs(g - w) <= 1e-6 * abs(w), (g, w)
+
+
+FIND = "steward.charts.find(c => c.chart.title === %s)"
+
+
+def line(page, title, name):
+    """The values of one line of a chart."""
+    chart = FIND % json.dumps(title)
+    return page.run(f"({chart}).chart.series.find(s => s.name === {json.dumps(name)}).y")
+
+
+def test_figures_in_the_page_are_those_of_the_recording():
+    path, _ = recorded()
+    samples = of_kind(stwrun.read(path)[1], "sample")
+    with browser(made(path)) as page:
+        eq(page.run((FIND + ".chart.x") % '"What the run has, and its budget"'), [s["ns"] for s in samples])
+        for title, name, value in (
+                ("What the run has, and its budget", "the program, in memory", lambda s: s["use"]["managed"] + s["use"]["unmanaged"]),
+                ("What the run has, and its budget", "out", lambda s: s["use"]["swapped"]),
+                ("What the run has, and its budget", "budget", lambda s: s["ram"]),
+                ("Free memory between its watermarks", "free", lambda s: s["frames"]["free"]),
+                ("Pages that are out", "pool", lambda s: s["areas"][0]["used"])):
+            eq(line(page, title, name), [PAGE * v for v in by_time(samples, value)])
+        for title, name, counter in (("Faults a second", "major: was out", "pgmajfault"),
+                                     ("Pages in and out a second", "out", "pswpout"),
+                                     ("Refaults a second: evicted pages", "came back", "workingset_refault"),
+                                     ("Reclaim: pages a second", "looked at by kswapd", "pgscan_kswapd")):
+            near(line(page, title, name), rates(samples, counter))
+        eq(sum(line(page, "Faults by how long they took", "faults")),
+           sum(n for bucket, n in samples[-1]["histogram"].items() if bucket >= 8))
+        eq(page.run("[...document.querySelectorAll('td')].find(e => e.textContent === 'pgmajfault').nextSibling.textContent")
+           .replace(" ", ""), str(samples[-1]["counters"]["pgmajfault"]))
+
+
+def test_the_slider_moves_the_figures():
+    path, _ = recorded()
+    samples = of_kind(stwrun.read(path)[1], "sample")
+    with browser(made(path)) as page:
+        shown = (FIND + ".values.map(v => v.textContent)") % '"What the run has, and its budget"'
+        out = (FIND + ".figures(steward.now)[4]") % '"What the run has, and its budget"'
+        at_end = page.run(shown)
+        eq((page.run("steward.now"), page.run("slider.value")), (samples[-1]["ns"], "1000"))
+        page.run("slider.focus()")
+        page.press("Home", 36)
+        page.press("ArrowRight", 39)
+        eq((page.run("slider.value"), page.run("steward.now * 1000")), ("1", samples[-1]["ns"]))
+        page.run("slider.value = 500; slider.dispatchEvent(new Event('input'))")
+        then = [s for s in samples if s["ns"] <= samples[-1]["ns"] / 2][-1]
+        eq(page.run(out), then["use"]["swapped"] * PAGE)
+        assert page.run(shown) != at_end
+        page.run("document.querySelector('.events button').click()")
+        assert page.run("steward.now") < samples[1]["ns"] * 2
+
+
+def test_phone_and_dark_and_two_inputs():
+    path, _ = recorded()
+    with browser(made(path, path), width=360) as page:
+        eq(page.run("document.querySelectorAll('article').length"), 2)
+        assert page.run("document.documentElement.scrollWidth") <= 360
+        light = page.run("getComputedStyle(document.body).backgroundColor")
+        page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+        assert page.run("getComputedStyle(document.body).backgroundColor") != light
+        page.call("Emulation.setDeviceMetricsOverride", width=1000, height=900, deviceScaleFactor=1, mobile=False)
+        assert page.run("new Promise(done => setTimeout(() => done(document.documentElement.scrollWidth), 200))") <= 1000
+
+
+def test_names_of_others_stay_text():
+    with scratch() as d:
+        path = os.path.join(d, "a.stwrun")
+        eq(steward("run", "--ram", "256M", "--record", path, "sh", "-c", ": '</script><b>&\\'", STUB="fit").returncode, 0)
+        with browser(made(path)) as page:
+            assert "sh -c : '</script><b>&\\'" in page.run("document.querySelector('h1').textContent")
+
+
+# --- conditions, bad input ---
+
+def test_conditions_are_those_of_run():
+    with scratch() as d:
+        path = os.path.join(d, "a.stwrun")
+        eq(steward("run", "--ram", "256M", "--record", path, "true", STUB="pressure").returncode, 0)
+        for condition, status in (("major>1003", 0), ("major>1002", 124), ("peak.pool_bytes = 8000*4K", 124), ("exit.status > 0", 0)):
+            r = steward("report", path, "--fail-if", condition)
+            eq((r.returncode, r.stdout), (status, ""))
+        r = steward("report", path, "--fail-if", "majr>1")
+        assert r.returncode == 2 and "majr" in r.stderr, r.stderr
+
+
+def test_wrong_usage_of_report():
+    for args, line in (([], "report: no recording given; steward run --record F.stwrun -- CMD makes one"),
+                       (["a"], "report: no file to write to; give one with -o out.html"),
+                       (["a", "b", "c", "-o", "-"], "c: two recordings at most; leave it out"),
+                       (["/no/such", "-o", "-"], "/no/such: it cannot be opened (No such file or directory); check the name"),
+                       (["/dev/null", "-o", "-"], "/dev/null: not a file; save the recording as one")):
+        r = steward("report", *args)
+        eq((r.stderr, r.stdout, r.returncode), (f"steward: {line}\n", "", 2))
+
+
+def test_damage_is_told_with_its_place():
+    with scratch() as d:
+        path, bad, page = (os.path.join(d, n) for n in ("a.stwrun", "bad.stwrun", "p.html"))
+        eq(steward("run", "--ram", "256M", "--record", path, "sleep", "0.3", STUB="pressure").returncode, 0)
+        with open(path, "rb") as f:
+            data = f.read()
+        third = stwrun.read(path)[1][2]["at"]
+        last = stwrun.read(path)[1][-1]["at"]
+        again = "; get or make it again\n"
+        for damaged, line, status in (
+                (data[:third + 40] + b"\xff\xff" + data[third + 42:], f"byte {third}: cut or damaged; what can be read is shown\n", 0),
+                (data[:last + 50], f"byte {last}: cut or damaged; what can be read is shown\n", 0),
+                (data[:4096], "nothing is in it yet; let the run go on for a moment\n", 2),
+                (data[:1000], "byte 1000: cut in its header" + again, 2),
+                (data[:50] + b"!" + data[51:], "byte 32: its header is damaged" + again, 2),
+                (data[:8] + b"\x07" + data[9:], "byte 8: of another version of Steward" + again, 2),
+                (b"hello", "byte 0: no recording of steward run --record" + again, 2)):
+            with open(bad, "wb") as f:
+                f.write(damaged)
+            r = steward("report", bad, "-o", page)
+            eq((r.stderr, r.returncode, os.path.exists(page)), (f"steward: {bad}: {line}", status, status == 0))
+            if status == 0:
+                os.unlink(page)
+
+
+main(globals())
