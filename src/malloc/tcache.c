@@ -106,11 +106,46 @@ static void grow_stack(struct tcache *t, unsigned class)
 	b->max = max;
 }
 
+/* A smaller stack leaves others more of the budget (tcache_budget). */
+static void shrink_stack(struct tcache *t, unsigned class)
+{
+	struct bin *b = &t->bins[class];
+	uint32_t max = MAX(b->max / 2, (uint32_t)STACK_SLOTS_MIN);
+
+	if (t->secure != NULL || b->n >= max || max == b->max)
+		return;
+	t->stack_bytes -= (b->max - max) * class_bytes(class);
+	b->max = max;
+}
+
+/* Once a tick: what has not been used since the last one goes back, by and by. */
+static void shrink_idle(struct tcache *t)
+{
+	uint32_t now = purge_ticks();
+
+	if (likely(now == t->looked))
+		return;
+	t->looked = now;
+	outbox_flush(t);
+	chunk_cache_flush(t);
+	for (unsigned class = 0; class < NR_CLASSES; class++) {
+		struct bin *b = &t->bins[class];
+
+		if (b->n != 0 && b->n == t->held[class]) {
+			flush(t, class, (b->n + 1) / 2);
+			shrink_stack(t, class);
+		}
+		t->held[class] = b->n;
+	}
+}
+
 void tcache_overflow(struct tcache *t, unsigned class)
 {
 	struct bin *b = &t->bins[class];
-	uint32_t n = b->n;
+	uint32_t n;
 
+	shrink_idle(t);
+	n = b->n;
 	grow_stack(t, class);
 	if (b->max == n)
 		flush(t, class, n / 2);
@@ -191,6 +226,7 @@ static bool refill(struct tcache *t, unsigned class)
 	void **slots = b->stack;
 	uint32_t want, got = 0;
 
+	shrink_idle(t);
 	if (b->current != NULL)
 		grow_stack(t, class);
 	want = t->secure != NULL ? b->max - 1 : b->max / 2;

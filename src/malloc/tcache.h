@@ -18,6 +18,12 @@
  * Only slots of the thread's own slabs are in its stacks: so two threads do not
  * get slots of one cache line because one of them freed what the other made.
  *
+ * A stack that holds the same from one tick of the purger (purge.c) to the next is
+ * taken for idle: half of it goes back to the slabs, and the rest of it in the
+ * ticks to come. What waits in the outboxes, and chunks that are not yet merged, go
+ * with the first tick. This is done on the slow way of any class, so a thread
+ * that sleeps keeps what it has.
+ *
  * The first word of a slot in a stack is its mark (free_mark): a block that
  * comes with it to free is freed twice, and a slot that lost it was written to
  * while it was free. So that a short program hears of it too, each refill looks
@@ -78,6 +84,8 @@ struct tcache {
 	struct secure *secure;           /* of a cache whose blocks have trailers; else NULL */
 	struct outbox outbox[NR_OUTBOX_CLASSES];
 	unsigned refilled;               /* the class of the last refill */
+	uint32_t looked;                 /* the purger's tick at the last look for idle classes */
+	uint32_t held[NR_CLASSES];       /* slots in each stack then */
 	size_t cached_bytes;
 	struct chunk_stack stacks[NR_CHUNK_STACKS];
 	void *slots[STACKS_SLOTS];       /* of all stacks */

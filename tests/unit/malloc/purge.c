@@ -1,5 +1,6 @@
 /* Memory that was freed goes back by itself, also while the program does nothing. Run with LD_PRELOAD. */
 #include <dirent.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +15,7 @@
 #define PEAK_BYTES ((size_t)64 << 20)
 #define KEEP_PARTS 10          /* one of so many stays */
 #define PATIENCE_S 30
+#define IDLE_S 12
 
 static size_t rss_bytes(void)
 {
@@ -85,6 +87,41 @@ static void chunks_go_back(void **state)
 	a_peak_of(50000);
 }
 
+/* Allocates and frees `bytes` in blocks of one size. */
+static void churn(size_t bytes, size_t size)
+{
+	size_t n = bytes / size;
+	char **mem = calloc(n, sizeof(*mem));
+
+	for (size_t i = 0; i < n; i++) {
+		mem[i] = malloc(size);
+		memset(mem[i], 1, size);
+	}
+	for (size_t i = 0; i < n; i++)
+		free(mem[i]);
+	free(mem);
+}
+
+/* The thread goes on, but with one size only: what its cache holds of the others goes back. */
+static void what_a_thread_does_not_use_leaves_its_cache(void **state)
+{
+	unsigned s = 0;
+
+	(void)state;
+	for (size_t size = 64; size <= 8192; size += size / 4)
+		churn((size_t)128 << 10, size);
+	size_t full = mallinfo2().fsmblks;
+
+	assert_true(full > 128 << 10);
+	/* Free memory that waits for its time: the clock runs. */
+	churn(PEAK_BYTES / 4, 50000);
+	for (; s < IDLE_S && mallinfo2().fsmblks > full / 4; s++) {
+		churn((size_t)128 << 10, 48);
+		sleep(1);
+	}
+	assert_true(s < IDLE_S);
+}
+
 static void the_thread_ends_when_there_is_nothing_left_to_do(void **state)
 {
 	unsigned s = 0;
@@ -115,6 +152,7 @@ int main(void)
 		cmocka_unit_test(small_blocks_go_back),
 		cmocka_unit_test(chunks_go_back),
 		cmocka_unit_test(a_child_purges_for_itself),
+		cmocka_unit_test(what_a_thread_does_not_use_leaves_its_cache),
 		cmocka_unit_test(the_thread_ends_when_there_is_nothing_left_to_do),
 	};
 	bytes_at_start = rss_bytes();
