@@ -81,7 +81,7 @@ uninstall: $(BUILD)/build.ninja ## remove what install puts there
 		grep '/steward$$' | while read -r dir; do rmdir "$(DESTDIR)$$dir"; done
 
 # In a copy, because dpkg-buildpackage writes beside and into the tree that it builds.
-deb: ## Debian packages into build-deb/: steward, libsteward-malloc0, libsteward-malloc-dev (needs debhelper)
+deb: ## Debian packages into build-deb/: steward, libsteward0, libsteward-malloc0, their -dev (needs debhelper)
 	report/fetch
 	rm -rf build-deb
 	mkdir -p build-deb/steward

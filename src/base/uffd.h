@@ -43,4 +43,17 @@ struct uffdio_move {
 #define UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES ((__u64)1 << 1)
 #endif
 
+#ifndef UFFDIO_POISON
+#define _UFFDIO_POISON (0x08)
+
+/* A touch of these pages, which must be unpopulated, raises SIGBUS. */
+struct uffdio_poison {
+	struct uffdio_range range;
+	__u64 mode; /* UFFDIO_POISON_MODE_… */
+	__s64 updated;
+};
+
+#define UFFDIO_POISON _IOWR(UFFDIO, _UFFDIO_POISON, struct uffdio_poison)
+#endif
+
 #endif

@@ -98,3 +98,10 @@ int host_protect(int fd, uint64_t start, uint64_t len, bool on)
 
 	return (int)sys_ioctl(fd, UFFDIO_WRITEPROTECT, &w);
 }
+
+int host_poison(int fd, uint64_t start, uint64_t len)
+{
+	struct uffdio_poison p = { .range = { start, len } };
+
+	return (int)sys_ioctl(fd, UFFDIO_POISON, &p);
+}

@@ -35,5 +35,7 @@ int64_t host_copy(int fd, uint64_t dst, const void *src, uint64_t len, uint64_t 
 int host_wake(int fd, uint64_t start, uint64_t len);
 /* on: writes fault to us; off: they go on, and waiters are woken. */
 int host_protect(int fd, uint64_t start, uint64_t len, bool on);
+/* Touches of the absent pages raise SIGBUS; waiters are woken, to get theirs. */
+int host_poison(int fd, uint64_t start, uint64_t len);
 
 #endif

@@ -106,7 +106,7 @@ def links_between_documents_resolve():
 def every_man_page_named_exists():
     pages = {os.path.basename(page)[:-len(".scd")] for page in documents(".scd")}
     for document in documents(".md") + documents(".scd"):
-        for name, section in re.findall(r"\*?(steward[a-z-]*)\*?\((\d)\)", read(document)):
+        for name, section in re.findall(r"\*?((?:lib)?steward[a-z-]*)\*?\((\d)\)", read(document)):
             if "%s.%s" % (name, section) not in pages:
                 yield "%s: %s(%s)" % (document, name, section)
 
@@ -127,7 +127,8 @@ def what_man_pages_refer_to_and_headers_are_installed():
 def versions_are_the_same_everywhere():
     version = re.search(r"^  version: '([^']+)'", read("meson.build"), re.M).group(1)
     for name, pattern in (("debian/changelog", r"^steward \(([^)]+)\)"), ("CHANGELOG.md", r"^## \[([^]]+)\]"),
-                          ("src/preload/meson.build", r"version: '([^']+)', soversion")):
+                          ("src/preload/meson.build", r"version: '([^']+)', soversion"),
+                          ("src/embed/meson.build", r"version: '([^']+)', soversion")):
         found = re.search(pattern, read(name), re.M).group(1)
         if found != version:
             yield "%s: %s, and meson.build has %s" % (name, found, version)

@@ -1,0 +1,36 @@
+/*
+ * The userfaultfd of one region and the thread that reads it.
+ *
+ * No events are asked for: whatever changes the range of a region comes from the region itself.
+ */
+#ifndef STW_EMBED_SERVER_H
+#define STW_EMBED_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/types.h"
+
+struct server {
+	int uffd;                /* -1: not open */
+	int stop_fd;             /* an eventfd: the thread ends */
+	bool running;
+	pthread_t thread;
+	void (*fault)(void *ctx, uint64_t address, uint64_t flags); /* flags: UFFD_PAGEFAULT_FLAG_… */
+	void *ctx;
+	int followed;            /* thread that faulted last */
+	int stat_fd;             /* its /proc/self/task/TID/stat, or -1 */
+	int cpu;                 /* that we are pinned to, -1: none */
+	unsigned since;          /* faults since we looked where it runs */
+};
+
+/* Opens the descriptor. 0, or -errno and the message. */
+int server_open(struct server *s);
+int server_start(struct server *s, void (*fault)(void *ctx, uint64_t address, uint64_t flags), void *ctx);
+/* Ends the thread, if there is one, and closes the descriptors. */
+void server_stop(struct server *s);
+
+/* A thread of ours, without signals. 0, or -errno and the message. */
+int server_thread(pthread_t *thread, void *(*run)(void *arg), void *arg);
+
+#endif
