@@ -19,6 +19,8 @@ static void require(bool holds)
 static void look(const struct flight_run *run, enum flight_kind kind, const uint8_t *payload, size_t bytes)
 {
 	struct sample s = { 0 };
+	struct flight_map map = { 0 };
+	struct flight_oom oom = { 0 };
 	struct flight_event e;
 	const char *json;
 	char fatal[64];
@@ -28,9 +30,17 @@ static void look(const struct flight_run *run, enum flight_kind kind, const uint
 		require(s.nr <= LEDGER_SLOTS && s.nr_areas <= SWAP_SPECS);
 	if (kind == FLIGHT_EVENT && flight_get_event(payload, bytes, &e))
 		require(strlen(e.text) < sizeof(e.text));
+	if (kind == FLIGHT_MAP && flight_get_map(payload, bytes, &map)) {
+		for (unsigned i = 0; i < map.nr; i++)
+			require(map.area[i].first + map.area[i].parts <= map.nr_parts);
+	}
+	if (kind == FLIGHT_OOM && flight_get_oom(payload, bytes, &oom))
+		require(oom.victim <= oom.nr && oom.nr <= LEDGER_SLOTS);
 	if (kind == FLIGHT_END && flight_get_end(payload, bytes, fatal, sizeof(fatal), &json, &len))
 		require(json + len <= (const char *)payload + bytes);
 	sample_free(&s);
+	flight_map_free(&map);
+	flight_oom_free(&oom);
 }
 
 static void look_at_file(const uint8_t *data, size_t size)
@@ -67,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else if (data[0] == 'R') {
 		(void)flight_get_run(copy, size - 1, &run);
 	} else {
-		for (unsigned kind = FLIGHT_SAMPLE; kind <= FLIGHT_END; kind++)
+		for (unsigned kind = FLIGHT_SAMPLE; kind < FLIGHT_KINDS; kind++)
 			look(&run, (enum flight_kind)kind, copy, size - 1);
 	}
 	free(copy);

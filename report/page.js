@@ -3,17 +3,22 @@ class Page {
 	constructor(data) {
 		this.data = data;
 		this.charts = [];
+		this.maps = [];
 		this.root = document.getElementById("page");
 		this.root.classList.toggle("several", data.inputs.length > 1);
 	}
 
 	build() {
 		this.root.append(...this.data.inputs.map(input => this.input(input)));
-		this.charts.forEach(c => c.draw());
-		this.end = Math.max(0, ...this.charts.map(c => c.end()));
+		this.figures().forEach(c => c.draw());
+		this.end = Math.max(0, ...this.figures().map(c => c.end()));
 		if (this.end > 0)
 			this.addSlider();
-		matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.charts.forEach(c => c.redraw()));
+		matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.figures().forEach(c => c.redraw()));
+	}
+
+	figures() {
+		return [...this.charts, ...this.maps];
 	}
 
 	input(input) {
@@ -30,6 +35,8 @@ class Page {
 			return this.chart(item.chart);
 		if (item.table)
 			return table(item.table);
+		if (item.map)
+			return this.map(item.map);
 		if (item.events)
 			return this.events(item.events);
 		return make("p", { text: item.text });
@@ -53,6 +60,13 @@ class Page {
 		return c.element;
 	}
 
+	map(map) {
+		const m = new PageMap(map, t => this.move(t));
+
+		this.maps.push(m);
+		return m.element;
+	}
+
 	addSlider() {
 		this.slider = make("input", { type: "range", min: 0, max: 1000, step: 1, value: 1000, id: "slider" });
 		this.moment = make("output", { for: "slider", id: "moment" });
@@ -73,7 +87,7 @@ class Page {
 		this.now = t;
 		this.moment.textContent = format("time", t);
 		this.slider.setAttribute("aria-valuetext", this.moment.textContent);
-		this.charts.forEach(c => c.show(t));
+		this.figures().forEach(c => c.show(t));
 	}
 }
 

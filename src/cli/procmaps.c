@@ -15,13 +15,15 @@
 #define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
 #define PAGEMAP_BATCH 65536 /* pages looked at in one read */
 
-static int refused(const struct proc_map *m, int err)
+int proc_map_refused(unsigned pid, int err)
 {
 	char name[32];
 
-	snprintf(name, sizeof(name), "process %u", m->pid);
-	if (err == ENOENT || err == ESRCH)
+	snprintf(name, sizeof(name), "process %u", pid);
+	if (err == ENOENT)
 		return msg_fail(1, name, "there is none; check the number");
+	if (err == ESRCH)
+		return msg_fail(1, name, "it has no address space: a thread of the kernel, or ended; name another one");
 	return msg_fail(1, name, "it may not be looked at (%s); try as its user, or with sudo", strerror(err));
 }
 
@@ -33,7 +35,7 @@ static FILE *open_file(const struct proc_map *m, const char *name)
 	return fopen(path, "re");
 }
 
-static int parse_pid(const char *text, unsigned *pid)
+int proc_map_pid(const char *text, unsigned *pid)
 {
 	char *end;
 	unsigned long n;
@@ -146,30 +148,36 @@ static void read_exe(const struct proc_map *m, char *exe, size_t size)
 	exe[n > 0 ? n : 0] = '\0';
 }
 
-int proc_map_read(struct proc_map *m, const char *text)
+int proc_map_open(struct proc_map *m, unsigned pid)
 {
 	char exe[4096];
 	FILE *f;
 	int err;
 
-	*m = (struct proc_map){ 0 };
-	err = parse_pid(text, &m->pid);
-	if (err != 0)
-		return err;
+	*m = (struct proc_map){ .pid = pid };
 	f = open_file(m, "smaps");
 	if (f == NULL)
-		return refused(m, errno);
+		return -errno;
 	read_exe(m, exe, sizeof(exe));
 	read_status(m);
 	err = parse_smaps(m, f, exe);
 	fclose(f);
 	if (err == 0 && m->nr == 0)
-		err = msg_fail(1, text, "it has no address space: a thread of the kernel, or ended; name another one");
-	else if (err != 0)
-		err = refused(m, -err);
+		err = -ESRCH;
 	if (err != 0)
 		proc_map_free(m);
 	return err;
+}
+
+int proc_map_read(struct proc_map *m, const char *text)
+{
+	unsigned pid = 0;
+	int err = proc_map_pid(text, &pid);
+
+	if (err != 0)
+		return err;
+	err = proc_map_open(m, pid);
+	return err == 0 ? 0 : proc_map_refused(pid, -err);
 }
 
 void proc_map_free(struct proc_map *m)
@@ -247,5 +255,5 @@ out:
 	if (err == 0)
 		return 0;
 	free(p.vpns);
-	return refused(m, -err);
+	return proc_map_refused(m->pid, -err);
 }

@@ -28,6 +28,14 @@ struct proc_map {
 int proc_map_read(struct proc_map *m, const char *text);
 void proc_map_free(struct proc_map *m);
 
+/* The same in parts, for those who do not want to say anything. */
+/* 0, or EXIT_USAGE after having said why it is none. */
+int proc_map_pid(const char *text, unsigned *pid);
+/* 0; -errno (-ENOENT: no such process; -ESRCH: one without an address space; -EACCES; -ENOMEM), and then there is nothing to be freed. */
+int proc_map_open(struct proc_map *m, unsigned pid);
+/* Says why; the exit status. */
+int proc_map_refused(unsigned pid, int err);
+
 /*
  * The page numbers that are present or in swap, ascending; the caller frees *vpns. Returns 0, or the exit status after
  * having said why.

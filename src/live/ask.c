@@ -23,7 +23,9 @@ static void count(struct ask_range *r, vpn_t vpn, pte_t pte)
 	struct machine *m = &engine.m;
 
 	r->discardable += m->ops->discardable(m, &engine.mm, vpn);
-	if (pte_is_soft(pte)) {
+	if (pte_is_present(pte)) {
+		r->mapped++;
+	} else if (pte_is_soft(pte)) {
 		r->sample++;
 	} else if (pte_is_swap(pte)) {
 		swp_t entry = pte_swp(pte);

@@ -33,7 +33,8 @@ static inline int32_t ask_asker(uint32_t word) { return (int32_t)(word >> 3); }
 /* Pages of [start, end), bytes, which the process answers for. Each is in one place, or nowhere. */
 struct ask_range {
 	uint64_t start, end; /* asker */
-	uint32_t sample;     /* resident but unmapped; the pager, as all below */
+	uint32_t mapped;     /* resident and mapped; the pager, as all below */
+	uint32_t sample;     /* resident but unmapped */
 	uint32_t pool;       /* in the compressed pool */
 	uint32_t filed;      /* in a swap file */
 	uint32_t same;       /* of one repeated word, which takes no memory */

@@ -3,7 +3,7 @@ import struct
 import zlib
 
 HEADER = 4096
-KINDS = {1: "sample", 2: "event", 3: "end"}
+KINDS = {1: "sample", 2: "event", 3: "end", 4: "map", 5: "oom"}
 USE = ["managed", "pool", "own", "unmanaged", "swapped", "pooled", "pool_bytes", "filed"]
 FRAMES = ["online", "free", "min", "low", "high", "active", "inactive", "sample"]
 
@@ -63,12 +63,45 @@ def sample(n, run):
     return s
 
 
+def area(n, end):
+    a = n.group(["gap", "pages", "flags", "part_pages"])
+    a.update(start=end + a["gap"], managed=bool(a["flags"] & 1), own=bool(a["flags"] & 2), name=n.text(), rights=n.text())
+    a["parts"] = [n.group(["mapped", "sample", "pool", "filed", "same", "discardable"]) for _ in range(n.number())]
+    return a
+
+
+def address_space(n):
+    m = n.group(["pid", "start"])
+    m["areas"], end = [], 0
+    for _ in range(n.number()):
+        m["areas"].append(area(n, end))
+        end = m["areas"][-1]["start"] + m["areas"][-1]["pages"]
+    return m
+
+
+def signed(v):
+    return v >> 1 ^ -(v & 1)
+
+
+def oom(n):
+    o = {"what": n.text(), "victim": n.number(), "tasks": []}
+    for _ in range(n.number()):
+        t = n.group(["pid", "resident", "swapped", "tables_bytes", "adj", "never", "points"])
+        t.update(adj=signed(t["adj"]), points=signed(t["points"]), name=n.text())
+        o["tasks"].append(t)
+    return o
+
+
 def payload(kind, data, run):
     n = Numbers(data)
     if kind == "sample":
         record = sample(n, run)
     elif kind == "event":
         record = {"bad": bool(n.number()), "text": n.text()}
+    elif kind == "map":
+        record = address_space(n)
+    elif kind == "oom":
+        record = oom(n)
     else:
         record = {"fatal": n.text(), "json": n.text()}
     assert n.at == len(data), (kind, n.at, len(data))

@@ -12,7 +12,7 @@ from tap import STEWARD, Skip, environment, eq, main, scratch, steward
 
 PAGE = 4096
 SCRIPT = ("import random, time\na = bytearray(40 << 20)\nfor i in range(0, len(a), 4096): a[i:i + 8] = random.randbytes(8)\n"
-          "end = time.time() + .7\nwhile time.time() < end: a[random.randrange(len(a))] ^= 1")
+          "end = time.time() + 1.5\nwhile time.time() < end: a[random.randrange(len(a))] ^= 1")
 
 
 @functools.cache
@@ -202,6 +202,52 @@ def test_names_of_others_stay_text():
         eq(steward("run", "--ram", "256M", "--record", path, "sh", "-c", ": '</script><b>&\\'", STUB="fit").returncode, 0)
         with browser(made(path)) as page:
             assert "sh -c : '</script><b>&\\'" in page.run("document.querySelector('h1').textContent")
+
+
+def test_the_page_map_has_the_pages_of_the_recording():
+    path, _ = recorded()
+    records = stwrun.read(path)[1]
+    maps = of_kind(records, "map")
+    # The last one in which the process answered; as it ends it does not.
+    last = max(i for i, m in enumerate(maps) if any(a["managed"] for a in m["areas"]))
+    want = {k: 0 for k in ("mapped", "sample", "pool", "same", "filed", "discardable")}
+    rest = 0
+    for area in maps[last]["areas"]:
+        shown = area["managed"] and not area["own"] and any(v for part in area["parts"] for k, v in part.items() if k != "discardable")
+        for part in area["parts"]:
+            rest += 0 if shown else part["mapped"]
+            for state in want:
+                want[state] += part[state] if shown else 0
+    assert want["pool"] + want["filed"] + want["same"] > 1000 and want["mapped"] > 1000, want
+    nearest = min(of_kind(records, "sample"), key=lambda s: abs(s["ns"] - maps[last]["ns"]))
+    managed = nearest["use"]["managed"]
+    assert abs(want["mapped"] + want["sample"] - managed) < managed / 4, (want, managed)
+    with browser(made(path)) as page:
+        eq(page.run("steward.maps.length"), 1)
+        cells = page.run(f"steward.maps[0].map.cells[{last}]")
+        eq([sum(cells[i::6]) for i in range(6)], list(want.values()))
+        eq((page.run("steward.maps[0].map.ns"), page.run(f"steward.maps[0].map.rest[{last}]")), ([m["ns"] for m in maps], rest))
+        page.run(f"steward.move({maps[last]['ns']})")
+        row = "document.querySelector('.map tbody tr:last-child td:nth-child(3)').textContent"
+        eq(page.run(row), page.run(f"format('bytes', {rest * PAGE})"))
+
+
+def test_a_decision_of_the_oom_killer_is_kept_with_its_table():
+    with scratch() as d:
+        path = os.path.join(d, "a.stwrun")
+        r = steward("run", "--ram", "256M", "--record", path, "-v", "sh", "-c", "/bin/true; echo $?", STUB="pressure", STUB_ONLY="none",
+                    STUB_ASKS="true")
+        run, records = stwrun.read(path)
+        one, = of_kind(records, "oom")
+        told = [line.split() for line in r.stderr.splitlines() if line.startswith("  ") and line.endswith("◄")]
+        with browser(made(path)) as page:
+            row = page.run("[...document.querySelectorAll('tr')].find(r => r.textContent.endsWith('it went')).textContent")
+            headline = page.run("document.querySelector('.headline').textContent")
+    (pid, name), victim = told[0][:2], one["tasks"][one["victim"]]
+    eq((one["what"], victim["name"], str(victim["pid"]), victim["swapped"]), ("out of memory", name, pid, 90000))
+    assert row.startswith(f"{pid} {name}"), row
+    assert headline.startswith("out of memory: killed true (pid "), headline
+    eq(str(victim["points"]), told[0][-2])
 
 
 # --- conditions, bad input ---

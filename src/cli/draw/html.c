@@ -92,7 +92,10 @@ static void close_with(struct html *h, const char *brackets)
 
 static void put_doubles(struct html *h, const char *key, const double *v, unsigned n)
 {
-	put_key(h, key);
+	if (key != NULL)
+		put_key(h, key);
+	else
+		comma(h);
 	for (unsigned i = 0; i < n; i++) {
 		fputc(i == 0 ? '[' : ',', h->f);
 		put_double(h->f, v[i]);
@@ -238,6 +241,42 @@ void html_row(struct html *h, const char *const *cells, unsigned n)
 void html_table_end(struct html *h)
 {
 	close_with(h, "]}}");
+}
+
+static void put_map_area(struct html *h, const struct html_map_area *a)
+{
+	open_with(h, NULL, "{");
+	put_string(h, "name", a->name);
+	put_key(h, "start");
+	put_double(h->f, (double)a->start);
+	put_key(h, "pages");
+	put_double(h->f, (double)a->pages);
+	put_key(h, "row");
+	put_double(h->f, a->row);
+	put_key(h, "rows");
+	put_double(h->f, a->rows);
+	close_with(h, "}");
+}
+
+void html_map(struct html *h, const struct html_map *m)
+{
+	unsigned numbers = m->rows * HTML_MAP_STATES;
+
+	open_with(h, NULL, "{");
+	open_with(h, "map", "{");
+	put_string(h, "title", m->title);
+	put_doubles(h, "ns", m->ns, m->n);
+	open_with(h, "areas", "[");
+	for (unsigned i = 0; i < m->nr_areas; i++)
+		put_map_area(h, &m->area[i]);
+	close_with(h, "]");
+	put_doubles(h, "pages", m->pages, m->rows);
+	open_with(h, "cells", "[");
+	for (unsigned i = 0; i < m->n; i++)
+		put_doubles(h, NULL, m->cell + i * numbers, numbers);
+	close_with(h, "]");
+	put_doubles(h, "rest", m->rest, m->n);
+	close_with(h, "}}");
 }
 
 void html_events(struct html *h)

@@ -4,6 +4,8 @@
  *
  *     { "inputs": [ { "title", "headline", "sections": [ { "title", "items": [ item… ] }… ] }… ] }
  *     item:  { "text" } or
+ *            { "map": { "title", "ns": […], "areas": [ { "name", "start", "pages", "row", "rows" }… ], "pages": […] of each row,
+ *                       "cells": [ […]… ] at each moment: for each row HTML_MAP_STATES numbers of pages, "rest": […] } } or
  *            { "events": [ { "ns", "bad", "text" }… ] } or
  *            { "table": { "heads": […], "rows": [[…]…] } } or
  *            { "chart": { "title", "x_unit", "y_unit", "log_x", "log_y", "bars", "x": […], "series": [ { "name", "y": […] }… ],
@@ -36,6 +38,28 @@ void html_chart(struct html *h, const struct chart *c);
 void html_table(struct html *h, const char *const *heads, unsigned n);
 void html_row(struct html *h, const char *const *cells, unsigned n);
 void html_table_end(struct html *h);
+/* Where the pages of an address space are: areas cut into rows, at moments. */
+enum { HTML_MAP_MAPPED, HTML_MAP_SAMPLE, HTML_MAP_POOL, HTML_MAP_SAME, HTML_MAP_FILED, HTML_MAP_FREE, HTML_MAP_STATES };
+
+struct html_map_area {
+	char name[64];
+	uint64_t start, pages;
+	unsigned row, rows;   /* its rows; equally large but for the last */
+};
+
+struct html_map {
+	const char *title;
+	const double *ns;
+	unsigned n;           /* moments */
+	const struct html_map_area *area;
+	unsigned nr_areas;
+	const double *pages;  /* of a row */
+	unsigned rows;
+	const double *cell;   /* [moment][row][state]; HTML_MAP_FREE counts pages that are in one of the others, too */
+	const double *rest;   /* [moment]: pages in memory that belong to no area */
+};
+
+void html_map(struct html *h, const struct html_map *m);
 /* What happened, and when: leads to that moment. bad: somebody had to wait, or to go. */
 void html_events(struct html *h);
 void html_event(struct html *h, double ns, bool bad, const char *text);

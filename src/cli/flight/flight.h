@@ -12,6 +12,7 @@
 #ifndef STW_CLI_FLIGHT_H
 #define STW_CLI_FLIGHT_H
 
+#include "cli/flight/words.h"
 #include "cli/see/sample.h"
 
 #define FLIGHT_MAGIC 0x0a0d4e5552575453u /* "STWRUN\r\n" */
@@ -24,7 +25,7 @@
 #define FLIGHT_RING_MIN MIB
 #define FLIGHT_RING_MAX (64 * GIB)
 
-enum flight_kind { FLIGHT_SAMPLE = 1, FLIGHT_EVENT, FLIGHT_END };
+enum flight_kind { FLIGHT_SAMPLE = 1, FLIGHT_EVENT, FLIGHT_END, FLIGHT_MAP, FLIGHT_OOM, FLIGHT_KINDS };
 
 /* Numbers are little-endian, like the machine. The payload of bytes follows at once. */
 struct flight_file {
@@ -68,18 +69,57 @@ struct flight_event {
 	char text[512];
 };
 
-/* --- bytes (flight/encode.c) --- */
-
-/* Grows; failed once, it stays so. */
-struct flight_bytes {
-	uint8_t *bytes;
-	size_t len, room;
-	bool failed;
+/* Where the pages of a part of an area are, in pages. */
+struct flight_part {
+	uint64_t mapped, sample, pool, filed, same;
+	uint64_t discardable;   /* of all these: in free blocks of the heap */
 };
+
+struct flight_area {
+	uint64_t start, pages;  /* start: page number */
+	char name[64];
+	char rights[5];
+	bool managed;           /* by Steward; of others only what is mapped is known */
+	bool own;               /* Steward's memory is in it */
+	unsigned first, parts;  /* which of the map's parts are its */
+	uint64_t part_pages;    /* of each but the last, which has what is left */
+};
+
+/* The address space of a process. */
+struct flight_map {
+	int32_t pid;
+	uint64_t start;         /* with pid: who it is */
+	struct flight_area *area;
+	unsigned nr;
+	struct flight_part *part;
+	unsigned nr_parts;
+};
+
+/* Whom the OOM killer looked at. */
+struct flight_oom_task {
+	int32_t pid;
+	char name[16];
+	uint64_t resident, swapped; /* pages */
+	uint64_t tables_bytes;
+	int64_t adj;
+	bool never;             /* it may not be killed; then it has no points */
+	int64_t points;
+};
+
+struct flight_oom {
+	char what[64];          /* for want of what: "out of memory" */
+	unsigned victim;        /* among the tasks; nr: nobody */
+	struct flight_oom_task *task;
+	unsigned nr;
+};
+
+/* --- payloads (flight/encode.c, flight/map.c, flight/oom.c) --- */
 
 void flight_put_run(struct flight_bytes *b, const struct flight_run *run);
 void flight_put_sample(struct flight_bytes *b, const struct sample *s);
 void flight_put_event(struct flight_bytes *b, const struct flight_event *e);
+void flight_put_map(struct flight_bytes *b, const struct flight_map *m);
+void flight_put_oom(struct flight_bytes *b, const struct flight_oom *o);
 /* json: the figures of docs/stats-schema.md, fatal: why a process was stopped, or "". */
 void flight_put_end(struct flight_bytes *b, const char *fatal, const char *json, size_t len);
 
@@ -88,6 +128,11 @@ bool flight_get_run(const uint8_t *payload, size_t bytes, struct flight_run *run
 /* s is zero or from an earlier call. What the run has once for all is filled in, too. */
 bool flight_get_sample(const struct flight_run *run, const uint8_t *payload, size_t bytes, struct sample *s);
 bool flight_get_event(const uint8_t *payload, size_t bytes, struct flight_event *e);
+/* Zero or from an earlier call. */
+bool flight_get_map(const uint8_t *payload, size_t bytes, struct flight_map *m);
+void flight_map_free(struct flight_map *m);
+bool flight_get_oom(const uint8_t *payload, size_t bytes, struct flight_oom *o);
+void flight_oom_free(struct flight_oom *o);
 /* *json points into the payload. */
 bool flight_get_end(const uint8_t *payload, size_t bytes, char *fatal, size_t size, const char **json, size_t *len);
 

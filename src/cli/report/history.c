@@ -136,26 +136,39 @@ static int read_samples(struct history *h, struct pass *p)
 	return err;
 }
 
+/* What is no sample. Maps are read by who draws them (pagemap.c). */
+static bool read_other(struct history *h, const struct flight_record *r)
+{
+	switch (r->kind) {
+	case FLIGHT_EVENT:
+		h->event[h->nr_events].ns = r->ns;
+		return flight_get_event(r->payload, r->bytes, &h->event[h->nr_events++].event);
+	case FLIGHT_OOM:
+		h->oom[h->nr_ooms].ns = r->ns;
+		return flight_get_oom(r->payload, r->bytes, &h->oom[h->nr_ooms++].oom);
+	case FLIGHT_END:
+		return h->ended = flight_get_end(r->payload, r->bytes, h->fatal, sizeof(h->fatal), &h->json, &h->json_len);
+	default:
+		return true;
+	}
+}
+
 static int read_others(struct history *h, const char *path)
 {
-	size_t events = 0;
+	size_t events = 0, ooms = 0;
 
-	for (size_t i = 0; i < h->file.nr; i++)
+	for (size_t i = 0; i < h->file.nr; i++) {
 		events += h->file.record[i].kind == FLIGHT_EVENT;
+		ooms += h->file.record[i].kind == FLIGHT_OOM;
+	}
 	h->event = calloc(MAX(events, 1), sizeof(*h->event));
-	if (h->event == NULL)
+	h->oom = calloc(MAX(ooms, 1), sizeof(*h->oom));
+	if (h->event == NULL || h->oom == NULL)
 		return no_memory(path);
 	for (size_t i = 0; i < h->file.nr; i++) {
 		const struct flight_record *r = &h->file.record[i];
-		bool good = true;
 
-		if (r->kind == FLIGHT_EVENT) {
-			h->event[h->nr_events].ns = r->ns;
-			good = flight_get_event(r->payload, r->bytes, &h->event[h->nr_events++].event);
-		} else if (r->kind == FLIGHT_END) {
-			good = h->ended = flight_get_end(r->payload, r->bytes, h->fatal, sizeof(h->fatal), &h->json, &h->json_len);
-		}
-		if (!good)
+		if (!read_other(h, r))
 			return damaged(h, path, r);
 	}
 	return 0;
@@ -201,6 +214,9 @@ void history_free(struct history *h)
 	free(h->ns);
 	free(h->process);
 	free(h->event);
+	for (unsigned i = 0; i < h->nr_ooms; i++)
+		flight_oom_free(&h->oom[i].oom);
+	free(h->oom);
 	flight_free(&h->file);
 	*h = (struct history){ 0 };
 }

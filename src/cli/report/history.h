@@ -13,6 +13,11 @@ struct history_process {
 	uint64_t resident_max, swapped_max; /* pages */
 };
 
+struct history_oom {
+	uint64_t ns;
+	struct flight_oom oom;
+};
+
 struct history_event {
 	uint64_t ns;
 	struct flight_event event;
@@ -32,6 +37,8 @@ struct history {
 	unsigned nr_processes;
 	struct history_event *event;
 	unsigned nr_events;
+	struct history_oom *oom;
+	unsigned nr_ooms;
 	bool ended;                       /* by the launcher, with the two below */
 	char fatal[256];                  /* "": nobody was stopped */
 	const char *json;                 /* the figures of docs/stats-schema.md */

@@ -7,6 +7,8 @@
 
 /* Adds a recording to the page. 0 or -ENOMEM. */
 int report_run(struct html *h, const struct history *run, const char *path);
+/* Where the pages of the largest processes were over time. 0 or -ENOMEM. */
+int report_maps(struct html *h, const struct history *run);
 /* The sentence that matters: what happened, and what to change. Returns buf. */
 const char *report_headline(const struct history *run, char *buf, size_t size);
 

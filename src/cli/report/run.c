@@ -238,6 +238,24 @@ static void cell_time(struct row *r, uint64_t ns)
 	put_time(&f, "", ns, "");
 }
 
+static void oom_row(struct html *h, const struct flight_oom_task *t, bool victim)
+{
+	struct row r = { 0 };
+	char name[32], number[24];
+
+	snprintf(name, sizeof(name), "%d %s", t->pid, t->name);
+	cell_text(&r, name);
+	cell_pages(&r, t->resident);
+	cell_pages(&r, t->swapped);
+	cell_pages(&r, DIV_ROUND_UP(t->tables_bytes, PAGE_SIZE));
+	snprintf(number, sizeof(number), "%lld", (long long)t->adj);
+	cell_text(&r, number);
+	snprintf(number, sizeof(number), "%lld", (long long)t->points);
+	cell_text(&r, t->never ? "never" : number);
+	cell_text(&r, victim ? "◄ it went" : "");
+	html_row(h, r.cell, r.n);
+}
+
 static void places(struct drawing *d)
 {
 	static const char *const heads[] = { "place", "most in it", "at the end", "errors", "<state" };
@@ -325,6 +343,29 @@ static void processes(struct drawing *d)
 	}
 }
 
+static void oom(struct drawing *d)
+{
+	static const char *const heads[] = { "process", "resident", "out", "page tables", "adj", "points", "<" };
+
+	if (d->run->nr_ooms > 0)
+		html_section(d->h, "The OOM killer");
+	for (unsigned i = 0; i < d->run->nr_ooms; i++) {
+		const struct flight_oom *o = &d->run->oom[i].oom;
+		char text[160];
+		struct fmt f;
+
+		fmt_init(&f, text, sizeof(text));
+		put_time(&f, "At ", d->run->oom[i].ns, ": ");
+		fmt_str(&f, o->what);
+		fmt_str(&f, o->victim < o->nr ? "." : "; nobody may be killed.");
+		html_text(d->h, text);
+		html_table(d->h, heads, ARRAY_SIZE(heads));
+		for (unsigned k = 0; k < o->nr; k++)
+			oom_row(d->h, &o->task[k], k == o->victim);
+		html_table_end(d->h);
+	}
+}
+
 static void counters(struct drawing *d)
 {
 #define COUNTER_NAME(name, text) #name,
@@ -369,6 +410,8 @@ int report_run(struct html *h, const struct history *run, const char *path)
 	struct drawing *d = malloc(sizeof(*d));
 	char title[sizeof(run->file.run.command) + 256], text[512];
 
+	int err;
+
 	if (d == NULL)
 		return -ENOMEM;
 	d->h = h;
@@ -381,7 +424,9 @@ int report_run(struct html *h, const struct history *run, const char *path)
 	places(d);
 	processes(d);
 	events(d);
+	oom(d);
+	err = report_maps(h, run);
 	counters(d);
 	free(d);
-	return 0;
+	return err;
 }

@@ -23,6 +23,7 @@
 #include <stdio.h>
 
 #include "cli/msg.h"
+#include "cli/run/recorder.h"
 
 #define DEATH_NS 10000000000 /* 10 s: a killed process that is still there then is passed over */
 
@@ -121,6 +122,7 @@ static void choose(struct oom *o, const char *what, uint64_t now)
 
 	if (o->verbose)
 		oom_say_rows(&scan, rows, n);
+	recorder_oom(what, &scan, rows, n);
 	if (scan.outcome != OOM_KILL) {
 		answer(o->ledger, LEDGER_OOM_REFUSED);
 		return;

@@ -27,18 +27,19 @@
 
 static struct recorder {
 	const struct recorder_options *options; /* NULL: no file is open */
-	const struct ledger *ledger;
+	struct ledger *ledger;
 	struct flight_ring ring;
 	uint64_t began;                         /* CLOCK_MONOTONIC */
 	struct sample before, now;
 	struct events events;
-	bool broken;                            /* it has been said that the file cannot be written */
+	bool broken;                            /* it has been said that the file cannot be written; file_lock, as the ring */
+	pthread_mutex_t file_lock;
 	bool started;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool stop;                              /* lock */
-} r = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} r = { .lock = PTHREAD_MUTEX_INITIALIZER, .file_lock = PTHREAD_MUTEX_INITIALIZER };
 
 int recorder_set(struct recorder_options *o, const char *text)
 {
@@ -84,7 +85,7 @@ static void describe(struct flight_run *run, const struct ledger *l, char **argv
 	}
 }
 
-int recorder_open(const struct recorder_options *o, const struct ledger *l, char **argv, const char *budget_from)
+int recorder_open(const struct recorder_options *o, struct ledger *l, char **argv, const char *budget_from)
 {
 	static struct flight_run run;
 	int err;
@@ -106,50 +107,61 @@ int recorder_open(const struct recorder_options *o, const struct ledger *l, char
 	return 0;
 }
 
-/* What was put since flight_begin. */
-static void write_block(enum flight_kind kind, uint64_t ns)
+struct flight_bytes *recorder_begin(void)
 {
-	int err = r.broken ? 0 : flight_write(&r.ring, kind, ns);
+	if (r.options == NULL)
+		return NULL;
+	pthread_mutex_lock(&r.file_lock);
+	if (!r.broken)
+		return flight_begin(&r.ring);
+	pthread_mutex_unlock(&r.file_lock);
+	return NULL;
+}
 
-	if (err != 0) {
-		r.broken = true;
+void recorder_end(enum flight_kind kind, uint64_t ns)
+{
+	int err;
+
+	if (ns == 0)
+		ns = clock_ns(CLOCK_MONOTONIC);
+	err = flight_write(&r.ring, kind, ns > r.began ? ns - r.began : 0);
+	r.broken = err != 0;
+	pthread_mutex_unlock(&r.file_lock);
+	if (err != 0)
 		msg_note("%s: cannot be written (%s); the recording ends here, the run goes on", r.options->path, strerror(-err));
-	}
 }
 
-static uint64_t since_began(uint64_t ns)
+static void record_event(const struct event *e)
 {
-	return ns > r.began ? ns - r.began : 0;
-}
+	struct flight_event event;
+	struct flight_bytes *b = recorder_begin();
 
-static void record_events(unsigned old)
-{
-	for (; old < r.events.nr; old++) {
-		const struct event *e = events_last(&r.events, r.events.nr - 1 - old);
-		struct flight_event event;
-
-		if (e == NULL)
-			continue;
-		event.bad = e->bad;
-		snprintf(event.text, sizeof(event.text), "%s", e->text);
-		flight_put_event(flight_begin(&r.ring), &event);
-		write_block(FLIGHT_EVENT, since_began(r.now.ns));
-	}
+	if (b == NULL)
+		return;
+	event.bad = e->bad;
+	snprintf(event.text, sizeof(event.text), "%s", e->text);
+	flight_put_event(b, &event);
+	recorder_end(FLIGHT_EVENT, r.now.ns);
 }
 
 static void record_sample(void)
 {
 	struct sample old = r.before;
 	unsigned known = r.events.nr;
+	struct flight_bytes *b;
 
 	r.before = r.now;
 	r.now = old;
-	if (r.broken || sample_take(&r.now, r.ledger) != 0)
+	if (sample_take(&r.now, r.ledger) != 0)
 		return;
 	events_add(&r.events, &r.before, &r.now);
-	record_events(known);
-	flight_put_sample(flight_begin(&r.ring), &r.now);
-	write_block(FLIGHT_SAMPLE, since_began(r.now.ns));
+	for (unsigned left = MIN(r.events.nr - known, EVENTS_MAX - 1); left > 0; left--)
+		record_event(events_last(&r.events, left - 1));
+	b = recorder_begin();
+	if (b == NULL)
+		return;
+	flight_put_sample(b, &r.now);
+	recorder_end(FLIGHT_SAMPLE, r.now.ns);
 }
 
 static void *run(void *arg)
@@ -189,12 +201,15 @@ void recorder_start(void)
 	r.started = pthread_create(&r.thread, NULL, run, NULL) == 0;
 	if (!r.started)
 		msg_note("%s: no thread for the recorder; nothing is recorded", r.options->path);
+	else
+		recorder_maps_start(r.ledger);
 }
 
 void recorder_stop(void)
 {
 	if (!r.started)
 		return;
+	recorder_maps_stop();
 	pthread_mutex_lock(&r.lock);
 	r.stop = true;
 	pthread_cond_signal(&r.wake);
@@ -233,15 +248,17 @@ static void free_all(void)
 
 void recorder_close(const struct summary *s)
 {
+	struct flight_bytes *b;
 	size_t len;
 	char *text;
 
 	if (r.options == NULL)
 		return;
 	text = figures_of_run(s, &len);
-	if (text != NULL) {
-		flight_put_end(flight_begin(&r.ring), s->watch->fatal, text, len);
-		write_block(FLIGHT_END, since_began(clock_ns(CLOCK_MONOTONIC)));
+	b = text != NULL ? recorder_begin() : NULL;
+	if (b != NULL) {
+		flight_put_end(b, s->watch->fatal, text, len);
+		recorder_end(FLIGHT_END, 0);
 	}
 	free(text);
 	free_all();

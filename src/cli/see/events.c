@@ -68,6 +68,16 @@ static void reclaim(struct events *e, const struct sample *before, const struct 
 		add(e, true, "out of memory: %" PRIu64 " killed", killed);
 }
 
+static void areas(struct events *e, const struct sample *before, const struct sample *now)
+{
+	for (unsigned i = 0; i < MIN(before->nr_areas, now->nr_areas); i++) {
+		const struct sample_area *a = &now->area[i];
+
+		if (a->state > before->area[i].state)
+			add(e, a->state >= SWAP_FAILING, "%s: %s", a->name, swap_state_name(a->state));
+	}
+}
+
 /* steward set, or the key of somebody's top. */
 static void budget(struct events *e, const struct sample *before, const struct sample *now)
 {
@@ -85,6 +95,7 @@ void events_add(struct events *e, const struct sample *before, const struct samp
 {
 	processes(e, before, now);
 	reclaim(e, before, now);
+	areas(e, before, now);
 	budget(e, before, now);
 	if (before->watched && !now->watched)
 		add(e, true, "the launcher has ended; what still runs keeps its budget");

@@ -1,8 +1,4 @@
-/*
- * steward maps: pmap(1) for a process of a run. The kernel knows which areas
- * there are and what of them is mapped; where the rest is only the process knows, and
- * is asked for areas that it may manage, if it manages any.
- */
+/* steward maps: pmap(1) for a process of a run. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,20 +8,11 @@
 
 #include "cli/commands.h"
 #include "cli/msg.h"
-#include "cli/procmaps.h"
-#include "cli/see/question.h"
 #include "cli/see/sample.h"
 #include "cli/see/show.h"
+#include "cli/see/where.h"
 
 #define SCHEMA 1
-
-struct maps {
-	struct proc_map map;
-	enum ledger_state state;
-	struct ask_range *said;  /* one an area, zeros where the process was not asked */
-	struct ask head;
-	bool answered;           /* false: it should have, and has not */
-};
 
 static const struct option_row rows[] = {
 	{ "json", '\0', NULL, "print it as JSON" },
@@ -41,53 +28,17 @@ const struct option_set maps_options = {
 	.set = options_set_flag,
 };
 
-/* --- what is known --- */
-
-/* Anonymous private memory: the rest is never Steward's to manage. */
-static bool may_be_managed(const struct proc_area *a)
+static int read_maps(struct where *m, struct ledger *l, unsigned slot, const char *text)
 {
-	return a->rights[3] == 'p' && (a->name[0] == '\0' || strcmp(a->name, "[heap]") == 0 || strncmp(a->name, "[anon:", 6) == 0);
-}
-
-/* 0 or -errno of question_ask. */
-static int ask(struct maps *m, struct ledger *l, unsigned slot)
-{
-	struct ask_range *range = calloc(MAX(m->map.nr, 1), sizeof(*range));
-	unsigned nr = 0, done = 0;
-	int err;
-
-	if (range == NULL)
-		return -ENOMEM;
-	for (unsigned i = 0; i < m->map.nr; i++)
-		if (may_be_managed(&m->map.areas[i]))
-			range[nr++] = (struct ask_range){ .start = m->map.areas[i].start, .end = m->map.areas[i].end };
-	err = question_ask(l, slot, range, nr, &m->head);
-	for (unsigned i = 0; i < m->map.nr && err == 0; i++)
-		if (may_be_managed(&m->map.areas[i]))
-			m->said[i] = range[done++];
-	free(range);
-	return err;
-}
-
-static int read_maps(struct maps *m, struct ledger *l, unsigned slot, const char *pid)
-{
-	int err = proc_map_read(&m->map, pid);
+	unsigned pid;
+	int err = proc_map_pid(text, &pid);
 
 	if (err != 0)
 		return err;
-	m->said = calloc(MAX(m->map.nr, 1), sizeof(*m->said));
-	m->state = (enum ledger_state)atomic_load(&l->slot[slot].state);
-	err = m->said != NULL ? ask(m, l, slot) : -ENOMEM;
+	err = where_read(m, l, slot, pid, 0);
 	if (err == -ENOMEM)
-		return msg_fail(1, pid, "%s; try again with more memory", strerror(ENOMEM));
-	m->answered = err != -ETIMEDOUT;
-	return 0;
-}
-
-static void free_maps(struct maps *m)
-{
-	proc_map_free(&m->map);
-	free(m->said);
+		return msg_fail(1, text, "%s; try again with more memory", strerror(ENOMEM));
+	return err == 0 ? 0 : proc_map_refused(pid, -err);
 }
 
 /* --- for people --- */
@@ -105,14 +56,14 @@ static void print_said(const struct ask_range *r, bool known)
 		printf(" %6s", known ? show_pages(figures[i]) : "-");
 }
 
-static void print_area(const struct maps *m, unsigned i, struct totals *t)
+static void print_area(const struct where *m, unsigned i, struct totals *t)
 {
 	const struct proc_area *a = &m->map.areas[i];
 	const struct ask_range *r = &m->said[i];
 	uint64_t size = (a->end - a->start) >> PAGE_SHIFT, mapped = a->rss >> PAGE_SHIFT;
 
 	printf("%012" PRIx64 " %6s %6s", a->start, show_pages(size), show_pages(mapped));
-	print_said(r, m->answered || !may_be_managed(a));
+	print_said(r, m->answered || !where_may_be_managed(a));
 	printf(" %s %s\n", a->rights, r->own ? "[steward]" : a->name[0] != '\0' ? a->name : "[anon]");
 	t->size += size;
 	t->mapped += mapped;
@@ -123,7 +74,7 @@ static void print_area(const struct maps *m, unsigned i, struct totals *t)
 	t->said.discardable += r->discardable;
 }
 
-static void print_tables(const struct maps *m)
+static void print_tables(const struct where *m)
 {
 	printf("page tables: %s of the kernel", show_pages(m->map.tables >> PAGE_SHIFT));
 	for (unsigned i = 0; i < m->head.levels; i++)
@@ -131,7 +82,7 @@ static void print_tables(const struct maps *m)
 	printf("\n");
 }
 
-static void print_maps(const struct maps *m)
+static void print_maps(const struct where *m)
 {
 	struct totals t = { 0 };
 
@@ -155,11 +106,11 @@ static void write_pages(struct json *j, const char *key, uint64_t pages, bool kn
 		json_null(j, key);
 }
 
-static void write_area(struct json *j, const struct maps *m, unsigned i)
+static void write_area(struct json *j, const struct where *m, unsigned i)
 {
 	const struct proc_area *a = &m->map.areas[i];
 	const struct ask_range *r = &m->said[i];
-	bool known = m->answered || !may_be_managed(a);
+	bool known = m->answered || !where_may_be_managed(a);
 
 	json_object(j, NULL);
 	json_u64(j, "start", a->start);
@@ -176,7 +127,7 @@ static void write_area(struct json *j, const struct maps *m, unsigned i)
 	json_object_end(j);
 }
 
-static int write_maps(const struct maps *m)
+static int write_maps(const struct where *m)
 {
 	static struct json j;
 
@@ -204,7 +155,7 @@ static int write_maps(const struct maps *m)
 
 static int show(struct ledger *l, const char *pid, unsigned slot, bool as_json)
 {
-	struct maps m = { 0 };
+	struct where m = { 0 };
 	int err = read_maps(&m, l, slot, pid);
 
 	if (err == 0 && as_json) {
@@ -215,7 +166,7 @@ static int show(struct ledger *l, const char *pid, unsigned slot, bool as_json)
 	}
 	if (err == 0 && !m.answered)
 		err = msg_fail(1, pid, "it does not answer, so what only it knows is missing; see whether it is stopped");
-	free_maps(&m);
+	where_free(&m);
 	return err;
 }
 

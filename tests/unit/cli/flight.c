@@ -105,6 +105,70 @@ static void counters_are_known_by_their_names(void **state)
 	assert_int_equal(s.counter[VM_pgminor], 0);
 }
 
+static void fill_map(struct rand *r, struct flight_map *m, struct flight_area area[3], struct flight_part part[6])
+{
+	static const unsigned parts[] = { 1, 4, 1 };
+
+	*m = (struct flight_map){ .pid = 9, .start = any(r), .area = area, .nr = 3, .part = part, .nr_parts = 6 };
+	fill(r, part, 6 * sizeof(*part));
+	for (unsigned i = 0, at = 0, page = 7; i < 3; at += parts[i++]) {
+		area[i] = (struct flight_area){ .start = page, .pages = parts[i] > 1 ? 31 : 5, .name = "[heap]", .rights = "rw-p",
+						.managed = parts[i] > 1, .own = i == 2, .first = at, .parts = parts[i],
+						.part_pages = parts[i] > 1 ? 9 : 5 };
+		page += (unsigned)area[i].pages + i * 100;
+	}
+}
+
+static void maps_come_back(void **state)
+{
+	struct flight_map in, out = { 0 };
+	struct flight_area area[3];
+	struct flight_part part[6];
+	struct flight_bytes b = { 0 };
+	struct rand r;
+
+	(void)state;
+	rand_seed(&r, 2);
+	for (unsigned n = 0; n < 100; n++) {
+		fill_map(&r, &in, area, part);
+		b.len = 0;
+		flight_put_map(&b, &in);
+		assert_true(flight_get_map(b.bytes, b.len, &out));
+		assert_int_equal(out.start, in.start);
+		assert_int_equal(out.nr_parts, in.nr_parts);
+		assert_memory_equal(out.area, area, sizeof(area));
+		assert_memory_equal(out.part, part, sizeof(part));
+		assert_false(flight_get_map(b.bytes, rand_below(&r, b.len), &out));
+	}
+	/* Parts that do not fill their area. */
+	area[1].part_pages = 8;
+	area[1].pages = 33;
+	b.len = 0;
+	flight_put_map(&b, &in);
+	assert_false(flight_get_map(b.bytes, b.len, &out));
+	flight_map_free(&out);
+	free(b.bytes);
+}
+
+static void decisions_come_back(void **state)
+{
+	struct flight_oom_task task[2] = { { .pid = 3, .name = "a", .resident = 5, .adj = -1000, .never = true },
+					   { .pid = 4, .name = "b c", .swapped = 1 << 20, .tables_bytes = 8192, .adj = 7, .points = -12345 } };
+	struct flight_oom in = { .what = "out of memory", .victim = 1, .task = task, .nr = 2 }, out = { 0 };
+	struct flight_bytes b = { 0 };
+
+	(void)state;
+	flight_put_oom(&b, &in);
+	for (size_t len = 0; len < b.len; len++)
+		assert_false(flight_get_oom(b.bytes, len, &out));
+	assert_true(flight_get_oom(b.bytes, b.len, &out));
+	assert_string_equal(out.what, in.what);
+	assert_int_equal(out.victim, 1);
+	assert_memory_equal(out.task, task, sizeof(task));
+	flight_oom_free(&out);
+	free(b.bytes);
+}
+
 /* --- a file --- */
 
 struct file {
@@ -250,6 +314,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_put_comes_back),
 		cmocka_unit_test(counters_are_known_by_their_names),
+		cmocka_unit_test(maps_come_back),
+		cmocka_unit_test(decisions_come_back),
 		cmocka_unit_test(the_ring_keeps_the_newest_whenever_it_ends),
 		cmocka_unit_test(a_cut_costs_what_is_cut_off),
 		cmocka_unit_test(damage_costs_the_block_that_it_is_in),
