@@ -10,7 +10,7 @@ TSAN := build-tsan
 LOGS := $(BUILD)/meson-logs/check $(BUILD)/meson-logs/live $(TEST)/meson-logs/check $(TSAN)/meson-logs/check
 RUN_TESTS := meson test --print-errorlogs --logbase
 
-.PHONY: all deps demo check bench-instructions bench-malloc bench-paging bench-policy bench-predict bench-sim bench-tree install uninstall deb clean help
+.PHONY: all deps demo check bench-instructions bench-malloc bench-paging bench-policy bench-predict bench-sim bench-tree images install uninstall deb clean help
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja ## build the release into build/ (the default)
@@ -63,6 +63,9 @@ bench-sim: all ## the simulator: speed, memory, and misses beside libCacheSim's 
 
 bench-tree: all ## a compile with two jobs in 40 % of its memory, beside the kernel with zram (root, cgroup, zram; ten minutes)
 	$(PYTHON) bench/tree.py
+
+images: deps all ## the pictures of the README again
+	$(PYTHON) docs/images/make.py $(BUILD)
 
 install: all ## install below PREFIX (/usr/local), within DESTDIR
 	meson configure $(BUILD) -Dprefix=$(PREFIX)

@@ -72,7 +72,7 @@ function plotOptions(chart, width) {
 			  { sync: { key: "time", scales: ["x", null] } } : {}) },
 		scales: { x: { time: false, ...(chart.log_x ? { distr: 3, log: 2 } : {}) },
 			  y: chart.log_y ? { distr: 3, log: 2 } : { range: range(chart) } },
-		axes: [axis(chart.x_unit, chart.log_x ? { incrs: undefined, space: 60 } : { space: 80 }),
+		axes: [axis(chart.x_unit, chart.log_x ? { incrs: undefined, space: 60, size: 34 } : { space: 80, size: 34 }),
 		       axis(chart.y_unit, { size: 76, ...(chart.log_y ? { incrs: undefined } : {}) })],
 		series: [{}, ...chart.series.map((s, i) => seriesOptions(chart, s, i))],
 	};

@@ -68,11 +68,11 @@ class Page {
 	}
 
 	addSlider() {
-		this.slider = make("input", { type: "range", min: 0, max: 1000, step: 1, value: 1000, id: "slider" });
+		this.slider = make("input", { type: "range", min: 0, max: 1000, step: 1, value: 500, id: "slider" });
 		this.moment = make("output", { for: "slider", id: "moment" });
 		this.slider.addEventListener("input", () => this.show(this.end * this.slider.value / 1000));
 		this.root.before(make("nav", {}, make("label", { for: "slider", text: "Time" }), this.slider, this.moment));
-		this.show(this.end);
+		this.move(this.end / 2);
 	}
 
 	// To the moment t; the slider as near as its steps allow.

@@ -15,7 +15,7 @@
 
 #define MUCH_PER_MILLE 200
 
-/* A figure of the summary; without a summary, what samples say. */
+/* A figure of the summary: an engaged process knows its own peaks better than samples do, which know of all. */
 static uint64_t figure(const struct figures *f, const char *name)
 {
 	for (unsigned i = 0; i < f->nr; i++)
@@ -55,7 +55,7 @@ static void put_paged(struct fmt *f, const struct history *run, uint64_t need, u
 
 	put_bytes(f, "It ran in ", budget, "");
 	put_bytes(f, " instead of ", need, " and waited for pages ");
-	put_percent(f, "", stall, ns, " % of the time");
+	put_percent(f, "", stall, ns, stall <= ns ? " % of the time" : " % of the time, all its threads together");
 	if (much)
 		put_bytes(f, ": too little for what it keeps touching; with ", round_up(need + need / 8), " it would not page at all.");
 	else
@@ -65,6 +65,7 @@ static void put_paged(struct fmt *f, const struct history *run, uint64_t need, u
 const char *report_headline(const struct history *run, char *buf, size_t size)
 {
 	const struct sample *last = history_last(run);
+	uint64_t peak = (ledger_usage_total(&run->peak) + last->reserved) << PAGE_SHIFT, need = run->need_max << PAGE_SHIFT;
 	struct figures figures = { 0 };
 	struct fmt f;
 
@@ -79,9 +80,9 @@ const char *report_headline(const struct history *run, char *buf, size_t size)
 		return buf;
 	}
 	if (last->counter[VM_pswpout] == 0)
-		put_nothing(&f, figure(&figures, "peak.total_bytes"), last->ram << PAGE_SHIFT);
+		put_nothing(&f, MAX(peak, figure(&figures, "peak.total_bytes")), last->ram << PAGE_SHIFT);
 	else
-		put_paged(&f, run, figure(&figures, "need_peak_bytes"), last->ram << PAGE_SHIFT);
+		put_paged(&f, run, MAX(need, figure(&figures, "need_peak_bytes")), last->ram << PAGE_SHIFT);
 	if (!run->ended)
 		fmt_str(&f, " The recording breaks off: the run goes on, or its launcher was killed.");
 	figures_free(&figures);
