@@ -10,7 +10,7 @@ TSAN := build-tsan
 LOGS := $(BUILD)/meson-logs/check $(BUILD)/meson-logs/live $(TEST)/meson-logs/check $(TSAN)/meson-logs/check
 RUN_TESTS := meson test --print-errorlogs --logbase
 
-.PHONY: all deps demo check bench-instructions bench-malloc bench-paging bench-policy bench-predict bench-sim bench-tree images install uninstall deb clean help
+.PHONY: all deps demo check bench-instructions bench-malloc bench-paging bench-policy bench-predict bench-sim bench-swap bench-tree images install uninstall deb clean help
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja ## build the release into build/ (the default)
@@ -60,6 +60,9 @@ bench-predict: all ## what the model predicts beside what this kernel and stewar
 
 bench-sim: all ## the simulator: speed, memory, and misses beside libCacheSim's if it is there
 	$(PYTHON) bench/sim.py
+
+bench-swap: deps all ## Steward beside the kernel's swap file and zswap on the same disk, and on a loopback NBD server
+	$(PYTHON) bench/swap.py
 
 bench-tree: all ## a compile with two jobs in 40 % of its memory, beside the kernel with zram (root, cgroup, zram; ten minutes)
 	$(PYTHON) bench/tree.py

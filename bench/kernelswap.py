@@ -1,5 +1,5 @@
-"""The kernel's swap for the benchmark: zram and a swap file, one at a time, and
-both taken down again whatever happens."""
+"""The kernel's swap for the benchmarks: zram, a swap file, and zswap before one; taken
+down again whatever happens."""
 
 import os
 import subprocess
@@ -112,3 +112,70 @@ class SwapFile:
             subprocess.run(["swapoff", self.path], check=False)
         if os.path.exists(self.path):
             os.unlink(self.path)
+
+
+class Zswap:
+    """
+    with Zswap() as z: …; before whatever swap is on, with the smallest pool that can be had. z.compressor: the fastest that
+    the kernel has; z.peak: its largest memory, in bytes.
+    """
+
+    folder = "/sys/module/zswap/parameters/"
+    names = ("compressor", "max_pool_percent", "enabled")
+    compressors = ("lz4", "lzo-rle", "lzo")
+
+    def __init__(self):
+        self.before = {}
+        self.compressor = None
+        self.peak = 0
+        self._stop = threading.Event()
+        self._poller = threading.Thread(target=self._poll, daemon=True)
+
+    @classmethod
+    def why_not(cls):
+        if not os.path.isdir(cls.folder):
+            return "the kernel has no zswap"
+        if _read(cls.folder + "enabled").strip() == "Y":
+            return "zswap is on already"
+        return None
+
+    @staticmethod
+    def pool_max():
+        """Bytes that a pool of the smallest size may take."""
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 100
+
+    def _fastest(self):
+        for name in self.compressors:
+            try:
+                _write(self.folder + "compressor", name)
+                return name
+            except OSError:
+                continue  # not in this kernel
+        return self.before["compressor"]
+
+    def __enter__(self):
+        try:
+            self.before = {name: _read(self.folder + name).strip() for name in self.names}
+            self.compressor = self._fastest()
+            _write(self.folder + "max_pool_percent", 1)
+            _write(self.folder + "enabled", "Y")
+        except BaseException:
+            self._put_back()
+            raise
+        self._poller.start()
+        return self
+
+    def _poll(self):
+        while not self._stop.wait(0.05):
+            for line in _read("/proc/meminfo").splitlines():
+                if line.startswith("Zswap:"):
+                    self.peak = max(self.peak, int(line.split()[1]) << 10)
+
+    def _put_back(self):
+        for name, value in reversed(self.before.items()):
+            _write(self.folder + name, value)
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._poller.join()
+        self._put_back()

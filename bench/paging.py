@@ -49,6 +49,8 @@ PEERS = ["zram", "file", "steward"]
 
 
 class Bench:
+    workloads, limit, size_mib = WORKLOADS, LIMIT, SIZE_MIB
+
     def __init__(self, args, work):
         self.args = args
         self.work = work
@@ -63,27 +65,39 @@ class Bench:
             return PEERS[:2]
         return PEERS
 
-    def once(self, peer, argv, limit, extra, timeout):
-        """One run. extra: Z of the zram run beside it. Returns (result, Z, OOM stalls, stats)."""
+    def under_kernel(self, argv, limit, timeout):
+        """One run in limit bytes, with whatever swap is on: (result, OOM stalls)."""
+        with cage.Cage("bench", limit, swap=True, patient=True) as c:
+            return cage.run(argv(c.prefix), timeout, c, keep=1 << 20), c.stalls
+
+    def under_steward(self, argv, ram, timeout, options=()):
+        """One run in a budget of ram bytes: (result, the summary as JSON, or None)."""
         stats_file = os.path.join(self.work, "stats.json")
         if os.path.exists(stats_file):
             os.unlink(stats_file)
-        if peer == "zram":
-            with kernelswap.Zram(2048 * MIB) as zram, cage.Cage("bench", limit, swap=True, patient=True) as c:
-                result = cage.run(argv(c.prefix), timeout, c, keep=1 << 20)
-            return result, zram.peak, c.stalls, None
-        if peer == "file":
-            path = os.path.join(self.args.swap_dir, "steward-bench-swap.%d" % os.getpid())
-            with kernelswap.SwapFile(path, 2048 * MIB), cage.Cage("bench", limit, swap=True, patient=True) as c:
-                return cage.run(argv(c.prefix), timeout, c, keep=1 << 20), 0, c.stalls, None
-        ram = limit + extra
         with cage.Cage("bench", ram + SLACK, swap=False) as c:
-            prefix = c.prefix + [self.steward, "run", "--ram", str(ram), "--stats", stats_file, "--"]
-            result = cage.run(argv(prefix), timeout, c, keep=1 << 20)
+            prefix = c.prefix + [self.steward, "run", "--ram", str(ram), "--stats", stats_file, *options, "--"]
+            result = cage.run(argv(prefix), timeout, c, env=dict(os.environ, TMPDIR=self.args.swap_dir), keep=1 << 20)
         stats = None
         if os.path.exists(stats_file):
-            with open(stats_file) as f:
+            with open(stats_file, encoding="utf-8") as f:
                 stats = json.load(f)
+        return result, stats
+
+    def swap_file(self):
+        return kernelswap.SwapFile(os.path.join(self.args.swap_dir, "steward-bench-swap.%d" % os.getpid()), 2048 * MIB)
+
+    def once(self, peer, argv, limit, extra, timeout):
+        """One run. extra: Z of the run before it. Returns (result, Z, OOM stalls, stats)."""
+        if peer == "zram":
+            with kernelswap.Zram(2048 * MIB) as zram:
+                result, stalls = self.under_kernel(argv, limit, timeout)
+            return result, zram.peak, stalls, None
+        if peer == "file":
+            with self.swap_file():
+                result, stalls = self.under_kernel(argv, limit, timeout)
+            return result, 0, stalls, None
+        result, stats = self.under_steward(argv, limit + extra, timeout)
         return result, 0, 0, stats
 
     def measure(self, case, argv, limit, right, timeout):
@@ -103,7 +117,7 @@ class Bench:
                     self.complain(case, peer, result, stalls)
                 self.runs.append({
                     "case": case, "peer": peer, "run": run, "ok": ok, "seconds": round(result.seconds, 4),
-                    "limit_bytes": limit, "zram_bytes": z, "ram_bytes": limit + extra if peer == "steward" else None,
+                    "limit_bytes": limit, "zram_bytes": z, "ram_bytes": limit + extra if peer.startswith("steward") else None,
                     "oom_stalls": stalls, "died": died, "cgroup_peak_bytes": result.peak,
                     "stats": stats, "output": result.head if case == "touches" and ok else None})
                 print("# %s, run %d, %s: %s in %.1f s%s" % (
@@ -113,26 +127,27 @@ class Bench:
     @staticmethod
     def ended_by_kernel(peer, result, stalls):
         """Out of memory by the kernel's count: killed, or a fault inside the kernel that failed (EFAULT; SIGSEGV from rseq)."""
-        return peer != "steward" and (result.oom_kills > 0 or (stalls > 0 and result.status != 0 and not result.timed_out))
+        failed = result.status > 128 or (stalls > 0 and result.status != 0)
+        return not peer.startswith("steward") and not result.timed_out and (result.oom_kills > 0 or failed)
 
     def complain(self, case, peer, result, stalls):
         why = ("timeout" if result.timed_out else "OOM kill" if result.oom_kills else
                "status %d" % result.status if result.status else "wrong output")
         # The kernel may run out of memory or time in its own runs; a wrong byte is never excused.
-        if peer == "steward" or not (self.ended_by_kernel(peer, result, stalls) or result.timed_out):
+        if peer.startswith("steward") or not (self.ended_by_kernel(peer, result, stalls) or result.timed_out):
             self.failures.append("%s, %s: %s: %s" % (case, peer, why, result.stderr.strip()[-300:]))
 
     def touch(self):
-        names = [w for w in WORKLOADS if self.wanted(w)]
+        names = [w for w in self.workloads if self.wanted(w)]
         if not names:
             return
-        program = [os.path.join(self.args.build, "src", "cli", "steward"), "bench", "--touch", "--size", "%dM" % SIZE_MIB,
+        program = [os.path.join(self.args.build, "src", "cli", "steward"), "bench", "--touch", "--size", "%dM" % self.size_mib,
                    "--touches", str(self.args.touches), "--only", ",".join(names)]
 
         def verified(result):
             return json.loads(result.head)["verified"]
 
-        self.measure("touches", lambda prefix: prefix + program, LIMIT, verified, timeout=900)
+        self.measure("touches", lambda prefix: prefix + program, self.limit, verified, timeout=900)
 
     def wanted(self, name):
         return not self.args.only or name in self.args.only
@@ -159,6 +174,14 @@ class Bench:
         self.programs()
 
 
+def unpack(runs):
+    """What the touches have printed becomes figures."""
+    for r in runs:
+        output = r.pop("output", None)
+        if output is not None:
+            r["results"] = json.loads(output)["results"]
+
+
 def series(runs, case):
     """{(row, peer): {run: value}}: rows are (workload, measure)."""
     table = {}
@@ -175,8 +198,9 @@ def series(runs, case):
     return table
 
 
-def print_table(runs, peers):
-    shown = peers + (["zram / steward", "file / steward"] if "steward" in peers else ["file / zram"])
+def print_table(runs, peers, ratios):
+    """Rows of cases, columns of peers and of ratios ("a / b")."""
+    shown = peers + ratios
     print("\n| | %s |" % " | ".join(shown))
     print("|---|" + "---|" * len(shown))
     summary = []
@@ -249,13 +273,11 @@ def main():
     with tempfile.TemporaryDirectory(prefix="steward-bench.", dir=args.swap_dir) as work:
         bench = Bench(args, work)
         bench.run()
-    for r in bench.runs:
-        output = r.pop("output", None)
-        if output is not None:
-            r["results"] = json.loads(output)["results"]
+    unpack(bench.runs)
     print("Linux %s, %d CPUs, %s; %d run(s), %d touches" % (
         platform.release().split("-")[0], os.cpu_count(), time.strftime("%Y-%m-%d"), args.runs, args.touches))
-    summary = print_table(bench.runs, bench.peers_now)
+    ratios = ["zram / steward", "file / steward"] if "steward" in bench.peers_now else ["file / zram"]
+    summary = print_table(bench.runs, bench.peers_now, ratios)
     print_memory(bench.runs)
     print("%.0f s in all" % (time.time() - began))
     if args.json:
