@@ -45,6 +45,36 @@ void ledger_return_all(struct ledger *l, struct ledger_slot *s)
 	atomic_fetch_add(&l->free_pages, atomic_exchange(&s->granted, 0));
 }
 
+#define OWN_LEAST 128   /* of a process that is not likely to come to an engine … */
+#define OWN_PAGES 512   /* … and of one that is: code, stacks and tables of Steward itself, and slack between two looks */
+#define OWN_SHIFT 3     /* from the one to the other with each eighth of the grant … */
+#define TABLES_SHIFT 5  /* … and always a 32nd: frame table, page tables of what is out, slots */
+#define KEPT_SHIFT 3    /* of the room */
+
+uint64_t ledger_native_limit(uint64_t granted)
+{
+	uint64_t own = MIN(OWN_PAGES, OWN_LEAST + (granted >> OWN_SHIFT)) + (granted >> TABLES_SHIFT);
+
+	return granted > own ? granted - own : 0;
+}
+
+uint64_t ledger_allowed(uint64_t room)
+{
+	return room - (room >> KEPT_SHIFT);
+}
+
+/* What a NATIVE process could do without if it were allowed LEDGER_KEEP only; rounded down wherever it is not exact. */
+static uint64_t spare_of(uint64_t granted, int64_t allowed)
+{
+	if (allowed <= (int64_t)LEDGER_KEEP)
+		return 0;
+	uint64_t less = (uint64_t)(allowed - (int64_t)LEDGER_KEEP) >> PAGE_SHIFT, room = less + less / ((1 << KEPT_SHIFT) - 1);
+	/* The limit falls by 27 or, of a large grant, by 31 pages with 32 of the grant. */
+	bool small = granted <= (uint64_t)(OWN_PAGES - OWN_LEAST) << OWN_SHIFT;
+
+	return MIN(granted, small ? room + room * 5 / 27 : room + room / 31);
+}
+
 /*
  * First the grant, then what is allowed: an owner that looks meanwhile sees a
  * grant that is too small, which is safe, and its store to allowed makes the
@@ -53,16 +83,17 @@ void ledger_return_all(struct ledger *l, struct ledger_slot *s)
 static uint64_t squeeze_one(struct ledger_slot *o, uint64_t want)
 {
 	int64_t allowed = atomic_load(&o->allowed);
-	uint64_t granted = atomic_load(&o->granted), take;
+	uint64_t granted = atomic_load(&o->granted), spare = spare_of(granted, allowed), take = MIN(want, spare);
 
-	if (allowed <= (int64_t)LEDGER_KEEP)
+	if (take == 0)
 		return 0;
-	take = MIN(want, (uint64_t)(allowed - (int64_t)LEDGER_KEEP) >> PAGE_SHIFT);
+	int64_t less = (int64_t)DIV_ROUND_UP((uint64_t)(allowed - (int64_t)LEDGER_KEEP) * take, spare);
+
 	do {
 		if (granted < take)
 			return 0;
 	} while (!atomic_compare_exchange_weak(&o->granted, &granted, granted - take));
-	if (atomic_compare_exchange_strong(&o->allowed, &allowed, allowed - (int64_t)(take << PAGE_SHIFT)))
+	if (atomic_compare_exchange_strong(&o->allowed, &allowed, allowed - less))
 		return take;
 	atomic_fetch_add(&o->granted, take);
 	return 0;
@@ -110,10 +141,9 @@ uint64_t ledger_least(const struct ledger *l)
 	for (uint32_t i = 0, used = atomic_load(&l->slots_used); i < used; i++) {
 		const struct ledger_slot *s = &l->slot[i];
 		uint64_t granted = atomic_load(&s->granted), spare = atomic_load(&s->spare);
-		int64_t allowed = atomic_load(&s->allowed) - (int64_t)LEDGER_KEEP;
 
 		if (atomic_load(&s->state) == LEDGER_NATIVE)
-			spare = allowed > 0 ? (uint64_t)allowed >> PAGE_SHIFT : 0;
+			spare = spare_of(granted, atomic_load(&s->allowed));
 		least += granted - MIN(granted, spare);
 	}
 	return least;

@@ -168,8 +168,16 @@ void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n);
 /* Gives all of it back, and what was allowed. */
 void ledger_return_all(struct ledger *l, struct ledger_slot *s);
 /*
- * Takes up to want pages for the slot from what NATIVE processes are allowed and have not used, but LEDGER_KEEP each.
- * Returns the pages taken. Lock-free. A process that looks must set allowed to 0 before it reads granted.
+ * How a NATIVE process divides its grant, in pages. For what it has and may come to: ledger_native_limit, the rest is for Steward.
+ * Of what it does not have yet, the room, ledger_allowed may be mapped without a further look; the rest is
+ * kept back for what nobody announces: stacks, mappings of libraries.
+ */
+uint64_t ledger_native_limit(uint64_t granted);
+uint64_t ledger_allowed(uint64_t room);
+/*
+ * Takes up to want pages for the slot from what NATIVE processes are allowed and have not used, but LEDGER_KEEP each; with it
+ * what they keep back and have for Steward on account of it. Returns the pages taken. Lock-free. A process that looks must set
+ * allowed to 0 before it reads granted.
  */
 uint64_t ledger_squeeze(struct ledger *l, struct ledger_slot *s, uint64_t want);
 

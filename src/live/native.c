@@ -38,8 +38,6 @@
 #define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
 #define BLIND_PAGES 256         /* allowed when the books cannot be read */
-#define FIXED_LEAST 128         /* of a process that is not likely to come to an engine … */
-#define FIXED_PAGES 512         /* … and of one that is: code, stacks and tables of Steward itself, and slack between two looks */
 
 /* One walk over /proc/self/maps: remembers what the rules need of the area before. */
 struct walk {
@@ -132,11 +130,7 @@ void native_scan(void)
 /* Budget in pages that native memory may use. */
 static uint64_t native_limit(void)
 {
-	uint64_t granted = atomic_load(&engine.slot->granted);
-	/* Frame table, page tables of what is out, slots; and room to work in: of a shell that never needs it, not much. */
-	uint64_t own = MIN(FIXED_PAGES, FIXED_LEAST + granted / 8) + granted / 32;
-
-	return granted > own ? granted - own : 0;
+	return ledger_native_limit(atomic_load(&engine.slot->granted));
 }
 
 static bool potential_area(void *ctx, const struct proc_area *a)
@@ -194,8 +188,7 @@ static uint64_t headroom(void)
 
 static void allow(uint64_t pages)
 {
-	/* Some is kept back for what nobody announces: stacks, mappings of libraries. */
-	atomic_store(&engine.slot->allowed, (int64_t)((pages - pages / 8) << PAGE_SHIFT));
+	atomic_store(&engine.slot->allowed, (int64_t)(ledger_allowed(pages) << PAGE_SHIFT));
 }
 
 bool native_account(uint64_t bytes)

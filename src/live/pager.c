@@ -147,8 +147,25 @@ static void too_small(uint64_t missing)
 	engine_fatal(text);
 }
 
-/* Frames that Steward cannot work without, beside its tables: the reserve, and pages of the program to work with. */
+/*
+ * Frames that a process is to have beside the tables: the reserve, and pages of the program to work with. One that has not
+ * faulted for a while can do with the reserve and a few more, and others work with the rest; when it wakes up it is urgent
+ * (share.c), and has it back within two looks.
+ */
 #define WORKING_MIN 512
+#define WORKING_ASLEEP 128
+#define ASLEEP_NS 1000000000
+
+static uint64_t working_frames(uint64_t now)
+{
+	static uint64_t faults, since;
+
+	if (engine.m.counter[VM_pgfault] != faults) {
+		faults = engine.m.counter[VM_pgfault];
+		since = now;
+	}
+	return now - since < ASLEEP_NS ? WORKING_MIN : WORKING_ASLEEP;
+}
 
 /* Frames of page tables, slot tables, slabs. Lock held. */
 static uint64_t table_frames(void)
@@ -168,16 +185,16 @@ static void balloon(uint64_t now)
 
 	engine_take();
 	uint64_t target = online_target(), online = phys_managed_frames(&e->m.phys, 0);
-	uint64_t tables = table_frames(), floor = WORKING_MIN + tables;
+	uint64_t tables = table_frames(), floor = working_frames(now) + tables;
 
 	if (target < floor) {
 		/* Others of the run may have left something, or have no use for it. */
 		ledger_demand(e->ledger, e->slot, floor);
 		target = online_target();
-		/* Alone, it is hopeless. Beside others it gets its floor until they have given way. */
+		/* Alone, it is hopeless. Beside others it gets along with the least until they have given way. */
 		if (target < floor && atomic_load(&e->slot->granted) > e->ledger->ram_pages / 4 * 3)
 			too_small(floor - target);
-		target = MAX(target, floor);
+		target = MAX(target, WORKING_ASLEEP + tables);
 	}
 	if (online > target)
 		arena_offline(online - target);
@@ -190,10 +207,10 @@ static void balloon(uint64_t now)
 }
 
 /* Pages of the grant that the process cannot do without. */
-static uint64_t needed(void)
+static uint64_t needed(uint64_t now)
 {
 	engine_take();
-	uint64_t frames = WORKING_MIN + table_frames();
+	uint64_t frames = working_frames(now) + table_frames();
 
 	engine_drop();
 	return own_outside() + engine.unmanaged + frames;
@@ -301,7 +318,7 @@ void pager_run(void *arg)
 		bool due = start - measured > MEASURE_NS;
 
 		if (due || share_is_urgent())
-			share_look(needed());
+			share_look(needed(start));
 		if (due) {
 			/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */
 			if (e->ledger->record_ns == 0)
