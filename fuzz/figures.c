@@ -69,9 +69,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(text != NULL && json != NULL);
 	memcpy(json, data + first + (size > 0), size);
 	json[size] = '\0';
-	int err = figures_parse(&f, json, size, &error);
+	int with_arrays = figures_parse(&f, json, size, true, &error);
+	unsigned all = f.nr;
+
+	figures_free(&f);
+	int err = figures_parse(&f, json, size, false, &error);
 
 	require(err == 0 || (err == -EINVAL && error.what != NULL && error.at <= size + 1 && f.figure == NULL && f.nr == 0));
+	require(with_arrays == err && all >= f.nr);
 	look_up(&f);
 	err = condition_eval(&c, text, &f);
 	require((err == 0) == (c.what == NULL) && c.nr_used <= CONDITION_NAMES);

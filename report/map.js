@@ -54,7 +54,7 @@ class PageMap {
 	}
 
 	legend() {
-		this.samples = STATES.map(s => make("span", { class: "swatch" }));
+		this.samples = STATES.map(() => make("canvas", { class: "swatch", width: 34, height: 12 }));
 		return make("div", { class: "legend" }, ...STATES.map((s, i) => make("span", { class: "entry" }, this.samples[i], s.name)));
 	}
 
@@ -91,8 +91,12 @@ class PageMap {
 
 		canvas.width = Math.max(this.element.clientWidth, 100);
 		canvas.height = Math.ceil(heights.reduce((a, h) => a + h + 1, 0));
-		tiles.forEach((t, i) => this.samples[i].style.backgroundImage = `url(${t.toDataURL()})`);
 		const fills = tiles.map(t => c.createPattern(t, "repeat"));
+
+		this.samples.forEach((s, i) => {
+			s.getContext("2d").fillStyle = fills[i];
+			s.getContext("2d").fillRect(0, 0, s.width, s.height);
+		});
 		const left = i => i === 0 ? 0 : Math.round((map.ns[i] - map.ns[0]) / this.span() * canvas.width);
 
 		map.ns.forEach((ns, t) => {

@@ -18,7 +18,7 @@ static const struct command commands[] = {
 	{ "stat", stat_main, "print sizes and rates of a run, line by line", &stat_options },
 	{ "maps", maps_main, "say where the pages of a process are", &maps_options },
 	{ "diff", diff_main, "compare the figures of two runs or simulations", &diff_options },
-	{ "report", report_main, "make a page for a browser of a recorded run", &report_options },
+	{ "report", report_main, "make a page for a browser of a run, trace or simulation", &report_options },
 	{ "set", set_main, "change the budget of a run", &set_options },
 	{ "record", record_main, "record what a program does to its memory", &record_options },
 	{ "sim", sim_main, "replay traces on a modelled machine", &sim_options },

@@ -250,6 +250,29 @@ def test_a_decision_of_the_oom_killer_is_kept_with_its_table():
     eq(str(victim["points"]), told[0][-2])
 
 
+# --- traces and simulations ---
+
+def test_a_trace_and_a_simulation_side_by_side():
+    with scratch() as d:
+        trace, sim, page = (os.path.join(d, n) for n in ("t.stw", "sim.json", "page.html"))
+        touches = "page,rw,count\n" + "".join(f"{0x10000 + i},W,1000\n" for _ in range(6) for i in range(400))
+        subprocess.run([STEWARD, "import", "--from", "csv", "-", "-o", trace], input=touches, text=True, check=True)
+        eq(steward("sim", trace, "--set", "memory.limit=1M", "--json", sim, timeout=60).returncode, 0)
+        plan = json.loads(steward("plan", trace, "--json", "-", timeout=60).stdout)
+        r = steward("report", trace, sim, "-o", page, timeout=60)
+        eq((r.stderr, r.returncode), ("", 0))
+        eq(steward("report", sim, "--fail-if", "pswpout > 0").returncode, 124)
+        eq(steward("report", trace, "--fail-if", f"keeps_bytes > {plan['keeps_bytes']}", timeout=60).returncode, 0)
+        with open(sim) as f:
+            timeline = json.load(f)["timeline"]
+        with browser(page) as b:
+            eq(b.run("document.querySelectorAll('article')[0].querySelector('.headline').textContent"), plan["headline"])
+            eq(line(b, "Lists, page tables, swap", "in swap"), [s["swap_pages"] * PAGE for s in timeline])
+            ends = [s["faults"]["major"] for s in timeline]
+            near(line(b, "Faults a second", "major")[1:], [(b - a) / (t["ns"] - s["ns"]) * 1e9 if t["ns"] > s["ns"] else None
+                                                          for a, b, s, t in zip(ends, ends[1:], timeline, timeline[1:])])
+
+
 # --- conditions, bad input ---
 
 def test_conditions_are_those_of_run():
@@ -263,12 +286,15 @@ def test_conditions_are_those_of_run():
         assert r.returncode == 2 and "majr" in r.stderr, r.stderr
 
 
+NEITHER = "byte 0: neither a recording of steward run nor a trace nor the JSON of steward sim; name one"
+
+
 def test_wrong_usage_of_report():
-    for args, line in (([], "report: no recording given; steward run --record F.stwrun -- CMD makes one"),
+    for args, line in (([], "report: no file given; steward run --record F.stwrun -- CMD makes one"),
                        (["a"], "report: no file to write to; give one with -o out.html"),
-                       (["a", "b", "c", "-o", "-"], "c: two recordings at most; leave it out"),
+                       (["a", "b", "c", "-o", "-"], "c: two files at most; leave it out"),
                        (["/no/such", "-o", "-"], "/no/such: it cannot be opened (No such file or directory); check the name"),
-                       (["/dev/null", "-o", "-"], "/dev/null: not a file; save the recording as one")):
+                       (["/dev/null", "-o", "-"], f"/dev/null: {NEITHER}")):
         r = steward("report", *args)
         eq((r.stderr, r.stdout, r.returncode), (f"steward: {line}\n", "", 2))
 
@@ -289,7 +315,7 @@ def test_damage_is_told_with_its_place():
                 (data[:1000], "byte 1000: cut in its header" + again, 2),
                 (data[:50] + b"!" + data[51:], "byte 32: its header is damaged" + again, 2),
                 (data[:8] + b"\x07" + data[9:], "byte 8: of another version of Steward" + again, 2),
-                (b"hello", "byte 0: no recording of steward run --record" + again, 2)):
+                (b"hello", NEITHER + "\n", 2)):
             with open(bad, "wb") as f:
                 f.write(damaged)
             r = steward("report", bad, "-o", page)

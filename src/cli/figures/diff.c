@@ -119,10 +119,10 @@ int diff_main(int argc, char **argv)
 		return msg_fail(EXIT_USAGE, "diff", "two files are compared; steward diff %s", diff_options.usage);
 	if (argc - first > 2)
 		return msg_fail(EXIT_USAGE, argv[first + 2], "two files are compared; leave it out");
-	err = figures_read(&a, argv[first]);
+	err = figures_read(&a, argv[first], false);
 	if (err != 0)
 		return err;
-	err = figures_read(&b, argv[first + 1]);
+	err = figures_read(&b, argv[first + 1], false);
 	if (err == 0) {
 		print_all(&a, &b, equal_too);
 		err = show_finish(NULL);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,6 +26,8 @@ struct reader {
 	char name[FIGURES_NAME_MAX]; /* of the value that is read now */
 	size_t name_len;
 	unsigned arrays;             /* open: nothing inside has a name */
+	bool indexed;                /* elements of arrays have names */
+	unsigned index;              /* of the element that is next, then */
 	unsigned depth;
 };
 
@@ -193,12 +196,34 @@ static int list(struct reader *r, char close, int (*one)(struct reader *r))
 	}
 }
 
+/* "[5]" behind the name of its array. */
+static int element(struct reader *r)
+{
+	size_t before = r->name_len;
+	unsigned index = r->index + 1;
+	int n = snprintf(r->name + before, sizeof(r->name) - before, "[%u]", r->index);
+	bool entered = before + (size_t)n < sizeof(r->name);
+
+	r->name_len += entered ? (size_t)n : 0;
+	r->arrays += !entered;
+	int err = value(r);
+
+	r->arrays -= !entered;
+	r->name_len = before;
+	r->index = index;
+	return err;
+}
+
 static int array(struct reader *r)
 {
-	r->arrays++;
-	int err = list(r, ']', value);
+	unsigned index = r->index;
 
-	r->arrays--;
+	r->index = 0;
+	r->arrays += !r->indexed;
+	int err = list(r, ']', r->indexed ? element : value);
+
+	r->arrays -= !r->indexed;
+	r->index = index;
 	return err;
 }
 
@@ -227,9 +252,9 @@ static int value(struct reader *r)
 	return err;
 }
 
-int figures_parse(struct figures *f, const char *text, size_t len, struct figures_error *error)
+int figures_parse(struct figures *f, const char *text, size_t len, bool arrays, struct figures_error *error)
 {
-	struct reader r = { .text = text, .p = text, .end = text + len, .out = f, .error = error };
+	struct reader r = { .text = text, .p = text, .end = text + len, .out = f, .error = error, .indexed = arrays };
 	int err;
 
 	*f = (struct figures){ 0 };
@@ -277,7 +302,7 @@ static int read_all(int fd, char **text, size_t *len)
 	return 0;
 }
 
-int figures_read(struct figures *f, const char *path)
+int figures_read(struct figures *f, const char *path, bool arrays)
 {
 	struct figures_error error;
 	int err, fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -289,7 +314,7 @@ int figures_read(struct figures *f, const char *path)
 		close(fd);
 	if (err != 0)
 		return msg_fail(1, path, "cannot be read (%s); check the name", strerror(-err));
-	err = figures_parse(f, text, len, &error);
+	err = figures_parse(f, text, len, arrays, &error);
 	free(text);
 	if (err == -EINVAL)
 		return msg_fail(1, path, "not JSON at byte %zu: %s; name a file of --stats or --json", error.at, error.what);
@@ -313,7 +338,7 @@ int figures_of(struct figures *f, int (*write)(const void *ctx, int fd), const v
 	close(fd);
 	if (err != 0)
 		return err;
-	err = figures_parse(f, text, len, &error);
+	err = figures_parse(f, text, len, false, &error);
 	free(text);
 	return err;
 }

@@ -1,4 +1,4 @@
-/* The numbers of a JSON text by their names: {"peak": {"pool_bytes": 5}} has peak.pool_bytes. Arrays are passed over. */
+/* The numbers of a JSON text by their names: {"peak": {"pool_bytes": 5}} has peak.pool_bytes. Of arrays on demand. */
 #ifndef STW_CLI_FIGURES_H
 #define STW_CLI_FIGURES_H
 
@@ -21,10 +21,13 @@ struct figures_error {
 	size_t at;        /* offset in bytes */
 };
 
-/* text[0..len] with a NUL at len. 0; -EINVAL: *error says what is wrong with it; -ENOMEM. The caller frees f if it is 0. */
-int figures_parse(struct figures *f, const char *text, size_t len, struct figures_error *error);
+/*
+ * text[0..len] with a NUL at len. arrays: {"a": [{"b": 5}]} has a[0].b; else arrays are passed over. 0; -EINVAL: *error says what
+ * is wrong with it; -ENOMEM. The caller frees f if it is 0.
+ */
+int figures_parse(struct figures *f, const char *text, size_t len, bool arrays, struct figures_error *error);
 /* From a file. 0, or 1 after having said why. */
-int figures_read(struct figures *f, const char *path);
+int figures_read(struct figures *f, const char *path, bool arrays);
 /* From what write(ctx, fd) writes. 0 or -errno. */
 int figures_of(struct figures *f, int (*write)(const void *ctx, int fd), const void *ctx);
 void figures_free(struct figures *f);

@@ -85,18 +85,24 @@ static void points(struct html *h, const struct plan *p)
 	}
 }
 
+void plan_page(const struct plan *p, struct html *h)
+{
+	char title[SIM_NAME_MAX * 2 + 1024], text[PLAN_HEADLINE_TEXT];
+
+	snprintf(title, sizeof(title), "steward plan: %s on %s, policy %s%s", p->request->trace, p->request->machine.name,
+		 p->request->machine.policy, p->sampled ? "; from samples of the touches" : "");
+	html_input(h, title, plan_headline(p, text, sizeof(text)));
+	charts(h, p);
+	working_set(h, p);
+	points(h, p);
+}
+
 int plan_html(const struct plan *p, const char *path)
 {
 	struct html h;
-	char title[SIM_NAME_MAX * 2 + 80], text[PLAN_HEADLINE_TEXT];
 
-	snprintf(title, sizeof(title), "steward plan: %s, policy %s%s", p->request->machine.name, p->request->machine.policy,
-		 p->sampled ? "; from samples of the touches" : "");
-	if (html_begin(&h, title) != 0)
+	if (html_begin(&h, "steward plan") != 0)
 		return msg_fail(1, path, "no memory for the page; free some");
-	html_input(&h, title, plan_headline(p, text, sizeof(text)));
-	charts(&h, p);
-	working_set(&h, p);
-	points(&h, p);
+	plan_page(p, &h);
 	return html_finish(&h, path);
 }

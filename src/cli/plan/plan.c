@@ -100,10 +100,25 @@ static int check_trace(const char *name)
 	return 0;
 }
 
+int plan_make(struct plan *p)
+{
+	int status = check_trace(p->request->trace);
+
+	if (status == 0)
+		status = plan_look(p);
+	return status == 0 ? plan_run(p) : status;
+}
+
+void plan_free(struct plan *p)
+{
+	locality_destroy(p->locality);
+	p->locality = NULL;
+}
+
 int plan_main(int argc, char **argv)
 {
 	static struct plan plan;
-	struct plan_args o = { .request = { .slowdown_permille = 50, .points = 16 } };
+	struct plan_args o = { .request = { .slowdown_permille = PLAN_SLOWDOWN, .points = PLAN_POINTS } };
 	int rest, status;
 
 	status = options_parse(&plan_options, argc, argv, &o, &rest);
@@ -115,13 +130,9 @@ int plan_main(int argc, char **argv)
 		return msg_fail(EXIT_USAGE, argv[rest + 1], "one trace at a time; leave it out");
 	o.request.trace = argv[rest];
 	status = simargs_config(&o.sim, &o.request.machine);
-	if (status == 0)
-		status = check_trace(o.request.trace);
 	plan.request = &o.request;
 	if (status == 0)
-		status = plan_look(&plan);
-	if (status == 0)
-		status = plan_run(&plan);
+		status = plan_make(&plan);
 	/* JSON on standard output has it for itself. */
 	if (status == 0 && (o.json == NULL || strcmp(o.json, "-") != 0))
 		status = plan_print(&plan);
@@ -129,6 +140,6 @@ int plan_main(int argc, char **argv)
 		status = plan_json(&plan, o.json);
 	if (status == 0 && o.output != NULL)
 		status = plan_html(&plan, o.output);
-	locality_destroy(plan.locality);
+	plan_free(&plan);
 	return status;
 }

@@ -10,10 +10,12 @@
 #ifndef STW_CLI_PLAN_PLAN_H
 #define STW_CLI_PLAN_PLAN_H
 
-#include "cli/draw/chart.h"
+#include "cli/draw/html.h"
 #include "sim/config.h"
 #include "sim/locality.h"
 
+#define PLAN_SLOWDOWN 50         /* what is asked for if nothing is said */
+#define PLAN_POINTS 16
 #define PLAN_POINTS_MIN 4
 #define PLAN_POINTS_MAX 64       /* of the first round */
 #define PLAN_POINTS_ROOM 256     /* with those that refine */
@@ -75,6 +77,9 @@ struct plan {
 	struct plan_windows windows[PLAN_LENGTHS];
 };
 
+/* All of it for p->request: looks, and runs. 0, or the exit status after having said why; plan_free in any case. */
+int plan_make(struct plan *p);
+void plan_free(struct plan *p);
 /* Reads the trace once: p->locality and what follows from it. 0, or the exit status after having said why. */
 int plan_look(struct plan *p);
 /* Fills *p, which has been looked at. 0, or the exit status after having said why. */
@@ -103,5 +108,9 @@ int plan_print(const struct plan *p);
 /* To files ("-": stdout). 0, or the exit status after having said why. */
 int plan_json(const struct plan *p, const char *path);
 int plan_html(const struct plan *p, const char *path);
+/* The JSON as a text, to a descriptor. 0 or -errno. */
+int plan_write(const struct plan *p, int fd);
+/* Adds it to a page. */
+void plan_page(const struct plan *p, struct html *h);
 
 #endif

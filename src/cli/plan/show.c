@@ -358,6 +358,15 @@ static void put_plan(struct json *j, const void *what)
 	json_object_end(j);
 }
 
+int plan_write(const struct plan *p, int fd)
+{
+	static struct json j;
+
+	json_init(&j, fd);
+	put_plan(&j, p);
+	return json_finish(&j);
+}
+
 int plan_json(const struct plan *p, const char *path)
 {
 	return outfile_json(path, put_plan, p);

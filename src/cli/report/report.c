@@ -1,5 +1,6 @@
-/* steward report: what steward run --record has written, as a page for a browser. */
+/* steward report: recordings, traces and simulations as a page for a browser. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/commands.h"
@@ -34,51 +35,79 @@ static int set_option(void *ctx, unsigned row, const char *value)
 const struct option_set report_options = {
 	.command = "report",
 	.usage = "[OPTION…] FILE [FILE]",
-	.summary = "Makes a page for a browser of a recorded run; of two recordings, side by side.",
+	.summary = "Makes a page for a browser of a recorded run, a trace or a simulation; of two, side by side.",
 	.rows = rows,
 	.nr = ARRAY_SIZE(rows),
 	.mixed = true,
 	.set = set_option,
 };
 
-/* Damage is told, and the rest is shown. */
-static int read_one(struct history *h, const char *path, const struct failif *failif)
-{
-	int err = history_read(h, path);
+/* --- inputs --- */
 
-	if (err != 0)
-		return err;
-	if (h->file.damage_at != 0)
-		msg_note("%s: byte %llu: cut or damaged; what can be read is shown", path, (unsigned long long)h->file.damage_at);
-	return failif_check(failif, history_figures, h);
+struct input {
+	const struct report_kind *kind;
+	void *what;
+	const char *path;
+};
+
+/* By how it begins. 0, or the exit status after having said why. */
+static int find_kind(struct input *in)
+{
+	static const struct report_kind *const kinds[] = { &report_recording, &report_trace, &report_sim };
+	char begin[16] = "";
+	FILE *f = fopen(in->path, "re");
+
+	if (f == NULL)
+		return msg_fail(EXIT_USAGE, in->path, "it cannot be opened (%s); check the name", strerror(errno));
+	size_t n = fread(begin, 1, sizeof(begin) - 1, f);
+
+	fclose(f);
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (n >= strlen(kinds[i]->begins) && memcmp(begin, kinds[i]->begins, strlen(kinds[i]->begins)) == 0) {
+			in->kind = kinds[i];
+			return 0;
+		}
+	}
+	return msg_fail(EXIT_USAGE, in->path, "byte 0: neither a recording of steward run nor a trace nor the JSON of steward sim; name one");
 }
 
-static int write_page(const struct report_args *a, const struct history *run, char *const *path, unsigned nr)
+static int read_one(struct input *in, const char *path, const struct failif *failif)
+{
+	int err;
+
+	in->path = path;
+	err = find_kind(in);
+	if (err != 0)
+		return err;
+	in->what = in->kind->read(path, &err);
+	return in->what != NULL ? failif_check(failif, in->kind->figures, in->what) : err;
+}
+
+static int write_page(const struct report_args *a, const struct input *in, unsigned nr)
 {
 	struct html h;
-	int err = html_begin(&h, "steward report");
 
-	if (err != 0)
+	if (html_begin(&h, "steward report") != 0)
 		return msg_fail(1, a->output, "no memory for the page; free some");
 	for (unsigned i = 0; i < nr; i++)
-		h.failed |= report_run(&h, &run[i], path[i]) != 0;
+		h.failed |= in[i].kind->put(&h, in[i].what, in[i].path) != 0;
 	return html_finish(&h, a->output);
 }
 
 static int make_report(const struct report_args *a, char *const *path, unsigned nr)
 {
-	static struct history run[INPUTS_MAX];
-	unsigned read = 0;
+	struct input in[INPUTS_MAX] = { 0 };
 	int err = 0;
 
-	for (; read < nr && err == 0; read++)
-		err = read_one(&run[read], path[read], &a->failif);
-	if (err == 0 && a->output != NULL)
-		err = write_page(a, run, path, nr);
 	for (unsigned i = 0; i < nr && err == 0; i++)
-		err = failif_test(&a->failif, history_figures, &run[i]);
-	while (read > 0)
-		history_free(&run[--read]);
+		err = read_one(&in[i], path[i], &a->failif);
+	if (err == 0 && a->output != NULL)
+		err = write_page(a, in, nr);
+	for (unsigned i = 0; i < nr && err == 0; i++)
+		err = failif_test(&a->failif, in[i].kind->figures, in[i].what);
+	for (unsigned i = 0; i < nr; i++)
+		if (in[i].what != NULL)
+			in[i].kind->free(in[i].what);
 	return err;
 }
 
@@ -91,9 +120,9 @@ int report_main(int argc, char **argv)
 	if (err != 0)
 		return err;
 	if (first == argc)
-		return msg_fail(EXIT_USAGE, "report", "no recording given; steward run --record F.stwrun -- CMD makes one");
+		return msg_fail(EXIT_USAGE, "report", "no file given; steward run --record F.stwrun -- CMD makes one");
 	if (argc - first > INPUTS_MAX)
-		return msg_fail(EXIT_USAGE, argv[first + INPUTS_MAX], "two recordings at most; leave it out");
+		return msg_fail(EXIT_USAGE, argv[first + INPUTS_MAX], "two files at most; leave it out");
 	if (a.output == NULL && a.failif.nr == 0)
 		return msg_fail(EXIT_USAGE, "report", "no file to write to; give one with -o out.html");
 	return make_report(&a, argv + first, (unsigned)(argc - first));

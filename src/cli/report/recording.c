@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "cli/msg.h"
 #include "cli/report/report.h"
 #include "cli/table.h"
 
@@ -405,11 +406,11 @@ static void events(struct drawing *d)
 	html_events_end(d->h);
 }
 
-int report_run(struct html *h, const struct history *run, const char *path)
+static int put(struct html *h, const void *input, const char *path)
 {
 	struct drawing *d = malloc(sizeof(*d));
+	const struct history *run = input;
 	char title[sizeof(run->file.run.command) + 256], text[512];
-
 	int err;
 
 	if (d == NULL)
@@ -430,3 +431,30 @@ int report_run(struct html *h, const struct history *run, const char *path)
 	free(d);
 	return err;
 }
+
+/* Damage is told, and the rest is shown. */
+static void *read_recording(const char *path, int *status)
+{
+	struct history *h = malloc(sizeof(*h));
+
+	if (h == NULL) {
+		*status = msg_fail(1, path, "%s; try again with more memory", strerror(ENOMEM));
+		return NULL;
+	}
+	*status = history_read(h, path);
+	if (*status != 0) {
+		free(h);
+		return NULL;
+	}
+	if (h->file.damage_at != 0)
+		msg_note("%s: byte %llu: cut or damaged; what can be read is shown", path, (unsigned long long)h->file.damage_at);
+	return h;
+}
+
+static void free_recording(void *input)
+{
+	history_free(input);
+	free(input);
+}
+
+const struct report_kind report_recording = { "STWRUN\r\n", read_recording, put, history_figures, free_recording };
