@@ -93,6 +93,7 @@ int arena_init(void)
 	e->m.vmalloc.vmap = homes_vmap;
 	e->m.vmalloc.vunmap = homes_vunmap;
 	e->m.vmalloc.ctx = &e->homes;
+	e->m.swapins = &e->swapins;
 	e->m.policy = policy_nth(e->ledger->policy);
 	err = policy_init(&e->m);
 	if (err != 0)

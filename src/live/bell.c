@@ -189,6 +189,7 @@ void bell_serve(uint64_t address)
 		host_wake(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
 		return;
 	}
+	handler_settle();
 	bell->result = execute(bell);
 	atomic_store(&bell->state, BELL_SERVED);
 	/* -EAGAIN: an event waits to be read, and the write would never go on. */

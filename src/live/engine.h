@@ -24,7 +24,7 @@
 #include "live/ledger.h"
 #include "live/lock.h"
 #include "live/task.h"
-#include "mm/machine.h"
+#include "mm/swapin.h"
 #include "store/faulty.h"
 #include "store/file.h"
 #include "store/seal.h"
@@ -55,6 +55,7 @@ struct engine {
 
 	struct machine m;
 	struct mm mm;
+	struct swapins swapins; /* the handler's */
 	struct zpool zpool;
 	struct file_store file[SWAP_SPECS]; /* by number of the spec */
 	struct remote_store remote[SWAP_SPECS];
@@ -138,9 +139,11 @@ uint64_t arena_offline(uint64_t n);
 void handler_run(void *arg);
 /* Follows the changes of the address space that have been read. Handler, lock not held. */
 void handler_follow(void);
+/* Waits for all swap-ins that are on their way. Handler, lock not held. */
+void handler_settle(void);
 
 /* inbox.c: all for the handler, if nothing else is said. */
-/* Sleeps until the kernel has a message. */
+/* Sleeps until the kernel has a message, or a swap-in that is on its way gets on. */
 void inbox_wait(void);
 /* Takes the messages that wait, without sleeping; false: none. Any lock but the gate may be held. */
 bool inbox_receive(void);
@@ -254,6 +257,8 @@ void fork_child(void);
 int stores_open(void);
 /* Appends the descriptors that the tasks are to keep, SWAP_SPECS at most. Returns how many. */
 unsigned stores_descriptors(int *fds);
+/* What is to be polled while swap-ins are on their way, SWAP_SPECS at most. Returns how many. Handler, no lock. */
+unsigned stores_poll(struct pollfd *fds);
 /* Pages of memory that the books of the stores take outside of the arena. */
 uint64_t stores_own_pages(void);
 /* So many frames may be the pool's, or fewer if the user says so. */

@@ -14,6 +14,11 @@
  *
  * While the handler waits for the pager it keeps receiving, because the pager may
  * itself wait until an event of its own is read.
+ *
+ * It does not wait for a store that can read by itself (mm/swapin.h): such a fault
+ * stays on its way, SWAPINS at a time, while others are served. Whatever changes
+ * more than a fault does, changes of the address space and requests of the
+ * program, waits until all of them have ended.
  */
 #include <errno.h>
 
@@ -81,6 +86,74 @@ static bool ghost_ends(uint64_t start, uint64_t end, struct ghost *g)
 static void wake(uint64_t address)
 {
 	host_wake(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE);
+}
+
+/*
+ * The time in which somebody waits for a fault, however many do at once: it is counted from here on, or to here, or
+ * both.
+ */
+static uint64_t stalled_since; /* 0: nobody waits */
+
+static void count_stall(uint64_t now, bool goes_on)
+{
+	struct engine *e = &engine;
+
+	if (stalled_since != 0)
+		COUNT_N(&e->m, stall_ns, now - stalled_since);
+	stalled_since = goes_on ? now : 0;
+	atomic_store_explicit(&e->slot->fault_since, stalled_since, memory_order_relaxed);
+}
+
+/* A fault that came at `since` is served. */
+static void count_fault(uint64_t since, uint64_t now)
+{
+	hist_add(&engine.slot->fault_ns, now - since);
+}
+
+static void end_swapin(const struct swapin_done *done)
+{
+	uint64_t now = now_ns();
+
+	if (done->result == FAULT_LOST)
+		stores_lost(done->vpn, done->report.area, done->report.slot, done->report.err);
+	if (done->result != FAULT_DONE)
+		wake(vpn_address(done->vpn));
+	count_fault(done->since, now);
+	count_stall(now, engine.swapins.nr > 0);
+}
+
+/* Ends the swap-ins that have been read. wait: one at least, if any is on its way. Lock held, given up inside. */
+static void end_swapins(bool wait)
+{
+	struct engine *e = &engine;
+	struct swapin_done done;
+
+	if (e->swapins.nr == 0)
+		return;
+	engine_drop();
+	swap_read_poll(&e->m.swap, wait);
+	engine_take();
+	while (mm_swapin_done(&e->m, &done))
+		end_swapin(&done);
+}
+
+static void look_for_swapins(void)
+{
+	if (engine.swapins.nr == 0)
+		return;
+	engine_take();
+	end_swapins(false);
+	engine_drop();
+}
+
+void handler_settle(void)
+{
+	if (engine.swapins.nr == 0)
+		return;
+	engine_take();
+	while (engine.swapins.nr > 0)
+		end_swapins(true);
+	engine_drop();
 }
 
 /* Sleeps until the pager has brought free frames to mark, for a short while. Lock given up. */
@@ -159,6 +232,8 @@ static bool make_room(unsigned round)
 		since = now_ns();
 	if (engine.changing)
 		hold_changes();
+	while (engine.swapins.nr > 0)
+		end_swapins(true);
 	if (find_room()) {
 		oom_relieved();
 		return true;
@@ -191,24 +266,25 @@ static void discover(vpn_t vpn)
 	host_unregister(engine.homes.prog_fd, vpn_address(vpn), PAGE_SIZE);
 }
 
-/* Lock held. */
-static void serve(vpn_t vpn)
+/* Lock held. True: the fault is on its way, and end_swapins has its end. */
+static bool serve(vpn_t vpn, uint64_t since)
 {
 	struct engine *e = &engine;
-	struct fault_report report = { 0 };
+	struct fault_report report = { .since = since };
 
 	for (unsigned round = 0;; round++) {
 		switch (mm_fault(&e->mm, vpn, FAULT_ANY, &report)) {
 		case FAULT_DONE:
+			return false;
 		case FAULT_WAIT:
-			return;
+			return report.later;
 		case FAULT_RETRY:
 			wake(vpn_address(vpn));
-			return;
+			return false;
 		case FAULT_INVALID:
 			discover(vpn);
 			wake(vpn_address(vpn));
-			return;
+			return false;
 		case FAULT_LOST:
 			stores_lost(vpn, report.area, report.slot, report.err);
 		case FAULT_NOMEM:
@@ -217,7 +293,7 @@ static void serve(vpn_t vpn)
 			if (inbox_change() == NULL)
 				break;
 			wake(vpn_address(vpn));
-			return;
+			return false;
 		}
 	}
 }
@@ -233,10 +309,13 @@ static void fault(const struct uffd_msg *msg)
 		return;
 	}
 	uint64_t start = now_ns();
+	bool later = false;
 
-	atomic_store_explicit(&e->slot->fault_since, start, memory_order_relaxed);
+	count_stall(start, true);
 	cpu_follow((int)msg->arg.pagefault.feat.ptid, start);
 	engine_take();
+	while (e->swapins.nr == SWAPINS)
+		end_swapins(true);
 	if (e->frozen) {
 		/* A change that waits may have changed what this page holds: not before it is followed. */
 		if (inbox_changing(ALIGN_DOWN(address, PAGE_SIZE), ALIGN_DOWN(address, PAGE_SIZE) + PAGE_SIZE))
@@ -251,7 +330,10 @@ static void fault(const struct uffd_msg *msg)
 		COUNT_N(&e->m, fault_frames, phys_managed_frames(&e->m.phys, 0));
 		record_fault(msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WRITE, msg->arg.pagefault.feat.ptid);
 		throttle();
-		serve(vpn);
+		later = serve(vpn, start);
+		/* Nobody else is there to be served meanwhile. */
+		while (atomic_load(&e->program_threads) == 1 && e->swapins.nr > 0)
+			end_swapins(true);
 		/* A write to a page that was protected for copying and is present after all. */
 		if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
 			pte_t pte = pt_get(&e->mm.pt, vpn);
@@ -262,11 +344,11 @@ static void fault(const struct uffd_msg *msg)
 		}
 	}
 	engine_drop();
-	uint64_t took = now_ns() - start;
+	uint64_t now = now_ns();
 
-	atomic_store_explicit(&e->slot->fault_since, 0, memory_order_relaxed);
-	hist_add(&e->slot->fault_ns, took);
-	COUNT_N(&e->m, stall_ns, took);
+	if (!later)
+		count_fault(start, now);
+	count_stall(now, e->swapins.nr > 0);
 }
 
 /* While the manager follows a change, and gives the lock up in between, nobody may look for unknown areas. */
@@ -360,6 +442,7 @@ void handler_follow(void)
 
 	/* While a fork copies the manager it must not change. */
 	while (!engine.frozen && (msg = inbox_change()) != NULL) {
+		handler_settle();
 		follow(msg);
 		inbox_change_done();
 	}
@@ -397,9 +480,11 @@ void handler_run(void *arg)
 		 */
 		if (!inbox_receive())
 			inbox_wait();
+		look_for_swapins();
 		handler_follow();
 		while (inbox_fault(&msg)) {
 			fault(&msg);
+			look_for_swapins();
 			handler_follow();
 		}
 	}

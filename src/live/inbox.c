@@ -106,9 +106,12 @@ static void sort_in(const struct uffd_msg *msg)
 
 void inbox_wait(void)
 {
-	struct pollfd p = { .fd = engine.homes.prog_fd, .events = POLLIN };
+	struct pollfd p[1 + SWAP_SPECS] = { { .fd = engine.homes.prog_fd, .events = POLLIN } };
+	unsigned n = engine.swapins.nr > 0 ? stores_poll(p + 1) : 0;
+	struct timespec no_time = { 0 };
 
-	sys_ppoll(&p, 1, NULL);
+	/* What nothing can be polled for is over when it is next asked for. */
+	sys_ppoll(p, 1 + n, engine.swapins.nr > 0 && n == 0 ? &no_time : NULL);
 }
 
 bool inbox_receive(void)

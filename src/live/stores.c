@@ -191,6 +191,16 @@ unsigned stores_descriptors(int *fds)
 	return n;
 }
 
+unsigned stores_poll(struct pollfd *fds)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SWAP_SPECS; i++)
+		if (file_of(i) != NULL && uring_fd(&engine.file[i].reads) >= 0)
+			fds[n++] = (struct pollfd){ .fd = uring_fd(&engine.file[i].reads), .events = POLLIN };
+	return n;
+}
+
 /* Bytes that the books of an area have touched, and what is shared with the launcher for it. */
 static uint64_t books_bytes(unsigned i)
 {

@@ -6,7 +6,7 @@
  *     entry present .................. spurious, or the host dropped the page: zeros again; where the engine has
  *                                      page tables: a right that came back, or a write to what others share
  *     entry soft ..................... soft: the sample was hot; map it back, activate
- *     entry swap ..................... major: frames, read the stores, map
+ *     entry swap ..................... major: frames, read the stores, map (swapin.c)
  *     any, and its frame is locked ... wait: whoever holds it wakes the access
  *
  * Both the minor and the major fault serve more than the page touched when the
@@ -26,13 +26,11 @@
 #include "mm/backing/readahead.h"
 #include "mm/fault.h"
 #include "mm/reclaim/reclaim.h"
+#include "mm/swapin.h"
 
 #define ZERO_RUN_MAX 16
 #define BLOCKS_WANTED_MAX 16 /* a stream that ends leaves no more behind than 16 blocks put together for nothing */
 #define HALF_WINDOW_ORDER 3 /* 8 frames: moved in one call they cost little more than 16 do */
-#define RA_MAX_MEMORY 16 /* from stores at the speed of memory: more would only make the one fault longer */
-
-_Static_assert(RA_MAX <= STORE_BATCH, "one read takes a whole plan");
 
 /* NULL: not without the half of the reserve that is reclaim's. */
 struct frame *fault_frame(struct machine *m)
@@ -61,12 +59,11 @@ static struct frame *alloc_block(struct machine *m, unsigned *order)
 }
 
 /*
- * Up to n frames, at least 1 or none at all; contiguous if it can be, because
- * the engine moves contiguous homes in one call. If neither a window nor half
+ * Contiguous if it can be, because the engine moves contiguous homes in one call. If neither a window nor half
  * of one is free, frames come one by one, from the smallest blocks: so these
  * are used up, and larger ones get the time to merge.
  */
-static unsigned alloc_run(struct machine *m, unsigned n, struct frame **frames)
+unsigned fault_frames(struct machine *m, unsigned n, struct frame **frames)
 {
 	unsigned got = 0;
 
@@ -104,8 +101,7 @@ static void free_frames(struct machine *m, struct frame **frames, unsigned n)
 		frame_free(&m->phys, frames[i], 0);
 }
 
-/* What a map error of the page touched means for its access. */
-static enum fault_result map_failed(int err)
+enum fault_result fault_map_failed(int err)
 {
 	return err == -ENOMEM ? FAULT_NOMEM : FAULT_RETRY;
 }
@@ -137,8 +133,7 @@ static void unreserve(struct mm *mm, vpn_t start, unsigned n)
 			pt_set(&mm->pt, ends[i], pte_none());
 }
 
-/* What to bring along with the page. An engine to which a fault is cheap watches no streams. */
-static void plan_fault(struct vma *vma, vpn_t vpn, unsigned max, struct ra_plan *plan)
+void fault_plan(struct vma *vma, vpn_t vpn, unsigned max, struct ra_plan *plan)
 {
 	if (max > 1) {
 		readahead_plan(vma, vpn, max, plan);
@@ -177,11 +172,11 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	/* The table before the page, as in Linux: at a limit, the order decides which of the two reclaim comes before. */
 	if (machine_has_accessed(m) && pt_reserve(&mm->pt, vpn, (vpn_t){ vpn.n + 1 }) != 0)
 		return FAULT_NOMEM;
-	plan_fault(vma, vpn, m->streams ? ZERO_RUN_MAX : 1, &plan);
+	fault_plan(vma, vpn, m->streams ? ZERO_RUN_MAX : 1, &plan);
 	if (m->precise)
 		plan.n = 1;
 	zero_run(mm, vpn, &plan, &start, &n);
-	unsigned got = alloc_run(m, n, frames);
+	unsigned got = fault_frames(m, n, frames);
 	if (got == 0)
 		return FAULT_NOMEM;
 	if (got < n) {
@@ -212,7 +207,7 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	if (mapped < 0) {
 		free_frames(m, frames, n);
 		unreserve(mm, reserved, nr_reserved);
-		return map_failed(mapped);
+		return fault_map_failed(mapped);
 	}
 	for (int i = 0; i < mapped; i++)
 		user_page_add(mm, (vpn_t){ start.n + (uint64_t)i }, frames[i], user_prot(vma, access), ARRIVE_NEW);
@@ -243,7 +238,7 @@ static enum fault_result fault_present(struct mm *mm, vpn_t vpn, struct frame *f
 	int mapped = m->ops->map(m, mm, vpn, &f, 1, true);
 
 	if (mapped != 1 && mapped != -EEXIST)
-		return map_failed(mapped);
+		return fault_map_failed(mapped);
 	if (mapped == -EEXIST)
 		m->ops->wake(m, mm, vpn);
 	COUNT(m, pgspurious);
@@ -262,7 +257,7 @@ static enum fault_result fault_soft(struct mm *mm, const struct vma *vma, vpn_t 
 		return mm_readopt(mm, vpn) == 0 ? FAULT_DONE : FAULT_NOMEM;
 	}
 	if (mapped != 1)
-		return map_failed(mapped);
+		return fault_map_failed(mapped);
 	f->flags |= FRAME_AWAY;
 	pt_set(&mm->pt, vpn, pte_present_make(frame_pfn(&m->phys, f), user_prot(vma, access) & ~(f->refs > 1 ? PTE_WRITE : 0)));
 	COUNT(m, pgsoft);
@@ -288,189 +283,6 @@ static enum fault_result fault_soft(struct mm *mm, const struct vma *vma, vpn_t 
 	return FAULT_DONE;
 }
 
-/* One swap-in: the pages, in address order once they are read. */
-struct swapin {
-	unsigned n;
-	vpn_t vpn[RA_MAX];
-	bool beside[RA_MAX]; /* of a cluster: not mapped */
-	struct frame *frame[RA_MAX];
-	struct swap_read read[RA_MAX];
-};
-
-static void swapin_add(struct mm *mm, struct swapin *in, vpn_t vpn, bool beside)
-{
-	pte_t pte = pt_get(&mm->pt, vpn);
-
-	if (!pte_is_swap(pte))
-		return;
-	in->vpn[in->n] = vpn;
-	in->beside[in->n] = beside;
-	in->read[in->n].entry = pte_swp(pte);
-	in->n++;
-}
-
-/* Which pages to read: the plan less those that are not in a store; if there is no stream, a cluster. vpn[0] is the page touched. */
-static void swapin_choose(struct mm *mm, const struct vma *vma, const struct ra_plan *plan, struct swapin *in)
-{
-	struct machine *m = mm->machine;
-	vpn_t neighbours[CLUSTER_MAX];
-
-	in->n = 0;
-	for (unsigned i = 0; i < plan->n; i++)
-		swapin_add(mm, in, plan->vpn[i], false);
-	if (plan->n > 1)
-		return;
-	unsigned n = cluster_plan(&m->cluster, &m->swap, &mm->pt, plan->vpn[0], vma->start, vma->end, neighbours);
-
-	for (unsigned i = 0; i < n; i++)
-		swapin_add(mm, in, neighbours[i], true);
-}
-
-/* Insertion sort by address: contiguous pages then meet contiguous homes. */
-static void swapin_sort(struct swapin *in)
-{
-	for (unsigned i = 1; i < in->n; i++) {
-		vpn_t v = in->vpn[i];
-		struct swap_read r = in->read[i];
-		bool beside = in->beside[i];
-		unsigned j = i;
-
-		for (; j > 0 && in->vpn[j - 1].n > v.n; j--) {
-			in->vpn[j] = in->vpn[j - 1];
-			in->beside[j] = in->beside[j - 1];
-			in->read[j] = in->read[j - 1];
-		}
-		in->vpn[j] = v;
-		in->beside[j] = beside;
-		in->read[j] = r;
-	}
-}
-
-/* The page in frame f is mapped now, or kept beside: the slot gives way, or becomes the cached copy. */
-static void swapin_commit(struct mm *mm, uint64_t prot, vpn_t vpn, struct frame *f, const struct swap_read *read, bool beside)
-{
-	struct machine *m = mm->machine;
-	swp_t entry = read->entry;
-	bool refault = !beside && workingset_swapin(m, f, swap_slot_of(&m->swap, entry));
-	bool cached = swap_to_cache(&m->swap, entry, read->seal);
-
-	if (!cached)
-		swap_put(&m->swap, entry);
-	mm->swapents--;
-	STEP(m, SWAP_IN, .mm = mm, .vpn = vpn, .pfn = frame_pfn(&m->phys, f), .arg = swp_slot(entry));
-	/* Replaces an entry, so it cannot fail. */
-	if (beside)
-		user_page_add_soft(mm, vpn, f);
-	else
-		user_page_add(mm, vpn, f, prot, refault ? ARRIVE_REFAULT : ARRIVE_NEW);
-	if (cached)
-		f->swap = entry;
-	COUNT(m, pswpin);
-	COUNT_N(m, workingset_refault, !beside);
-	COUNT_N(m, workingset_activate, refault);
-}
-
-/* Maps the run of contiguous pages that starts at index i; returns the index after it. Sets *result if the page touched is in it. */
-static unsigned swapin_map_run(struct mm *mm, uint64_t prot, struct swapin *in, unsigned i, vpn_t fault, enum fault_result *result)
-{
-	struct machine *m = mm->machine;
-	unsigned n = 1;
-
-	while (i + n < in->n && in->vpn[i + n].n == in->vpn[i].n + n && in->read[i + n].err == 0 && !in->beside[i + n])
-		n++;
-	int mapped = m->ops->map(m, mm, in->vpn[i], &in->frame[i], n, false);
-	unsigned done = mapped > 0 ? (unsigned)mapped : 0;
-
-	for (unsigned j = i; j < i + done; j++) {
-		swapin_commit(mm, prot, in->vpn[j], in->frame[j], &in->read[j], false);
-		if (in->vpn[j].n == fault.n)
-			*result = FAULT_DONE;
-	}
-	if (done == n)
-		return i + n;
-	/* in->vpn[i + done] is in the way or gone; its stored copy is untouched. */
-	frame_free(&m->phys, in->frame[i + done], 0);
-	if (in->vpn[i + done].n == fault.n) {
-		if (mapped == -EEXIST) {
-			m->ops->wake(m, mm, fault);
-			*result = mm_readopt(mm, fault) == 0 ? FAULT_DONE : FAULT_NOMEM;
-		} else {
-			*result = mapped < 0 ? map_failed(mapped) : FAULT_RETRY;
-		}
-	}
-	return i + done + 1;
-}
-
-static unsigned read_ahead_max(const struct machine *m, pte_t pte)
-{
-	const struct store *store = m->swap.area[swp_area(pte_swp(pte))].store;
-
-	return store->ops->read_locked ? RA_MAX_MEMORY : RA_MAX;
-}
-
-/* Reads the pages. The time that areas below the pool take is weighed against the frames that the pool takes. */
-static void swapin_read(struct machine *m, struct swapin *in)
-{
-	unsigned below = 0;
-
-	for (unsigned i = 0; i < in->n; i++)
-		below += !m->swap.area[swp_area(in->read[i].entry)].store->ops->read_locked;
-	uint64_t start = below > 0 && m->ops->now_ns != NULL ? m->ops->now_ns(m) : 0;
-
-	swap_read(&m->swap, in->read, in->n, machine_lock, machine_unlock, m);
-	if (start > 0)
-		poolshare_waited(m, m->ops->now_ns(m) - start, below);
-}
-
-static enum fault_result fault_major(struct mm *mm, struct vma *vma, vpn_t vpn, enum fault_access access,
-				     struct fault_report *report)
-{
-	struct machine *m = mm->machine;
-	uint64_t prot = user_prot(vma, access);
-	enum fault_result result = FAULT_RETRY;
-	struct swapin in;
-	struct ra_plan plan;
-
-	plan_fault(vma, vpn, m->streams ? read_ahead_max(m, pt_get(&mm->pt, vpn)) : 1, &plan);
-	COUNT_N(m, swap_ra_hit, plan.hit);
-	swapin_choose(mm, vma, &plan, &in);
-	unsigned got = alloc_run(m, in.n, in.frame);
-	if (got == 0)
-		return FAULT_NOMEM;
-	in.n = got;
-	swapin_sort(&in);
-	for (unsigned i = 0; i < in.n; i++)
-		in.read[i].page = frame_home(&m->phys, in.frame[i]);
-	swapin_read(m, &in);
-
-	COUNT(m, pgmajfault);
-	COUNT_N(m, swap_ra, in.n - 1);
-	for (unsigned i = 0; i < in.n;) {
-		if (in.read[i].err == 0 && in.beside[i]) {
-			swapin_commit(mm, prot, in.vpn[i], in.frame[i], &in.read[i], true);
-			i++;
-			continue;
-		}
-		if (in.read[i].err == 0) {
-			i = swapin_map_run(mm, prot, &in, i, vpn, &result);
-			continue;
-		}
-		frame_free(&m->phys, in.frame[i], 0);
-		if (in.vpn[i].n == vpn.n) {
-			result = FAULT_LOST;
-			if (report != NULL) {
-				report->err = in.read[i].err;
-				report->area = swp_area(in.read[i].entry);
-				report->slot = swp_slot(in.read[i].entry);
-			}
-		}
-		i++;
-	}
-	if (report != NULL)
-		report->major = true;
-	return result;
-}
-
 /* Does the area allow it? */
 static bool allowed(const struct vma *vma, enum fault_access access)
 {
@@ -492,7 +304,7 @@ enum fault_result mm_fault(struct mm *mm, vpn_t vpn, enum fault_access access, s
 	if (pte_is_none(pte))
 		return vma->file != NULL ? fault_file(mm, vma, vpn, access, report) : fault_minor(mm, vma, vpn, access);
 	if (pte_is_swap(pte))
-		return fault_major(mm, vma, vpn, access, report);
+		return swapin_fault(mm, vma, vpn, access, report);
 	struct frame *f = pfn_frame(&m->phys, pte_pfn(pte));
 
 	if (f->flags & FRAME_LOCKED) {

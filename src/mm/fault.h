@@ -2,12 +2,22 @@
 #ifndef STW_MM_FAULT_H
 #define STW_MM_FAULT_H
 
+#include "mm/backing/readahead.h"
 #include "mm/filemap.h"
 #include "mm/huge.h"
 #include "mm/user_page.h"
 
 /* A frame for the page that is touched; NULL: reclaim first (a limit is reached, or memory is short). */
 struct frame *fault_frame(struct machine *m);
+
+/* Up to n frames for a run, at least 1 or none at all. */
+unsigned fault_frames(struct machine *m, unsigned n, struct frame **frames);
+
+/* What to bring along with the page. An engine to which a fault is cheap watches no streams. */
+void fault_plan(struct vma *vma, vpn_t vpn, unsigned max, struct ra_plan *plan);
+
+/* What a map error of the page touched means for its access. */
+enum fault_result fault_map_failed(int err);
 
 /* fork.c: a write to a page that is present and may not be written, in an area that allows it. */
 enum fault_result fault_protected(struct mm *mm, struct vma *vma, vpn_t vpn, pte_t pte);

@@ -168,6 +168,7 @@ struct machine {
 	uint32_t gather_hand; /* gather.c: frame number where its search goes on */
 	struct cluster cluster;
 	uint64_t bounce;   /* demote.c: address of DEMOTE_BATCH pages */
+	struct swapins *swapins; /* the engine's: room for swap-ins on their way (swapin.h); NULL: faults wait for their stores */
 };
 
 #define DEMOTE_BATCH 16 /* pages passed on from one area to the next in one step */
@@ -256,7 +257,9 @@ enum fault_result {
 };
 
 struct fault_report {
+	uint64_t since; /* in: the engine's own, which mm_swapin_done gives back */
 	bool major;
+	bool later;     /* FAULT_WAIT: it was the page of this fault that a swap-in has been begun for */
 	int err;       /* FAULT_LOST: -EIO (store), -EKEYREJECTED (seal) or -EBADMSG (checksum) */
 	unsigned area; /* FAULT_LOST: where it was */
 	uint64_t slot;
@@ -267,6 +270,21 @@ enum fault_access { FAULT_ANY, FAULT_READ, FAULT_WRITE, FAULT_EXEC };
 
 /* Serves a touch of vpn that found nothing mapped, or not for this. report may be NULL. */
 enum fault_result mm_fault(struct mm *mm, vpn_t vpn, enum fault_access access, struct fault_report *report);
+
+/* A swap-in that was on its way. */
+struct swapin_done {
+	struct mm *mm;
+	vpn_t vpn;                  /* the page touched */
+	enum fault_result result;   /* but WAIT and INVALID; NOMEM: let the access be retried */
+	struct fault_report report;
+	uint64_t since;
+};
+
+/*
+ * Ends one whose pages have been read (swap_read_poll). False: there is none. All must have ended before areas or
+ * entries are changed but by faults and reclaim, and no fault may come while SWAPINS are on their way.
+ */
+bool mm_swapin_done(struct machine *m, struct swapin_done *done);
 
 /*
  * Reads the content that vpn has, without changing anything (frozen service

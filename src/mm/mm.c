@@ -33,6 +33,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->vm = (struct vm_tunables){ .swappiness = 60, .reclaim_batch = SWAP_CLUSTER_MAX, .limit_tables = true };
 	m->seed = 0;
 	m->next_use = NULL;
+	m->swapins = NULL;
 	m->charged = 0;
 	m->blocks_wanted = 0;
 	m->gather_hand = 0;

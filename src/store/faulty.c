@@ -147,16 +147,56 @@ static void spoil_read(struct faulty_store *f, struct store_io *io)
 	}
 }
 
-static void faulty_read(struct store *s, struct store_io *io, unsigned n)
+static void spoil_reads(struct faulty_store *f, struct store_io *io, unsigned n)
 {
-	struct faulty_store *f = to_faulty(s);
-
-	f->inner->ops->read(f->inner, io, n);
 	for (unsigned i = 0; i < n; i++) {
 		if (io[i].err == 0 && chance(f, &f->reads))
 			spoil_read(f, &io[i]);
 		if (atomic_load(&f->reads_fail))
 			io[i].err = -EIO;
+	}
+}
+
+static void faulty_read(struct store *s, struct store_io *io, unsigned n)
+{
+	struct faulty_store *f = to_faulty(s);
+
+	f->inner->ops->read(f->inner, io, n);
+	spoil_reads(f, io, n);
+}
+
+static unsigned faulty_read_begin(struct store *s, struct store_io *io, unsigned n, uint32_t *left)
+{
+	struct faulty_store *f = to_faulty(s);
+	struct faulty_read *r = f->reading;
+
+	while (r < f->reading + FAULTY_READS && r->io != NULL)
+		r++;
+	if (r == f->reading + FAULTY_READS || chance(f, &f->reads))
+		return 0;
+	*r = (struct faulty_read){ .io = io, .n = n, .left = left };
+	*left += n;
+	if (f->inner->ops->read_begin != NULL)
+		r->begun = f->inner->ops->read_begin(f->inner, io, n, &r->inner_left);
+	return n;
+}
+
+/* A store that can only be waited for is read when somebody asks whether it is done, often later ones first. */
+static void faulty_read_poll(struct store *s, bool wait)
+{
+	struct faulty_store *f = to_faulty(s);
+	bool forwards = f->inner->ops->read_begin != NULL;
+
+	if (forwards)
+		f->inner->ops->read_poll(f->inner, wait);
+	for (struct faulty_read *r = f->reading; r < f->reading + FAULTY_READS; r++) {
+		if (r->io == NULL || r->inner_left > 0 || (!forwards && !wait && rand_below(&f->reads, 2)))
+			continue;
+		if (r->begun < r->n)
+			f->inner->ops->read(f->inner, r->io + r->begun, r->n - r->begun);
+		spoil_reads(f, r->io, r->n);
+		*r->left -= r->n;
+		r->io = NULL;
 	}
 }
 
@@ -193,6 +233,8 @@ void faulty_init(struct faulty_store *f, struct store *inner, uint64_t seed, uin
 		.commit = faulty_commit,
 		.abort = faulty_abort,
 		.read = faulty_read,
+		.read_begin = faulty_read_begin,
+		.read_poll = faulty_read_poll,
 		.free = faulty_free,
 		.destroy = faulty_destroy,
 		.read_locked = false,

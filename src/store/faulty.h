@@ -10,6 +10,17 @@
 #include "base/rand.h"
 #include "mm/backing/store.h"
 
+#define FAULTY_READS 8
+
+/* A batch on its way; io NULL: none. */
+struct faulty_read {
+	struct store_io *io;
+	unsigned n;
+	uint32_t *left;
+	unsigned begun;      /* by the store behind: the first so many */
+	uint32_t inner_left; /* of them */
+};
+
 struct faulty_store {
 	struct store store;      /* first */
 	struct store *inner;
@@ -20,6 +31,7 @@ struct faulty_store {
 	struct rand locked, writes, reads; /* of calls under the lock, and of those that may run at once without */
 	_Atomic bool writes_fail, reads_fail; /* for good */
 	_Atomic uint64_t faults; /* so far */
+	struct faulty_read reading[FAULTY_READS]; /* the reader's */
 	uint8_t bounce[PAGE_SIZE] __attribute__((aligned(4096))); /* the writer's */
 };
 

@@ -10,7 +10,12 @@
  * (also quota and file size limits) fails all that follow in the batch, any
  * other error is -EIO for that page alone and the rest is tried.
  *
- * Cost: one system call for a run.
+ * Reads. The runs of a batch go out together (uring.c), so that a batch whose pages
+ * lie scattered takes hardly longer than one page: this disk does one read of
+ * 4 KiB in 100 µs, and 16 in 250. Whatever comes back short or failed is read
+ * again by slots_read, which finds out why.
+ *
+ * Cost: one system call for a run that is written, one for a batch that is read.
  */
 #include "store/file.h"
 
@@ -18,6 +23,7 @@
 
 #include "base/assert.h"
 #include "base/sys.h"
+#include "store/seal.h"
 
 static struct file_store *to_file(struct slots *s)
 {
@@ -111,11 +117,59 @@ static void file_run(struct slots *s, struct store_io *io, unsigned n, uint64_t 
 		drop_cached(f, page, n);
 }
 
+static unsigned file_read_begin(struct store *store, struct store_io *io, unsigned n, uint32_t *left)
+{
+	struct file_store *f = to_file(container_of(store, struct slots, store));
+	struct iovec iov[STORE_BATCH];
+	unsigned begun = 0;
+
+	for (unsigned i = 0, len; i < n; i += len) {
+		len = slots_run(&f->slots, io + i, n - i, false);
+		for (unsigned k = i; k < i + len; k++)
+			iov[k] = (struct iovec){ io[k].page, PAGE_SIZE };
+		io[i].bytes = len;
+		io[i].scratch = left;
+		if (!uring_read(&f->reads, f->fd, iov + i, len, slots_page(&f->slots, io[i].handle) * PAGE_SIZE, &io[i]))
+			break;
+	}
+	for (unsigned runs = uring_submit(&f->reads); runs > 0; runs--)
+		begun += io[begun].bytes;
+	*left += begun;
+	return begun;
+}
+
+/* A run has been read: `result` bytes of it, or -errno. */
+static void run_read(struct file_store *f, struct store_io *io, int result)
+{
+	unsigned n = io->bytes, good = result > 0 ? (unsigned)result / (unsigned)PAGE_SIZE : 0;
+	uint32_t *left = io->scratch;
+
+	for (unsigned i = 0; i < n; i++)
+		io[i].err = i < good ? 0 : -EIO;
+	if (good < n)
+		__atomic_fetch_add(&f->slots.store.stat.errors, n - good, __ATOMIC_RELAXED);
+	drop_cached(f, slots_page(&f->slots, io->handle), n);
+	if (f->slots.seal != NULL)
+		seal_open(f->slots.seal, io, n);
+	*left -= n;
+}
+
+static void file_read_poll(struct store *store, bool wait)
+{
+	struct file_store *f = to_file(container_of(store, struct slots, store));
+	void *io;
+	int result;
+
+	for (; uring_done(&f->reads, wait, &io, &result); wait = false)
+		run_read(f, io, result);
+}
+
 static void file_destroy(struct store *store)
 {
 	struct file_store *f = to_file(container_of(store, struct slots, store));
 
 	ASSERT(f->slots.used == 0);
+	uring_close(&f->reads);
 	sys_close(f->fd);
 	f->fd = -1;
 }
@@ -127,6 +181,8 @@ static const struct store_ops file_ops = {
 	.commit = slots_commit,
 	.abort = slots_abort,
 	.read = slots_read,
+	.read_begin = file_read_begin,
+	.read_poll = file_read_poll,
 	.free = slots_free,
 	.destroy = file_destroy,
 	.read_locked = false,
@@ -150,5 +206,6 @@ int file_store_init(struct file_store *f, int fd, uint64_t first, uint64_t max_b
 int file_store_inherit(struct file_store *f, int fd)
 {
 	f->fd = fd;
+	uring_forget(&f->reads);
 	return slots_inherit(&f->slots, fd >= 0);
 }

@@ -11,11 +11,13 @@
 #define STW_STORE_FILE_H
 
 #include "store/slots.h"
+#include "store/uring.h"
 
 struct file_store {
 	struct slots slots;  /* first */
 	int fd;              /* owned: destroy closes it */
 	bool direct;         /* O_DIRECT: no copy in the page cache */
+	struct uring reads;  /* the reader's */
 	uint64_t behind;     /* the writer's: offset and bytes of the last buffered write */
 	uint64_t behind_bytes;
 };

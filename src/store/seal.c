@@ -53,9 +53,8 @@ static void run_out(struct seal *s, struct store_io *io, unsigned n, uint64_t pa
 		io[i].err = sealed[i].err;
 }
 
-static void run_in(struct seal *s, struct store_io *io, unsigned n, uint64_t page)
+void seal_open(struct seal *s, struct store_io *io, unsigned n)
 {
-	s->run(s->slots, io, n, page, false);
 	for (unsigned i = 0; i < n; i++)
 		if (io[i].err == 0 && !open_page(s, io[i].handle, io[i].page))
 			io[i].err = -EKEYREJECTED;
@@ -63,10 +62,14 @@ static void run_in(struct seal *s, struct store_io *io, unsigned n, uint64_t pag
 
 static void seal_run(struct slots *slots, struct store_io *io, unsigned n, uint64_t page, bool out)
 {
-	if (out)
-		run_out(slots->seal, io, n, page);
-	else
-		run_in(slots->seal, io, n, page);
+	struct seal *s = slots->seal;
+
+	if (out) {
+		run_out(s, io, n, page);
+		return;
+	}
+	s->run(slots, io, n, page, false);
+	seal_open(s, io, n);
 }
 
 void seal_taken(struct seal *s, uint64_t slot)

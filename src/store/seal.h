@@ -44,6 +44,8 @@ size_t seal_bytes(uint64_t max_bytes);
 int seal_init(struct seal *s, struct slots *slots, uint64_t max_bytes, void *memory);
 /* Lock held: the slot is about to get another page. */
 void seal_taken(struct seal *s, uint64_t slot);
+/* [unlocked] Pages that have been read as they lie there: opens those without an err, or sets it. */
+void seal_open(struct seal *s, struct store_io *io, unsigned n);
 /* In a child after fork: what it writes has another nonce. */
 int seal_inherit(struct seal *s);
 

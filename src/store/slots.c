@@ -194,8 +194,7 @@ unsigned slots_reserve(struct store *store, struct store_io *io, unsigned n)
 	return got;
 }
 
-/* Pages of io[0..n) that follow one another in the file. */
-static unsigned run_length(const struct slots *s, const struct store_io *io, unsigned n, bool out)
+unsigned slots_run(const struct slots *s, const struct store_io *io, unsigned n, bool out)
 {
 	uint64_t page = slots_page(s, out ? slots_io_slot(io) : io->handle);
 	unsigned len = 1;
@@ -211,7 +210,7 @@ void slots_write(struct store *store, struct store_io *io, unsigned n)
 	bool full = false;
 
 	for (unsigned i = 0, len; i < n; i += len) {
-		len = run_length(s, io + i, n - i, true);
+		len = slots_run(s, io + i, n - i, true);
 		/* The disk was full a moment ago: what is left of the batch would only fail as well. */
 		for (unsigned k = i; k < i + len; k++)
 			io[k].err = -ENOSPC;
@@ -229,7 +228,7 @@ void slots_read(struct store *store, struct store_io *io, unsigned n)
 	struct slots *s = to_slots(store);
 
 	for (unsigned i = 0, len; i < n; i += len) {
-		len = run_length(s, io + i, n - i, false);
+		len = slots_run(s, io + i, n - i, false);
 		s->run(s, io + i, len, slots_page(s, io[i].handle), false);
 		for (unsigned k = i; k < i + len; k++)
 			if (io[k].err != 0)

@@ -92,6 +92,9 @@ static inline uint64_t slots_page(const struct slots *s, uint64_t slot)
 	return s->first + extents_page(&s->extents, slot);
 }
 
+/* Pages of io[0..n), on their way out or in, that follow one another in the file: the first so many. */
+unsigned slots_run(const struct slots *s, const struct store_io *io, unsigned n, bool out);
+
 /* [unlocked] For run: the slot that the page is on its way to is not to be used again. */
 void slots_mark_unsure(struct slots *s, const struct store_io *io);
 

@@ -15,6 +15,9 @@
  *
  * write for one batch at a time: the caller serialises reserve … commit. Pages
  * for which write or read said -EIO or -EAGAIN may be given to it again.
+ *
+ * read and read_begin are for one thread at a time; pages that read_begin was given stay where they are, io too, until
+ * read_poll is through with them.
  */
 #ifndef STW_MM_BACKING_STORE_H
 #define STW_MM_BACKING_STORE_H
@@ -28,10 +31,10 @@ struct store_io {
 	uint64_t handle; /* the store's name for the page; below 2^56 */
 	uint64_t owner;  /* swp_t.v of the slot: given back through store_moved */
 	int err;         /* 0 or -errno of this page */
-	uint32_t bytes;  /* after write: bytes that the page takes in the store */
+	uint32_t bytes;  /* after write: bytes that the page takes in the store; from read_begin to its end the store's own */
 	const void *packed; /* somebody has compressed the page already, with the first area's codec; NULL: nobody */
 	int packed_bytes;   /* to so many bytes, or -E2BIG */
-	void *scratch;   /* the store's own, from reserve to commit or abort */
+	void *scratch;   /* the store's own, from reserve to commit or abort, and from read_begin to its end */
 };
 
 struct store;
@@ -48,6 +51,13 @@ struct store_ops {
 	void (*abort)(struct store *s, struct store_io *io);
 	/* Fills io[i].page from io[i].handle; err is why the last try failed, 0 at the first; sets err (-EIO, -EAGAIN, -EKEYREJECTED: not what was sealed). Lock: see read_locked. */
 	void (*read)(struct store *s, struct store_io *io, unsigned n);
+	/*
+	 * No lock; NULL: it can only be waited for. Begins to read as `read` does for the first time, and returns how many of the
+	 * first ones are on their way, which it has added to *left. The others are for `read`.
+	 */
+	unsigned (*read_begin)(struct store *s, struct store_io *io, unsigned n, uint32_t *left);
+	/* No lock, where there is read_begin. Takes what has been read: sets err, and takes the pages from their *left. wait: until there is some, unless none is on its way. */
+	void (*read_poll)(struct store *s, bool wait);
 	/* Lock held. */
 	void (*free)(struct store *s, uint64_t handle);
 	/* Lock held. Gives frames back by compaction; returns how many. May be NULL. */

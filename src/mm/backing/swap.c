@@ -13,14 +13,12 @@
  * refuses (-E2BIG: gains nothing; -ENOSPC: full) goes to the next. Nothing of a
  * failed attempt stays behind.
  *
- * What fails is tried again, SWAP_TRIES times in all, with pauses that get longer:
- * a disk, a path to it, a server may be back in a moment. A write that fails for
- * good marks the area as failing. It gets no more pages until swap_try_again; the
- * page has not left its frame, and goes elsewhere or stays. A read that fails for
- * good marks it as dead, and is the caller's to tell.
+ * A write that fails is tried again, SWAP_TRIES times in all, with pauses that get
+ * longer: a disk, a path to it, a server may be back in a moment. One that fails
+ * for good marks the area as failing. It gets no more pages until swap_try_again;
+ * the page has not left its frame, and goes elsewhere or stays.
  *
- * Way in: swap_read checks every page against the checksum taken on the way out
- * (law L5); a mismatch is -EBADMSG and the caller must not show the bytes.
+ * Way in: swapread.c.
  *
  * Follows mm/swapfile.c (swap_map), mm/swap_state.c and the zero map of
  * mm/page_io.c, which we extend to any repeated word as zram does.
@@ -187,12 +185,6 @@ void swap_put(struct swap *s, swp_t entry)
 		slot_free(s, entry, slot);
 }
 
-static uint32_t seal_of_hash(uint64_t hash)
-{
-	/* The sum is the exclusive or of the halves: with 24 bits of one, it tells 56 of the 64 bits apart. */
-	return (uint32_t)hash & 0xffffff;
-}
-
 static uint32_t slot_seal(const struct swap_slot *slot)
 {
 	return slot->uses | (uint32_t)slot->shadow << 16;
@@ -248,7 +240,7 @@ void swap_examine(struct swap *s, struct swap_io *io, unsigned n)
 		/* The cached slot cannot go while its frame is locked, so looking without the lock is safe. */
 		const struct swap_slot *slot = swap_slot_of(s, io[i].frame->swap);
 
-		io[i].clean = slot->sum == io[i].sum && slot_seal(slot) == seal_of_hash(io[i].hash);
+		io[i].clean = slot->sum == io[i].sum && slot_seal(slot) == swap_seal(io[i].hash);
 	}
 }
 
@@ -280,12 +272,6 @@ static void write_clean(struct swap *s, struct swap_io *io)
 	io->frame->swap = (swp_t){ 0 };
 }
 
-/* May another try help? A store that has no room, or gains nothing, says so. */
-static bool passing(int err)
-{
-	return err == -EIO || err == -EAGAIN || err == -EBADMSG || err == -EKEYREJECTED;
-}
-
 /* [unlocked] Writes, and writes again what has failed. True: some page could not be written at all. */
 static bool write_patiently(struct swap *s, struct store *store, struct store_io *io, unsigned n)
 {
@@ -294,7 +280,7 @@ static bool write_patiently(struct swap *s, struct store *store, struct store_io
 
 	store->ops->write(store, io, n);
 	for (unsigned i = 0; i < n; i++)
-		if (passing(io[i].err))
+		if (swap_err_passes(io[i].err))
 			index[left++] = i;
 	for (unsigned try = 1; left > 0 && try < SWAP_TRIES; try++) {
 		unsigned failed = 0;
@@ -306,7 +292,7 @@ static bool write_patiently(struct swap *s, struct store *store, struct store_io
 		store->ops->write(store, again, left);
 		for (unsigned j = 0; j < left; j++) {
 			io[index[j]] = again[j];
-			if (passing(again[j].err))
+			if (swap_err_passes(again[j].err))
 				index[failed++] = index[j];
 		}
 		left = failed;
@@ -438,95 +424,6 @@ void swap_write(struct swap *s, struct swap_io *io, unsigned n, void (*lock)(voi
 			write_same(s, &io[i]);
 	}
 	swap_write_below(s, io, n, SWAP_PRIO_ALL, lock, unlock, ctx);
-}
-
-/* What came out must be what went in. */
-static void verify(const struct swap_slot *slot, struct swap_read *r)
-{
-	uint64_t hash = hash_page(r->page);
-
-	r->seal = seal_of_hash(hash);
-	if (hash_fold(hash) != slot->sum)
-		r->err = -EBADMSG;
-}
-
-static void read_same(const struct swap_slot *slot, struct swap_read *r, bool keep)
-{
-	uint64_t *w = r->page;
-
-	for (size_t i = 0; i < PAGE_SIZE / sizeof(*w); i++)
-		w[i] = slot->handle;
-	r->err = 0;
-	/* The word is the content, there is nothing to verify; only a cached slot needs the seal. */
-	r->seal = keep ? seal_of_hash(hash_page(r->page)) : 0;
-}
-
-/* One try, lock held, given up inside if the store wants it. The first so many of index[] and batch[] have failed then. */
-static unsigned read_once(struct swap *s, struct store *store, struct swap_read *r, unsigned *index, struct store_io *batch,
-			  unsigned n, unsigned try, void (*lock)(void *), void (*unlock)(void *), void *ctx)
-{
-	unsigned failed = 0;
-
-	if (!store->ops->read_locked)
-		unlock(ctx);
-	if (try > 0 && s->wait != NULL)
-		s->wait(try);
-	store->ops->read(store, batch, n);
-	if (!store->ops->read_locked)
-		lock(ctx);
-	for (unsigned j = 0; j < n; j++) {
-		struct swap_read *one = &r[index[j]];
-
-		one->err = batch[j].err;
-		if (one->err == 0 && !s->unchecked)
-			verify(swap_slot_of(s, one->entry), one);
-		if (!passing(one->err))
-			continue;
-		index[failed] = index[j];
-		batch[failed] = batch[j];
-		batch[failed++].err = one->err;
-	}
-	return failed;
-}
-
-static void read_area(struct swap *s, unsigned area, struct swap_read *r, unsigned n, void (*lock)(void *),
-		      void (*unlock)(void *), void *ctx)
-{
-	struct swap_area *a = &s->area[area];
-	/* Memory does not get better by waiting. */
-	unsigned tries = a->store->ops->read_locked ? 1 : SWAP_TRIES, have = 0;
-	struct store_io batch[STORE_BATCH];
-	unsigned index[STORE_BATCH];
-
-	for (unsigned i = 0; i < n; i++) {
-		if (swp_area(r[i].entry) != area)
-			continue;
-		struct swap_slot *slot = swap_slot_of(s, r[i].entry);
-
-		ASSERT(slot->flags & SLOT_USED);
-		if (slot->flags & SLOT_SAME) {
-			read_same(slot, &r[i], a->keep);
-			continue;
-		}
-		index[have] = i;
-		batch[have++] = (struct store_io){ .page = r[i].page, .handle = slot->handle };
-	}
-	for (unsigned try = 0; have > 0 && try < tries; try++)
-		have = read_once(s, a->store, r, index, batch, have, try, lock, unlock, ctx);
-	if (have > 0)
-		a->state = SWAP_AREA_DEAD;
-}
-
-void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(void *), void (*unlock)(void *),
-	       void *ctx)
-{
-	ASSERT(n <= STORE_BATCH);
-	for (unsigned i = 0; i < n; i++)
-		swap_slot_of(s, r[i].entry)->flags |= SLOT_READING;
-	for (unsigned area = 0; area < s->nr_areas; area++)
-		read_area(s, area, r, n, lock, unlock, ctx);
-	for (unsigned i = 0; i < n; i++)
-		swap_slot_of(s, r[i].entry)->flags &= (uint8_t)~SLOT_READING;
 }
 
 void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint64_t handle), void *ctx)

@@ -10,6 +10,8 @@
 #ifndef STW_MM_BACKING_SWAP_H
 #define STW_MM_BACKING_SWAP_H
 
+#include <errno.h>
+
 #include "mm/backing/store.h"
 #include "mm/phys/vmalloc.h"
 
@@ -23,8 +25,8 @@ enum slot_flag {
 	SLOT_SAME = 1 << 0,   /* handle is the 64-bit word that the page repeats */
 	SLOT_CACHED = 1 << 1, /* a resident frame has the same content (frame->swap) */
 	SLOT_USED = 1 << 2,
+	SLOT_READING = 1 << 3, /* it is being read, perhaps without the lock: its entry must stay */
 	SLOT_DEMOTED = 1 << 4, /* passed on from the pool, and not read since */
-	SLOT_READING = 1 << 3, /* swap_read is at it, perhaps without the lock: its entry must stay */
 };
 
 /*
@@ -97,6 +99,18 @@ struct swap_ahead {
 
 #define SWAP_TRIES 6 /* of a read or write that fails */
 
+/* May another try help? A store that has no room, or gains nothing, says so. */
+static inline bool swap_err_passes(int err)
+{
+	return err == -EIO || err == -EAGAIN || err == -EBADMSG || err == -EKEYREJECTED;
+}
+
+/* The sum is the exclusive or of the hash's halves: with 24 bits of one, it tells 56 of the 64 bits apart. */
+static inline uint32_t swap_seal(uint64_t hash)
+{
+	return (uint32_t)hash & 0xffffff;
+}
+
 struct swap {
 	struct vmalloc *vmalloc;
 	/* [unlocked] Before the try of that number, from 1 on: waits a while, longer each time. NULL: at once. */
@@ -141,6 +155,24 @@ struct swap_read {
 /* Fills the pages and verifies them; err: after SWAP_TRIES. Entries keep their uses, and are SLOT_READING until it returns. lock and unlock as for swap_write. */
 void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(void *), void (*unlock)(void *),
 	       void *ctx);
+
+/*
+ * The same in two steps, so that others are served in between. begin fills what needs no waiting, and starts to read the
+ * rest where a store can do that; left is how many pages are on their way. Once left is 0, end verifies them, and waits only
+ * for those that must be read again. r is the caller's until then. n ≤ STORE_BATCH.
+ */
+struct swap_reading {
+	struct swap_read *r;
+	unsigned n;
+	uint32_t left;
+	unsigned nr_begun;
+	unsigned index[STORE_BATCH];       /* into r, of those that a store has been asked for */
+	struct store_io io[STORE_BATCH];   /* the same, one area after the other */
+};
+void swap_read_begin(struct swap *s, struct swap_reading *g, void (*lock)(void *), void (*unlock)(void *), void *ctx);
+void swap_read_end(struct swap *s, struct swap_reading *g, void (*lock)(void *), void (*unlock)(void *), void *ctx);
+/* [unlocked] Looks for pages that have been read. wait: until there are some in each area that has any on their way. */
+void swap_read_poll(struct swap *s, bool wait);
 
 struct swap_slot *swap_slot_of(struct swap *s, swp_t entry);
 /* The slot will be wanted soon: its cache line is fetched. Any entry may be asked for. */

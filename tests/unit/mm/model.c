@@ -6,7 +6,8 @@
  *   program   threads that read and write pages and block on faults, and the
  *             kernel's part: munmap, mremap, madvise … change the address
  *             space at once and leave an event
- *   handler   a fiber: reads faults and events, calls mm_fault, mm_unmap …
+ *   handler   a fiber: reads faults and events, calls mm_fault, mm_unmap …; in
+ *             half of the runs it leaves swap-ins on their way
  *   pager     a fiber: kswapd_balance
  *
  * Handler and pager are switched at every unlock, relax and lock-free host
@@ -21,6 +22,7 @@
 #include <cmocka.h>
 
 #include "fiber.h"
+#include "mm/swapin.h"
 #include "sim.h"
 
 #define THREADS 6
@@ -54,6 +56,8 @@ static struct {
 	bool space_changes; /* the handler is inside a change of the address space */
 	bool frozen;        /* copies may be at addresses */
 	bool paused, draining;
+	struct swapins swapins;
+	unsigned later;     /* swap-ins that were on their way */
 	struct frame *hog[400];
 	unsigned nr_hog;
 	unsigned kind[8];   /* faults served, by enum fault_result */
@@ -375,13 +379,68 @@ static void make_room(void)
 		sim->m.ops->relax(&sim->m);
 }
 
+/* The swap-in that the page is on its way with. */
+static const struct swapin *swapin_of(unsigned page)
+{
+	for (unsigned i = 0; i < SWAPINS; i++)
+		for (unsigned k = 0; w.swapins.in[i].busy && k < w.swapins.in[i].n; k++)
+			if (w.swapins.in[i].vpn[k].n == sim_vpn(page).n)
+				return &w.swapins.in[i];
+	return NULL;
+}
+
+/* Lock held. */
+static void end_swapins(bool wait)
+{
+	struct swapin_done done;
+
+	drop();
+	swap_read_poll(&sim->m.swap, wait);
+	take();
+	while (mm_swapin_done(&sim->m, &done)) {
+		ASSERT(done.result == FAULT_DONE || done.result == FAULT_RETRY || done.result == FAULT_NOMEM);
+		ASSERT(done.since == sim_index(done.vpn));
+		if (done.result != FAULT_DONE)
+			woken(sim_index(done.vpn));
+		w.later++;
+	}
+}
+
+/* Nothing is on its way any more. */
+static void settle_swapins(void)
+{
+	take();
+	while (w.swapins.nr > 0)
+		end_swapins(true);
+	drop();
+}
+
+/* Whoever waits for the page will be woken. Lock held. */
+static void check_waited(unsigned page)
+{
+	pte_t pte = sim_pte(page);
+
+	if (pte_is_swap(pte)) {
+		const struct swapin *in = swapin_of(page);
+
+		ASSERT(in != NULL && (in->waited || in->fault.n == sim_vpn(page).n));
+		return;
+	}
+	ASSERT(pte_is_present(pte) || pte_is_soft(pte));
+	const struct frame *f = pfn_frame(&sim->m.phys, pte_pfn(pte));
+
+	ASSERT((f->flags & FRAME_LOCKED) && (f->flags & FRAME_WAITED));
+}
+
 static void serve(unsigned page)
 {
-	struct fault_report report = { 0 };
+	struct fault_report report = { .since = page };
 	enum fault_result r;
 
 	take();
 	w.serving = page;
+	while (w.swapins.nr == SWAPINS)
+		end_swapins(true);
 	for (unsigned round = 0;; round++) {
 		r = mm_fault(&sim->mm, sim_vpn(page), FAULT_ANY, &report);
 		w.kind[r]++;
@@ -390,13 +449,10 @@ static void serve(unsigned page)
 			break;
 		make_room();
 	}
-	if (r == FAULT_WAIT) {
-		const struct frame *f = pfn_frame(&sim->m.phys, pte_pfn(sim_pte(page)));
-
-		ASSERT((f->flags & FRAME_LOCKED) && (f->flags & FRAME_WAITED));
-	} else if (r != FAULT_DONE) {
+	if (r == FAULT_WAIT)
+		check_waited(page);
+	else if (r != FAULT_DONE)
 		woken(page);
-	}
 	w.serving = SIM_PAGES;
 	drop();
 }
@@ -513,6 +569,8 @@ static void handle(void)
 {
 	struct message m = pop();
 
+	if (m.type != FAULT)
+		settle_swapins();
 	switch (m.type) {
 	case FAULT:
 		serve(m.start);
@@ -537,10 +595,15 @@ static void handler_run(void)
 		w.handler_idle = true;
 		fiber_yield();
 		w.handler_idle = false;
-		if (w.queued > 0)
+		if (w.queued > 0) {
 			handle();
-		else if (sim_below(16) == 0)
+		} else if (w.swapins.nr > 0) {
+			take();
+			end_swapins(false);
+			drop();
+		} else if (sim_below(16) == 0) {
 			scan();
+		}
 	}
 }
 
@@ -590,11 +653,7 @@ static void check_thread(const struct thread *t)
 	/* The handler has taken the message, and waits for the lock. */
 	if (!w.handler_idle)
 		return;
-	pte_t pte = sim_pte(t->page);
-
-	ASSERT(pte_is_present(pte) || pte_is_soft(pte));
-	ASSERT(pfn_frame(&sim->m.phys, pte_pfn(pte))->flags & FRAME_LOCKED);
-	ASSERT(pfn_frame(&sim->m.phys, pte_pfn(pte))->flags & FRAME_WAITED);
+	check_waited(t->page);
 }
 
 static void check(void)
@@ -621,7 +680,9 @@ static void begin(uint64_t seed)
 {
 	memset(&w, 0, sizeof(w));
 	w.seed = seed;
-	sim_make(seed, 500 + 50 * (uint32_t)(seed % 4), true, 300);
+	/* What can be left on its way is read through the store that fails now and then, which does it late. */
+	sim_make_faulty(seed, 500 + 50 * (uint32_t)(seed % 4), true, 300, seed / 2 % 2, false);
+	sim->m.swapins = seed / 2 % 2 ? &w.swapins : NULL;
 	sim->m.gather = seed % 2 == 0;
 	if (seed % 3 != 0)
 		sim_add_helper();
@@ -672,7 +733,7 @@ static void drain(void)
 	while (w.nr_hog > 0)
 		frame_free(&sim->m.phys, w.hog[--w.nr_hog], 0);
 	for (uint64_t until = w.step + 200000; busy; step()) {
-		busy = w.queued > 0 || !w.handler_idle || !w.pager_idle;
+		busy = w.queued > 0 || w.swapins.nr > 0 || !w.handler_idle || !w.pager_idle;
 		for (unsigned i = 0; i < THREADS; i++)
 			busy |= w.thread[i].page != SIM_PAGES;
 		/* A thread that nobody wakes would never finish. */
@@ -700,7 +761,7 @@ static void end(void)
 
 /* What all runs together have met: a run that meets nothing proves nothing. */
 static struct {
-	uint64_t result[FAULT_LOST], major, soft, clean, discarded, moves, unmaps, drops, adopted, readopted, demoted, exchanged, helped;
+	uint64_t result[FAULT_LOST], major, soft, clean, discarded, moves, unmaps, drops, adopted, readopted, demoted, exchanged, helped, later;
 } met;
 
 static void count_met(void)
@@ -714,6 +775,7 @@ static void count_met(void)
 	met.demoted += sim->counter[VM_pgdemote];
 	met.exchanged += sim->exchanged;
 	met.helped += sim->helper.done;
+	met.later += w.later;
 	met.moves += w.moves;
 	met.unmaps += w.unmaps;
 	met.drops += w.drops;
@@ -756,7 +818,7 @@ static void long_runs_of_many_seeds(void **state)
 		assert_true(met.result[i] > 50);
 	assert_true(met.major > 1000 && met.soft > 1000 && met.clean > 100 && met.discarded > 100);
 	assert_true(met.moves > 20 && met.unmaps > 20 && met.drops > 20 && met.adopted > 100 && met.readopted > 100);
-	assert_true(met.demoted > 1000 && met.exchanged > 1000 && met.helped > 1000);
+	assert_true(met.demoted > 1000 && met.exchanged > 1000 && met.helped > 1000 && met.later > 1000);
 }
 
 int main(void)

@@ -350,6 +350,9 @@ void sim_check_page(unsigned page, bool frozen)
 	}
 	if (p->undefined)
 		return;
+	/* On its way: nobody else reads it. */
+	if (pte_is_swap(pte) && (swap_slot_of(&sim->m.swap, pte_swp(pte))->flags & SLOT_READING))
+		return;
 	int got = mm_peek(&sim->mm, sim_vpn(page), bytes);
 
 	if (got == 1)

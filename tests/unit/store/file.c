@@ -126,13 +126,43 @@ static unsigned fill(struct world *w, unsigned first)
 	return total;
 }
 
+/* Several batches on their way at once, in whatever order they end. A batch that is not taken whole is read as ever. */
+static unsigned read_by_the_way(struct world *w, unsigned batches)
+{
+	static uint8_t pages[4][STORE_BATCH][PAGE_SIZE] __attribute__((aligned(4096)));
+	struct store *s = &w->f.slots.store;
+	struct store_io io[4][STORE_BATCH];
+	unsigned keys[4][STORE_BATCH], n[4], begun[4], all = 0;
+	uint32_t left[4] = { 0 };
+
+	for (unsigned b = 0; b < batches; b++) {
+		n[b] = keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys[b]);
+		for (unsigned i = 0; i < n[b]; i++)
+			io[b][i] = (struct store_io){ .page = pages[b][i], .handle = w->k.handle[keys[b][i]] };
+		begun[b] = n[b] > 0 ? s->ops->read_begin(s, io[b], n[b], &left[b]) : 0;
+		assert_true(begun[b] <= n[b] && left[b] == begun[b]);
+		all += begun[b];
+	}
+	while ((left[0] | left[1] | left[2] | left[3]) != 0)
+		s->ops->read_poll(s, rand_below(&w->k.r, 2));
+	assert_int_equal(uring_fd(&w->f.reads), -1);
+	for (unsigned b = 0; b < batches; b++) {
+		s->ops->read(s, io[b] + begun[b], n[b] - begun[b]);
+		for (unsigned i = 0; i < n[b]; i++) {
+			assert_int_equal(io[b][i].err, 0);
+			assert_memory_equal(io[b][i].page, w->k.want[keys[b][i]], PAGE_SIZE);
+		}
+	}
+	return all;
+}
+
 static void random_use(struct world *w, unsigned steps)
 {
 	for (unsigned i = 0; i < steps; i++) {
 		unsigned keys[STORE_BATCH], n;
 		struct store_io io[STORE_BATCH];
 
-		switch (rand_below(&w->k.r, 3)) {
+		switch (rand_below(&w->k.r, 4)) {
 		case 0:
 			n = keys_pick(&w->k, false, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys);
 			for (unsigned k = 0; k < n; k++)
@@ -141,6 +171,9 @@ static void random_use(struct world *w, unsigned steps)
 			break;
 		case 1:
 			keys_read(&w->k, keys, keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys));
+			break;
+		case 2:
+			read_by_the_way(w, 1 + (unsigned)rand_below(&w->k.r, 4));
 			break;
 		default:
 			n = keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys);
@@ -169,6 +202,62 @@ static void a_file_system_without_direct_io_works_as_well(void **state)
 
 	assert_false(w->f.direct);
 	random_use(w, 1000);
+	world_drop(w);
+}
+
+static bool has_io_uring(void)
+{
+	struct uring u = { 0 };
+	uint8_t byte;
+	struct iovec iov = { &byte, 1 };
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC), result;
+	void *tag;
+	bool works = uring_read(&u, fd, &iov, 1, 0, &u) && uring_submit(&u) == 1 && uring_done(&u, true, &tag, &result);
+
+	uring_close(&u);
+	close(fd);
+	return works;
+}
+
+static void several_batches_are_read_at_once_where_the_kernel_can(void **state)
+{
+	(void)state;
+	struct world *w = world_make(file_store_open("/tmp"), KEYS);
+
+	fill(w, 0);
+	assert_true((read_by_the_way(w, 4) > 0) == has_io_uring());
+	/* Without a ring, each read is the caller's. */
+	uring_close(&w->f.reads);
+	w->f.reads.state = URING_REFUSED;
+	assert_int_equal(read_by_the_way(w, 4), 0);
+	world_drop(w);
+}
+
+/* Pages that the file does not have any more are read again by whoever finds out why. */
+static void what_comes_back_short_is_an_error(void **state)
+{
+	struct store_io io[2] = { { 0 } };
+	uint32_t left = 0;
+
+	(void)state;
+	struct world *w = world_make(file_store_open("/tmp"), KEYS);
+	struct store *s = &w->f.slots.store;
+
+	fill(w, 0);
+	for (unsigned i = 0; i < 2; i++)
+		io[i] = (struct store_io){ .page = w->k.buf + i * PAGE_SIZE, .handle = w->k.handle[99 + i] };
+	assert_int_equal(io[1].handle, io[0].handle + 1);
+	assert_int_equal(ftruncate(w->f.fd, (off_t)(io[1].handle * PAGE_SIZE)), 0);
+	if (s->ops->read_begin(s, io, 2, &left) < 2)
+		skip();
+	while (left > 0)
+		s->ops->read_poll(s, true);
+	assert_int_equal(io[0].err, 0);
+	assert_int_equal(io[1].err, -EIO);
+	assert_memory_equal(io[0].page, w->k.want[99], PAGE_SIZE);
+	assert_int_equal(s->stat.errors, 1);
+	s->ops->read(s, io + 1, 1);
+	assert_int_equal(io[1].err, -EIO);
 	world_drop(w);
 }
 
@@ -551,6 +640,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_use_returns_what_was_written),
 		cmocka_unit_test(a_file_system_without_direct_io_works_as_well),
+		cmocka_unit_test(several_batches_are_read_at_once_where_the_kernel_can),
+		cmocka_unit_test(what_comes_back_short_is_an_error),
 		cmocka_unit_test(opening_leaves_no_name),
 		cmocka_unit_test(a_batch_gets_consecutive_slots),
 		cmocka_unit_test(the_cap_is_kept),
