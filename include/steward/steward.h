@@ -85,15 +85,47 @@ struct stw_memory_config {
  */
 struct stw_region *stw_memory_open(const struct stw_memory_config *config);
 
-/* Where the region begins, page aligned; and its size in bytes as asked for. */
+/* A part of a file, as an array. Start from STW_FILE_CONFIG. */
+struct stw_file_config {
+	size_t config_bytes;  /* sizeof(struct stw_file_config) */
+	const char *path;     /* a file or block device */
+	int writable;         /* 0: the region can only be read */
+	int create;           /* writable: the file is made if there is none, and made longer (with holes) if it is too short */
+	uint64_t offset;      /* of the region in the file; a multiple of 4096 */
+	size_t bytes;         /* of the region; 0: up to the end of the file */
+	size_t budget;        /* bytes of RAM for blocks, buffers and tables; eight blocks and their buffers at least */
+	size_t page;          /* bytes that are read and written at once: a power of two, 4096 to 2 MiB; 0: 65536 */
+};
+
+#define STW_FILE_CONFIG { sizeof(struct stw_file_config), NULL, 0, 0, 0, 0, 0, 0 }
+
+/*
+ * A region of a file. Its blocks are read when they are touched, those that follow one another ahead of time, and written when they leave and have
+ * changed. The file is read and written past the kernel's page cache where its file system can do that. Nobody else
+ * should change this part of the file meanwhile, nor its length. NULL and stw_error(): as stw_memory_open, and a
+ * file that cannot be opened, or is too short.
+ */
+struct stw_region *stw_file_open(const struct stw_file_config *config);
+
+/*
+ * Writes what has changed of the pages in the range, and returns when it is on the disk. Neighbours are written together, several runs
+ * at once. Other errno values than -EINVAL and -ECHILD: not all could be written, and what could not is kept.
+ * For a region without a file: 0, nothing to be done.
+ */
+int stw_flush(struct stw_region *region, size_t offset, size_t bytes);
+
+/* Where the region begins, page aligned; and its size in bytes. */
 void *stw_address(const struct stw_region *region);
 size_t stw_bytes(const struct stw_region *region);
 
 /*
- * Ends the region: its addresses are unmapped. 0; -ECHILD: it is another
- * process's, nothing changed.
+ * Ends the region: its addresses are unmapped. If it has a file, all that was changed is on the disk then: 0 says so.
+ * Otherwise the region stays open, with everything in it, and may be closed again later: -ECHILD: it is another
+ * process's; else what writing the file failed with.
  */
 int stw_close(struct stw_region *region);
+/* Ends the region without writing what has changed. 0 or -ECHILD. */
+int stw_abandon(struct stw_region *region);
 
 /*
  * Hints, for the pages that [offset, offset + bytes) touches. -EINVAL: not within the region.
@@ -101,9 +133,20 @@ int stw_close(struct stw_region *region);
 
 /* Brings pages in that will be used soon, as far as half of the budget goes, without a fault for each. -EIO: some cannot be had. */
 int stw_prefetch(struct stw_region *region, size_t offset, size_t bytes);
+
+struct stw_range {
+	size_t offset, bytes;
+};
+
+/* The same for n ranges at once, wherever they lie: of a file, many reads are in flight together. */
+int stw_get(struct stw_region *region, const struct stw_range *ranges, size_t n);
+
 /* These are the next to leave; they keep their content. */
 int stw_cold(struct stw_region *region, size_t offset, size_t bytes);
-/* Pages that lie wholly within the range read as zeros from now on; nothing is written for them. */
+/*
+ * Pages that lie wholly within the range read as zeros from now on; nothing is written for them. Of a file these are
+ * blocks of its page size, and become holes of it; -EOPNOTSUPP: its file system has none.
+ */
 int stw_discard(struct stw_region *region, size_t offset, size_t bytes);
 /*
  * Brings pages in and keeps them until stw_unpin; pins do not nest. -ENOMEM: more than half of the
@@ -119,14 +162,16 @@ struct stw_stats {
 	uint64_t pool;             /* RAM that compressed pages take */
 	uint64_t out;              /* pages that are out, wherever */
 	uint64_t pinned;
-	uint64_t faults;           /* count; the next three are parts of it */
+	uint64_t faults;           /* count; those that follow are parts of it */
 	uint64_t faults_zero;      /* first touches */
 	uint64_t faults_soft;      /* the page was in RAM, watched for a touch */
 	uint64_t faults_major;     /* it was out */
 	uint64_t pages_in;         /* count of 4 KiB pages brought back */
 	uint64_t pages_out;        /* count of 4 KiB pages that left */
 	uint64_t wait_ns;          /* nanoseconds that faults took to be served */
-	uint64_t errors;           /* count of pages that could not be had or written */
+	uint64_t errors;           /* count of transfers that failed for good, and of pages that could not be had */
+	uint64_t dirty;            /* of a file: changed and not written yet */
+	uint64_t faults_write;     /* count, of a file: first writes to a block that was read before */
 };
 
 /* stats_bytes: sizeof(*stats); a later version of the library may fill in more. 0 or -ECHILD. */

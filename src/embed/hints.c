@@ -51,6 +51,27 @@ int memory_prefetch(struct stw_region *r, uint64_t start, uint64_t end)
 	return each(mem, start, MIN(end, start + most), bring);
 }
 
+int memory_get(struct stw_region *r, const struct stw_range *ranges, size_t n)
+{
+	uint64_t start, end;
+	int err = 0;
+
+	for (size_t i = 0; i < n && err == 0; i++) {
+		err = region_range(r, ranges[i].offset, ranges[i].bytes, false, &start, &end);
+		if (err == 0)
+			err = memory_prefetch(r, start, end);
+	}
+	return err;
+}
+
+int memory_flush(struct stw_region *r, uint64_t start, uint64_t end)
+{
+	(void)r;
+	(void)start;
+	(void)end;
+	return 0;
+}
+
 static int cool(struct memory *mem, vpn_t vpn)
 {
 	struct frame *f = mapped(mem, vpn);

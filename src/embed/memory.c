@@ -1,33 +1,12 @@
 #include "embed/memory.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 
-#include "base/assert.h"
-#include "base/fmt.h"
 #include "base/sys.h"
 #include "embed/error.h"
 
 #define BUDGET_MIN (4 * MIB)
 #define BYTES_MAX ((uint64_t)1 << 46)
-
-static void assertion_failed(const char *file, int line, const char *what)
-{
-	char text[200];
-	struct fmt f;
-
-	fmt_init(&f, text, sizeof(text));
-	fmt_str(&f, "internal error: ");
-	fmt_str(&f, file);
-	fmt_char(&f, ':');
-	fmt_u64(&f, (uint64_t)line);
-	fmt_str(&f, ": ");
-	fmt_str(&f, what);
-	fmt_str(&f, "; please report this");
-	error_say(text);
-	abort();
-}
 
 static void memory_stats(struct stw_region *r, struct stw_stats *s)
 {
@@ -75,7 +54,9 @@ static void memory_close(struct stw_region *r)
 
 static const struct region_ops memory_ops = {
 	.close = memory_close,
+	.flush = memory_flush,
 	.prefetch = memory_prefetch,
+	.get = memory_get,
 	.cold = memory_cold,
 	.discard = memory_discard,
 	.pin = memory_pin,
@@ -121,17 +102,10 @@ EXPORT struct stw_region *stw_memory_open(const struct stw_memory_config *config
 
 	if (check(config, &policy) != 0)
 		return NULL;
-	assert_fail_hook = assertion_failed;
-	/* Fresh memory is zeros. It is the one part that a child sees. */
-	struct memory *mem = sys_mmap(NULL, sizeof(*mem), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct memory *mem = (struct memory *)region_new(&memory_ops, sizeof(*mem));
 
-	if (sys_is_err((long)mem)) {
-		error_set(-ENOMEM, "no memory for a region");
+	if (mem == NULL)
 		return NULL;
-	}
-	mem->region.ops = &memory_ops;
-	mem->region.pid = sys_getpid();
-	mem->region.server.uffd = mem->region.server.stop_fd = mem->region.server.stat_fd = -1;
 	mem->homes.trash_fd = mem->homes.pagemap_fd = mem->places.file.fd = -1;
 	mem->budget = config->budget;
 	if (open_memory(mem, config, policy) == 0)

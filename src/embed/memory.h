@@ -58,8 +58,7 @@ void *memory_pager(void *arg);
 void memory_pager_wake(struct memory *mem);
 
 /* serve.c */
-/* The server's: a thread waits for this page. */
-void memory_fault(void *ctx, uint64_t address, uint64_t flags);
+server_serve memory_fault;
 /* `serving` and lock held, for a thread that did not touch it. The page is mapped; -EIO: it cannot be read, -ENOMEM: there is no room. */
 int memory_page(struct memory *mem, vpn_t vpn);
 /* Around what a program thread does. */
@@ -68,6 +67,8 @@ void memory_leave(struct memory *mem, const uint64_t *signals);
 
 /* hints.c */
 int memory_prefetch(struct stw_region *r, uint64_t start, uint64_t end);
+int memory_get(struct stw_region *r, const struct stw_range *ranges, size_t n);
+int memory_flush(struct stw_region *r, uint64_t start, uint64_t end);
 int memory_cold(struct stw_region *r, uint64_t start, uint64_t end);
 int memory_discard(struct stw_region *r, uint64_t start, uint64_t end);
 int memory_pin(struct stw_region *r, uint64_t start, uint64_t end);

@@ -1,12 +1,32 @@
 #include "embed/region.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/assert.h"
+#include "base/fmt.h"
 #include "base/sys.h"
 #include "embed/error.h"
 #include "live/host.h"
+
+static void assertion_failed(const char *file, int line, const char *what)
+{
+	char text[200];
+	struct fmt f;
+
+	fmt_init(&f, text, sizeof(text));
+	fmt_str(&f, "internal error: ");
+	fmt_str(&f, file);
+	fmt_char(&f, ':');
+	fmt_u64(&f, (uint64_t)line);
+	fmt_str(&f, ": ");
+	fmt_str(&f, what);
+	fmt_str(&f, "; please report this");
+	error_say(text);
+	abort();
+}
 
 void *region_memory(size_t bytes)
 {
@@ -49,6 +69,22 @@ int region_map(struct stw_region *r, size_t bytes, size_t page)
 	return err == 0 ? 0 : error_set(err, "cannot register the region with userfaultfd: %s", error_words(err));
 }
 
+struct stw_region *region_new(const struct region_ops *ops, size_t bytes)
+{
+	/* Fresh memory is zeros. It is the one part that a child sees. */
+	struct stw_region *r = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (sys_is_err((long)r)) {
+		error_set(-ENOMEM, "no memory for a region");
+		return NULL;
+	}
+	assert_fail_hook = assertion_failed;
+	r->ops = ops;
+	r->pid = sys_getpid();
+	r->server.uffd = r->server.stop_fd = r->server.stat_fd = -1;
+	return r;
+}
+
 void region_unmap(struct stw_region *r)
 {
 	void *p = (void *)(uintptr_t)r->start;
@@ -77,35 +113,68 @@ EXPORT size_t stw_bytes(const struct stw_region *region)
 	return region->bytes;
 }
 
+static int end(struct stw_region *r)
+{
+	r->closing = true;
+	region_unmap(r);
+	r->ops->close(r);
+	return 0;
+}
+
 EXPORT int stw_close(struct stw_region *region)
 {
 	int err = ours(region);
 
-	if (err != 0)
-		return err;
-	region->closing = true;
-	region_unmap(region);
-	region->ops->close(region);
+	if (err == 0)
+		err = region->ops->flush(region, region->start, region->start + region->mapped);
+	return err != 0 ? err : end(region);
+}
+
+EXPORT int stw_abandon(struct stw_region *region)
+{
+	int err = ours(region);
+
+	return err != 0 ? err : end(region);
+}
+
+int region_range(const struct stw_region *r, size_t offset, size_t bytes, bool whole, uint64_t *start, uint64_t *end)
+{
+	if (offset > r->bytes || bytes > r->bytes - offset)
+		return error_set(-EINVAL, "%zu bytes from %zu on are not within the region, which has %zu", bytes, offset, r->bytes);
+	uint64_t from = r->start + offset, to = from + bytes;
+	/* What lies behind the last byte asked for is nobody's. */
+	bool up = !whole || offset + bytes == r->bytes;
+
+	*start = whole ? ALIGN_UP(from, PAGE_SIZE) : ALIGN_DOWN(from, PAGE_SIZE);
+	*end = up ? ALIGN_UP(to, PAGE_SIZE) : ALIGN_DOWN(to, PAGE_SIZE);
 	return 0;
 }
 
 typedef int range_op(struct stw_region *r, uint64_t start, uint64_t end);
 
-/* The pages that the range touches, or (whole) those that lie within it. */
 static int on_range(struct stw_region *r, size_t offset, size_t bytes, bool whole, range_op *op)
 {
+	uint64_t start = 0, end = 0;
 	int err = ours(r);
 
-	if (err != 0)
-		return err;
-	if (offset > r->bytes || bytes > r->bytes - offset)
-		return error_set(-EINVAL, "%zu bytes from %zu on are not within the region, which has %zu", bytes, offset, r->bytes);
-	uint64_t from = r->start + offset, to = from + bytes;
-	uint64_t start = whole ? ALIGN_UP(from, PAGE_SIZE) : ALIGN_DOWN(from, PAGE_SIZE);
-	/* What lies behind the last byte asked for is nobody's. */
-	uint64_t end = !whole || offset + bytes == r->bytes ? ALIGN_UP(to, PAGE_SIZE) : ALIGN_DOWN(to, PAGE_SIZE);
+	if (err == 0)
+		err = region_range(r, offset, bytes, whole, &start, &end);
+	return err != 0 || bytes == 0 || start >= end ? err : op(r, start, end);
+}
 
-	return bytes == 0 || start >= end ? 0 : op(r, start, end);
+EXPORT int stw_flush(struct stw_region *region, size_t offset, size_t bytes)
+{
+	return on_range(region, offset, bytes, false, region->ops->flush);
+}
+
+EXPORT int stw_get(struct stw_region *region, const struct stw_range *ranges, size_t n)
+{
+	uint64_t start = 0, end = 0;
+	int err = ours(region);
+
+	for (size_t i = 0; i < n && err == 0; i++)
+		err = region_range(region, ranges[i].offset, ranges[i].bytes, false, &start, &end);
+	return err != 0 || n == 0 ? err : region->ops->get(region, ranges, n);
 }
 
 EXPORT int stw_prefetch(struct stw_region *region, size_t offset, size_t bytes)

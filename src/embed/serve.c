@@ -125,12 +125,10 @@ int memory_page(struct memory *mem, vpn_t vpn)
 	return serve(mem, vpn);
 }
 
-void memory_fault(void *ctx, uint64_t address, uint64_t flags)
+static void fault(struct memory *mem, uint64_t address)
 {
-	struct memory *mem = ctx;
 	uint64_t start = now_ns();
 
-	(void)flags;
 	engine_lock_take(&mem->serving);
 	engine_lock_take(&mem->lock);
 	COUNT(&mem->m, pgfault);
@@ -148,4 +146,10 @@ void memory_fault(void *ctx, uint64_t address, uint64_t flags)
 	}
 	host_wake(mem->homes.prog_fd, address, PAGE_SIZE);
 	engine_lock_drop(&mem->serving);
+}
+
+void memory_fault(void *ctx, const struct server_fault *faults, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		fault(ctx, faults[i].address);
 }

@@ -114,31 +114,47 @@ static void follow(struct server *s, int tid)
 		s->cpu = cpu;
 }
 
-static void *serve(void *arg)
+/* Faults that wait, without sleeping. Returns how many. */
+static unsigned receive(struct server *s, struct server_fault *faults)
+{
+	struct uffd_msg msg[SERVER_BATCH];
+	ssize_t got = sys_read(s->uffd, msg, sizeof(msg));
+	unsigned n = 0;
+
+	for (ssize_t i = 0; i < got / (ssize_t)sizeof(msg[0]); i++) {
+		if (msg[i].event != UFFD_EVENT_PAGEFAULT)
+			continue;
+		faults[n++] = (struct server_fault){ ALIGN_DOWN(msg[i].arg.pagefault.address, PAGE_SIZE), msg[i].arg.pagefault.flags };
+		if (n == 1)
+			follow(s, (int)msg[i].arg.pagefault.feat.ptid);
+	}
+	return n;
+}
+
+static void *run(void *arg)
 {
 	struct server *s = arg;
 	struct pollfd fds[] = { { .fd = s->uffd, .events = POLLIN }, { .fd = s->stop_fd, .events = POLLIN } };
-	struct uffd_msg msg;
+	struct server_fault faults[SERVER_BATCH];
 
 	for (;;) {
-		if (sys_read(s->uffd, &msg, sizeof(msg)) != (ssize_t)sizeof(msg)) {
-			sys_poll(fds, 2, -1);
-			if (fds[1].revents != 0)
-				return NULL;
+		unsigned n = receive(s, faults);
+
+		if (n > 0) {
+			s->serve(s->ctx, faults, n);
 			continue;
 		}
-		if (msg.event != UFFD_EVENT_PAGEFAULT)
-			continue;
-		follow(s, (int)msg.arg.pagefault.feat.ptid);
-		s->fault(s->ctx, ALIGN_DOWN(msg.arg.pagefault.address, PAGE_SIZE), msg.arg.pagefault.flags);
+		sys_poll(fds, 2, -1);
+		if (fds[0].revents == 0 && fds[1].revents != 0)
+			return NULL;
 	}
 }
 
-int server_start(struct server *s, void (*fault)(void *ctx, uint64_t address, uint64_t flags), void *ctx)
+int server_start(struct server *s, server_serve *serve, void *ctx)
 {
-	s->fault = fault;
+	s->serve = serve;
 	s->ctx = ctx;
-	int err = server_thread(&s->thread, serve, s);
+	int err = server_thread(&s->thread, run, s);
 
 	s->running = err == 0;
 	return err;

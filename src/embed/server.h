@@ -11,12 +11,22 @@
 
 #include "base/types.h"
 
+#define SERVER_BATCH 32 /* faults that wait are handed over together, so many at most */
+
+struct server_fault {
+	uint64_t address; /* of the page */
+	uint64_t flags;   /* UFFD_PAGEFAULT_FLAG_… */
+};
+
+/* Serves the faults, n ≥ 1, and wakes those who wait. */
+typedef void server_serve(void *ctx, const struct server_fault *faults, unsigned n);
+
 struct server {
 	int uffd;                /* -1: not open */
 	int stop_fd;             /* an eventfd: the thread ends */
 	bool running;
 	pthread_t thread;
-	void (*fault)(void *ctx, uint64_t address, uint64_t flags); /* flags: UFFD_PAGEFAULT_FLAG_… */
+	server_serve *serve;
 	void *ctx;
 	int followed;            /* thread that faulted last */
 	int stat_fd;             /* its /proc/self/task/TID/stat, or -1 */
@@ -26,7 +36,7 @@ struct server {
 
 /* Opens the descriptor. 0, or -errno and the message. */
 int server_open(struct server *s);
-int server_start(struct server *s, void (*fault)(void *ctx, uint64_t address, uint64_t flags), void *ctx);
+int server_start(struct server *s, server_serve *serve, void *ctx);
 /* Ends the thread, if there is one, and closes the descriptors. */
 void server_stop(struct server *s);
 

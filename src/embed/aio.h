@@ -1,0 +1,39 @@
+/*
+ * Several transfers of one file in flight (io_submit(2), which needs no library). Where the kernel gives no context, or the
+ * file does not take O_DIRECT, they are done one after the other.
+ */
+#ifndef STW_EMBED_AIO_H
+#define STW_EMBED_AIO_H
+
+#include <linux/aio_abi.h>
+
+#include "base/types.h"
+
+#define AIO_DEPTH 64
+
+struct aio {
+	aio_context_t context; /* 0: there is none */
+	unsigned flying;
+};
+
+/* One transfer. Its place does not change while it flies. */
+struct aio_op {
+	struct iocb cb;
+	int fd;
+	bool out;        /* to the file */
+	bool done;
+	void *data;
+	size_t bytes;
+	size_t least;    /* of a read: so many there must be, the rest is zeros if the file ends there */
+	uint64_t offset;
+	int err;         /* once done: 0 or -errno; -ENODATA: the file is shorter than it was */
+};
+
+void aio_open(struct aio *a);
+void aio_close(struct aio *a);
+/* Starts it; AIO_DEPTH at most fly. Sets err and done if that could not be, or need not. */
+void aio_start(struct aio *a, struct aio_op *op);
+/* Returns when it is done. */
+void aio_wait(struct aio *a, struct aio_op *op);
+
+#endif

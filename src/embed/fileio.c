@@ -1,0 +1,287 @@
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/assert.h"
+#include "base/sys.h"
+#include "base/uffd.h"
+#include "embed/error.h"
+#include "embed/file.h"
+#include "live/host.h"
+
+#define RUN_BYTES ((size_t)MIB) /* written at once, at most, unless a block is larger */
+#define LOOK_BLOCKS 128         /* from the old end of a queue, when dirty ones among the next to go are looked for */
+
+/* Bytes of the file that a transfer of the blocks is about. Direct I/O takes whole pages, and the file is cut again behind it. */
+static size_t transfer_bytes(const struct file_region *f, uint32_t first, uint32_t n)
+{
+	uint64_t start = block_offset(f, first), end = start + ((uint64_t)n << f->page_shift);
+	uint64_t limit = ALIGN_UP(f->offset + f->region.bytes, PAGE_SIZE);
+
+	if (!f->direct)
+		limit = MIN(limit, f->file_bytes);
+	return MIN(end, limit) - start;
+}
+
+static void drop_cached(const struct file_region *f, const struct aio_op *op)
+{
+	if (!f->direct)
+		sys_fadvise(f->fd, op->offset, op->bytes, POSIX_FADV_DONTNEED);
+}
+
+static void start_read(struct file_region *f, struct aio *aio, struct aio_op *op, uint32_t first, uint32_t n, uint8_t *data)
+{
+	uint64_t offset = block_offset(f, first);
+	size_t bytes = transfer_bytes(f, first, n), there = f->file_bytes > offset ? f->file_bytes - offset : 0;
+
+	op->fd = f->fd;
+	op->out = false;
+	op->data = data;
+	op->bytes = bytes;
+	op->least = MIN(bytes, there);
+	op->offset = offset;
+	aio_start(aio, op);
+}
+
+void file_read_start(struct file_region *f, struct aio_op *op, uint32_t first, uint32_t n, uint8_t *data)
+{
+	start_read(f, &f->ahead_aio, op, first, n, data);
+}
+
+/* Copies to absent addresses; protected: a write is to be a fault. */
+static void copy(const struct file_region *f, uint64_t address, const uint8_t *data, size_t bytes, bool protected)
+{
+	while (bytes > 0) {
+		int64_t done = host_copy(f->region.server.uffd, address, data, bytes, protected ? UFFDIO_COPY_MODE_WP : 0);
+
+		/* The region is being closed: nobody will see it. */
+		if (done <= 0)
+			return;
+		address += (uint64_t)done;
+		data += done;
+		bytes -= (size_t)done;
+	}
+}
+
+void file_place(struct file_region *f, uint32_t first, uint32_t n, const uint8_t *data, const bool *write)
+{
+	/* What lies behind the end of the region was not read. */
+	size_t read = MIN(ALIGN_UP(transfer_bytes(f, first, n), PAGE_SIZE), (size_t)n << f->page_shift);
+
+	if (f->poisoned)
+		sys_madvise((void *)(uintptr_t)block_address(f, first), (size_t)n << f->page_shift, MADV_DONTNEED);
+	for (uint32_t i = 0; i < n;) {
+		bool dirty = write != NULL && write[i];
+		uint32_t run = 1;
+
+		while (i + run < n && (write != NULL && write[i + run]) == dirty)
+			run++;
+		size_t at = (size_t)i << f->page_shift, bytes = MIN((size_t)run << f->page_shift, read - at);
+
+		copy(f, block_address(f, first + i), data + at, bytes, f->writable && !dirty);
+		for (uint32_t k = i; k < i + run; k++) {
+			blocks_arrive(&f->blocks, first + k);
+			blocks_set_dirty(&f->blocks, first + k, dirty);
+		}
+		i += run;
+	}
+}
+
+static int read_failed(struct file_region *f, const struct aio_op *op)
+{
+	f->errors++;
+	return error_set(-EIO, "cannot read %zu bytes at offset %llu of the file: %s", op->bytes, (unsigned long long)op->offset,
+			 op->err == -ENODATA ? "it is shorter than it was" : error_words(op->err));
+}
+
+int file_bring(struct file_region *f, const uint32_t *block, const bool *write, int *err, unsigned n)
+{
+	struct aio_op op[BATCH];
+	unsigned start[BATCH + 1], nr = 0;
+	int result = file_make_room(f, n);
+
+	for (unsigned i = 0; i < n; i++)
+		DEBUG_ASSERT(!blocks_has(&f->blocks, block[i], BLOCK_PRESENT));
+	for (unsigned i = 0; err != NULL && i < n; i++)
+		err[i] = result;
+	if (result != 0)
+		return result;
+	/* Blocks in a row are one transfer. */
+	for (unsigned i = 0; i < n; nr++) {
+		start[nr] = i;
+		for (i++; i < n && block[i] == block[i - 1] + 1;)
+			i++;
+		start_read(f, &f->aio, &op[nr], block[start[nr]], i - start[nr], f->buffer + ((size_t)start[nr] << f->page_shift));
+	}
+	start[nr] = n;
+	for (unsigned r = 0; r < nr; r++) {
+		unsigned at = start[r], len = start[r + 1] - at;
+
+		aio_wait(&f->aio, &op[r]);
+		drop_cached(f, &op[r]);
+		if (op[r].err == 0) {
+			f->bytes_in += op[r].bytes;
+			file_place(f, block[at], len, op[r].data, write != NULL ? write + at : NULL);
+			continue;
+		}
+		result = read_failed(f, &op[r]);
+		for (unsigned i = at; err != NULL && i < at + len; i++)
+			err[i] = result;
+	}
+	return result;
+}
+
+void file_make_dirty(struct file_region *f, uint32_t block)
+{
+	blocks_set_dirty(&f->blocks, block, true);
+	host_protect(f->region.server.uffd, block_address(f, block), f->page, false);
+}
+
+void file_drop(struct file_region *f, uint32_t block)
+{
+	sys_madvise((void *)(uintptr_t)block_address(f, block), f->page, MADV_DONTNEED);
+}
+
+/* A run of dirty blocks on its way to the file. */
+struct run {
+	struct aio_op op;
+	uint32_t first, n;
+};
+
+static bool is_dirty(const struct file_region *f, uint32_t block)
+{
+	return blocks_has(&f->blocks, block, BLOCK_DIRTY);
+}
+
+/* The dirty blocks around one, as far as one write takes them: a disk likes them in a row. */
+static void find_run(const struct file_region *f, uint32_t block, struct run *run)
+{
+	uint32_t most = (uint32_t)MAX(RUN_BYTES >> f->page_shift, (size_t)1);
+
+	run->first = block;
+	run->n = 1;
+	while (run->n < most && run->first > 0 && is_dirty(f, run->first - 1)) {
+		run->first--;
+		run->n++;
+	}
+	while (run->n < most && run->first + run->n < f->blocks.nr && is_dirty(f, run->first + run->n))
+		run->n++;
+}
+
+/* From now on a write to them is a fault, and they are on their way. They count as clean until it is known that they are not. */
+static void start_run(struct file_region *f, struct run *run)
+{
+	uint64_t address = block_address(f, run->first);
+
+	host_protect(f->region.server.uffd, address, (uint64_t)run->n << f->page_shift, true);
+	for (uint32_t i = 0; i < run->n; i++)
+		blocks_set_dirty(&f->blocks, run->first + i, false);
+	run->op.fd = f->fd;
+	run->op.out = true;
+	run->op.data = (void *)(uintptr_t)address;
+	run->op.bytes = transfer_bytes(f, run->first, run->n);
+	run->op.offset = block_offset(f, run->first);
+	aio_start(&f->aio, &run->op);
+}
+
+/* 0, or -errno and the message: the blocks are dirty as before. */
+static int end_run(struct file_region *f, struct run *run)
+{
+	uint64_t end = run->op.offset + run->op.bytes;
+
+	aio_wait(&f->aio, &run->op);
+	if (run->op.err == 0 && end > f->file_bytes)
+		run->op.err = sys_ftruncate(f->fd, f->file_bytes);
+	if (run->op.err == 0) {
+		f->bytes_out += run->op.bytes;
+		f->write_error = 0;
+		drop_cached(f, &run->op);
+		return 0;
+	}
+	for (uint32_t i = 0; i < run->n; i++)
+		file_make_dirty(f, run->first + i);
+	f->errors++;
+	f->write_error = run->op.err;
+	return error_set(run->op.err, "cannot write %zu bytes at offset %llu of the file: %s", run->op.bytes,
+			 (unsigned long long)run->op.offset, error_words(run->op.err));
+}
+
+static int end_runs(struct file_region *f, struct run *run, unsigned n)
+{
+	int result = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		int err = end_run(f, &run[i]);
+
+		result = err != 0 ? err : result;
+	}
+	return result;
+}
+
+int file_write_back(struct file_region *f, uint32_t first, uint32_t end)
+{
+	struct run run[BATCH];
+	unsigned n = 0;
+	int result = 0, err;
+
+	for (uint32_t at = first; at < end && f->blocks.dirty + n > 0;) {
+		if (!is_dirty(f, at)) {
+			at++;
+			continue;
+		}
+		find_run(f, at, &run[n]);
+		start_run(f, &run[n]);
+		at = run[n].first + run[n].n;
+		if (++n == BATCH) {
+			err = end_runs(f, run, n);
+			result = err != 0 ? err : result;
+			n = 0;
+		}
+	}
+	err = end_runs(f, run, n);
+	return err != 0 ? err : result;
+}
+
+/* A block that has to go is dirty: it is written, and with it those dirty ones that would have to go next, all at once. */
+static int clean(struct file_region *f, uint32_t victim)
+{
+	struct run run[BATCH];
+	unsigned n = 0, looks = 0;
+
+	find_run(f, victim, &run[n]);
+	start_run(f, &run[n++]);
+	for (unsigned q = 0; q < 2; q++) {
+		uint32_t at = q == 0 ? f->blocks.in.tail : f->blocks.main.tail;
+
+		for (; at != BLOCK_NONE && n < BATCH && looks < LOOK_BLOCKS; at = f->blocks.at[at].prev, looks++) {
+			if (!is_dirty(f, at))
+				continue;
+			find_run(f, at, &run[n]);
+			start_run(f, &run[n++]);
+		}
+	}
+	return end_runs(f, run, n);
+}
+
+int file_make_room(struct file_region *f, uint32_t n)
+{
+	struct blocks *b = &f->blocks;
+	uint32_t refused = 0;
+	int err = 0;
+
+	while (b->present + n > b->most) {
+		uint32_t victim = blocks_victim(b);
+
+		if (victim == BLOCK_NONE || refused > b->present)
+			return err != 0 ? err : error_set(-ENOMEM, "no room in a budget of %zu bytes: the rest is pinned", f->budget);
+		if (is_dirty(f, victim))
+			err = clean(f, victim);
+		if (is_dirty(f, victim)) {
+			blocks_stay(b, victim);
+			refused++;
+			continue;
+		}
+		file_drop(f, victim);
+		blocks_leave(b, victim);
+	}
+	return 0;
+}

@@ -1,0 +1,149 @@
+/* Faults of a file region: those that wait at once are served at once, with their reads in flight together. */
+#include <errno.h>
+
+#include "base/uffd.h"
+#include "embed/error.h"
+#include "embed/file.h"
+#include "live/clock.h"
+#include "live/host.h"
+
+#define WRITES (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)
+
+/* Absent blocks that are waited for, ascending. */
+struct wanted {
+	uint32_t block[SERVER_BATCH];
+	bool write[SERVER_BATCH];
+	unsigned n;
+};
+
+static void want(struct wanted *w, uint32_t block, bool write)
+{
+	unsigned at = w->n;
+
+	while (at > 0 && w->block[at - 1] > block)
+		at--;
+	if (at > 0 && w->block[at - 1] == block) {
+		w->write[at - 1] |= write;
+		return;
+	}
+	for (unsigned i = w->n++; i > at; i--) {
+		w->block[i] = w->block[i - 1];
+		w->write[i] = w->write[i - 1];
+	}
+	w->block[at] = block;
+	w->write[at] = write;
+}
+
+/* It cannot be had: whoever touches it gets SIGBUS. */
+static void poison(struct file_region *f, uint32_t block)
+{
+	f->poisoned = true;
+	host_poison(f->region.server.uffd, block_address(f, block), f->page);
+}
+
+/* The block, and what follows it of a stream. */
+static void bring_stream(struct file_region *f, uint32_t block, bool write, uint32_t window)
+{
+	uint32_t blocks[BATCH], n;
+	bool writes[BATCH];
+	int err[BATCH];
+
+	for (uint32_t done = 0; done < window; done += n) {
+		n = MIN(window - done, f->batch);
+		for (uint32_t i = 0; i < n; i++) {
+			blocks[i] = block + done + i;
+			writes[i] = write && done + i == 0;
+		}
+		if (file_bring(f, blocks, writes, err, n) == 0)
+			continue;
+		/* The others are not waited for. */
+		if (done == 0 && err[0] != 0) {
+			error_say(stw_error());
+			poison(f, block);
+		}
+		return;
+	}
+	ahead_read_on(f, block + window, window);
+}
+
+static void bring_all(struct file_region *f, const struct wanted *w)
+{
+	int err[SERVER_BATCH];
+	unsigned n;
+
+	for (unsigned done = 0; done < w->n; done += n) {
+		n = MIN(w->n - done, f->batch);
+		if (file_bring(f, w->block + done, w->write + done, err, n) == 0)
+			continue;
+		error_say(stw_error());
+		for (unsigned i = 0; i < n; i++)
+			if (err[i] != 0)
+				poison(f, w->block[done + i]);
+	}
+}
+
+static void allow_write(struct file_region *f, uint32_t block)
+{
+	if (!f->writable || blocks_has(&f->blocks, block, BLOCK_DIRTY))
+		return;
+	f->written_faults++;
+	file_make_dirty(f, block);
+}
+
+/* It is present, or is now, because it was being read ahead. */
+static bool have(struct file_region *f, uint32_t block, bool go_on)
+{
+	return blocks_has(&f->blocks, block, BLOCK_PRESENT) || ahead_take(f, block, go_on);
+}
+
+static void sort_out(struct file_region *f, const struct server_fault *fault, struct wanted *w)
+{
+	uint32_t block = (uint32_t)((fault->address - f->region.start) >> f->page_shift);
+	bool write = fault->flags & WRITES;
+
+	f->faults++;
+	if (!have(f, block, true))
+		want(w, block, write);
+	else if (write)
+		allow_write(f, block);
+}
+
+/* Streams first, because they may bring what others want; then all that is left, while nothing more is read ahead. */
+static void bring(struct file_region *f, const struct wanted *w)
+{
+	struct wanted rest = { .n = 0 }, missing = { .n = 0 };
+	bool known;
+
+	for (unsigned i = 0; i < w->n; i++) {
+		uint32_t window = have(f, w->block[i], true) ? 0 : ahead_window(f, w->block[i], &known);
+
+		if (window > 0 && known)
+			bring_stream(f, w->block[i], w->write[i], window);
+		else
+			want(&rest, w->block[i], w->write[i]);
+	}
+	for (unsigned i = 0; i < rest.n; i++) {
+		if (!have(f, rest.block[i], false))
+			want(&missing, rest.block[i], rest.write[i]);
+		else if (rest.write[i])
+			allow_write(f, rest.block[i]);
+	}
+	bring_all(f, &missing);
+}
+
+void file_fault(void *ctx, const struct server_fault *faults, unsigned n)
+{
+	struct file_region *f = ctx;
+	struct wanted w = { .n = 0 };
+	uint64_t start = now_ns();
+
+	engine_lock_take(&f->lock);
+	for (unsigned i = 0; i < n && !f->region.closing; i++)
+		sort_out(f, &faults[i], &w);
+	f->majors += w.n;
+	bring(f, &w);
+	for (unsigned i = 0; i < n; i++)
+		host_wake(f->region.server.uffd, faults[i].address, PAGE_SIZE);
+	f->wait_ns += now_ns() - start;
+	engine_lock_drop(&f->lock);
+}

@@ -1,0 +1,625 @@
+/* Regions of files through the public header: the region and the file beside a copy in plain memory. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/page.h"
+#include "steward/steward.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+/* A file with a copy of its content in memory. */
+struct world {
+	char path[64];
+	size_t bytes;
+	uint8_t *want;
+	struct stw_region *r;
+	uint64_t random;
+};
+
+static void fill_random(uint8_t *at, size_t bytes, uint64_t *random)
+{
+	for (size_t i = 0; i + 8 <= bytes; i += 8) {
+		uint64_t w = next64(random);
+
+		memcpy(at + i, &w, 8);
+	}
+}
+
+static struct world world_make(size_t bytes)
+{
+	struct world w = { .path = "/var/tmp/steward-embed-XXXXXX", .bytes = bytes, .want = calloc(1, bytes), .random = 42 };
+	int fd = mkstemp(w.path);
+
+	assert_true(fd >= 0);
+	fill_random(w.want, bytes, &w.random);
+	assert_int_equal(write(fd, w.want, bytes), bytes);
+	close(fd);
+	return w;
+}
+
+static struct stw_file_config config_of(const struct world *w, size_t budget, size_t page)
+{
+	struct stw_file_config c = STW_FILE_CONFIG;
+
+	c.path = w->path;
+	c.writable = 1;
+	c.budget = budget;
+	c.page = page;
+	return c;
+}
+
+static void open_with(struct world *w, const struct stw_file_config *c)
+{
+	w->r = stw_file_open(c);
+	if (w->r == NULL)
+		print_error("%s\n", stw_error());
+	assert_non_null(w->r);
+}
+
+static void world_open(struct world *w, size_t budget, size_t page)
+{
+	struct stw_file_config c = config_of(w, budget, page);
+
+	open_with(w, &c);
+	assert_int_equal(stw_bytes(w->r), w->bytes);
+}
+
+static uint8_t *address(struct world *w) { return stw_address(w->r); }
+
+static struct stw_stats stats_of(struct world *w)
+{
+	struct stw_stats s;
+
+	assert_int_equal(stw_stats(w->r, &s, sizeof(s)), 0);
+	return s;
+}
+
+/* The file holds what it should. */
+static void check_file(struct world *w)
+{
+	uint8_t *have = malloc(w->bytes + 1);
+	int fd = open(w->path, O_RDONLY);
+
+	assert_int_equal(read(fd, have, w->bytes + 1), w->bytes);
+	assert_memory_equal(have, w->want, w->bytes);
+	close(fd);
+	free(have);
+}
+
+static void world_end(struct world *w)
+{
+	if (w->r != NULL)
+		assert_int_equal(stw_close(w->r), 0);
+	unlink(w->path);
+	free(w->want);
+}
+
+static size_t resident(void)
+{
+	unsigned long size, pages, shared;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	assert_int_equal(fscanf(f, "%lu %lu %lu", &size, &pages, &shared), 3);
+	fclose(f);
+	return (pages - shared) * PAGE;
+}
+
+static const size_t page_sizes[] = { 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB };
+
+static void what_is_in_the_file_is_read_at_every_page_size(void **state)
+{
+	struct world w = world_make(16 * MIB + 123);
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(page_sizes) / sizeof(page_sizes[0]); i++) {
+		size_t before = resident();
+
+		world_open(&w, 4 * MIB, page_sizes[i]);
+		assert_memory_equal(address(&w), w.want, w.bytes);
+		assert_in_range(resident() - before, MIB, 4 * MIB + 512 * KIB);
+		for (unsigned k = 0; k < 300; k++) {
+			size_t at = below64(&w.random, w.bytes);
+
+			assert_int_equal(address(&w)[at], w.want[at]);
+		}
+		/* Behind its end, up to the end of the page, there are zeros. */
+		assert_int_equal(address(&w)[w.bytes], 0);
+		assert_int_equal(stats_of(&w).errors, 0);
+		assert_int_equal(stw_close(w.r), 0);
+	}
+	w.r = NULL;
+	check_file(&w);
+	world_end(&w);
+}
+
+static void write_some(struct world *w, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		size_t at = below64(&w->random, w->bytes);
+
+		w->want[at] ^= 0x5a;
+		address(w)[at] ^= 0x5a;
+	}
+}
+
+static void what_was_written_at_random_is_in_the_file_at_every_page_size(void **state)
+{
+	struct world w = world_make(8 * MIB + 77);
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(page_sizes) / sizeof(page_sizes[0]); i++) {
+		world_open(&w, 4 * MIB, page_sizes[i]);
+		write_some(&w, 1500);
+		for (unsigned k = 0; k < 300; k++) {
+			size_t at = below64(&w.random, w.bytes);
+
+			assert_int_equal(address(&w)[at], w.want[at]);
+		}
+		assert_int_equal(stw_close(w.r), 0);
+		check_file(&w);
+	}
+	w.r = NULL;
+	world_end(&w);
+}
+
+static void a_flush_writes_what_is_dirty_and_later_writes_are_seen(void **state)
+{
+	struct world w = world_make(2 * MIB);
+
+	(void)state;
+	world_open(&w, 8 * MIB, 64 * KIB);
+	for (unsigned round = 0; round < 3; round++) {
+		write_some(&w, 20);
+		assert_true(stats_of(&w).dirty > 0);
+		assert_int_equal(stw_flush(w.r, 0, w.bytes), 0);
+		assert_int_equal(stats_of(&w).dirty, 0);
+		check_file(&w);
+	}
+	/* A part only. */
+	address(&w)[0] ^= 1;
+	address(&w)[MIB] ^= 1;
+	assert_int_equal(stw_flush(w.r, 0, 64 * KIB), 0);
+	assert_int_equal(stats_of(&w).dirty, 64 * KIB);
+	w.want[0] ^= 1;
+	w.want[MIB] ^= 1;
+	world_end(&w);
+}
+
+static void an_abandoned_region_leaves_the_file_as_it_was(void **state)
+{
+	struct world w = world_make(MIB);
+
+	(void)state;
+	world_open(&w, 8 * MIB, 64 * KIB);
+	memset(address(&w), 1, MIB);
+	assert_int_equal(stw_abandon(w.r), 0);
+	w.r = NULL;
+	check_file(&w);
+	world_end(&w);
+}
+
+/* Random operations against the copy. */
+static void whatever_is_done_the_region_is_what_the_copy_is(void **state)
+{
+	struct world w = world_make(6 * MIB);
+	size_t page = 16 * KIB;
+
+	(void)state;
+	world_open(&w, 2 * MIB, page);
+	for (unsigned i = 0; i < 3000; i++) {
+		size_t at = below64(&w.random, w.bytes), len = below64(&w.random, 200 * KIB);
+
+		len = len < w.bytes - at ? len : w.bytes - at;
+		switch (below64(&w.random, 12)) {
+		case 0:
+			assert_int_equal(stw_prefetch(w.r, at, len), 0);
+			break;
+		case 1:
+			assert_int_equal(stw_cold(w.r, at, len), 0);
+			break;
+		case 2:
+			if (stw_pin(w.r, at, len) != 0)
+				assert_int_equal(stw_unpin(w.r, 0, w.bytes), 0);
+			break;
+		case 3:
+			assert_int_equal(stw_flush(w.r, at, len), 0);
+			break;
+		case 4: {
+			size_t from = (at + page - 1) / page * page, to = at + len == w.bytes ? w.bytes : (at + len) / page * page;
+
+			assert_int_equal(stw_discard(w.r, at, len), 0);
+			if (from < to)
+				memset(w.want + from, 0, to - from);
+			break;
+		}
+		case 5:
+		case 6:
+		case 7:
+			memset(w.want + at, (int)i, len);
+			memset(address(&w) + at, (int)i, len);
+			break;
+		case 8: {
+			struct stw_range ranges[40];
+
+			for (unsigned k = 0; k < 40; k++)
+				ranges[k] = (struct stw_range){ below64(&w.random, w.bytes), 1 };
+			assert_int_equal(stw_get(w.r, ranges, 40), 0);
+			break;
+		}
+		default:
+			assert_memory_equal(address(&w) + at, w.want + at, len);
+		}
+	}
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	struct stw_region *r = w.r;
+
+	w.r = NULL;
+	assert_int_equal(stw_close(r), 0);
+	check_file(&w);
+	world_end(&w);
+}
+
+static void ranges_that_are_got_need_no_fault(void **state)
+{
+	struct world w = world_make(16 * MIB);
+	struct stw_range ranges[64];
+
+	(void)state;
+	world_open(&w, 4 * MIB, 4 * KIB);
+	for (unsigned i = 0; i < 64; i++)
+		ranges[i] = (struct stw_range){ below64(&w.random, w.bytes - 8), 8 };
+	assert_int_equal(stw_get(w.r, ranges, 64), 0);
+	uint64_t before = stats_of(&w).faults;
+
+	for (unsigned i = 0; i < 64; i++)
+		assert_memory_equal(address(&w) + ranges[i].offset, w.want + ranges[i].offset, 8);
+	assert_int_equal(stats_of(&w).faults, before);
+	ranges[7].offset = w.bytes;
+	assert_int_equal(stw_get(w.r, ranges, 64), -EINVAL);
+	world_end(&w);
+}
+
+static void what_is_read_in_order_is_read_ahead(void **state)
+{
+	struct world w = world_make(16 * MIB);
+
+	(void)state;
+	world_open(&w, 8 * MIB, 4 * KIB);
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	assert_in_range(stats_of(&w).faults, 1, w.bytes / (4 * KIB) / 8);
+	assert_int_equal(stats_of(&w).pages_in, w.bytes / PAGE);
+	world_end(&w);
+}
+
+static void pinned_blocks_stay(void **state)
+{
+	struct world w = world_make(16 * MIB);
+
+	(void)state;
+	world_open(&w, 4 * MIB, 64 * KIB);
+	assert_int_equal(stw_pin(w.r, 3 * MIB, MIB), 0);
+	assert_int_equal(stats_of(&w).pinned, MIB);
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	uint64_t before = stats_of(&w).faults;
+
+	assert_memory_equal(address(&w) + 3 * MIB, w.want + 3 * MIB, MIB);
+	assert_int_equal(stats_of(&w).faults, before);
+	assert_int_equal(stw_pin(w.r, 0, 3 * MIB), -ENOMEM);
+	assert_int_equal(stw_unpin(w.r, 0, w.bytes), 0);
+	assert_int_equal(stats_of(&w).pinned, 0);
+	world_end(&w);
+}
+
+static void discarded_blocks_are_holes(void **state)
+{
+	struct world w = world_make(4 * MIB);
+	struct stat before, after;
+
+	(void)state;
+	world_open(&w, 2 * MIB, 64 * KIB);
+	stat(w.path, &before);
+	memset(address(&w) + MIB, 7, MIB);
+	assert_int_equal(stw_discard(w.r, MIB + 1, 2 * MIB), 0);
+	memset(w.want + MIB, 7, 64 * KIB);
+	memset(w.want + MIB + 64 * KIB, 0, 2 * MIB - 64 * KIB);
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	assert_int_equal(stw_flush(w.r, 0, w.bytes), 0);
+	stat(w.path, &after);
+	assert_true(after.st_blocks <= before.st_blocks - (blkcnt_t)(2 * MIB - 128 * KIB) / 512);
+	check_file(&w);
+	world_end(&w);
+}
+
+static void a_part_of_a_file_is_the_region_and_the_rest_is_left_alone(void **state)
+{
+	struct world w = world_make(3 * MIB + 100);
+	struct stw_file_config c = config_of(&w, 2 * MIB, 64 * KIB);
+
+	(void)state;
+	c.offset = 20 * KIB;
+	c.bytes = MIB + 5;
+	open_with(&w, &c);
+	assert_memory_equal(address(&w), w.want + 20 * KIB, c.bytes);
+	for (size_t i = 0; i < c.bytes; i += 1000) {
+		address(&w)[i]++;
+		w.want[20 * KIB + i]++;
+	}
+	assert_int_equal(stw_close(w.r), 0);
+	w.r = NULL;
+	check_file(&w);
+	world_end(&w);
+}
+
+static void a_file_is_made_and_made_longer(void **state)
+{
+	struct world w = world_make(0);
+	struct stw_file_config c = config_of(&w, 2 * MIB, 64 * KIB);
+
+	(void)state;
+	unlink(w.path);
+	free(w.want);
+	w.bytes = 5 * MIB + 9;
+	w.want = calloc(1, w.bytes);
+	c.create = 1;
+	c.bytes = w.bytes;
+	open_with(&w, &c);
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	write_some(&w, 300);
+	assert_int_equal(stw_close(w.r), 0);
+	w.r = NULL;
+	check_file(&w);
+	world_end(&w);
+}
+
+/* What a touch raises. */
+
+static sigjmp_buf jump;
+
+static void on_signal(int sig)
+{
+	siglongjmp(jump, sig);
+}
+
+static int signal_of(volatile uint8_t *at, bool write)
+{
+	struct sigaction action = { .sa_handler = on_signal }, bus, segv;
+	int raised;
+
+	sigaction(SIGBUS, &action, &bus);
+	sigaction(SIGSEGV, &action, &segv);
+	raised = sigsetjmp(jump, 1);
+	if (raised == 0) {
+		uint8_t byte = *at;
+
+		if (write)
+			*at = byte;
+	}
+	sigaction(SIGBUS, &bus, NULL);
+	sigaction(SIGSEGV, &segv, NULL);
+	return raised;
+}
+
+static void a_region_that_is_not_writable_cannot_be_written(void **state)
+{
+	struct world w = world_make(MIB);
+	struct stw_file_config c = config_of(&w, 2 * MIB, 64 * KIB);
+
+	(void)state;
+	c.writable = 0;
+	open_with(&w, &c);
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	assert_int_equal(signal_of(address(&w) + 5, true), SIGSEGV);
+	assert_int_equal(stw_discard(w.r, 0, w.bytes), -EINVAL);
+	assert_int_equal(stw_flush(w.r, 0, w.bytes), 0);
+	world_end(&w);
+}
+
+static void a_file_that_gets_shorter_raises_sigbus(void **state)
+{
+	struct world w = world_make(4 * MIB);
+
+	(void)state;
+	world_open(&w, 2 * MIB, 64 * KIB);
+	assert_int_equal(truncate(w.path, MIB), 0);
+	assert_int_equal(signal_of(address(&w) + 3 * MIB, false), SIGBUS);
+	assert_int_equal(stw_prefetch(w.r, 3 * MIB, 1), -EIO);
+	assert_non_null(strstr(stw_error(), "shorter than it was"));
+	assert_memory_equal(address(&w), w.want, MIB);
+	assert_true(stats_of(&w).errors > 0);
+	/* It is there again. */
+	assert_int_equal(truncate(w.path, 4 * MIB), 0);
+	assert_int_equal(stw_prefetch(w.r, 3 * MIB, 1), 0);
+	assert_int_equal(signal_of(address(&w) + 3 * MIB, false), 0);
+	world_end(&w);
+}
+
+static void on_a_full_disk_nothing_is_lost_and_close_says_so(void **state)
+{
+	char dir[] = "/tmp/steward-full-XXXXXX", path[64], ballast[64];
+	struct stw_file_config c = STW_FILE_CONFIG;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	if (mount("tmpfs", dir, "tmpfs", 0, "size=2m") != 0) {
+		rmdir(dir);
+		skip();
+	}
+	snprintf(path, sizeof(path), "%s/data", dir);
+	snprintf(ballast, sizeof(ballast), "%s/ballast", dir);
+	int fd = open(ballast, O_CREAT | O_WRONLY, 0600);
+
+	assert_int_equal(fallocate(fd, 0, 0, MIB), 0);
+	close(fd);
+	c.path = path;
+	c.writable = c.create = 1;
+	c.bytes = 2 * MIB;
+	c.budget = 8 * MIB;
+	c.page = 4096;
+	struct stw_region *r = stw_file_open(&c);
+
+	assert_non_null(r);
+	memset(stw_address(r), 'x', 2 * MIB);
+	assert_int_equal(stw_close(r), -ENOSPC);
+	assert_non_null(strstr(stw_error(), "cannot write"));
+	for (size_t i = 0; i < 2 * MIB; i += 4096)
+		assert_int_equal(((uint8_t *)stw_address(r))[i], 'x');
+	unlink(ballast);
+	assert_int_equal(stw_close(r), 0);
+	uint8_t *have = malloc(2 * MIB);
+
+	fd = open(path, O_RDONLY);
+	assert_int_equal(read(fd, have, 2 * MIB), 2 * MIB);
+	for (size_t i = 0; i < 2 * MIB; i++)
+		assert_int_equal(have[i], 'x');
+	close(fd);
+	free(have);
+	umount(dir);
+	rmdir(dir);
+}
+
+/* Threads. */
+
+struct worker {
+	struct world *w;
+	size_t from, to;
+	pthread_t thread;
+};
+
+static void *work(void *arg)
+{
+	struct worker *k = arg;
+	uint64_t random = k->from + 1;
+
+	for (unsigned i = 0; i < 400; i++) {
+		size_t at = k->from + below64(&random, k->to - k->from);
+
+		if (address(k->w)[at] != k->w->want[at])
+			return "wrong byte";
+		address(k->w)[at] = k->w->want[at] = (uint8_t)i;
+		if (i % 64 == 0)
+			stw_prefetch(k->w->r, k->from, (k->to - k->from) / 4);
+		if (i % 100 == 0)
+			stw_flush(k->w->r, k->from, k->to - k->from);
+	}
+	return NULL;
+}
+
+static void threads_share_a_file(void **state)
+{
+	struct world w = world_make(8 * MIB);
+	struct worker k[4];
+
+	(void)state;
+	world_open(&w, 2 * MIB, 4 * KIB);
+	for (unsigned i = 0; i < 4; i++) {
+		/* Not on the borders of pages. */
+		k[i] = (struct worker){ &w, i * w.bytes / 4 + (i > 0 ? 100 : 0), (i + 1) * w.bytes / 4 + (i < 3 ? 100 : 0), 0 };
+		assert_int_equal(pthread_create(&k[i].thread, NULL, work, &k[i]), 0);
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		void *said;
+
+		pthread_join(k[i].thread, &said);
+		assert_null(said);
+	}
+	assert_int_equal(stw_close(w.r), 0);
+	w.r = NULL;
+	check_file(&w);
+	world_end(&w);
+}
+
+static void in_a_child_calls_fail_and_the_parent_goes_on(void **state)
+{
+	struct world w = world_make(4 * MIB);
+
+	(void)state;
+	world_open(&w, 2 * MIB, 64 * KIB);
+	write_some(&w, 50);
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(stw_flush(w.r, 0, w.bytes) == -ECHILD && stw_close(w.r) == -ECHILD && stw_abandon(w.r) == -ECHILD &&
+				      signal_of(address(&w), false) == SIGSEGV ? 0 : 1);
+	write_some(&w, 50);
+	int status;
+
+	waitpid(child, &status, 0);
+	assert_int_equal(status, 0);
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	world_end(&w);
+}
+
+static void refused(const struct stw_file_config *c, const char *words)
+{
+	assert_null(stw_file_open(c));
+	if (strstr(stw_error(), words) == NULL)
+		fail_msg("\"%s\" lacks \"%s\"", stw_error(), words);
+}
+
+static void bad_input_is_refused_with_its_reason(void **state)
+{
+	struct world w = world_make(MIB), empty = world_make(0);
+	struct stw_file_config good = config_of(&w, 8 * MIB, 64 * KIB), c;
+
+	(void)state;
+	c = good, c.config_bytes = 1, refused(&c, "STW_FILE_CONFIG");
+	c = good, c.path = NULL, refused(&c, "needs a path");
+	c = good, c.path = "/nonexistent/file", refused(&c, "cannot open /nonexistent/file: No such file");
+	c = good, c.path = "/dev/null", refused(&c, "neither a file nor a block device");
+	c = good, c.page = 5000, refused(&c, "pages cannot have 5000 bytes");
+	c = good, c.page = 2048, refused(&c, "pages cannot have 2048 bytes");
+	c = good, c.page = 4 * MIB, refused(&c, "pages cannot have");
+	c = good, c.offset = 100, refused(&c, "no multiple of 4096");
+	c = good, c.bytes = 2 * MIB, refused(&c, "has 1048576 bytes, and the region wants 2097152");
+	c = good, c.bytes = 2 * MIB, c.create = 1, c.writable = 0, refused(&c, "has 1048576 bytes");
+	c = good, c.offset = MIB, refused(&c, "none from offset 1048576 on");
+	c = good, c.budget = 64 * KIB, refused(&c, "too small for pages of 65536");
+	c = good, c.bytes = SIZE_MAX, refused(&c, "a file cannot have");
+	c = good, c.path = empty.path, refused(&c, "has 0 bytes");
+	world_end(&w);
+	world_end(&empty);
+}
+
+/* With an argument: the tests whose names are like it. */
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_in_the_file_is_read_at_every_page_size),
+		cmocka_unit_test(what_was_written_at_random_is_in_the_file_at_every_page_size),
+		cmocka_unit_test(a_flush_writes_what_is_dirty_and_later_writes_are_seen),
+		cmocka_unit_test(an_abandoned_region_leaves_the_file_as_it_was),
+		cmocka_unit_test(whatever_is_done_the_region_is_what_the_copy_is),
+		cmocka_unit_test(ranges_that_are_got_need_no_fault),
+		cmocka_unit_test(what_is_read_in_order_is_read_ahead),
+		cmocka_unit_test(pinned_blocks_stay),
+		cmocka_unit_test(discarded_blocks_are_holes),
+		cmocka_unit_test(a_part_of_a_file_is_the_region_and_the_rest_is_left_alone),
+		cmocka_unit_test(a_file_is_made_and_made_longer),
+		cmocka_unit_test(a_region_that_is_not_writable_cannot_be_written),
+		cmocka_unit_test(a_file_that_gets_shorter_raises_sigbus),
+		cmocka_unit_test(on_a_full_disk_nothing_is_lost_and_close_says_so),
+		cmocka_unit_test(threads_share_a_file),
+		cmocka_unit_test(in_a_child_calls_fail_and_the_parent_goes_on),
+		cmocka_unit_test(bad_input_is_refused_with_its_reason),
+	};
+
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
