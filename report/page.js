@@ -37,6 +37,8 @@ class Page {
 			return table(item.table);
 		if (item.map)
 			return this.map(item.map);
+		if (item.steps)
+			return new Player(item.steps).element;
 		if (item.events)
 			return this.events(item.events);
 		return make("p", { text: item.text });

@@ -15,7 +15,7 @@ LIMIT = ["--set", "memory.limit=1G"]
 def trace(folder, lines, name="t.stw"):
     """A trace of lines "page,rw,count"."""
     path = os.path.join(folder, name)
-    text = "page,rw,count\n" + "".join(lines)
+    text = ("page,rw,count\n" if lines and lines[0].count(",") > 1 else "page,rw\n") + "".join(lines)
     subprocess.run([STEWARD, "import", "--from", "csv", "-", "-o", path], input=text, text=True, check=True)
     return path
 
@@ -200,6 +200,71 @@ def test_a_browser_draws_them():
             with browser(page, width=360) as b:
                 eq(b.run("document.querySelectorAll('figure canvas').length"), len(items(data_of(page)[0], "chart")))
                 assert b.run("document.documentElement.scrollWidth") <= 360
+
+
+def steps_of(path, page, *args):
+    r = steward("sim", path, *args, "--report", page, "--steps", timeout=60)
+    eq((r.returncode, r.stderr), (0, ""))
+    one, = items(data_of(page)[0], "steps")
+    return one
+
+
+def recency(touched):
+    """After each touch: the pages, the one used last first."""
+    stack = []
+    for page in touched:
+        stack = [page] + [p for p in stack if p != page]
+        yield stack
+
+
+def test_steps_are_those_of_a_list_by_recency():
+    touched = [0x10000 + i for _ in range(2) for k in range(70) for i in ([k, 0] if k % 7 == 0 else [k])]
+    with scratch() as d:
+        path = trace(d, [f"{page},W\n" for page in touched])
+        machine = ["-m", os.path.join(os.environ["MACHINES"], "textbook.yaml"), "--set", "memory.limit=256K"]
+        got = steps_of(path, os.path.join(d, "p.html"), *machine)
+        steps = [s for s in got["steps"] if " page 0x" in s["text"]]
+        times = [page for i, page in enumerate(touched) if i == 0 or touched[i - 1] != page]
+        eq([int(s["text"].split("page 0x")[1].rstrip(".").split(",")[0], 16) for s in steps], times)
+        for step, stack in zip(steps, recency(times)):
+            resident = stack[:64]
+            eq((step["lists"][0]["pages"], step["charged"]), (len(resident), len(resident)))
+            eq([int(p, 16) for p in step["lists"][0]["youngest"]], resident[:40])
+        out = [int(t.split("0x")[1].split(" ")[0], 16) for s in steps for t in s["also"] if " goes out" in t]
+        eq(out, [stack[64] for stack, before in zip(recency(times), [[], *recency(times)]) if len(stack) > 64 and stack[0] not in before[:64]])
+        # What is neither free nor a page nor a table is slabs, which only grow here.
+        rest = [sum(n << o for zone in s["free"] for o, n in enumerate(zone)) + s["charged"] + s["tables"] for s in steps]
+        eq(rest, sorted(rest, reverse=True))
+
+
+def test_steps_show_translations_and_are_played_forward_and_back():
+    with scratch() as d:
+        page = os.path.join(d, "p.html")
+        got = steps_of(trace(d, [f"{0x10000 + i},W\n" for i in (0, 1, 2, 0, 1)]), page)
+        texts = [s["also"] for s in got["steps"][-5:]]
+        eq([t[0] for t in texts], 3 * ["No TLB has it: the page tables are walked."] + 2 * ["L1 data has the translation."])
+        eq(got["steps"][-1]["tlb"][0][:3], ["0x10001", "0x10000", "0x10002"])
+        eq([w["level"] for w in got["steps"][-1]["walk"]], [4, 3, 2, 1])
+        eq(got["steps"][-1]["walk"][-1]["index"], 1)
+        with browser(page) as b:
+            click = "[...document.querySelectorAll('.controls button')].find(b => b.textContent.includes('%s')).click()"
+            for button, number in (("forward", 1), ("forward", 2), ("back", 1), ("back", 0), ("back", 0)):
+                b.run(click % button)
+                eq(b.run("document.querySelector('.sentence').textContent"), got["steps"][number]["text"])
+            b.run("document.querySelector('.player input').focus()")
+            b.press("End", 35)
+            eq(b.run("document.querySelector('.sentence').textContent"), got["steps"][-1]["text"])
+            assert b.run("document.querySelectorAll('.chip').length") >= 6
+
+
+def test_wrong_usage_of_steps():
+    with scratch() as d:
+        path = trace(d, loop(3, 1))
+        fails(["sim", path, "--steps"], 2, "--steps: they are played in a page; give --report FILE, too")
+        fails(["sim", path, path, "--steps", "-r", "x"], 2, "--steps: they are those of one trace; leave the others out")
+        for bad in ("0", "x", "2001", ""):
+            fails(["sim", path, f"--steps={bad}", "-r", "x"], 2, f'--steps: "{bad}" is not a number from 1 to 2000; give one')
+        eq(len(steps_of(path, os.path.join(d, "p.html"))["steps"]), 4)
 
 
 def test_processes_and_their_time():

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/draw/html_assets.h"
 #include "cli/draw/utf8.h"
@@ -298,6 +299,26 @@ void html_event(struct html *h, double ns, bool bad, const char *text)
 void html_events_end(struct html *h)
 {
 	close_with(h, "]}");
+}
+
+int html_json(struct html *h, const char *kind, int fd)
+{
+	char buf[4096];
+	ssize_t n;
+
+	open_with(h, NULL, "{");
+	put_key(h, kind);
+	for (off_t at = 0; (n = pread(fd, buf, sizeof(buf), at)) > 0; at += n) {
+		for (ssize_t i = 0; i < n; i++) {
+			/* It stands in texts only. */
+			if (buf[i] == '<')
+				fputs("\\u003c", h->f);
+			else
+				fputc(buf[i], h->f);
+		}
+	}
+	close_with(h, "}");
+	return n < 0 ? -errno : 0;
 }
 
 static int write_page(const char *text, size_t len, const char *path)

@@ -6,6 +6,7 @@
  *     item:  { "text" } or
  *            { "map": { "title", "ns": […], "areas": [ { "name", "start", "pages", "row", "rows" }… ], "pages": […] of each row,
  *                       "cells": [ […]… ] at each moment: for each row HTML_MAP_STATES numbers of pages, "rest": […] } } or
+ *            { "steps": see cli/sim/steps.c } or
  *            { "events": [ { "ns", "bad", "text" }… ] } or
  *            { "table": { "heads": […], "rows": [[…]…] } } or
  *            { "chart": { "title", "x_unit", "y_unit", "log_x", "log_y", "bars", "x": […], "series": [ { "name", "y": […] }… ],
@@ -64,6 +65,8 @@ void html_map(struct html *h, const struct html_map *m);
 void html_events(struct html *h);
 void html_event(struct html *h, double ns, bool bad, const char *text);
 void html_events_end(struct html *h);
+/* An item of that kind, whose JSON stands in the file from its beginning on. 0 or -errno. */
+int html_json(struct html *h, const char *kind, int fd);
 /* Ends the page and writes it to the file ("-": stdout), which appears when it is complete. Frees h. 0, or the exit status after having said why. */
 int html_finish(struct html *h, const char *path);
 

@@ -68,7 +68,7 @@ int simargs_foresee(struct sim *s, char **traces, unsigned n)
 	return status;
 }
 
-int simargs_replay(struct sim *s, char **traces, unsigned n)
+int simargs_replay(struct sim *s, char **traces, unsigned n, struct steps *steps)
 {
 	struct tracefile file[SIM_SOURCES_MAX];
 	struct trace_reader *reader[SIM_SOURCES_MAX] = { NULL };
@@ -80,6 +80,8 @@ int simargs_replay(struct sim *s, char **traces, unsigned n)
 		status = tracefile_open(&file[have], traces[have]);
 		reader[have] = file[have].reader;
 	}
+	if (status == 0 && steps->max > 0 && steps_play(steps, s, reader[0], &error) != 0)
+		status = tracefile_fail(&file[0], &error);
 	if (status == 0 && sim_replay(s, reader, n, &source, &error) != 0)
 		status = tracefile_fail(&file[source], &error);
 	while (have-- > 0)

@@ -2,7 +2,7 @@
 #ifndef STW_CLI_SIM_ARGS_H
 #define STW_CLI_SIM_ARGS_H
 
-#include "sim/engine.h"
+#include "cli/sim/steps.h"
 
 #define SIMARGS_SETS_MAX 64
 
@@ -26,7 +26,7 @@ int simargs_option(struct simargs *a, unsigned row, const char *value);
 int simargs_config(const struct simargs *a, struct sim_config *c);
 /* Before a replay: a policy that knows what comes reads the trace. 0, or the exit status after having said why. */
 int simargs_foresee(struct sim *s, char **traces, unsigned n);
-/* n ≤ SIM_SOURCES_MAX traces, side by side. 0, or the exit status after having said why. */
-int simargs_replay(struct sim *s, char **traces, unsigned n);
+/* n ≤ SIM_SOURCES_MAX traces, side by side; the first steps->max events of one are told. 0, or the exit status after having said why. */
+int simargs_replay(struct sim *s, char **traces, unsigned n, struct steps *steps);
 
 #endif

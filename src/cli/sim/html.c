@@ -398,7 +398,7 @@ static const char *headline(const struct sim *s, char *buf, size_t size)
 	return buf;
 }
 
-int simhtml_write(const struct sim *s, const char *path)
+int simhtml_write(const struct sim *s, struct steps *steps, const char *path)
 {
 	struct series_data *d = malloc(sizeof(*d));
 	struct html h;
@@ -411,6 +411,8 @@ int simhtml_write(const struct sim *s, const char *path)
 		return msg_fail(1, path, "no memory for the page; free some");
 	}
 	html_input(&h, title, headline(s, text, sizeof(text)));
+	if (steps->max > 0)
+		h.failed |= steps_put(steps, &h) != 0;
 	memory(&h, s, d);
 	activity(&h, s, d);
 	tlbs(&h, s);
@@ -420,6 +422,6 @@ int simhtml_write(const struct sim *s, const char *path)
 	zones(&h, s);
 	counters(&h, s);
 	free(d);
-	h.failed = err != 0;
+	h.failed |= err != 0;
 	return html_finish(&h, path);
 }

@@ -8,12 +8,13 @@
 #include "cli/sim/html.h"
 #include "cli/sim/report.h"
 
-enum { OPT_JSON = SIMARGS_ROWS, OPT_REPORT, OPT_TIMELINE, OPT_FAIL_IF };
+enum { OPT_JSON = SIMARGS_ROWS, OPT_REPORT, OPT_STEPS, OPT_TIMELINE, OPT_FAIL_IF };
 
 static const struct option_row rows[] = {
 	SIMARGS_OPTIONS,
 	[OPT_JSON] = { "json", '\0', "FILE", "all figures and the timeline as JSON" },
 	[OPT_REPORT] = { "report", 'r', "FILE", "the same as a page for a browser" },
+	[OPT_STEPS] = { "steps", '\0', "=N", "in the page, the first N events (200) to be played step by step" },
 	[OPT_TIMELINE] = { "timeline", 't', NULL, "how memory, faults and reclaim went over time" },
 	[OPT_FAIL_IF] = FAILIF_OPTION,
 };
@@ -22,6 +23,7 @@ struct sim_args {
 	struct simargs sim;
 	const char *json, *report;
 	bool timeline;
+	struct steps steps;
 	struct failif failif;
 };
 
@@ -36,6 +38,8 @@ static int set_option(void *ctx, unsigned row, const char *value)
 	case OPT_REPORT:
 		o->report = value;
 		return 0;
+	case OPT_STEPS:
+		return steps_set(&o->steps, value);
 	case OPT_TIMELINE:
 		o->timeline = true;
 		return 0;
@@ -75,6 +79,10 @@ int sim_main(int argc, char **argv)
 		return msg_fail(EXIT_USAGE, "sim", "no trace given; steward record -o T.stw -- CMD makes one");
 	if (argc - rest > SIM_SOURCES_MAX)
 		return msg_fail(EXIT_USAGE, "sim", "more than %d traces; replay some of them", SIM_SOURCES_MAX);
+	if (o.steps.max > 0 && o.report == NULL)
+		return msg_fail(EXIT_USAGE, "--steps", "they are played in a page; give --report FILE, too");
+	if (o.steps.max > 0 && argc - rest > 1)
+		return msg_fail(EXIT_USAGE, "--steps", "they are those of one trace; leave the others out");
 	status = simargs_config(&o.sim, &config);
 	if (status != 0)
 		return status;
@@ -84,16 +92,17 @@ int sim_main(int argc, char **argv)
 		return msg_fail(1, "sim", "%s; take a smaller machine", error.text);
 	status = failif_check(&o.failif, write_report, s);
 	if (status == 0)
-		status = simargs_replay(s, argv + rest, (unsigned)(argc - rest));
+		status = simargs_replay(s, argv + rest, (unsigned)(argc - rest), &o.steps);
 	/* JSON on standard output has it for itself. */
 	if (status == 0 && (o.json == NULL || strcmp(o.json, "-") != 0))
 		status = simreport_print(s, o.timeline);
 	if (status == 0 && o.json != NULL)
 		status = simreport_json(s, o.json);
 	if (status == 0 && o.report != NULL)
-		status = simhtml_write(s, o.report);
+		status = simhtml_write(s, &o.steps, o.report);
 	if (status == 0)
 		status = failif_test(&o.failif, write_report, s);
+	steps_free(&o.steps);
 	sim_destroy(s);
 	return status;
 }
