@@ -121,6 +121,24 @@ def blocks(data):
             at += 8
 
 
+def block(seq, ns, kind, body):
+    number = next(n for n, name in KINDS.items() if name == kind)
+    head = struct.pack("<4sIQQI", b"RBLK", len(body), seq, ns, number)
+    whole = head + struct.pack("<I", zlib.crc32(head + bytes(4) + body)) + body
+    return whole + bytes(-len(whole) % 8)
+
+
+def repeated(path, times):
+    """The bytes of a recording that has the samples of another one so many times."""
+    with open(path, "rb") as f:
+        data = f.read()
+    samples = [b for b in blocks(data) if b[3] == "sample"]
+    step = samples[-1][2] + 1
+    copies = [block(k * len(samples) + i, k * step + ns, kind, body)
+              for k in range(times) for i, (_, _, ns, kind, body) in enumerate(samples)]
+    return data[:HEADER] + b"".join(copies)
+
+
 def read(path):
     """The run and its records, oldest first: dicts with seq, ns, kind and what is in them."""
     with open(path, "rb") as f:

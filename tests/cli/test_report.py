@@ -164,6 +164,28 @@ def test_figures_in_the_page_are_those_of_the_recording():
            .replace(" ", ""), str(samples[-1]["counters"]["pgmajfault"]))
 
 
+def test_a_long_recording_makes_a_page_that_is_no_longer():
+    with scratch() as d:
+        path = os.path.join(d, "long.stwrun")
+        with open(path, "wb") as f:
+            f.write(stwrun.repeated(recorded()[0], 300))
+        samples = of_kind(stwrun.read(path)[1], "sample")
+        assert len(samples) > 4000, len(samples)
+        page = made(path)
+        assert os.path.getsize(page) < 2 << 20, os.path.getsize(page)
+        by_ns = {s["ns"]: s for s in samples}
+        with browser(page) as b:
+            chart = FIND % '"What the run has, and its budget"'
+            drawn = [by_ns[ns] for ns in b.run(f"({chart}).chart.x")]
+            eq((len(drawn), drawn[0], drawn[-1]), (1000, samples[0], samples[-1]))
+            eq(line(b, "What the run has, and its budget", "out"), [s["use"]["swapped"] * PAGE for s in drawn])
+            near(line(b, "Faults a second", "major: was out"), rates(drawn, "pgmajfault"))
+    used = lambda s: sum(s["use"][k] for k in ("managed", "pool", "own", "unmanaged"))
+    for k in range(1, 999):
+        stretch = samples[k * len(samples) // 1000:(k + 1) * len(samples) // 1000]
+        eq(used(drawn[k]), max(map(used, stretch)))
+
+
 def test_the_slider_moves_the_figures():
     path, _ = recorded()
     samples = of_kind(stwrun.read(path)[1], "sample")

@@ -207,6 +207,29 @@ static int fill(struct pagemap *p)
 	return 0;
 }
 
+/* Fragmentation: what the program has freed and the heap keeps, of all that is somewhere. */
+static void draw_free(struct html *h, const struct pagemap *p, const char *who)
+{
+	double there[MOMENTS] = { 0 }, unused[MOMENTS] = { 0 }, most = 0;
+	struct chart c = { .x_unit = CHART_TIME, .y_unit = CHART_BYTES };
+	char title[96];
+
+	for (unsigned t = 0; t < p->n; t++) {
+		const double *cell = p->cell + (size_t)t * p->rows * HTML_MAP_STATES;
+
+		for (unsigned i = 0; i < p->rows * HTML_MAP_STATES; i++)
+			*(i % HTML_MAP_STATES == HTML_MAP_FREE ? &unused[t] : &there[t]) += cell[i] * (double)PAGE_SIZE;
+		most = fmax(most, unused[t]);
+	}
+	if (most == 0)
+		return;
+	snprintf(title, sizeof(title), "%s: what it has, and what of it is free inside of its heap", who);
+	c.title = title;
+	chart_add(&c, "in memory or out", p->ns, there, p->n);
+	chart_add(&c, "of it free", p->ns, unused, p->n);
+	html_chart(h, &c);
+}
+
 static int draw(struct html *h, struct pagemap *p, const struct sample_process *who)
 {
 	char title[64];
@@ -217,6 +240,7 @@ static int draw(struct html *h, struct pagemap *p, const struct sample_process *
 	snprintf(title, sizeof(title), "%d %s", who->pid, who->comm);
 	html_map(h, &(struct html_map){ .title = title, .ns = p->ns, .n = p->n, .area = p->extent, .nr_areas = p->nr_extents,
 					.pages = p->pages, .rows = p->rows, .cell = p->cell, .rest = p->rest });
+	draw_free(h, p, title);
 	free(p->cell);
 	return 0;
 }
