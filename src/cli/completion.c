@@ -86,7 +86,7 @@ static enum taken takes(const struct option_row *r)
 	/* "=PCT" stands in the same word, or not at all. */
 	if (r->value == NULL || r->value[0] == '=')
 		return TAKES_NOTHING;
-	if (strcmp(r->value, "FILE") == 0)
+	if (strncmp(r->value, "FILE", 4) == 0)
 		return TAKES_FILE;
 	return strcmp(r->name, "policy") == 0 || words_of(r)[0] != '\0' ? TAKES_WORD : TAKES_OTHER;
 }

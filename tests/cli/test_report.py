@@ -268,7 +268,7 @@ def test_a_decision_of_the_oom_killer_is_kept_with_its_table():
     (pid, name), victim = told[0][:2], one["tasks"][one["victim"]]
     eq((one["what"], victim["name"], str(victim["pid"]), victim["swapped"]), ("out of memory", name, pid, 90000))
     assert row.startswith(f"{pid} {name}"), row
-    assert headline.startswith("out of memory: killed true (pid "), headline
+    assert headline.startswith("Out of memory: killed true (pid "), headline
     eq(str(victim["points"]), told[0][-2])
 
 

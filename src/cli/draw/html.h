@@ -6,7 +6,9 @@
  *     item:  { "text" } or
  *            { "map": { "title", "ns": […], "areas": [ { "name", "start", "pages", "row", "rows" }… ], "pages": […] of each row,
  *                       "cells": [ […]… ] at each moment: for each row HTML_MAP_STATES numbers of pages, "rest": […] } } or
- *            { "steps": see cli/sim/steps.c } or
+ *            { "steps": { "tlbs", "lists", "zones": names, "steps": [ { "text", "also": […], "walk": [ { "level", "index", "entry" }… ],
+ *                         "tlb": [ [page…]… ], "lists": [ { "pages", "youngest": […] }… ], "free": [ [of each order…]… ],
+ *                         "charged", "tables", "ns" }… ] } } or
  *            { "events": [ { "ns", "bad", "text" }… ] } or
  *            { "table": { "heads": […], "rows": [[…]…] } } or
  *            { "chart": { "title", "x_unit", "y_unit", "log_x", "log_y", "bars", "x": […], "series": [ { "name", "y": […] }… ],

@@ -6,6 +6,7 @@
  *     threads waited for more than a fifth of the time      the budget that would be enough
  *     else                                                  what it saved, and at what price
  */
+#include <ctype.h>
 #include <string.h>
 
 #include "base/size.h"
@@ -71,7 +72,8 @@ const char *report_headline(const struct history *run, char *buf, size_t size)
 
 	fmt_init(&f, buf, size);
 	if (run->fatal[0] != '\0') {
-		fmt_str(&f, run->fatal);
+		fmt_char(&f, (char)toupper((unsigned char)run->fatal[0]));
+		fmt_str(&f, run->fatal + 1);
 		fmt_char(&f, '.');
 		return buf;
 	}

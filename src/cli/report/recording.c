@@ -101,9 +101,18 @@ static bool ever(const double *y, unsigned n)
 	return false;
 }
 
+/* Where somebody went for want of memory: what came before is why. */
+static void mark_ooms(struct chart *c, const struct history *run)
+{
+	for (unsigned i = 0; i < MIN(run->nr_ooms, CHART_MARKS_MAX); i++)
+		chart_mark(c, (double)run->oom[i].ns, "OOM");
+}
+
 static void draw(struct drawing *d, const char *title, enum chart_unit unit, const struct line *line, unsigned nr)
 {
 	struct chart c = { .title = title, .x_unit = CHART_TIME, .y_unit = unit };
+
+	mark_ooms(&c, d->run);
 
 	for (unsigned k = 0; k < nr; k++) {
 		for (unsigned i = 0; i < d->run->n; i++)
@@ -150,12 +159,15 @@ static void activity(struct drawing *d)
 	static const struct line scan[] = { { "looked at by kswapd", v_rate, VM_pgscan_kswapd }, { "looked at in a fault", v_rate, VM_pgscan_direct },
 					    { "freed by kswapd", v_rate, VM_pgsteal_kswapd }, { "freed in a fault", v_rate, VM_pgsteal_direct } };
 
+	static const struct line woken[] = { { "kswapd was woken", v_rate, VM_kswapd_wake }, { "a fault waited for a frame", v_rate, VM_allocstall } };
+
 	html_section(d->h, "Activity");
 	draw(d, "Of the time (several threads add up)", CHART_PERCENT, stall, ARRAY_SIZE(stall));
 	draw(d, "Faults a second", CHART_COUNT, faults, ARRAY_SIZE(faults));
 	draw(d, "Pages in and out a second", CHART_COUNT, swap, ARRAY_SIZE(swap));
 	draw(d, "Refaults a second: evicted pages", CHART_COUNT, refaults, ARRAY_SIZE(refaults));
 	draw(d, "Reclaim: pages a second", CHART_COUNT, scan, ARRAY_SIZE(scan));
+	draw(d, "Reclaim: times a second", CHART_COUNT, woken, ARRAY_SIZE(woken));
 }
 
 static void latency(struct drawing *d)
