@@ -22,7 +22,7 @@ static void charts(struct html *h, const struct plan *p)
 	html_chart(h, &faults);
 }
 
-/* Steps: a window has one value from its beginning to its end. */
+/* Steps: a window has one value from its beginning to its end, just before which is the next one's beginning. */
 static void working_set(struct html *h, const struct plan *p)
 {
 	static double x[PLAN_LENGTHS][2 * LOCALITY_WINDOWS], y[PLAN_LENGTHS][2 * LOCALITY_WINDOWS];
@@ -37,7 +37,7 @@ static void working_set(struct html *h, const struct plan *p)
 
 		for (unsigned i = 0; i < w->n; i++) {
 			x[k][2 * i] = MIN((double)(i * w->length), end);
-			x[k][2 * i + 1] = MIN((double)((i + 1) * w->length), end);
+			x[k][2 * i + 1] = MIN((double)((i + 1) * w->length - 1), end);
 			y[k][2 * i] = y[k][2 * i + 1] = (double)(w->pages[i] * (uint64_t)PAGE_SIZE);
 		}
 		snprintf(name[k], sizeof(name[k]), "%s%s", chart_text(c.x_unit, (double)w->length, text, sizeof(text)),
