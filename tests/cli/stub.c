@@ -9,6 +9,7 @@
  *     ask       a program of pressure's size that is out of room: asks who has to go, stops if it is nobody
  *     (unset)   as if the library had not been loaded
  *
+ * SIGUSR2 makes the second place that pages go to fail, for a process that plays "pressure".
  * SIGUSR1 makes a process that plays "pressure" count another 10 minor, 20 soft and 30 major faults, and 40 and 50 pages in and out.
  *
  * A process that is not named by STUB_ONLY (its comm), if that is set, plays
@@ -137,6 +138,12 @@ static void count_more(int sig)
 	c[VM_pswpout] += 50;
 }
 
+static void fail_place(int sig)
+{
+	(void)sig;
+	under_pressure->area[1].state = under_pressure->area[1].worst = SWAP_FAILING;
+}
+
 static void play_pressure(struct ledger *l, struct ledger_slot *s)
 {
 	static const uint64_t counter[VM_COUNTER_NR] = {
@@ -163,6 +170,7 @@ static void play_pressure(struct ledger *l, struct ledger_slot *s)
 	ledger_grant(l, s, 29000);
 	under_pressure = s;
 	signal(SIGUSR1, count_more);
+	signal(SIGUSR2, fail_place);
 	atomic_store(&s->state, LEDGER_ENGAGED);
 }
 

@@ -70,6 +70,15 @@ def test_events_are_recorded_with_their_time():
     eq([r["ns"] for r in records], sorted(r["ns"] for r in records))
 
 
+def test_a_place_that_fails_is_an_event():
+    with scratch() as d:
+        path = os.path.join(d, "a.stwrun")
+        eq(steward("run", "--ram", "256M", "--record", path, "sh", "-c", "sleep .3; kill -USR2 $$; sleep .3", STUB="pressure",
+                   STUB_ONLY="sh").returncode, 0)
+        eq([(e["bad"], e["text"]) for e in of_kind(stwrun.read(path)[1], "event") if e["text"].startswith("file:")],
+           [(True, "file:/tmp: failing")])
+
+
 def test_what_was_recorded_outlives_the_launcher():
     with scratch() as d:
         path = os.path.join(d, "a.stwrun")
