@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "cli/draw/html.h"
+#include "cli/draw/html_cells.h"
 #include "cli/msg.h"
 #include "cli/plan/plan.h"
 #include "cli/table.h"
@@ -52,36 +52,33 @@ static void points(struct html *h, const struct plan *p)
 {
 	static const char *const heads[] = { "size", "time", "times", "minor faults", "major faults", "to swap", "from swap",
 					     "looked at", "LRU misses", "used", "<end" };
-	char text[10][48];
-	const char *cell[11];
-	struct fmt f[10];
+	struct html_cells c = { 0 };
 
 	html_section(h, "Sizes that were tried");
 	html_table(h, heads, ARRAY_SIZE(heads));
 	for (unsigned i = 0; i < p->nr_points; i++) {
 		const struct plan_point *r = &p->point[i];
 		const uint64_t counts[] = { r->minor, r->major, r->swapped_out, r->swapped_in, r->scanned, r->lru_misses };
+		char size[PLAN_SIZE_TEXT], times[32];
 
-		for (unsigned k = 0; k < ARRAY_SIZE(f); k++) {
-			fmt_init(&f[k], text[k], sizeof(text[k]));
-			cell[k] = text[k];
-		}
-		fmt_str(&f[0], plan_size(r->bytes, (char[PLAN_SIZE_TEXT]){ 0 }));
-		put_time(&f[1], "", (uint64_t)r->time_ns, "");
-		if (r->end == PLAN_LATE_END)
-			put_some(&f[2], "> ", PLAN_LATE, "");
-		else
-			fmt_fixed(&f[2], (uint64_t)(plan_times(p, r) * 100 + 0.5), 2);
+		cell_text(&c, plan_size(r->bytes, size));
+		cell_time(&c, (uint64_t)r->time_ns);
+		snprintf(times, sizeof(times), "> %d", PLAN_LATE);
+		if (r->end != PLAN_LATE_END)
+			snprintf(times, sizeof(times), "%.2f", plan_times(p, r));
+		cell_text(&c, times);
 		for (unsigned k = 0; k < ARRAY_SIZE(counts); k++)
-			put_count(&f[3 + k], counts[k]);
-		put_bytes(&f[9], "", r->used_max_bytes, "");
-		cell[10] = r->bytes == p->answer.keeps ? "done: the answer" : ends[r->end];
-		html_row(h, cell, ARRAY_SIZE(cell));
+			cell_count(&c, counts[k]);
+		cell_bytes(&c, r->used_max_bytes);
+		cell_text(&c, r->bytes == p->answer.keeps ? "done: the answer" : ends[r->end]);
+		cells_end(&c, h);
 	}
 	html_table_end(h);
 	if (p->grain > 0) {
-		snprintf(text[0], sizeof(text[0]), "Sizes are multiples of %llu KiB.", (unsigned long long)(p->grain >> 10));
-		html_text(h, text[0]);
+		char text[64];
+
+		snprintf(text, sizeof(text), "Sizes are multiples of %llu KiB.", (unsigned long long)(p->grain >> 10));
+		html_text(h, text);
 	}
 }
 

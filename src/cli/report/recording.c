@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/size.h"
+#include "cli/draw/html_cells.h"
 #include "cli/msg.h"
 #include "cli/report/report.h"
 #include "cli/table.h"
@@ -205,68 +205,27 @@ static void latency(struct drawing *d)
 
 /* --- tables --- */
 
-#define CELLS_MAX 10
-
-struct row {
-	char text[CELLS_MAX][96];
-	const char *cell[CELLS_MAX];
-	unsigned n;
-};
-
-static struct fmt next_cell(struct row *r)
+static void cell_pages(struct html_cells *r, uint64_t pages)
 {
-	struct fmt f;
-
-	r->cell[r->n] = r->text[r->n];
-	fmt_init(&f, r->text[r->n], sizeof(r->text[0]));
-	r->n++;
-	return f;
-}
-
-static void cell_text(struct row *r, const char *text)
-{
-	struct fmt f = next_cell(r);
-
-	fmt_str(&f, text);
-}
-
-static void cell_pages(struct row *r, uint64_t pages)
-{
-	struct fmt f = next_cell(r);
-
-	put_bytes(&f, "", pages << PAGE_SHIFT, "");
-}
-
-static void cell_count(struct row *r, uint64_t n)
-{
-	struct fmt f = next_cell(r);
-
-	put_count(&f, n);
-}
-
-static void cell_time(struct row *r, uint64_t ns)
-{
-	struct fmt f = next_cell(r);
-
-	put_time(&f, "", ns, "");
+	cell_bytes(r, pages << PAGE_SHIFT);
 }
 
 static void oom_row(struct html *h, const struct flight_oom_task *t, bool victim)
 {
-	struct row r = { 0 };
-	char name[32], number[24];
+	struct html_cells r = { 0 };
+	char name[32], adj[24], points[24];
 
 	snprintf(name, sizeof(name), "%d %s", t->pid, t->name);
 	cell_text(&r, name);
 	cell_pages(&r, t->resident);
 	cell_pages(&r, t->swapped);
 	cell_pages(&r, DIV_ROUND_UP(t->tables_bytes, PAGE_SIZE));
-	snprintf(number, sizeof(number), "%lld", (long long)t->adj);
-	cell_text(&r, number);
-	snprintf(number, sizeof(number), "%lld", (long long)t->points);
-	cell_text(&r, t->never ? "never" : number);
+	snprintf(adj, sizeof(adj), "%lld", (long long)t->adj);
+	cell_text(&r, adj);
+	snprintf(points, sizeof(points), "%lld", (long long)t->points);
+	cell_text(&r, t->never ? "never" : points);
 	cell_text(&r, victim ? "◄ it went" : "");
-	html_row(h, r.cell, r.n);
+	cells_end(&r, h);
 }
 
 static void places(struct drawing *d)
@@ -284,14 +243,14 @@ static void places(struct drawing *d)
 	html_table(d->h, heads, ARRAY_SIZE(heads));
 	for (unsigned i = 0; i < last->nr_areas; i++) {
 		const struct sample_area *a = &last->area[i];
-		struct row r = { 0 };
+		struct html_cells r = { 0 };
 
 		cell_text(&r, a->name);
 		cell_pages(&r, d->run->area_max[i]);
 		cell_pages(&r, a->used);
 		cell_count(&r, a->errors);
 		cell_text(&r, swap_state_name(a->state));
-		html_row(d->h, r.cell, r.n);
+		cells_end(&r, d->h);
 	}
 	html_table_end(d->h);
 }
@@ -332,7 +291,7 @@ static void processes(struct drawing *d)
 	html_table(d->h, heads, ARRAY_SIZE(heads));
 	for (unsigned i = 0; i < MIN(run->nr_processes, PROCESSES_LISTED); i++) {
 		const struct history_process *p = &run->process[i];
-		struct row r = { 0 };
+		struct html_cells r = { 0 };
 		char name[32];
 
 		snprintf(name, sizeof(name), "%d %s", p->last.pid, p->last.comm);
@@ -345,7 +304,7 @@ static void processes(struct drawing *d)
 		cell_time(&r, p->last.counter[VM_stall_ns]);
 		cell_time(&r, p->last_ns - p->first_ns);
 		cell_text(&r, sample_state(p->last.state));
-		html_row(d->h, r.cell, r.n);
+		cells_end(&r, d->h);
 	}
 	html_table_end(d->h);
 	if (run->nr_processes > PROCESSES_LISTED) {
@@ -391,14 +350,14 @@ static void counters(struct drawing *d)
 	html_section(d->h, "Counters");
 	html_table(d->h, heads, ARRAY_SIZE(heads));
 	for (unsigned i = 0; i < VM_COUNTER_NR; i++) {
-		struct row r = { 0 };
+		struct html_cells r = { 0 };
 
 		if (last->counter[i] == 0)
 			continue;
 		cell_text(&r, names[i]);
 		cell_count(&r, last->counter[i]);
 		cell_text(&r, texts[i]);
-		html_row(d->h, r.cell, r.n);
+		cells_end(&r, d->h);
 	}
 	html_table_end(d->h);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/draw/html_cells.h"
 #include "cli/figures/figures.h"
 #include "cli/msg.h"
 #include "cli/report/report.h"
@@ -149,19 +150,18 @@ static const char *headline(const struct input *in, char *buf, size_t size)
 static void counters(struct html *h, const struct input *in)
 {
 	static const char *const heads[] = { "counter", "value" };
+	struct html_cells c = { 0 };
 
 	html_section(h, "Counters");
 	html_table(h, heads, ARRAY_SIZE(heads));
 	for (unsigned i = 0; i < in->figures.nr; i++) {
 		const struct figure *f = &in->figures.figure[i];
-		char number[32];
-		struct fmt n;
 
 		if (strncmp(f->name, "counters.", 9) != 0 || !(f->value > 0))
 			continue;
-		fmt_init(&n, number, sizeof(number));
-		put_count(&n, (uint64_t)f->value);
-		html_row(h, (const char *const[]){ f->name + 9, number }, 2);
+		cell_text(&c, f->name + 9);
+		cell_count(&c, (uint64_t)f->value);
+		cells_end(&c, h);
 	}
 	html_table_end(h);
 }

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/draw/html.h"
+#include "cli/draw/html_cells.h"
 #include "cli/msg.h"
 #include "cli/simfigures.h"
 #include "cli/table.h"
@@ -142,54 +142,10 @@ static void activity(struct html *h, const struct sim *s, struct series_data *d)
 
 /* --- tables --- */
 
-/* Cells of one row, texts in one buffer. */
-struct row {
-	const char *cell[10];
-	unsigned n;
-	char text[10][48];
-};
-
-static struct fmt next_cell(struct row *r)
-{
-	struct fmt f;
-
-	fmt_init(&f, r->text[r->n], sizeof(r->text[0]));
-	r->cell[r->n] = r->text[r->n];
-	r->n++;
-	return f;
-}
-
-static void cell_text(struct row *r, const char *text)
-{
-	r->cell[r->n++] = text;
-}
-
-static void cell_count(struct row *r, uint64_t n)
-{
-	struct fmt f = next_cell(r);
-
-	put_count(&f, n);
-}
-
-static void cell_bytes(struct row *r, uint64_t bytes)
-{
-	struct fmt f = next_cell(r);
-
-	put_bytes(&f, "", bytes, "");
-}
-
-static void cell_time(struct row *r, double ns)
-{
-	struct fmt f = next_cell(r);
-
-	put_time(&f, "", (uint64_t)ns, "");
-}
-
 static void tlbs(struct html *h, const struct sim *s)
 {
 	static const char *const heads[] = { "TLB", "entries", "hits", "of all touches" };
-	struct row r = { 0 };
-	struct fmt f;
+	struct html_cells r = { 0 };
 
 	html_table(h, heads, ARRAY_SIZE(heads));
 	for (unsigned i = 0; i < s->config.nr_tlbs; i++) {
@@ -197,21 +153,17 @@ static void tlbs(struct html *h, const struct sim *s)
 
 		for (unsigned cpu = 0; cpu < s->config.cpus; cpu++)
 			hits += mmu_stat(s->cpu[cpu].mmu)->hits[i];
-		r.n = 0;
 		cell_text(&r, s->config.tlb[i].name);
 		cell_count(&r, s->config.tlb[i].entries);
 		cell_count(&r, hits);
-		f = next_cell(&r);
-		put_percent(&f, "", hits, s->touches, " %");
-		html_row(h, r.cell, r.n);
+		cell_percent(&r, hits, s->touches);
+		cells_end(&r, h);
 	}
-	r.n = 0;
 	cell_text(&r, "walks of the page tables");
 	cell_text(&r, "");
 	cell_count(&r, figures_walks(s));
-	f = next_cell(&r);
-	put_percent(&f, "", figures_walks(s), s->touches, " %");
-	html_row(h, r.cell, r.n);
+	cell_percent(&r, figures_walks(s), s->touches);
+	cells_end(&r, h);
 	html_table_end(h);
 }
 
@@ -266,14 +218,13 @@ static void list_tasks(struct html *h, struct sim_task *const *task, unsigned n)
 {
 	static const char *const heads[] = { "process", "largest", "touches", "minor", "soft", "copy on write", "major",
 					     "invalid", "stalled", "<end" };
-	struct row r = { 0 };
+	struct html_cells r = { 0 };
 
 	html_table(h, heads, ARRAY_SIZE(heads));
 	for (unsigned i = 0; i < MIN(n, TASKS_LISTED); i++) {
 		const struct sim_task *t = task[i];
 		char name[SIM_TASK_NAME + 12];
 
-		r.n = 0;
 		cell_text(&r, task_name(t, name, sizeof(name)));
 		cell_bytes(&r, t->rss_max << PAGE_SHIFT);
 		cell_count(&r, t->touches);
@@ -282,9 +233,9 @@ static void list_tasks(struct html *h, struct sim_task *const *task, unsigned n)
 		cell_count(&r, t->faults[SIM_COW]);
 		cell_count(&r, t->faults[SIM_MAJOR]);
 		cell_count(&r, t->invalid);
-		cell_time(&r, t->stall_ns);
+		cell_time(&r, (uint64_t)t->stall_ns);
 		cell_text(&r, figures_end_name[t->end]);
-		html_row(h, r.cell, r.n);
+		cells_end(&r, h);
 	}
 	html_table_end(h);
 	if (n > TASKS_LISTED) {
@@ -323,12 +274,12 @@ static void oom(struct html *h, const struct sim *s)
 	html_section(h, "The OOM killer");
 	html_table(h, heads, ARRAY_SIZE(heads));
 	for (uint32_t i = 0; i < s->nr_oom; i++) {
-		struct row r = { 0 };
+		struct html_cells r = { 0 };
 
-		cell_time(&r, s->oom[i].now_ns);
+		cell_time(&r, (uint64_t)s->oom[i].now_ns);
 		cell_count(&r, s->oom[i].task);
 		cell_text(&r, s->oom[i].text);
-		html_row(h, r.cell, r.n);
+		cells_end(&r, h);
 	}
 	html_table_end(h);
 }
@@ -341,7 +292,7 @@ static void zones(struct html *h, const struct sim *s)
 	html_table(h, heads, ARRAY_SIZE(heads));
 	for (unsigned i = 0; i < s->m.phys.nr_zones; i++) {
 		const struct zone *z = &s->m.phys.zones[i];
-		struct row r = { 0 };
+		struct html_cells r = { 0 };
 
 		cell_text(&r, z->name);
 		cell_count(&r, z->node);
@@ -349,7 +300,7 @@ static void zones(struct html *h, const struct sim *s)
 		for (unsigned k = 0; k < NR_WMARK; k++)
 			cell_bytes(&r, (uint64_t)z->wmark[k] << PAGE_SHIFT);
 		cell_bytes(&r, (uint64_t)z->free << PAGE_SHIFT);
-		html_row(h, r.cell, r.n);
+		cells_end(&r, h);
 	}
 	html_table_end(h);
 }
@@ -365,14 +316,14 @@ static void counters(struct html *h, const struct sim *s)
 	html_section(h, "Counters");
 	html_table(h, heads, ARRAY_SIZE(heads));
 	for (unsigned i = 0; i < VM_COUNTER_NR; i++) {
-		struct row r = { 0 };
+		struct html_cells r = { 0 };
 
 		if (s->counter[i] == 0)
 			continue;
 		cell_text(&r, names[i]);
 		cell_count(&r, s->counter[i]);
 		cell_text(&r, texts[i]);
-		html_row(h, r.cell, r.n);
+		cells_end(&r, h);
 	}
 	html_table_end(h);
 }
