@@ -10,7 +10,7 @@ import tempfile
 
 from tap import Skip
 
-TIMEOUT = 120
+TIMEOUT = 250
 
 
 class Connection:

@@ -2,6 +2,7 @@
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -225,6 +226,22 @@ def test_phone_and_dark_and_two_inputs():
         assert page.run("getComputedStyle(document.body).backgroundColor") != light
         page.call("Emulation.setDeviceMetricsOverride", width=1000, height=900, deviceScaleFactor=1, mobile=False)
         assert page.run("new Promise(done => setTimeout(() => done(document.documentElement.scrollWidth), 200))") <= 1000
+
+
+def headline(*command, ram="256M", **env):
+    with scratch() as d:
+        path = os.path.join(d, "a.stwrun")
+        steward("run", "--ram", ram, "--record", path, *command, **env)
+        return re.search(r'"headline":"([^"]*)"', steward("report", path, "-o", "-").stdout).group(1)
+
+
+def test_the_headline_says_what_happened_and_what_to_change():
+    text = headline("sleep", "0.2", STUB="fit")
+    assert re.fullmatch(r"Nothing was paged: at most [0-9.]+ MiB of 256 MiB were used, so a budget of [0-9]+ MiB would do\.", text), text
+    text = headline("sleep", "0.2", STUB="pressure")
+    assert re.fullmatch(r"It ran in 256 MiB instead of 43[78] MiB and waited for pages [0-9.]+ % of the time.*\.", text), text
+    text = headline("true", STUB="fatal")
+    assert text.startswith("Out of room: the budget of 128M is used") and text.endswith("give more with --swap."), text
 
 
 def test_names_of_others_stay_text():

@@ -12,6 +12,7 @@
 #include "base/size.h"
 #include "cli/figures/figures.h"
 #include "cli/report/report.h"
+#include "cli/run/budget.h"
 #include "cli/table.h"
 
 #define MUCH_PER_MILLE 200
@@ -42,10 +43,12 @@ static uint64_t round_up(uint64_t size)
 
 static void put_nothing(struct fmt *f, uint64_t peak, uint64_t budget)
 {
+	uint64_t enough = MAX(round_up(peak + peak / 8), BUDGET_FLOOR);
+
 	put_bytes(f, "Nothing was paged: at most ", peak, "");
 	put_bytes(f, " of ", budget, " were used");
-	if (round_up(peak + peak / 8) < budget)
-		put_bytes(f, ", so a budget of ", round_up(peak + peak / 8), " would do");
+	if (enough < budget)
+		put_bytes(f, ", so a budget of ", enough, " would do");
 	fmt_char(f, '.');
 }
 
