@@ -10,7 +10,7 @@ TSAN := build-tsan
 LOGS := $(BUILD)/meson-logs/check $(BUILD)/meson-logs/live $(TEST)/meson-logs/check $(TSAN)/meson-logs/check
 RUN_TESTS := meson test --print-errorlogs --logbase
 
-.PHONY: all deps demo check bench-instructions bench-malloc bench-paging bench-policy bench-predict bench-sim bench-swap bench-tree images install uninstall deb clean help
+.PHONY: all deps demo check bench-instructions bench-malloc bench-paging bench-policy bench-predict bench-sim bench-swap bench-tree images soak install uninstall deb clean help
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja ## build the release into build/ (the default)
@@ -66,6 +66,9 @@ bench-swap: deps all ## Steward beside the kernel's swap file and zswap on the s
 
 bench-tree: all ## a compile with two jobs in 40 % of its memory, beside the kernel with zram (root, cgroup, zram; ten minutes)
 	$(PYTHON) bench/tree.py
+
+soak: all ## the verifier under a disturbed steward run, by a seed: SEED=N (the time), DURATION=SECONDS (two hours)
+	$(PYTHON) tests/live/soak.py --build $(BUILD) $(if $(SEED),--seed $(SEED)) $(if $(DURATION),--duration $(DURATION))
 
 images: deps all ## the pictures of the README again
 	$(PYTHON) docs/images/make.py $(BUILD)
