@@ -4,7 +4,7 @@
  *
  *        brought and in use        in flight, into a slot
  *     ├──────────────────────┤├─────────────────────────────┤
- *                              ▲ the next fault of the stream falls here: the slot is placed, the one after it is started
+ *                              ▲ the next fault of the stream falls here: the slot is placed, another one is started
  *
  * Law: a block of a slot is absent. So what was read cannot be older than what somebody has written since.
  */
@@ -75,18 +75,47 @@ uint32_t ahead_window(struct file_region *f, uint32_t block, bool *known)
 	return n;
 }
 
-void ahead_read_on(struct file_region *f, uint32_t end, uint32_t window)
+static struct ahead_slot *free_slot(struct file_region *f)
+{
+	for (unsigned i = 0; i < AHEAD_SLOTS; i++)
+		if (f->ahead[i].n == 0)
+			return &f->ahead[i];
+	return NULL;
+}
+
+/* One of another stream's. */
+static struct ahead_slot *take_slot(struct file_region *f)
 {
 	struct ahead_slot *slot = &f->ahead[f->ahead_turn];
-	uint32_t n = absent_run(f, end, window);
 
-	if (n == 0 || (size_t)n << f->page_shift < AHEAD_MIN_BYTES)
-		return;
 	f->ahead_turn = (f->ahead_turn + 1) % AHEAD_SLOTS;
 	slot_empty(f, slot);
-	slot->first = end;
-	slot->n = n;
-	file_read_start(f, &slot->op, end, n, slot_data(f, slot));
+	return slot;
+}
+
+void ahead_read_on(struct file_region *f, uint32_t end, uint32_t window)
+{
+	struct ahead_slot *slot;
+	bool has_one = false;
+
+	for (; (slot = slot_with(f, end)) != NULL; end = slot->first + slot->n)
+		has_one = true;
+	for (;;) {
+		uint32_t n = absent_run(f, end, window);
+
+		if (n == 0 || (size_t)n << f->page_shift < AHEAD_MIN_BYTES)
+			return;
+		slot = free_slot(f);
+		if (slot == NULL && has_one)
+			return;
+		if (slot == NULL)
+			slot = take_slot(f);
+		slot->first = end;
+		slot->n = n;
+		file_read_start(f, &slot->op, end, n, slot_data(f, slot));
+		end += n;
+		has_one = true;
+	}
 }
 
 bool ahead_take(struct file_region *f, uint32_t block, bool go_on)

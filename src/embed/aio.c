@@ -58,7 +58,7 @@ void aio_start(struct aio *a, struct aio_op *op)
 		.aio_nbytes = op->bytes,
 		.aio_offset = (int64_t)op->offset,
 	};
-	if (a->context != 0 && a->flying < AIO_DEPTH && sys_call3(SYS_io_submit, (long)a->context, 1, (long)&cb) == 1) {
+	if (a != NULL && a->context != 0 && a->flying < AIO_DEPTH && sys_call3(SYS_io_submit, (long)a->context, 1, (long)&cb) == 1) {
 		a->flying++;
 		return;
 	}

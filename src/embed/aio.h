@@ -31,7 +31,7 @@ struct aio_op {
 
 void aio_open(struct aio *a);
 void aio_close(struct aio *a);
-/* Starts it; AIO_DEPTH at most fly. Sets err and done if that could not be, or need not. */
+/* Starts it; AIO_DEPTH at most fly. If that cannot be, or a is NULL, it is done when this returns. */
 void aio_start(struct aio *a, struct aio_op *op);
 /* Returns when it is done. */
 void aio_wait(struct aio *a, struct aio_op *op);

@@ -13,6 +13,7 @@
 #define BUFFER_PART 32          /* of the budget, for each of the buffers */
 #define BUFFER_MOST ((size_t)2 * MIB)
 #define BLOCKS_LEAST 8
+#define SPARE_BLOCKS 8
 #define OWN_BYTES ((size_t)64 * KIB) /* stacks */
 
 static uint32_t block_of(const struct file_region *f, uint64_t address)
@@ -371,6 +372,7 @@ static int share_out(struct file_region *f)
 
 	f->window_max = MIN(fit, f->blocks.most / 4);
 	f->batch = MIN(MIN(fit, (uint32_t)BATCH), f->blocks.most / 2);
+	f->spare = MIN((uint32_t)SPARE_BLOCKS, f->blocks.most / 32);
 	return 0;
 }
 

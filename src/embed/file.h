@@ -59,12 +59,13 @@ struct file_region {
 	unsigned page_shift;
 	uint32_t batch;           /* blocks that fit into the buffer, BATCH at most */
 	uint32_t window_max;      /* blocks */
+	uint32_t spare;           /* blocks of room that are made before they are needed */
 	struct blocks blocks;
 	struct aio aio, ahead_aio;
 	uint8_t *buffer;          /* buffer_bytes for reads, and as many for each slot */
 	size_t buffer_bytes, table_bytes;
 	struct ahead_slot ahead[AHEAD_SLOTS];
-	unsigned ahead_turn;
+	unsigned ahead_turn;      /* the slot to be taken from another stream next */
 	struct stream stream[STREAMS];
 	uint64_t faults, majors, written_faults, bytes_in, bytes_out, wait_ns, errors;
 	bool poisoned;            /* some block raises SIGBUS */

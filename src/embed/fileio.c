@@ -105,12 +105,12 @@ int file_bring(struct file_region *f, const uint32_t *block, const bool *write, 
 		err[i] = result;
 	if (result != 0)
 		return result;
-	/* Blocks in a row are one transfer. */
+	/* Blocks in a row are one transfer; one alone is not worth two system calls. */
 	for (unsigned i = 0; i < n; nr++) {
 		start[nr] = i;
 		for (i++; i < n && block[i] == block[i - 1] + 1;)
 			i++;
-		start_read(f, &f->aio, &op[nr], block[start[nr]], i - start[nr], f->buffer + ((size_t)start[nr] << f->page_shift));
+		start_read(f, start[nr] == 0 && i == n ? NULL : &f->aio, &op[nr], block[start[nr]], i - start[nr], f->buffer + ((size_t)start[nr] << f->page_shift));
 	}
 	start[nr] = n;
 	for (unsigned r = 0; r < nr; r++) {
@@ -262,17 +262,39 @@ static int clean(struct file_region *f, uint32_t victim)
 	return end_runs(f, run, n);
 }
 
+/* Blocks in a row that have left: their memory is dropped in one call. */
+struct leaving {
+	uint32_t first, n;
+};
+
+static void drop_leaving(struct file_region *f, struct leaving *l)
+{
+	if (l->n > 0)
+		sys_madvise((void *)(uintptr_t)block_address(f, l->first), (size_t)l->n << f->page_shift, MADV_DONTNEED);
+	l->n = 0;
+}
+
+static void leave(struct file_region *f, struct leaving *l, uint32_t block)
+{
+	if (l->n > 0 && block != l->first + l->n)
+		drop_leaving(f, l);
+	if (l->n++ == 0)
+		l->first = block;
+	blocks_leave(&f->blocks, block);
+}
+
 int file_make_room(struct file_region *f, uint32_t n)
 {
 	struct blocks *b = &f->blocks;
+	struct leaving leaving = { 0 };
 	uint32_t refused = 0;
 	int err = 0;
 
-	while (b->present + n > b->most) {
+	while (b->present + n > b->most && refused <= b->present) {
 		uint32_t victim = blocks_victim(b);
 
-		if (victim == BLOCK_NONE || refused > b->present)
-			return err != 0 ? err : error_set(-ENOMEM, "no room in a budget of %zu bytes: the rest is pinned", f->budget);
+		if (victim == BLOCK_NONE)
+			break;
 		if (is_dirty(f, victim))
 			err = clean(f, victim);
 		if (is_dirty(f, victim)) {
@@ -280,8 +302,10 @@ int file_make_room(struct file_region *f, uint32_t n)
 			refused++;
 			continue;
 		}
-		file_drop(f, victim);
-		blocks_leave(b, victim);
+		leave(f, &leaving, victim);
 	}
-	return 0;
+	drop_leaving(f, &leaving);
+	if (b->present + n <= b->most)
+		return 0;
+	return err != 0 ? err : error_set(-ENOMEM, "no room in a budget of %zu bytes: the rest is pinned", f->budget);
 }

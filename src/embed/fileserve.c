@@ -145,5 +145,8 @@ void file_fault(void *ctx, const struct server_fault *faults, unsigned n)
 	for (unsigned i = 0; i < n; i++)
 		host_wake(f->region.server.uffd, faults[i].address, PAGE_SIZE);
 	f->wait_ns += now_ns() - start;
+	/* While they go on: the next one need not wait for what leaves. That it cannot is for the next one to hear. */
+	if (!f->region.closing)
+		file_make_room(f, f->spare);
 	engine_lock_drop(&f->lock);
 }

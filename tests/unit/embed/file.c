@@ -166,6 +166,8 @@ static void what_was_written_at_random_is_in_the_file_at_every_page_size(void **
 	for (unsigned i = 0; i < sizeof(page_sizes) / sizeof(page_sizes[0]); i++) {
 		world_open(&w, 4 * MIB, page_sizes[i]);
 		write_some(&w, 1500);
+		w.want[w.bytes - 1] ^= 1;
+		address(&w)[w.bytes - 1] ^= 1;
 		for (unsigned k = 0; k < 300; k++) {
 			size_t at = below64(&w.random, w.bytes);
 
@@ -304,6 +306,34 @@ static void what_is_read_in_order_is_read_ahead(void **state)
 	assert_memory_equal(address(&w), w.want, w.bytes);
 	assert_in_range(stats_of(&w).faults, 1, w.bytes / (4 * KIB) / 8);
 	assert_int_equal(stats_of(&w).pages_in, w.bytes / PAGE);
+	world_end(&w);
+}
+
+/* Cursors that go through the file in order, jump, run into one another, and write now and then. */
+static void streams_that_cross_read_what_is_there(void **state)
+{
+	struct world w = world_make(8 * MIB);
+	size_t at[4] = { 0 };
+
+	(void)state;
+	world_open(&w, 2 * MIB, 4 * KIB);
+	for (unsigned i = 0; i < 6000; i++) {
+		size_t *cursor = &at[below64(&w.random, 4)], len = 16 * KIB;
+
+		if (below64(&w.random, 40) == 0)
+			*cursor = at[below64(&w.random, 4)] + below64(&w.random, 256 * KIB);
+		*cursor = *cursor + len < w.bytes ? *cursor : below64(&w.random, w.bytes / 2);
+		assert_memory_equal(address(&w) + *cursor, w.want + *cursor, len);
+		if (below64(&w.random, 8) == 0) {
+			memset(address(&w) + *cursor, (int)i, 100);
+			memset(w.want + *cursor, (int)i, 100);
+		}
+		*cursor += len;
+	}
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	assert_int_equal(stw_close(w.r), 0);
+	w.r = NULL;
+	check_file(&w);
 	world_end(&w);
 }
 
@@ -607,6 +637,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(whatever_is_done_the_region_is_what_the_copy_is),
 		cmocka_unit_test(ranges_that_are_got_need_no_fault),
 		cmocka_unit_test(what_is_read_in_order_is_read_ahead),
+		cmocka_unit_test(streams_that_cross_read_what_is_there),
 		cmocka_unit_test(pinned_blocks_stay),
 		cmocka_unit_test(discarded_blocks_are_holes),
 		cmocka_unit_test(a_part_of_a_file_is_the_region_and_the_rest_is_left_alone),
