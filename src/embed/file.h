@@ -67,6 +67,7 @@ struct file_region {
 	struct ahead_slot ahead[AHEAD_SLOTS];
 	unsigned ahead_turn;      /* the slot to be taken from another stream next */
 	struct stream stream[STREAMS];
+	uint32_t write_next, write_window; /* where the next first write should fall, and how many blocks the last one opened */
 	uint64_t faults, majors, written_faults, bytes_in, bytes_out, wait_ns, errors;
 	bool poisoned;            /* some block raises SIGBUS */
 	int write_error;          /* of the last write that failed since one succeeded, or 0 */
@@ -98,8 +99,8 @@ void file_read_start(struct file_region *f, struct aio_op *op, uint32_t first, u
 int file_make_room(struct file_region *f, uint32_t n);
 /* Writes what is dirty of [first, end). 0, or -errno and the message: at least one block still is. */
 int file_write_back(struct file_region *f, uint32_t first, uint32_t end);
-/* The block may be written to from now on. */
-void file_make_dirty(struct file_region *f, uint32_t block);
+/* n present blocks may be written to from now on. */
+void file_make_dirty(struct file_region *f, uint32_t first, uint32_t n);
 /* Memory of the block is given up, whatever is in it. */
 void file_drop(struct file_region *f, uint32_t block);
 

@@ -130,10 +130,11 @@ int file_bring(struct file_region *f, const uint32_t *block, const bool *write, 
 	return result;
 }
 
-void file_make_dirty(struct file_region *f, uint32_t block)
+void file_make_dirty(struct file_region *f, uint32_t first, uint32_t n)
 {
-	blocks_set_dirty(&f->blocks, block, true);
-	host_protect(f->region.server.uffd, block_address(f, block), f->page, false);
+	for (uint32_t i = 0; i < n; i++)
+		blocks_set_dirty(&f->blocks, first + i, true);
+	host_protect(f->region.server.uffd, block_address(f, first), (uint64_t)n << f->page_shift, false);
 }
 
 void file_drop(struct file_region *f, uint32_t block)
@@ -197,8 +198,7 @@ static int end_run(struct file_region *f, struct run *run)
 		drop_cached(f, &run->op);
 		return 0;
 	}
-	for (uint32_t i = 0; i < run->n; i++)
-		file_make_dirty(f, run->first + i);
+	file_make_dirty(f, run->first, run->n);
 	f->errors++;
 	f->write_error = run->op.err;
 	return error_set(run->op.err, "cannot write %zu bytes at offset %llu of the file: %s", run->op.bytes,

@@ -7,6 +7,8 @@
 #include "live/clock.h"
 #include "live/host.h"
 
+#define WRITE_WINDOW_MOST 32u /* blocks */
+
 #define WRITES (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)
 
 /* Absent blocks that are waited for, ascending. */
@@ -82,12 +84,23 @@ static void bring_all(struct file_region *f, const struct wanted *w)
 	}
 }
 
+/*
+ * Whoever writes one block after the other will write the next ones, too: they may be written as well, twice as many each
+ * time. If he stops, some are written to the file that need not be.
+ */
 static void allow_write(struct file_region *f, uint32_t block)
 {
+	bool goes_on = block == f->write_next;
+	uint32_t n = 1;
+
 	if (!f->writable || blocks_has(&f->blocks, block, BLOCK_DIRTY))
 		return;
 	f->written_faults++;
-	file_make_dirty(f, block);
+	f->write_window = goes_on ? MIN(f->write_window * 2, WRITE_WINDOW_MOST) : 1;
+	while (n < f->write_window && block + n < f->blocks.nr && blocks_has(&f->blocks, block + n, BLOCK_PRESENT))
+		n++;
+	f->write_next = block + n;
+	file_make_dirty(f, block, n);
 }
 
 /* It is present, or is now, because it was being read ahead. */
