@@ -17,6 +17,7 @@
 #include "base/uffd.h"
 #include "embed/error.h"
 #include "live/host.h"
+#include "live/urgent.h"
 
 #define FEATURES \
 	(UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON)
@@ -137,6 +138,7 @@ static void *run(void *arg)
 	struct pollfd fds[] = { { .fd = s->uffd, .events = POLLIN }, { .fd = s->stop_fd, .events = POLLIN } };
 	struct server_fault faults[SERVER_BATCH];
 
+	urgent();
 	for (;;) {
 		unsigned n = receive(s, faults);
 

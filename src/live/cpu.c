@@ -42,17 +42,6 @@
 #define TRIAL_NS 30000000     /* 30 ms: the same for the way that is only tried */
 #define HOLD_NS 3000000000    /* 3 s */
 #define HOLD_MAX_NS 24000000000 /* 24 s */
-#define URGENT_SLICE_NS 100000 /* 0.1 ms, the kernel's minimum */
-
-/* sched_setattr(2); libc 2.36 declares neither. */
-struct sched_attr {
-	uint32_t size, sched_policy;
-	uint64_t sched_flags;
-	int32_t sched_nice;
-	uint32_t sched_priority;
-	uint64_t sched_runtime, sched_deadline, sched_period;
-	uint32_t sched_util_min, sched_util_max;
-};
 
 struct thread_cpu {
 	_Atomic int32_t tid;
@@ -180,21 +169,6 @@ static void unpin(struct thread_cpu *t)
 	CPU_ZERO(&now);
 	if (sys_sched_getaffinity(tid, sizeof(now), &now) >= 0 && CPU_COUNT(&now) == 1 && CPU_ISSET(t->cpu, &now))
 		sys_sched_setaffinity(tid, sizeof(t->affinity), &t->affinity);
-}
-
-/*
- * The handler has little to do and should do it at once: a short slice lets a
- * thread that wakes up take the CPU from one that has a longer one
- * (kernel/sched/fair.c, PREEMPT_SHORT; Linux 6.12). Before that it changes nothing.
- */
-void cpu_urgent(void)
-{
-	struct sched_attr attr = { .size = sizeof(attr) };
-
-	if (sys_call6(SYS_sched_getattr, 0, (long)&attr, sizeof(attr), 0, 0, 0) < 0 || attr.sched_policy != SCHED_OTHER)
-		return;
-	attr.sched_runtime = URGENT_SLICE_NS;
-	sys_call3(SYS_sched_setattr, 0, (long)&attr, 0);
 }
 
 /* All that are there now; who comes later is met by the next call. */

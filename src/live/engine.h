@@ -283,8 +283,6 @@ void ahead_init(void);
 /* cpu.c */
 /* Handler: thread tid has faulted at now (ns, monotonic); moves itself and others to where they serve it best. */
 void cpu_follow(int tid, uint64_t now);
-/* The calling thread is to run as soon as it wakes up. */
-void cpu_urgent(void);
 /* Pager, every now and then: lets the program go that does not fault any more. */
 void cpu_tick(uint64_t now);
 /*

@@ -26,6 +26,7 @@
 #include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
+#include "live/urgent.h"
 #include "mm/reclaim/reclaim.h"
 
 #define PAGER_PATIENCE_NS 1000000
@@ -470,7 +471,7 @@ void handler_run(void *arg)
 	handler_follow();
 	int err = task_start(&engine.pager);
 
-	cpu_urgent();
+	urgent();
 	if (err != 0)
 		no_thread(err);
 	for (;;) {

@@ -59,7 +59,7 @@ report "malloc includes only malloc, its public header and base" \
 report "preload includes only preload, live, malloc, public headers and base" \
 	"$(foreign_includes preload 'preload/|live/|malloc/|steward/|base/')"
 report "embed includes only embed, its public header, what of live is about no engine, store, mm and base" \
-	"$(foreign_includes embed 'embed/|steward/steward\.h|live/(clock|homes|host|lock|proc)\.h|store/|mm/|base/')"
+	"$(foreign_includes embed 'embed/|steward/steward\.h|live/(clock|homes|host|lock|proc|urgent)\.h|store/|mm/|base/')"
 report "cli includes only cli, live, sim, store, mm, malloc, its public header and base" \
 	"$(foreign_includes cli 'cli/|live/|sim/|store/|mm/|malloc/|steward/malloc\.h|base/')"
 report "mm knows no system call" "$(grep -rnE 'base/(sys|uffd)\.h|syscall' "$root/src/mm" | sed "s,^$root/,,")"
