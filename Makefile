@@ -10,7 +10,7 @@ TSAN := build-tsan
 LOGS := $(BUILD)/meson-logs/check $(BUILD)/meson-logs/live $(TEST)/meson-logs/check $(TSAN)/meson-logs/check
 RUN_TESTS := meson test --print-errorlogs --logbase
 
-.PHONY: all deps demo check bench-instructions bench-malloc bench-paging bench-policy bench-predict bench-sim bench-swap bench-tree images soak install uninstall deb clean help
+.PHONY: all deps demo check bench-file bench-instructions bench-malloc bench-paging bench-policy bench-predict bench-sim bench-swap bench-tree images soak install uninstall deb clean help
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja ## build the release into build/ (the default)
@@ -51,6 +51,9 @@ bench-paging: deps all ## Steward beside the kernel's swap, at equal memory
 
 bench-policy: deps all ## the live policies side by side on the real programs
 	$(PYTHON) bench/policy.py
+
+bench-file: all ## regions of files beside mmap, four times larger than memory (root, cgroup; five minutes)
+	$(PYTHON) bench/file.py
 
 bench-instructions: deps all ## instructions of mm/ for a fault and an eviction, beside the last figures
 	$(PYTHON) bench/instructions.py
