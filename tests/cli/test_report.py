@@ -151,6 +151,18 @@ def line(page, title, name):
     return page.run(f"({chart}).chart.series.find(s => s.name === {json.dumps(name)}).y")
 
 
+def quantile(before, now, share):
+    """The upper end of the bucket in which that share of the faults between two samples ends."""
+    floor = lambda b: b if b < 8 else (8 + b % 8) << (b // 8 - 1)
+    rise = {b: n - before["histogram"].get(b, 0) for b, n in now["histogram"].items()}
+    want, seen = -(-sum(rise.values()) * share // 1000), 0
+    for bucket in sorted(rise):
+        seen += rise[bucket]
+        if seen >= want and seen > 0:
+            return min(floor(bucket + 1), now["faults"]["max"])
+    return None
+
+
 def test_figures_in_the_page_are_those_of_the_recording():
     path, _ = recorded()
     samples = of_kind(stwrun.read(path)[1], "sample")
@@ -168,6 +180,7 @@ def test_figures_in_the_page_are_those_of_the_recording():
                                      ("Refaults a second: evicted pages", "came back", "workingset_refault"),
                                      ("Reclaim: pages a second", "looked at by kswapd", "pgscan_kswapd")):
             near(line(page, title, name), rates(samples, counter))
+        eq(line(page, "Over time", "99 in 100 at most"), [None] + [quantile(a, b, 990) for a, b in zip(samples, samples[1:])])
         eq(sum(line(page, "Faults by how long they took", "faults")),
            sum(n for bucket, n in samples[-1]["histogram"].items() if bucket >= 8))
         eq(page.run("[...document.querySelectorAll('td')].find(e => e.textContent === 'pgmajfault').nextSibling.textContent")

@@ -91,6 +91,19 @@ static double v_ratio(const struct history *run, unsigned i, unsigned which)
 	return u->pool_bytes > 0 ? bytes(u->pooled) / (double)u->pool_bytes : NAN;
 }
 
+/* Of the faults since the sample before, so many in a thousand took no longer. */
+static double v_latency(const struct history *run, unsigned i, unsigned permille)
+{
+	struct hist h = run->sample[i].fault_ns;
+
+	if (i == 0 || h.count <= run->sample[i - 1].fault_ns.count)
+		return NAN;
+	h.count -= run->sample[i - 1].fault_ns.count;
+	for (unsigned k = 0; k < HIST_BUCKETS; k++)
+		h.bucket[k] -= MIN(h.bucket[k], run->sample[i - 1].fault_ns.bucket[k]);
+	return (double)hist_quantile(&h, permille);
+}
+
 /* --- charts --- */
 
 static bool ever(const double *y, unsigned n)
@@ -108,20 +121,22 @@ static void mark_ooms(struct chart *c, const struct history *run)
 		chart_mark(c, (double)run->oom[i].ns, "OOM");
 }
 
-static void draw(struct drawing *d, const char *title, enum chart_unit unit, const struct line *line, unsigned nr)
+static void draw_lines(struct drawing *d, struct chart *c, const struct line *line, unsigned nr)
 {
-	struct chart c = { .title = title, .x_unit = CHART_TIME, .y_unit = unit };
-
-	mark_ooms(&c, d->run);
-
+	mark_ooms(c, d->run);
 	for (unsigned k = 0; k < nr; k++) {
 		for (unsigned i = 0; i < d->run->n; i++)
 			d->y[k][i] = line[k].value(d->run, i, line[k].which);
 		if (ever(d->y[k], d->run->n))
-			chart_add(&c, line[k].name, d->run->ns, d->y[k], d->run->n);
+			chart_add(c, line[k].name, d->run->ns, d->y[k], d->run->n);
 	}
-	if (c.nr_series > 0)
-		html_chart(d->h, &c);
+	if (c->nr_series > 0)
+		html_chart(d->h, c);
+}
+
+static void draw(struct drawing *d, const char *title, enum chart_unit unit, const struct line *line, unsigned nr)
+{
+	draw_lines(d, &(struct chart){ .title = title, .x_unit = CHART_TIME, .y_unit = unit }, line, nr);
 }
 
 static void memory(struct drawing *d)
@@ -172,6 +187,7 @@ static void activity(struct drawing *d)
 
 static void latency(struct drawing *d)
 {
+	static const struct line over_time[] = { { "median", v_latency, 500 }, { "99 in 100 at most", v_latency, 990 } };
 	const struct hist *hist = &history_last(d->run)->fault_ns;
 	double x[HIST_BUCKETS / HIST_JOINED], y[HIST_BUCKETS / HIST_JOINED];
 	struct chart c = { .title = "Faults by how long they took", .x_unit = CHART_TIME, .log_x = true, .bars = true };
@@ -201,6 +217,8 @@ static void latency(struct drawing *d)
 	put_time(&f, "99 in 100 at most ", hist_quantile(hist, 990), ", ");
 	put_time(&f, "the longest ", hist->max, ".");
 	html_text(d->h, text);
+	draw_lines(d, &(struct chart){ .title = "Over time", .x_unit = CHART_TIME, .y_unit = CHART_TIME, .log_y = true }, over_time,
+		   ARRAY_SIZE(over_time));
 }
 
 /* --- tables --- */
