@@ -1,5 +1,5 @@
 /*
- * A thread, because a sample must neither wait for what the supervisor does nor keep it from doing it. It only reads the
+ * The file, and a thread that takes samples. A thread, because a sample must neither wait for what the supervisor does nor keep it from doing it. It only reads the
  * ledger, as a steward stat would that runs all the time, so nothing in the program is paid for it.
  *
  * Each sample is written at once: what is lost when the launcher is killed is the tenth of a second since the last one. A
@@ -131,6 +131,16 @@ void recorder_end(enum flight_kind kind, uint64_t ns)
 		msg_note("%s: cannot be written (%s); the recording ends here, the run goes on", r.options->path, strerror(-err));
 }
 
+static bool is_broken(void)
+{
+	bool broken;
+
+	pthread_mutex_lock(&r.file_lock);
+	broken = r.broken;
+	pthread_mutex_unlock(&r.file_lock);
+	return broken;
+}
+
 static void record_event(const struct event *e)
 {
 	struct flight_event event;
@@ -150,10 +160,17 @@ static void record_sample(void)
 	unsigned known = r.events.nr;
 	struct flight_bytes *b;
 
+	if (is_broken())
+		return;
 	r.before = r.now;
 	r.now = old;
-	if (sample_take(&r.now, r.ledger) != 0)
+	if (sample_take(&r.now, r.ledger) != 0) {
+		/* It has been said, and is not to be said ten times a second. */
+		pthread_mutex_lock(&r.file_lock);
+		r.broken = true;
+		pthread_mutex_unlock(&r.file_lock);
 		return;
+	}
 	events_add(&r.events, &r.before, &r.now);
 	for (unsigned left = MIN(r.events.nr - known, EVENTS_MAX - 1); left > 0; left--)
 		record_event(events_last(&r.events, left - 1));
