@@ -19,6 +19,7 @@
 	X(swap_ra, "pages read ahead")                                  \
 	X(swap_ra_hit, "faults that continued a stream read ahead")     \
 	X(pgdemote, "pages passed on from the pool to the places below it")   \
+	X(pgpromote, "pages read back from below the pool that belong into it")   \
 	X(pgsame, "pages out that were one repeated word")              \
 	X(pgclean, "pages dropped because their copy was still valid")  \
 	X(pgdiscard, "pages dropped because the heap had freed them")   \

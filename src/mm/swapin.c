@@ -8,12 +8,18 @@
 
 #define RA_MAX_MEMORY 16 /* from stores at the speed of memory: more would only make the one fault longer */
 
+/* Some other swap-in has the page. */
+static bool is_on_its_way(struct machine *m, swp_t entry)
+{
+	return m->swapins != NULL && m->swapins->nr > 0 && (swap_slot_of(&m->swap, entry)->flags & SLOT_READING);
+}
+
 static void add(struct swapin *in, vpn_t vpn, bool beside)
 {
 	struct mm *mm = in->mm;
 	pte_t pte = pt_get(&mm->pt, vpn);
 
-	if (!pte_is_swap(pte) || (swap_slot_of(&mm->machine->swap, pte_swp(pte))->flags & SLOT_READING))
+	if (!pte_is_swap(pte) || is_on_its_way(mm->machine, pte_swp(pte)))
 		return;
 	in->vpn[in->n] = vpn;
 	in->beside[in->n] = beside;
@@ -58,6 +64,25 @@ static void sort(struct swapin *in)
 	}
 }
 
+/*
+ * Back from below the pool, and sooner than what lies in the pool would have been passed on: that is where it belongs.
+ * A copy that stayed below would take it there again each time that it leaves unchanged. What the pool refuses stays below.
+ */
+static bool is_promoted(struct machine *m, swp_t entry)
+{
+	const struct swap_area *area = &m->swap.area[swp_area(entry)];
+
+	if (area->store->ops->read_locked || machine_has_accessed(m))
+		return false;
+	const struct swap_area *pool = swap_pool(&m->swap);
+	const struct swap_slot *slot = swap_slot_of(&m->swap, entry);
+	const struct lruvec *v = &m->lruvec[0];
+
+	if (pool == NULL || area->prio >= pool->prio || (slot->flags & SLOT_REFUSED))
+		return false;
+	return workingset_distance(v, slot->shadow) <= lru_resident(v) + pool->store->stat.pages;
+}
+
 /* Page i is mapped now, or kept beside: the slot gives way, or becomes the cached copy. */
 static void commit(struct swapin *in, unsigned i)
 {
@@ -66,8 +91,9 @@ static void commit(struct swapin *in, unsigned i)
 	struct frame *f = in->frame[i];
 	swp_t entry = in->read[i].entry;
 	bool beside = in->beside[i];
+	bool promoted = !beside && is_promoted(m, entry);
 	bool refault = !beside && workingset_swapin(m, f, swap_slot_of(&m->swap, entry));
-	bool cached = swap_to_cache(&m->swap, entry, in->read[i].seal);
+	bool cached = !promoted && swap_to_cache(&m->swap, entry, in->read[i].seal);
 
 	if (!cached)
 		swap_put(&m->swap, entry);
@@ -81,6 +107,7 @@ static void commit(struct swapin *in, unsigned i)
 	if (cached)
 		f->swap = entry;
 	COUNT(m, pswpin);
+	COUNT_N(m, pgpromote, promoted);
 	COUNT_N(m, workingset_refault, !beside);
 	COUNT_N(m, workingset_activate, refault);
 }

@@ -54,22 +54,10 @@ void swap_destroy(struct swap *s)
 	s->nr_areas = 0;
 }
 
-static struct swap_slot *area_slot(const struct swap_area *a, uint64_t slot)
-{
-	DEBUG_ASSERT(slot > 0 && slot < a->nr_slots);
-	return &a->chunk[slot / SLOTS_PER_CHUNK][slot % SLOTS_PER_CHUNK];
-}
-
-struct swap_slot *swap_slot_of(struct swap *s, swp_t entry)
-{
-	DEBUG_ASSERT(swp_area(entry) < s->nr_areas);
-	return area_slot(&s->area[swp_area(entry)], swp_slot(entry));
-}
-
 void swap_prefetch(const struct swap *s, swp_t entry)
 {
 	if (swp_area(entry) < s->nr_areas && swp_slot(entry) > 0 && swp_slot(entry) < s->area[swp_area(entry)].nr_slots)
-		__builtin_prefetch(area_slot(&s->area[swp_area(entry)], swp_slot(entry)), 1);
+		__builtin_prefetch(swap_area_slot(&s->area[swp_area(entry)], swp_slot(entry)), 1);
 }
 
 /* The store packed a page elsewhere. */
@@ -134,7 +122,7 @@ static int slot_alloc(struct swap *s, unsigned area, swp_t *entry)
 			return err;
 	}
 	uint64_t n = a->free_head;
-	struct swap_slot *slot = area_slot(a, n);
+	struct swap_slot *slot = swap_area_slot(a, n);
 
 	a->free_head = slot->handle;
 	a->nr_used++;
@@ -339,8 +327,10 @@ static void write_area(struct swap *s, unsigned area, struct swap_io **io, unsig
 		if (i < room && batch[i].err == 0) {
 			slot->handle = batch[i].handle;
 			slot->sum = io[i]->sum;
+			slot->flags |= io[i]->refused ? SLOT_REFUSED : 0;
 			continue;
 		}
+		io[i]->refused |= i < room && batch[i].err == -E2BIG;
 		a->full |= i < room && batch[i].err == -ENOSPC;
 		slot_release(a, io[i]->entry, slot);
 		io[i]->entry = (swp_t){ 0 };
@@ -431,7 +421,7 @@ void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint
 	struct swap_area *a = &s->area[area];
 
 	for (uint64_t n = 1; n < a->nr_slots; n++) {
-		struct swap_slot *slot = area_slot(a, n);
+		struct swap_slot *slot = swap_area_slot(a, n);
 
 		if ((slot->flags & (SLOT_USED | SLOT_SAME)) == SLOT_USED)
 			see(ctx, slot->handle);
@@ -479,14 +469,14 @@ void swap_check(struct swap *s)
 		uint64_t used = 0, same = 0, free = 0;
 
 		for (uint64_t n = 1; n < a->nr_slots; n++) {
-			struct swap_slot *slot = area_slot(a, n);
+			struct swap_slot *slot = swap_area_slot(a, n);
 
 			ASSERT(!!(slot->flags & SLOT_USED) == (slot->uses > 0 || (slot->flags & SLOT_CACHED)));
 			used += !!(slot->flags & SLOT_USED);
 			same += !!(slot->flags & SLOT_SAME);
 		}
-		for (uint64_t n = a->free_head; n != 0; n = area_slot(a, n)->handle) {
-			ASSERT(!(area_slot(a, n)->flags & SLOT_USED));
+		for (uint64_t n = a->free_head; n != 0; n = swap_area_slot(a, n)->handle) {
+			ASSERT(!(swap_area_slot(a, n)->flags & SLOT_USED));
 			free++;
 		}
 		ASSERT(used == a->nr_used && same == a->nr_same);

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 
+#include "base/assert.h"
 #include "mm/backing/store.h"
 #include "mm/phys/vmalloc.h"
 
@@ -27,6 +28,7 @@ enum slot_flag {
 	SLOT_USED = 1 << 2,
 	SLOT_READING = 1 << 3, /* it is being read, perhaps without the lock: its entry must stay */
 	SLOT_DEMOTED = 1 << 4, /* passed on from the pool, and not read since */
+	SLOT_REFUSED = 1 << 5, /* an area above would have gained nothing by taking it */
 };
 
 /*
@@ -73,6 +75,7 @@ struct swap_io {
 	swp_t entry;         /* out: where it went; none while it has no place */
 	uint32_t sum;        /* out of swap_examine, as the next two */
 	bool same, clean;
+	bool refused;        /* by an area that would have gained nothing */
 	uint64_t word;       /* same: the repeated word */
 	int err;             /* 0 or why no area took it */
 	/* Out of swap_ahead.end. */
@@ -174,7 +177,19 @@ void swap_read_end(struct swap *s, struct swap_reading *g, void (*lock)(void *),
 /* [unlocked] Looks for pages that have been read. wait: until there are some in each area that has any on their way. */
 void swap_read_poll(struct swap *s, bool wait);
 
-struct swap_slot *swap_slot_of(struct swap *s, swp_t entry);
+/* Slot 0 is none. */
+static inline struct swap_slot *swap_area_slot(const struct swap_area *a, uint64_t slot)
+{
+	DEBUG_ASSERT(slot > 0 && slot < a->nr_slots);
+	return &a->chunk[slot / SLOTS_PER_CHUNK][slot % SLOTS_PER_CHUNK];
+}
+
+static inline struct swap_slot *swap_slot_of(struct swap *s, swp_t entry)
+{
+	DEBUG_ASSERT(swp_area(entry) < s->nr_areas);
+	return swap_area_slot(&s->area[swp_area(entry)], swp_slot(entry));
+}
+
 /* The slot will be wanted soon: its cache line is fetched. Any entry may be asked for. */
 void swap_prefetch(const struct swap *s, swp_t entry);
 /* One more entry names the slot (fork). False: the count is full, the caller copies. */

@@ -111,7 +111,7 @@ static void begin(struct swap *s, struct swap_reading *g, bool wait, void (*lock
 	g->nr_begun = 0;
 	/* One read may ask for an entry twice, as demotion does when its hand has come around. */
 	for (unsigned i = 0; i < g->n; i++)
-		ASSERT(!(swap_slot_of(s, g->r[i].entry)->flags & SLOT_READING));
+		DEBUG_ASSERT(!(swap_slot_of(s, g->r[i].entry)->flags & SLOT_READING));
 	for (unsigned i = 0; i < g->n; i++)
 		swap_slot_of(s, g->r[i].entry)->flags |= SLOT_READING;
 	for (unsigned area = 0; area < s->nr_areas; area++) {

@@ -67,6 +67,79 @@ static void a_full_pool_passes_on_what_was_evicted_first(void **state)
 	sim_drop();
 }
 
+/* The naive answer to whether a page was away for so short a time that the pool would have kept it: a count of evictions. */
+static bool soon(uint64_t evicted_since)
+{
+	return evicted_since <= lru_resident(&sim->m.lruvec[0]) + sim->zpool.store.stat.pages;
+}
+
+static void what_comes_back_soon_leaves_for_the_pool_again(void **state)
+{
+	uint64_t age[FAKE_CELLS];
+	unsigned back[2] = { 0 };
+
+	(void)state;
+	sim_make(24, 600, true, FAKE_CELLS);
+	sim->m.streams = false;
+	sim->zpool.store.max_frames = 48;
+	map_pages(0, SIM_PAGES);
+	for (unsigned i = 0; i < 400; i++) {
+		out_small(i, i + 1);
+		age[i] = sim->m.lruvec[0].age;
+	}
+	/* Each twice: after a long time, and at once. */
+	for (unsigned n = 0; n < 800; n++) {
+		unsigned i = n / 2;
+		uint64_t away = sim->m.lruvec[0].age - age[i];
+
+		if (area_of(i) != 1)
+			continue;
+		/* The age of a page is as coarse as a bucket. */
+		bool clear = soon(away + 16) == soon(away - MIN(away, 16)), wanted = soon(away);
+
+		read_all(i, i + 1);
+		all_swapped(i, i + 1);
+		age[i] = sim->m.lruvec[0].age;
+		if (!clear)
+			continue;
+		assert_int_equal(area_of(i), wanted ? 0 : 1);
+		back[wanted]++;
+	}
+	assert_true(back[0] > 20 && back[1] > 20);
+	assert_true(sim->counter[VM_pgpromote] >= back[1]);
+	read_all(0, 400);
+	check_all();
+	sim_drop();
+}
+
+static void what_the_pool_refuses_keeps_its_copy_below(void **state)
+{
+	(void)state;
+	sim_make(25, 600, true, FAKE_CELLS);
+	sim->m.streams = false;
+	map_pages(0, SIM_PAGES);
+	for (unsigned i = 0; i < 20; i++) {
+		touch(i);
+		for (unsigned k = 0; k < PAGE_SIZE; k++)
+			sim->bytes[i][k] = (uint8_t)rand_u64(&sim->rand);
+		memcpy(sim->want[i], sim->bytes[i], PAGE_SIZE);
+	}
+	all_swapped(0, 20);
+	/* Each twice: the second time comes as soon as can be. */
+	for (unsigned n = 0; n < 40; n++) {
+		unsigned i = n / 2;
+		swp_t entry = pte_swp(sim_pte(i));
+
+		assert_int_equal(area_of(i), 1);
+		read_all(i, i + 1);
+		all_swapped(i, i + 1);
+		assert_int_equal(pte_swp(sim_pte(i)).v, entry.v);
+	}
+	assert_int_equal(sim->counter[VM_pgpromote], 0);
+	check_all();
+	sim_drop();
+}
+
 static void a_page_that_a_fault_is_reading_is_not_passed_on(void **state)
 {
 	(void)state;
@@ -158,6 +231,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_full_pool_passes_on_what_was_evicted_first),
+		cmocka_unit_test(what_comes_back_soon_leaves_for_the_pool_again),
+		cmocka_unit_test(what_the_pool_refuses_keeps_its_copy_below),
 		cmocka_unit_test(a_page_that_a_fault_is_reading_is_not_passed_on),
 		cmocka_unit_test(a_page_that_is_wanted_while_it_is_passed_on_stays),
 		cmocka_unit_test(a_machine_that_ends_gives_every_frame_back),
