@@ -9,7 +9,8 @@
 #include "live/host.h"
 
 #define RUN_BYTES ((size_t)MIB) /* written at once, at most, unless a block is larger */
-#define LOOK_BLOCKS 128         /* from the old end of a queue, when dirty ones among the next to go are looked for */
+#define LOOK_BLOCKS 128u        /* from the old end of a queue, when dirty ones among the next to go are looked for, … */
+#define LOOK_BYTES ((size_t)4 * MIB) /* … or more if they are small: several runs of neighbours */
 
 /* Bytes of the file that a transfer of the blocks is about. Direct I/O takes whole pages, and the file is cut again behind it. */
 static size_t transfer_bytes(const struct file_region *f, uint32_t first, uint32_t n)
@@ -245,14 +246,14 @@ int file_write_back(struct file_region *f, uint32_t first, uint32_t end)
 static int clean(struct file_region *f, uint32_t victim)
 {
 	struct run run[BATCH];
-	unsigned n = 0, looks = 0;
+	unsigned n = 0, looks = 0, most = MAX(LOOK_BLOCKS, (unsigned)(LOOK_BYTES >> f->page_shift));
 
 	find_run(f, victim, &run[n]);
 	start_run(f, &run[n++]);
 	for (unsigned q = 0; q < 2; q++) {
 		uint32_t at = q == 0 ? f->blocks.in.tail : f->blocks.main.tail;
 
-		for (; at != BLOCK_NONE && n < BATCH && looks < LOOK_BLOCKS; at = f->blocks.at[at].prev, looks++) {
+		for (; at != BLOCK_NONE && n < BATCH && looks < most; at = f->blocks.at[at].prev, looks++) {
 			if (!is_dirty(f, at))
 				continue;
 			find_run(f, at, &run[n]);

@@ -7,8 +7,6 @@
 #include "live/clock.h"
 #include "live/host.h"
 
-#define WRITE_WINDOW_MOST 32u /* blocks */
-
 #define WRITES (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)
 
 /* Absent blocks that are waited for, ascending. */
@@ -90,13 +88,13 @@ static void bring_all(struct file_region *f, const struct wanted *w)
  */
 static void allow_write(struct file_region *f, uint32_t block)
 {
-	bool goes_on = block == f->write_next;
+	bool goes_on = f->write_window > 0 && block == f->write_next;
 	uint32_t n = 1;
 
 	if (!f->writable || blocks_has(&f->blocks, block, BLOCK_DIRTY))
 		return;
 	f->written_faults++;
-	f->write_window = goes_on ? MIN(f->write_window * 2, WRITE_WINDOW_MOST) : 1;
+	f->write_window = goes_on ? MIN(f->write_window * 2, f->window_max) : 1;
 	while (n < f->write_window && block + n < f->blocks.nr && blocks_has(&f->blocks, block + n, BLOCK_PRESENT))
 		n++;
 	f->write_next = block + n;

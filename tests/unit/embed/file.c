@@ -309,6 +309,24 @@ static void what_is_read_in_order_is_read_ahead(void **state)
 	world_end(&w);
 }
 
+static void what_is_written_in_order_takes_few_faults(void **state)
+{
+	struct world w = world_make(16 * MIB);
+
+	(void)state;
+	world_open(&w, 8 * MIB, 4 * KIB);
+	for (size_t i = 0; i < w.bytes; i += 4 * KIB) {
+		assert_int_equal(address(&w)[i], w.want[i]);
+		w.want[i] ^= 1;
+		address(&w)[i] ^= 1;
+	}
+	assert_in_range(stats_of(&w).faults_write, 1, w.bytes / (4 * KIB) / 8);
+	assert_int_equal(stw_close(w.r), 0);
+	w.r = NULL;
+	check_file(&w);
+	world_end(&w);
+}
+
 /* Cursors that go through the file in order, jump, run into one another, and write now and then. */
 static void streams_that_cross_read_what_is_there(void **state)
 {
@@ -637,6 +655,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(whatever_is_done_the_region_is_what_the_copy_is),
 		cmocka_unit_test(ranges_that_are_got_need_no_fault),
 		cmocka_unit_test(what_is_read_in_order_is_read_ahead),
+		cmocka_unit_test(what_is_written_in_order_takes_few_faults),
 		cmocka_unit_test(streams_that_cross_read_what_is_there),
 		cmocka_unit_test(pinned_blocks_stay),
 		cmocka_unit_test(discarded_blocks_are_holes),
