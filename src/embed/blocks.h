@@ -23,6 +23,7 @@ enum block_flag {
 	BLOCK_PINNED = 1 << 2, /* on no queue */
 	BLOCK_MAIN = 1 << 3,   /* on MAIN, not on IN */
 	BLOCK_ASKED = 1 << 4,  /* was asked for by name since MAIN came round to it last */
+	BLOCK_UNTRIED = 1 << 5, /* was brought protected, and nobody has tried to write to it */
 };
 
 /* Law: PRESENT and not PINNED ⇔ on one of the queues; DIRTY, PINNED ⇒ PRESENT. */

@@ -48,7 +48,11 @@ struct batch {
 
 static int batch_flush(struct file_region *f, struct batch *b)
 {
-	int err = b->n > 0 ? file_bring(f, b->block, NULL, NULL, b->n) : 0;
+	bool write[BATCH];
+
+	for (unsigned i = 0; i < b->n; i++)
+		write[i] = file_expects_write(f);
+	int err = b->n > 0 ? file_bring(f, b->block, write, NULL, b->n) : 0;
 
 	b->n = 0;
 	return err;

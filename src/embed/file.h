@@ -15,6 +15,10 @@
  * protection away; before it is written to the file it is protected again, so a write meanwhile is a fault that comes
  * after. A block that is brought because of a write is dirty at once.
  *
+ * A program that updates at random takes two faults for each block: to have it, and to write to it. Where nearly all
+ * blocks are written that were brought protected, the others are brought dirty: one that is not written after all is
+ * written to the file for nothing. One in TRIAL is still protected, to see whether this goes on.
+ *
  * Laws.
  *   F1 Memory of a block is dropped only when the file has its content.
  *   F2 A write to the file that fails leaves the block as it was: present, dirty, writable.
@@ -34,6 +38,7 @@
 
 #define BATCH 32         /* blocks that are brought, and runs that are written, at once */
 #define AHEAD_SLOTS 2
+#define TRIAL 8
 #define STREAMS 8
 
 /* Blocks that are being read before anybody asks for them. */
@@ -68,6 +73,8 @@ struct file_region {
 	unsigned ahead_turn;      /* the slot to be taken from another stream next */
 	struct stream stream[STREAMS];
 	uint32_t write_next, write_window; /* where the next first write should fall, and how many blocks the last one opened */
+	int updates;              /* 0 to UPDATES_SURE: how sure it is that a block that is brought will be written */
+	unsigned trial;           /* counts blocks that were brought dirty for that reason */
 	uint64_t faults, majors, written_faults, bytes_in, bytes_out, wait_ns, errors;
 	bool poisoned;            /* some block raises SIGBUS */
 	int write_error;          /* of the last write that failed since one succeeded, or 0 */
@@ -101,6 +108,8 @@ int file_make_room(struct file_region *f, uint32_t n);
 int file_write_back(struct file_region *f, uint32_t first, uint32_t end);
 /* n present blocks may be written to from now on. */
 void file_make_dirty(struct file_region *f, uint32_t first, uint32_t n);
+/* Blocks that are brought for an access that is no write: will they be written? Counts as one of them. */
+bool file_expects_write(struct file_region *f);
 /* Memory of the block is given up, whatever is in it. */
 void file_drop(struct file_region *f, uint32_t block);
 

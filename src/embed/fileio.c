@@ -82,6 +82,7 @@ void file_place(struct file_region *f, uint32_t first, uint32_t n, const uint8_t
 		for (uint32_t k = i; k < i + run; k++) {
 			blocks_arrive(&f->blocks, first + k);
 			blocks_set_dirty(&f->blocks, first + k, dirty);
+			f->blocks.at[first + k].flags |= dirty ? 0 : BLOCK_UNTRIED;
 		}
 		i += run;
 	}
@@ -131,16 +132,38 @@ int file_bring(struct file_region *f, const uint32_t *block, const bool *write, 
 	return result;
 }
 
-void file_make_dirty(struct file_region *f, uint32_t first, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		blocks_set_dirty(&f->blocks, first + i, true);
-	host_protect(f->region.server.uffd, block_address(f, first), (uint64_t)n << f->page_shift, false);
-}
-
 void file_drop(struct file_region *f, uint32_t block)
 {
 	sys_madvise((void *)(uintptr_t)block_address(f, block), f->page, MADV_DONTNEED);
+}
+
+#define UPDATES_SURE 64
+#define UPDATES_ENOUGH 48
+#define UPDATES_MISSED 3 /* one that left as it came weighs so many that were written: three in four are to be */
+
+bool file_expects_write(struct file_region *f)
+{
+	return f->writable && f->updates >= UPDATES_ENOUGH && ++f->trial % TRIAL != 0;
+}
+
+/* A block is written to that was brought protected, or leaves without. */
+static void learn(struct file_region *f, uint32_t block, bool written)
+{
+	if (!blocks_has(&f->blocks, block, BLOCK_UNTRIED))
+		return;
+	f->blocks.at[block].flags &= (uint8_t)~BLOCK_UNTRIED;
+	f->updates += written ? 1 : -UPDATES_MISSED;
+	f->updates = MAX(MIN(f->updates, UPDATES_SURE), 0);
+}
+
+void file_make_dirty(struct file_region *f, uint32_t first, uint32_t n)
+{
+	learn(f, first, true);
+	for (uint32_t i = 0; i < n; i++) {
+		blocks_set_dirty(&f->blocks, first + i, true);
+		f->blocks.at[first + i].flags &= (uint8_t)~BLOCK_UNTRIED;
+	}
+	host_protect(f->region.server.uffd, block_address(f, first), (uint64_t)n << f->page_shift, false);
 }
 
 /* A run of dirty blocks on its way to the file. */
@@ -281,6 +304,7 @@ static void leave(struct file_region *f, struct leaving *l, uint32_t block)
 		drop_leaving(f, l);
 	if (l->n++ == 0)
 		l->first = block;
+	learn(f, block, false);
 	blocks_leave(&f->blocks, block);
 }
 

@@ -135,7 +135,7 @@ static void bring(struct file_region *f, const struct wanted *w)
 	}
 	for (unsigned i = 0; i < rest.n; i++) {
 		if (!have(f, rest.block[i], false))
-			want(&missing, rest.block[i], rest.write[i]);
+			want(&missing, rest.block[i], rest.write[i] || file_expects_write(f));
 		else if (rest.write[i])
 			allow_write(f, rest.block[i]);
 	}

@@ -327,6 +327,36 @@ static void what_is_written_in_order_takes_few_faults(void **state)
 	world_end(&w);
 }
 
+static void at_random(struct world *w, unsigned n, bool write)
+{
+	for (unsigned i = 0; i < n; i++) {
+		size_t at = below64(&w->random, w->bytes);
+
+		assert_int_equal(address(w)[at], w->want[at]);
+		if (write)
+			address(w)[at] = ++w->want[at];
+	}
+}
+
+static void updates_at_random_take_one_fault_each_and_reads_write_nothing(void **state)
+{
+	struct world w = world_make(16 * MIB);
+
+	(void)state;
+	world_open(&w, 2 * MIB, 4 * KIB);
+	at_random(&w, 3000, true);
+	assert_in_range(stats_of(&w).faults_write, 48, 1000);
+	assert_int_equal(stw_flush(w.r, 0, w.bytes), 0);
+	at_random(&w, 1500, false);
+	assert_int_equal(stw_flush(w.r, 0, w.bytes), 0);
+	at_random(&w, 1000, false);
+	assert_int_equal(stats_of(&w).dirty, 0);
+	assert_int_equal(stw_close(w.r), 0);
+	w.r = NULL;
+	check_file(&w);
+	world_end(&w);
+}
+
 /* Cursors that go through the file in order, jump, run into one another, and write now and then. */
 static void streams_that_cross_read_what_is_there(void **state)
 {
@@ -656,6 +686,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(ranges_that_are_got_need_no_fault),
 		cmocka_unit_test(what_is_read_in_order_is_read_ahead),
 		cmocka_unit_test(what_is_written_in_order_takes_few_faults),
+		cmocka_unit_test(updates_at_random_take_one_fault_each_and_reads_write_nothing),
 		cmocka_unit_test(streams_that_cross_read_what_is_there),
 		cmocka_unit_test(pinned_blocks_stay),
 		cmocka_unit_test(discarded_blocks_are_holes),
