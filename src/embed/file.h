@@ -98,8 +98,8 @@ static inline uint64_t block_offset(const struct file_region *f, uint32_t block)
  * -errno. write and err may be NULL. 0, or the first error and the message.
  */
 int file_bring(struct file_region *f, const uint32_t *block, const bool *write, int *err, unsigned n);
-/* Puts n blocks in a row, of which some may be present already, to their addresses; room has been made. */
-void file_place(struct file_region *f, uint32_t first, uint32_t n, const uint8_t *data, const bool *write);
+/* Puts n absent blocks in a row to their addresses; room has been made. The end of data that was not read is cleared. */
+void file_place(struct file_region *f, uint32_t first, uint32_t n, uint8_t *data, const bool *write);
 /* Starts to read n blocks ahead of their use. */
 void file_read_start(struct file_region *f, struct aio_op *op, uint32_t first, uint32_t n, uint8_t *data);
 /* Makes room for n more blocks. 0, or -errno and the message. */

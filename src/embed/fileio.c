@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/assert.h"
@@ -63,22 +64,21 @@ static void copy(const struct file_region *f, uint64_t address, const uint8_t *d
 	}
 }
 
-void file_place(struct file_region *f, uint32_t first, uint32_t n, const uint8_t *data, const bool *write)
+void file_place(struct file_region *f, uint32_t first, uint32_t n, uint8_t *data, const bool *write)
 {
-	/* What lies behind the end of the region was not read. */
-	size_t read = MIN(ALIGN_UP(transfer_bytes(f, first, n), PAGE_SIZE), (size_t)n << f->page_shift);
+	size_t whole = (size_t)n << f->page_shift, read = transfer_bytes(f, first, n);
 
+	/* What lies behind the end of the region was not read, and will not be written. */
+	memset(data + read, 0, whole - read);
 	if (f->poisoned)
-		sys_madvise((void *)(uintptr_t)block_address(f, first), (size_t)n << f->page_shift, MADV_DONTNEED);
+		sys_madvise((void *)(uintptr_t)block_address(f, first), whole, MADV_DONTNEED);
 	for (uint32_t i = 0; i < n;) {
 		bool dirty = write != NULL && write[i];
 		uint32_t run = 1;
 
 		while (i + run < n && (write != NULL && write[i + run]) == dirty)
 			run++;
-		size_t at = (size_t)i << f->page_shift, bytes = MIN((size_t)run << f->page_shift, read - at);
-
-		copy(f, block_address(f, first + i), data + at, bytes, f->writable && !dirty);
+		copy(f, block_address(f, first + i), data + ((size_t)i << f->page_shift), (size_t)run << f->page_shift, f->writable && !dirty);
 		for (uint32_t k = i; k < i + run; k++) {
 			blocks_arrive(&f->blocks, first + k);
 			blocks_set_dirty(&f->blocks, first + k, dirty);

@@ -1,6 +1,7 @@
 /* Faults of a file region: those that wait at once are served at once, with their reads in flight together. */
 #include <errno.h>
 
+#include "base/sys.h"
 #include "base/uffd.h"
 #include "embed/error.h"
 #include "embed/file.h"
@@ -107,12 +108,30 @@ static bool have(struct file_region *f, uint32_t block, bool go_on)
 	return blocks_has(&f->blocks, block, BLOCK_PRESENT) || ahead_take(f, block, go_on);
 }
 
+/*
+ * A page of the block is missing that was there: somebody has called madvise. It is brought again, as it is in the file,
+ * because a fault must not come for ever.
+ */
+static bool was_dropped(struct file_region *f, const struct server_fault *fault, uint32_t block)
+{
+	unsigned char resident = 1;
+
+	if (!blocks_has(&f->blocks, block, BLOCK_PRESENT) || (fault->flags & UFFD_PAGEFAULT_FLAG_WP))
+		return false;
+	/* Or it has come since, for another thread. */
+	return sys_call3(SYS_mincore, (long)fault->address, PAGE_SIZE, (long)&resident) == 0 && !(resident & 1);
+}
+
 static void sort_out(struct file_region *f, const struct server_fault *fault, struct wanted *w)
 {
 	uint32_t block = (uint32_t)((fault->address - f->region.start) >> f->page_shift);
 	bool write = fault->flags & WRITES;
 
 	f->faults++;
+	if (was_dropped(f, fault, block)) {
+		file_drop(f, block);
+		blocks_forget(&f->blocks, block);
+	}
 	if (!have(f, block, true))
 		want(w, block, write);
 	else if (write)

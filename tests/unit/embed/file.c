@@ -140,6 +140,7 @@ static void what_is_in_the_file_is_read_at_every_page_size(void **state)
 		}
 		/* Behind its end, up to the end of the page, there are zeros. */
 		assert_int_equal(address(&w)[w.bytes], 0);
+		assert_int_equal(address(&w)[w.bytes / page_sizes[i] * page_sizes[i] + page_sizes[i] - 1], 0);
 		assert_int_equal(stats_of(&w).errors, 0);
 		assert_int_equal(stw_close(w.r), 0);
 	}
@@ -465,6 +466,18 @@ static void a_file_is_made_and_made_longer(void **state)
 	world_end(&w);
 }
 
+static void memory_that_somebody_drops_is_read_again(void **state)
+{
+	struct world w = world_make(MIB);
+
+	(void)state;
+	world_open(&w, 8 * MIB, 64 * KIB);
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	assert_int_equal(madvise(address(&w) + 100 * KIB, 200 * KIB, MADV_DONTNEED), 0);
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	world_end(&w);
+}
+
 /* What a touch raises. */
 
 static sigjmp_buf jump;
@@ -692,6 +705,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(discarded_blocks_are_holes),
 		cmocka_unit_test(a_part_of_a_file_is_the_region_and_the_rest_is_left_alone),
 		cmocka_unit_test(a_file_is_made_and_made_longer),
+		cmocka_unit_test(memory_that_somebody_drops_is_read_again),
 		cmocka_unit_test(a_region_that_is_not_writable_cannot_be_written),
 		cmocka_unit_test(a_file_that_gets_shorter_raises_sigbus),
 		cmocka_unit_test(on_a_full_disk_nothing_is_lost_and_close_says_so),
