@@ -50,7 +50,9 @@ def environment(folder):
     os.symlink(STEWARD, os.path.join(folder, "bin", "steward"))
     env = dict(os.environ, PATH=os.path.join(folder, "bin") + ":/usr/bin:" + os.environ["PATH"], LC_ALL="C.UTF-8",
                PKG_CONFIG_PATH=os.path.join(BUILD, "meson-uninstalled"), LD_LIBRARY_PATH=os.path.join(BUILD, "src", "embed"))
-    env.pop("LD_PRELOAD", None)
+    # Unbuffered, a line comes in two parts, and those of processes side by side would mix.
+    for name in ("LD_PRELOAD", "PYTHONUNBUFFERED"):
+        env.pop(name, None)
     return env
 
 
