@@ -176,29 +176,69 @@ static bool is_down(const struct remote_store *r, unsigned leg)
 	return atomic_load(&r->shared->down[r->area + leg * REMOTE_AREAS]) != 0;
 }
 
+/* It hangs: whoever can do without it should. */
+static void avoid(struct remote_store *r, unsigned leg)
+{
+	atomic_store_explicit(&r->avoid_ns[leg], now_ns() + REMOTE_AVOID_NS, memory_order_relaxed);
+}
+
+static bool is_avoided(const struct remote_store *r, unsigned leg)
+{
+	return r->legs == 2 && now_ns() < atomic_load_explicit(&r->avoid_ns[leg], memory_order_relaxed);
+}
+
+/* A write need not wait for a server that is not there: the page has another place to go. Nor for one that hung, if there is another. */
+static bool takes_writes(const struct remote_store *r, unsigned leg)
+{
+	if (is_down(r, leg))
+		return false;
+	return !is_avoided(r, leg) || is_avoided(r, !leg) || is_down(r, !leg);
+}
+
 static void ring_for(struct remote_store *r)
 {
 	atomic_fetch_or(&r->shared->pending, (uint64_t)1 << r->ring);
 	remote_ring_bell(r->shared);
 }
 
-/* Where the entries of a leg's writes begin; those of reads are behind them. */
-static unsigned entries_of(unsigned leg)
+/* Where the entries of a leg begin: what one leg has been asked for and never answers keeps nobody from asking the other. */
+static unsigned entries_of(unsigned leg, bool out)
 {
-	return leg * STORE_BATCH;
+	return (leg + (out ? 0 : 2)) * STORE_BATCH;
 }
 
-#define READS (2 * STORE_BATCH)
+/* Whoever reads the slot has taken the lock since it was written; other slots share its word. */
+static void set_lacking(struct remote_store *r, unsigned leg, uint64_t slot, bool lacking)
+{
+	uint64_t *word = &r->lacks[leg][slot / 64], bit = (uint64_t)1 << slot % 64;
+
+	if (lacking)
+		__atomic_fetch_or(word, bit, __ATOMIC_RELAXED);
+	else if (__atomic_load_n(word, __ATOMIC_RELAXED) & bit)
+		__atomic_fetch_and(word, ~bit, __ATOMIC_RELAXED);
+}
+
+/* A bit for each leg that lacks one of these pages. */
+static unsigned lacking(const struct remote_store *r, const struct store_io *io, unsigned n)
+{
+	unsigned legs = 0;
+
+	for (unsigned leg = 0; leg < r->legs && r->legs > 1; leg++)
+		for (unsigned i = 0; i < n; i++)
+			legs |= (unsigned)(__atomic_load_n(&r->lacks[leg][io[i].handle / 64], __ATOMIC_RELAXED) >> io[i].handle % 64 & 1) << leg;
+	return legs;
+}
 
 static void run_out(struct remote_store *r, struct store_io *io, unsigned n, uint64_t page)
 {
 	bool asked[2][STORE_BATCH] = { 0 };
 
-	for (unsigned leg = 0; leg < r->legs; leg++)
-		/* A write need not wait for a server that is not there: the page has another place to go. */
+	for (unsigned leg = 0; leg < r->legs; leg++) {
+		bool wanted = takes_writes(r, leg);
+
 		for (unsigned i = 0; i < n; i++)
-			asked[leg][i] = !(r->stale >> leg & 1) && !is_down(r, leg) &&
-					ask(r, leg, entries_of(leg) + i, &io[i], page + i, true);
+			asked[leg][i] = wanted && ask(r, leg, entries_of(leg, true) + i, &io[i], page + i, true);
+	}
 	ring_for(r);
 	uint64_t deadline = now_ns() + MIN(REMOTE_WRITE_NS, r->deadline_ns);
 
@@ -206,20 +246,21 @@ static void run_out(struct remote_store *r, struct store_io *io, unsigned n, uin
 		int err[2] = { -EIO, -EIO };
 
 		for (unsigned leg = 0; leg < r->legs; leg++) {
-			unsigned entry = entries_of(leg) + i;
+			unsigned entry = entries_of(leg, true) + i;
 			bool sent = false;
 
 			if (asked[leg][i])
 				err[leg] = answer(r, entry, &io[i], deadline, &sent);
+			if (asked[leg][i] && err[leg] != 0 && now_ns() >= deadline)
+				avoid(r, leg);
 			if (!sent)
 				continue;
 			slots_mark_unsure(&r->slots, &io[i]);
 			taint(r->shared, &r->shared->ring[r->ring].entry[entry]);
 		}
 		io[i].err = err[0] == 0 || r->legs == 1 ? err[0] : err[1];
-		/* With one that has it the other is not needed, and must not be read. */
 		for (unsigned leg = 0; leg < r->legs && io[i].err == 0; leg++)
-			r->stale |= (uint8_t)((err[leg] != 0) << leg);
+			set_lacking(r, leg, slots_io_slot(&io[i]), err[leg] != 0);
 	}
 }
 
@@ -229,14 +270,16 @@ static void run_in(struct remote_store *r, struct store_io *io, unsigned n, uint
 	bool asked[STORE_BATCH], down = is_down(r, leg);
 
 	for (unsigned i = 0; i < n; i++)
-		asked[i] = !(down && (other || r->gave_up)) && ask(r, leg, READS + i, &io[i], page + i, false);
+		asked[i] = !(down && (other || r->gave_up)) && ask(r, leg, entries_of(leg, false) + i, &io[i], page + i, false);
 	ring_for(r);
 	uint64_t deadline = now_ns() + (other ? MIN(REMOTE_WRITE_NS, r->deadline_ns) : r->deadline_ns);
 
 	for (unsigned i = 0; i < n; i++) {
 		bool sent;
 
-		io[i].err = asked[i] ? answer(r, READS + i, &io[i], deadline, &sent) : -EIO;
+		io[i].err = asked[i] ? answer(r, entries_of(leg, false) + i, &io[i], deadline, &sent) : -EIO;
+		if (asked[i] && io[i].err != 0 && now_ns() >= deadline)
+			avoid(r, leg);
 		if (asked[i] && !other)
 			r->gave_up = io[i].err != 0 && (r->gave_up || now_ns() >= deadline);
 	}
@@ -250,6 +293,22 @@ static bool all_read(const struct store_io *io, unsigned n)
 	return true;
 }
 
+/* Pages of which each leg has all, or one lacks some. */
+static void read_run(struct remote_store *r, struct store_io *io, unsigned n, uint64_t page, unsigned lack)
+{
+	/* What was wrong when it came the last time is asked for elsewhere now. */
+	unsigned leg = all_read(io, n) ? is_avoided(r, 0) : !r->last_leg;
+
+	if (r->legs == 1 || lack != 0)
+		leg = lack == 1;
+	bool other = r->legs == 2 && lack == 0;
+
+	run_in(r, io, n, page, leg, other);
+	if (other && !all_read(io, n))
+		run_in(r, io, n, page, leg = !leg, false);
+	r->last_leg = (uint8_t)leg;
+}
+
 static void remote_run(struct slots *s, struct store_io *io, unsigned n, uint64_t page, bool out)
 {
 	struct remote_store *r = to_remote(s);
@@ -259,18 +318,15 @@ static void remote_run(struct slots *s, struct store_io *io, unsigned n, uint64_
 		run_out(r, io, n, page);
 		return;
 	}
-	uint8_t stale = __atomic_load_n(&r->stale, __ATOMIC_RELAXED);
-	/* What was wrong when it came the last time is asked for elsewhere now. */
-	unsigned leg = all_read(io, n) ? 0 : !r->last_leg;
+	unsigned lack = lacking(r, io, n);
 
-	if (r->legs == 1 || stale != 0)
-		leg = stale == 1;
-	bool other = r->legs == 2 && stale == 0;
-
-	run_in(r, io, n, page, leg, other);
-	if (other && !all_read(io, n))
-		run_in(r, io, n, page, leg = !leg, false);
-	r->last_leg = (uint8_t)leg;
+	if (lack != 3) {
+		read_run(r, io, n, page, lack);
+		return;
+	}
+	/* Neither leg has all of them. */
+	for (unsigned i = 0; i < n; i++)
+		read_run(r, &io[i], 1, page + i, lacking(r, &io[i], 1));
 }
 
 static void remote_destroy(struct store *store)
@@ -294,7 +350,7 @@ static const struct store_ops remote_ops = {
 
 size_t remote_store_bytes(uint64_t max_bytes)
 {
-	return slots_bytes(max_bytes) + slots_unsure_bytes(max_bytes);
+	return slots_bytes(max_bytes) + 3 * slots_unsure_bytes(max_bytes);
 }
 
 int remote_store_init(struct remote_store *r, struct remote *shared, unsigned area, unsigned legs, unsigned ring,
@@ -311,6 +367,8 @@ int remote_store_init(struct remote_store *r, struct remote *shared, unsigned ar
 
 	r->slots.run = remote_run;
 	r->slots.unsure = (uint64_t *)((uint8_t *)memory + books);
+	for (unsigned leg = 0; leg < 2; leg++)
+		r->lacks[leg] = (uint64_t *)((uint8_t *)memory + books + (leg + 1) * slots_unsure_bytes(max_bytes));
 	r->slots.extents.lock = lock_extent;
 	r->slots.extents.ctx = r;
 	return err;

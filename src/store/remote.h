@@ -17,8 +17,10 @@
  * the run (REMOTE_TAINTED).
  *
  * A mirror is a second export, with the same pages. A write goes to both; it is done
- * when one has it, and the other, if it lacks it, is stale: not read again. A read
- * goes to one, and to the other if that does not answer, or answers with other bytes.
+ * when one has it. What the other lacks is written down by slot, and is not read
+ * there until the slot has been written to it again: so an export that comes back
+ * takes part at once, and nothing needs to be copied. A read goes to one that has
+ * the page, and to the other if that does not answer, or answers with other bytes.
  *
  * Extents (extents.h): a word each says whose it is, and each process has a bit
  * for those that it reads, so that after fork the last one frees them. When a
@@ -32,13 +34,14 @@
 #include "store/slots.h"
 
 #define REMOTE_RINGS 64                /* one a process */
-#define REMOTE_ENTRIES (3 * STORE_BATCH) /* writes, those of the mirror, reads: they do not wait for each other */
+#define REMOTE_ENTRIES (4 * STORE_BATCH) /* writes of each leg, reads of each leg: they do not wait for each other */
 #define REMOTE_AREAS 6
 #define REMOTE_LEGS (2 * REMOTE_AREAS) /* exports: that of each area, then their mirrors */
 #define REMOTE_EXTENTS 32768           /* 128 GiB */
 #define REMOTE_FIRST UINT64_C(1)       /* page of the export where extents begin: the first one stays what it is (cli/run/places.c) */
 #define REMOTE_TAINTED (1u << 31)      /* in `owner` */
 #define REMOTE_WRITE_NS UINT64_C(5000000000) /* 5 s: after that a page goes elsewhere */
+#define REMOTE_AVOID_NS UINT64_C(10000000000) /* 10 s: then a leg of a mirror that hung is tried again */
 
 enum remote_state { REMOTE_IDLE, REMOTE_QUEUED, REMOTE_BUSY, REMOTE_DONE, REMOTE_LEFT };
 
@@ -74,13 +77,14 @@ struct remote_store {
 	struct remote *shared;
 	unsigned area, ring;
 	unsigned legs;        /* 2: there is a mirror */
-	uint8_t stale;        /* the writer's: a bit for each leg that has missed a write, and is never read again */
+	uint64_t *lacks[2];   /* of each leg a bit a slot, the writer's; set: its page is on the other leg only */
+	_Atomic uint64_t avoid_ns[2]; /* monotonic: until then a leg that did not answer in time is left alone if the other will do */
 	uint8_t last_leg;     /* the reader's */
 	uint64_t deadline_ns; /* of a read */
 	bool gave_up;         /* a read has met its deadline: the next ones do not wait while there is no connection */
 };
 
-/* Bytes of memory for slots_init and for the books of slots that are not used again. */
+/* Bytes of memory for slots_init and for the books of slots that are not used again, or not on both legs. */
 size_t remote_store_bytes(uint64_t max_bytes);
 /* legs: 1, or 2 with a mirror. memory: as for slots_init. remote_forget comes before if the ring was somebody else's, or the last image's. 0 or -EINVAL. */
 int remote_store_init(struct remote_store *r, struct remote *shared, unsigned area, unsigned legs, unsigned ring,

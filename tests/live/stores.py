@@ -336,5 +336,37 @@ def server_mirrored(suite):
     return problems
 
 
+def mirror_back(suite):
+    """One of two servers that comes back, or hangs for a while, takes part again."""
+    if no_nbd():
+        return no_nbd()
+    command = [suite.tool("verifier"), "random-write", "96"]
+    native = cage.run(command, 60)
+    problems = []
+    for restarted in range(2):
+        with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as one, tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as two, \
+                Server(one) as first, Server(two) as second:
+            got = []
+            swap = ["--swap", "%s,mirror=%s" % (first.uri, second.uri)]
+            runner = threading.Thread(target=lambda s=swap: got.append(cage.run(suite.prefix(BUDGET, s) + command, 120)), daemon=True)
+            runner.start()
+            time.sleep(0.4)
+            # nbdkit dies with the thread that has started it, so it is the run that has one of its own.
+            if restarted:
+                first.kill()
+                time.sleep(0.3)
+                first.start()
+            else:
+                first.process.send_signal(signal.SIGSTOP)
+                time.sleep(1)
+                first.process.send_signal(signal.SIGCONT)
+            since = time.time()
+            runner.join()
+            problems += ["%s: %s" % ("restarted" if restarted else "stopped", p) for p in suite.problems(native, got[0])]
+            if restarted and got[0].seconds > 2 and os.stat(first.path).st_mtime < since:
+                problems.append("nothing was written to the server that is back")
+    return problems
+
+
 STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut, sealed, server, server_restarted, server_stopped,
-          server_gone, server_mirrored]
+          server_gone, server_mirrored, mirror_back]

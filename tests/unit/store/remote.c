@@ -349,6 +349,16 @@ static void what_a_process_had_is_free_when_its_last_reader_is_gone(void **state
 	free(parent);
 }
 
+/* So many stored pages are not on the leg. */
+static unsigned lacking_on(const struct world *w, unsigned leg)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < KEYS; i++)
+		n += w->k.stored[i] && (w->r.lacks[leg][w->k.handle[i] / 64] >> w->k.handle[i] % 64 & 1);
+	return n;
+}
+
 /* What both exports hold of the stored pages. */
 static void compare_legs(const struct world *w, unsigned legs)
 {
@@ -367,7 +377,8 @@ static void a_mirror_has_every_page(void **state)
 		random_use(w, 5);
 		compare_legs(w, 3);
 	}
-	assert_int_equal(w->r.stale, 0);
+	for (unsigned leg = 0; leg < 2; leg++)
+		assert_int_equal(lacking_on(w, leg), 0);
 	world_drop(w);
 }
 
@@ -384,15 +395,101 @@ static void the_loss_of_one_export_loses_nothing(void **state)
 		atomic_store(&shared->down[AREA + leg * REMOTE_AREAS], 1);
 		/* Nothing was missed yet: it is only not there. */
 		keys_read(&w->k, keys, 8);
-		assert_int_equal(w->r.stale, 0);
+		assert_int_equal(lacking_on(w, leg), 0);
 		random_use(w, 60);
-		assert_int_equal(w->r.stale, 1u << leg);
+		assert_true(lacking_on(w, leg) > 0);
+		assert_int_equal(lacking_on(w, !leg), 0);
 		compare_legs(w, 2u >> leg);
-		/* It is back, and does not have all; nobody believes it. */
-		memset(server.page[leg], 0xee, (REMOTE_FIRST + EXTENTS * EXTENT_SLOTS) * PAGE_SIZE);
+		/* It is back, and has what it had. What it has missed is not read there, and what is written now goes to both. */
 		atomic_store(&server.hang[leg], 0);
 		atomic_store(&shared->down[AREA + leg * REMOTE_AREAS], 0);
+		random_use(w, 200);
+		compare_legs(w, 2u >> leg);
+		keys_free_all(&w->k);
 		random_use(w, 60);
+		assert_int_equal(lacking_on(w, leg), 0);
+		compare_legs(w, 3);
+		world_drop(w);
+	}
+}
+
+/* A server that takes requests and answers none is waited for once, not again and again. */
+static void an_export_that_hangs_is_left_alone_for_a_while(void **state)
+{
+	(void)state;
+	struct world *w = world_make_legs(8, 2);
+	unsigned keys[8] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+	struct store_io io[8];
+
+	assert_int_equal(write_keys(w, keys, io, 4), 4);
+	w->r.deadline_ns = SHORT_NS;
+	atomic_store(&server.hang[0], 2);
+	for (unsigned round = 0; round < 20; round++)
+		keys_read(&w->k, keys, 4);
+	for (unsigned i = 4; i < 8; i++)
+		assert_int_equal(write_keys(w, keys + i, io, 1), 1);
+	/* The first read has asked it, and nobody since. */
+	assert_int_equal(server.nr_kept, 4);
+	assert_int_equal(lacking_on(w, 0), 4);
+	/* Alone it must do, once it has answered what it was asked before. */
+	atomic_store(&server.hang[0], 0);
+	atomic_store(&shared->down[AREA + REMOTE_AREAS], 1);
+	w->r.deadline_ns = DEADLINE_NS;
+	io[0] = (struct store_io){ .page = w->k.buf, .handle = w->k.handle[0] };
+	do {
+		sched_yield();
+		io[0].err = 0;
+		w->r.slots.store.ops->read(&w->r.slots.store, io, 1);
+	} while (io[0].err != 0);
+	assert_memory_equal(io[0].page, w->k.want[0], PAGE_SIZE);
+	world_drop(w);
+}
+
+/* Neither export has everything: one was away, then the other. */
+static void each_page_is_read_where_it_is(void **state)
+{
+	(void)state;
+	struct world *w = world_make_legs(9, 2);
+
+	for (unsigned i = 0; i < 60; i++) {
+		unsigned away = AREA + i / 5 % 2 * REMOTE_AREAS;
+
+		atomic_store(&shared->down[away], 1);
+		unsigned keys[STORE_BATCH], n = keys_pick(&w->k, false, STORE_BATCH / 2, keys);
+		struct store_io io[STORE_BATCH];
+
+		write_keys(w, keys, io, n);
+		atomic_store(&shared->down[away], 0);
+		keys_read(&w->k, keys, keys_pick(&w->k, true, STORE_BATCH, keys));
+		if (i % 8 == 7)
+			for (unsigned k = 0; k < KEYS; k++)
+				if (w->k.stored[k] && rand_below(&w->k.r, 2))
+					keys_free(&w->k, k);
+	}
+	assert_true(lacking_on(w, 0) > 0 && lacking_on(w, 1) > 0);
+	world_drop(w);
+}
+
+static void what_an_export_has_lost_is_read_from_the_other(void **state)
+{
+	(void)state;
+	for (unsigned leg = 0; leg < 2; leg++) {
+		struct world *w = world_make_legs(leg, 2);
+		unsigned keys[8] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+		struct store_io io[8];
+
+		assert_int_equal(write_keys(w, keys, io, 8), 8);
+		memset(server.page[leg], 0xee, (REMOTE_FIRST + EXTENTS * EXTENT_SLOTS) * PAGE_SIZE);
+		for (unsigned i = 0; i < 8; i++) {
+			io[i] = (struct store_io){ .page = w->k.buf + i * PAGE_SIZE, .handle = w->k.handle[i] };
+			for (unsigned try = 0; try < 2; try++) {
+				w->r.slots.store.ops->read(&w->r.slots.store, &io[i], 1);
+				if (memcmp(io[i].page, w->k.want[i], PAGE_SIZE) == 0)
+					break;
+				io[i].err = -EBADMSG;
+			}
+			assert_int_equal(io[i].err, 0);
+		}
 		world_drop(w);
 	}
 }
@@ -431,6 +528,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(errors_of_the_server_come_through, start, end),
 		cmocka_unit_test_setup_teardown(what_a_process_had_is_free_when_its_last_reader_is_gone, start, end),
 		cmocka_unit_test_setup_teardown(a_mirror_has_every_page, start, end),
+		cmocka_unit_test_setup_teardown(an_export_that_hangs_is_left_alone_for_a_while, start, end),
+		cmocka_unit_test_setup_teardown(each_page_is_read_where_it_is, start, end),
+		cmocka_unit_test_setup_teardown(what_an_export_has_lost_is_read_from_the_other, start, end),
 		cmocka_unit_test_setup_teardown(the_loss_of_one_export_loses_nothing, start, end),
 		cmocka_unit_test_setup_teardown(other_bytes_are_asked_for_elsewhere, start, end),
 	};
