@@ -45,6 +45,7 @@ static enum fault_result swap_in(struct machine *m, struct vm_file *file, uint64
 		frame_free(&m->phys, f, 0);
 		return FAULT_LOST;
 	}
+	poolshare_refault(m, entry);
 	bool refault = workingset_swapin(m, f, swap_slot_of(&m->swap, entry));
 
 	/* Takes the place of the slot in the tree: cannot fail. */

@@ -64,25 +64,6 @@ static void sort(struct swapin *in)
 	}
 }
 
-/*
- * Back from below the pool, and sooner than what lies in the pool would have been passed on: that is where it belongs.
- * A copy that stayed below would take it there again each time that it leaves unchanged. What the pool refuses stays below.
- */
-static bool is_promoted(struct machine *m, swp_t entry)
-{
-	const struct swap_area *area = &m->swap.area[swp_area(entry)];
-
-	if (area->store->ops->read_locked || machine_has_accessed(m))
-		return false;
-	const struct swap_area *pool = swap_pool(&m->swap);
-	const struct swap_slot *slot = swap_slot_of(&m->swap, entry);
-	const struct lruvec *v = &m->lruvec[0];
-
-	if (pool == NULL || area->prio >= pool->prio || (slot->flags & SLOT_REFUSED))
-		return false;
-	return workingset_distance(v, slot->shadow) <= lru_resident(v) + pool->store->stat.pages;
-}
-
 /* Page i is mapped now, or kept beside: the slot gives way, or becomes the cached copy. */
 static void commit(struct swapin *in, unsigned i)
 {
@@ -91,7 +72,7 @@ static void commit(struct swapin *in, unsigned i)
 	struct frame *f = in->frame[i];
 	swp_t entry = in->read[i].entry;
 	bool beside = in->beside[i];
-	bool promoted = !beside && is_promoted(m, entry);
+	bool promoted = !beside && poolshare_refault(m, entry);
 	bool refault = !beside && workingset_swapin(m, f, swap_slot_of(&m->swap, entry));
 	bool cached = !promoted && swap_to_cache(&m->swap, entry, in->read[i].seal);
 

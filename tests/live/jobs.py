@@ -14,7 +14,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Job:
-    def __init__(self, name, footprint_mib, what, argv, make=None, needs=(), drives=False):
+    def __init__(self, name, footprint_mib, what, argv, make=None, needs=(), drives=False, tested=True):
         self.name = name
         self.footprint_mib = footprint_mib
         self.what = what
@@ -22,6 +22,7 @@ class Job:
         self._make = make      # make(path): writes the input file
         self.needs = needs     # programs that must be installed
         self.drives = drives   # True: a driver that stays outside and takes the prefix as arguments
+        self.tested = tested   # False: takes too long for the tests, so only benchmarks run it
 
     def missing(self):
         return [p for p in self.needs if shutil.which(p) is None]
@@ -114,6 +115,8 @@ JOBS = [
     Job("redis", 95, "redis-server, driven by redis-benchmark, checked key by key",
         lambda path, tools: [sys.executable, os.path.join(HERE, "jobs", "redis_check.py"), "60000"],
         None, ["redis-server", "redis-benchmark"], drives=True),
+    Job("node", 200, "node, objects, maps, JSON",
+        lambda path, tools: ["node", os.path.join(HERE, "jobs", "objects.js")], None, ["node"], tested=False),
     Job("threads8", 129, "a parallel sort by 8 threads",
         lambda path, tools: [os.path.join(tools, "threads8"), "128"]),
 ]

@@ -9,7 +9,7 @@
 #include "cli/run/watch.h"
 
 #define LOOK_NS 2000000  /* 2 ms between two looks at the slot; a pager wakes up every 20 */
-#define LOOKS_MAX 500    /* a second */
+#define LOOKS_MAX 1500   /* three seconds: a busy machine may take one */
 
 static void wait_a_moment(void)
 {

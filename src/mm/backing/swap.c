@@ -83,7 +83,7 @@ int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_
 	a->full = false;
 	a->state = SWAP_AREA_TAKES;
 	a->slots_max = slots_max;
-	a->nr_slots = a->free_head = a->nr_used = a->nr_same = a->nr_writing = 0;
+	a->nr_slots = a->hand = a->free_head = a->nr_used = a->nr_same = a->nr_writing = 0;
 	store->moved = slot_moved;
 	store->moved_ctx = s;
 	return (int)s->nr_areas++;
@@ -188,7 +188,7 @@ bool swap_to_cache(struct swap *s, swp_t entry, uint32_t seal)
 	ASSERT(!(slot->flags & SLOT_CACHED));
 	if (slot->uses != 1)
 		return false;
-	slot->flags = (uint8_t)((slot->flags & ~SLOT_DEMOTED) | SLOT_CACHED);
+	slot->flags |= SLOT_CACHED;
 	slot->uses = (uint16_t)seal;
 	slot->shadow = (uint8_t)(seal >> 16);
 	return true;
@@ -209,7 +209,7 @@ void swap_examine(struct swap *s, struct swap_io *io, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		io[i].entry = (swp_t){ 0 };
 		io[i].err = 0;
-		io[i].clean = false;
+		io[i].clean = io[i].refused = false;
 		if (s->unchecked) {
 			io[i].same = false;
 			io[i].packed = NULL;
@@ -425,6 +425,19 @@ void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint
 
 		if ((slot->flags & (SLOT_USED | SLOT_SAME)) == SLOT_USED)
 			see(ctx, slot->handle);
+	}
+}
+
+void swap_next_slots(struct swap *s, unsigned area, uint64_t n, void (*see)(void *ctx, struct swap_slot *slot), void *ctx)
+{
+	struct swap_area *a = &s->area[area];
+
+	for (n = MIN(n, a->nr_slots); n > 0; n--) {
+		a->hand = a->hand + 1 < a->nr_slots ? a->hand + 1 : 1;
+		struct swap_slot *slot = swap_area_slot(a, a->hand);
+
+		if ((slot->flags & (SLOT_USED | SLOT_CACHED)) == SLOT_USED)
+			see(ctx, slot);
 	}
 }
 

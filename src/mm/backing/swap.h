@@ -27,7 +27,7 @@ enum slot_flag {
 	SLOT_CACHED = 1 << 1, /* a resident frame has the same content (frame->swap) */
 	SLOT_USED = 1 << 2,
 	SLOT_READING = 1 << 3, /* it is being read, perhaps without the lock: its entry must stay */
-	SLOT_DEMOTED = 1 << 4, /* passed on from the pool, and not read since */
+	SLOT_OLD = 1 << 4,     /* has been out for longer than shadow can tell: workingset.c */
 	SLOT_REFUSED = 1 << 5, /* an area above would have gained nothing by taking it */
 };
 
@@ -62,6 +62,7 @@ struct swap_area {
 	uint64_t slots_max;   /* 0: as many as the chunks allow */
 	uint64_t nr_slots;    /* made so far, slot 0 included */
 	uint64_t free_head;   /* 0: none */
+	uint64_t hand;        /* swap_next_slots: where it stands */
 	uint64_t nr_used;
 	uint64_t nr_same;
 	uint32_t nr_writing;  /* slots of pages that the store is taking just now */
@@ -206,6 +207,8 @@ bool swap_to_cache(struct swap *s, swp_t entry, uint32_t seal);
 void swap_uncache(struct swap *s, swp_t entry);
 /* Calls see() with the handle of every page that the area has in its store (same-filled ones have none). */
 void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint64_t handle), void *ctx);
+/* Calls see() with the next n slots of the area that hold a page, less those that are cached. Goes round and round. */
+void swap_next_slots(struct swap *s, unsigned area, uint64_t n, void (*see)(void *ctx, struct swap_slot *slot), void *ctx);
 /* Does any area of a priority below prio take pages? */
 bool swap_has_room(const struct swap *s, int prio);
 /* Areas whose writes have failed get another chance. To be called every now and then. */

@@ -27,7 +27,7 @@ struct victim {
 	struct mm *mm;
 	vpn_t vpn;
 	swp_t entry;
-	uint8_t age;
+	uint32_t age;
 };
 
 bool demote_wanted(struct machine *m)
@@ -94,7 +94,7 @@ static unsigned choose(struct machine *m, const struct swap_area *pool, struct v
 
 		if ((slot->flags & (SLOT_SAME | SLOT_READING)) || slot->uses != 1)
 			continue;
-		v.age = workingset_age(&m->lruvec[0], slot->shadow);
+		v.age = workingset_slot_age(m, &m->lruvec[0], slot);
 		n = insert(victims, n, v);
 		seen++;
 	}
@@ -111,10 +111,11 @@ static bool commit(struct machine *m, const struct victim *v, const struct swap_
 		swap_put(&m->swap, io->entry);
 		return false;
 	}
-	struct swap_slot *slot = swap_slot_of(&m->swap, io->entry);
+	const struct swap_slot *from = swap_slot_of(&m->swap, v->entry);
+	struct swap_slot *to = swap_slot_of(&m->swap, io->entry);
 
-	slot->shadow = swap_slot_of(&m->swap, v->entry)->shadow;
-	slot->flags |= SLOT_DEMOTED;
+	to->shadow = from->shadow;
+	to->flags |= from->flags & SLOT_OLD;
 	/* Replaces an entry that is not none: cannot fail. */
 	pt_set(&v->mm->pt, v->vpn, pte_swap_make(io->entry));
 	swap_put(&m->swap, v->entry);

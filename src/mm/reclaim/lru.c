@@ -10,7 +10,8 @@ void lru_init(struct lruvec *v)
 		TAILQ_INIT(&v->list[i]);
 		v->nr[i] = 0;
 	}
-	v->age = 0;
+	v->age = v->aged = 0;
+	v->age_order = 0;
 	memset(v->private, 0, sizeof(v->private));
 }
 

@@ -35,6 +35,8 @@ struct lruvec {
 	struct frame_list list[NR_LRU]; /* head: youngest */
 	uint64_t nr[NR_LRU];
 	uint64_t age;         /* evictions and activations so far: Linux's nonresident_age */
+	uint64_t aged;        /* workingset.c: when its hand last went on */
+	uint8_t age_order;    /* … and how many of age make a step of the shadow: a power of two */
 	uint64_t private[24]; /* the policy's */
 };
 

@@ -20,6 +20,14 @@
  * the pages that it passes on are younger, and come back more often: it settles
  * where the two are equal.
  *
+ * Both are means over a while. Half of what a step down passes on may be wanted at
+ * once: it comes back and stays. That is the price of the step and is paid once, while the
+ * gain lasts; so the looks after a step do not count what comes back.
+ *
+ * Promotion: a page that comes back from below, and sooner than what lies in the pool
+ * would have been passed on, belongs there. A copy that stayed below would take it there
+ * again each time that it leaves unchanged; so it goes.
+ *
  * As long as nothing has been passed on nobody knows what a smaller pool would
  * cost. Then the step is a probe. A step down that has to be taken back makes
  * the next one wait for twice as many looks, or until more depends on it than
@@ -32,37 +40,50 @@
 #define SHARE_MIN 50         /* thousandths of the frames */
 #define SHARE_START 650
 #define SHARE_STEP 30
-#define NEAR_AGE 2           /* buckets of age: W is half a bucket more, because a shadow is rounded down */
+#define NEAR_AGE 1           /* buckets of age: W is half a bucket more, because a shadow is rounded down */
 #define DEEPER_SHIFT 2       /* a quarter of the pool's depth */
 #define LOOK_NS 250000000    /* 0.25 s between two looks, at least */
+#define LATELY_SHIFT 3       /* what counts is the mean of 8 looks or so */
+#define SETTLE_LOOKS 2       /* what a step down passes on and is wanted at once is a price that is paid once … */
+#define SETTLE_SHIFT 2       /* … unless it takes a quarter of the time */
+#define PATIENCE_MIN 3       /* looks: two to settle, one to see */
 #define EVENTS_MIN 32        /* of a kind, to say anything */
 #define WORTH_SHIFT 8        /* less than a 256th of the time is not worth a step */
-#define FAULT_NS 10000       /* 10 µs: a fault on the pool, delivery included (docs/performance.md) */
+#define FAULT_NS 15000       /* 15 µs: a fault on the pool, delivery and the page that leaves for it included (docs/performance.md) */
 #define PASS_NS 20000        /* 20 µs: the work of passing on the page that has to make room */
 #define WAIT_NS 100000       /* 0.1 ms: a wait for the area below, until one has been measured */
 #define PATIENCE_MAX 256     /* looks */
 
 void poolshare_init(struct machine *m)
 {
-	m->poolshare = (struct poolshare){ .share = SHARE_START, .patience = 1, .wait_ns = WAIT_NS };
+	m->poolshare = (struct poolshare){ .share = SHARE_START, .patience = PATIENCE_MIN, .wait_ns = WAIT_NS };
 }
 
-void poolshare_refault(struct machine *m, uint8_t age, bool demoted)
+bool poolshare_refault(struct machine *m, swp_t entry)
+{
+	struct poolshare *p = &m->poolshare;
+	const struct lruvec *v = &m->lruvec[0];
+	const struct swap_area *pool = swap_pool(&m->swap), *area = &m->swap.area[swp_area(entry)];
+	const struct swap_slot *slot = swap_slot_of(&m->swap, entry);
+	/* What the pool refuses stays below. */
+	bool below = pool != NULL && area->prio < pool->prio && !(slot->flags & (SLOT_REFUSED | SLOT_SAME));
+	uint32_t age = workingset_slot_age(m, v, slot);
+
+	p->events.near += age <= NEAR_AGE;
+	p->events.tail += below && age <= p->depth + MAX(p->depth >> DEEPER_SHIFT, 1);
+	if (!below || machine_has_accessed(m))
+		return false;
+	return age * workingset_bucket(v) <= lru_resident(v) + pool->store->stat.pages;
+}
+
+void poolshare_demoted(struct machine *m, uint32_t age)
 {
 	struct poolshare *p = &m->poolshare;
 
-	p->near += age <= NEAR_AGE;
-	p->tail += demoted && age <= p->depth + MAX(p->depth >> DEEPER_SHIFT, 1u);
-}
-
-void poolshare_demoted(struct machine *m, uint8_t age)
-{
-	struct poolshare *p = &m->poolshare;
-
-	/* Follows the last 64 or so; those that are wanted least come first, and wrap first. */
+	/* Of the last 64 or so. */
 	p->depth_sum += age - (p->depth_sum >> 6);
-	p->depth = (uint8_t)(p->depth_sum >> 6);
-	p->demoted++;
+	p->depth = p->depth_sum >> 6;
+	p->events.demoted++;
 }
 
 void poolshare_waited(struct machine *m, uint64_t ns, unsigned pages)
@@ -74,28 +95,30 @@ void poolshare_waited(struct machine *m, uint64_t ns, unsigned pages)
 	p->wait_ns -= p->wait_ns / 16;
 }
 
-/* Time, in ns, that a thousand frames more for the program would have spared since the last look. */
-static uint64_t gain_of_program(const struct machine *m, uint64_t faults, uint64_t pages)
+/* Time, in ns, that so many frames more for the program would have spared lately. */
+static uint64_t gain_of_program(const struct machine *m, uint64_t frames)
 {
-	const struct poolshare *p = &m->poolshare;
+	const struct poolshare_events *e = &m->poolshare.lately;
 	uint64_t window = workingset_bucket(&m->lruvec[0]) * (2 * NEAR_AGE + 1) / 2;
 
-	if (p->near < EVENTS_MIN || pages == 0)
+	if (e->near < EVENTS_MIN || e->pages == 0)
 		return 0;
 	/* A fault of a stream brings many pages. */
-	return p->near * FAULT_NS * faults / pages * 1000 / window;
+	return e->near * FAULT_NS * e->faults / e->pages * MIN(frames, window) / window;
 }
 
-/* The same for the pool. passed: ages that have gone by. */
-static uint64_t gain_of_pool(const struct machine *m, const struct store *s, uint64_t passed)
+/* The same for the pool. */
+static uint64_t gain_of_pool(const struct machine *m, const struct store *s, uint64_t frames)
 {
 	const struct poolshare *p = &m->poolshare;
+	const struct poolshare_events *e = &p->lately;
 	uint64_t depth = MAX((uint64_t)p->depth >> DEEPER_SHIFT, 1) * workingset_bucket(&m->lruvec[0]);
-	uint64_t deeper = MAX(p->demoted * depth / MAX(passed, 1), EVENTS_MIN);
+	uint64_t deeper = MAX(e->demoted * depth / MAX(e->passed, 1), 1), pages;
 
-	if (p->tail < EVENTS_MIN || s->stat.frames == 0)
+	if (e->tail < EVENTS_MIN || s->stat.frames == 0)
 		return 0;
-	return p->tail * (p->wait_ns + PASS_NS) * 1000 / deeper * s->stat.pages / s->stat.frames;
+	pages = frames * s->stat.pages / s->stat.frames;
+	return e->tail * (p->wait_ns + PASS_NS) * MIN(pages, deeper) / deeper;
 }
 
 /* frames: what share is of. */
@@ -109,8 +132,9 @@ static void step_down(struct machine *m, const struct store *s, uint64_t frames,
 	p->share = p->share > SHARE_MIN + SHARE_STEP ? p->share - SHARE_STEP : SHARE_MIN;
 	/* One after the other: the way is right. */
 	if (p->down)
-		p->patience = MAX(p->patience / 2, 1u);
+		p->patience = MAX(p->patience / 2, (uint32_t)PATIENCE_MIN);
 	p->wait_looks = p->patience;
+	p->settle = SETTLE_LOOKS;
 	p->down = true;
 	p->tried = gain;
 }
@@ -129,47 +153,75 @@ static uint64_t per_second(uint64_t gain, uint64_t ns)
 	return gain * 1000 / MAX(ns / 1000000, 1);
 }
 
-static void decide(struct machine *m, const struct store *s, uint64_t frames, uint64_t ns, uint64_t passed)
+static void decide(struct machine *m, const struct store *s, uint64_t frames)
 {
 	struct poolshare *p = &m->poolshare;
-	uint64_t program = gain_of_program(m, m->counter[VM_pgmajfault] - p->faults, m->counter[VM_pswpin] - p->pages);
-	uint64_t pool = gain_of_pool(m, s, passed);
-	/* Of a step: thousandths of a thousand frames. */
-	uint64_t step = frames * SHARE_STEP / 1000, worth = ns >> WORTH_SHIFT;
+	uint64_t step = frames * SHARE_STEP / 1000, worth = p->lately.ns >> WORTH_SHIFT;
+	uint64_t program = gain_of_program(m, step), pool = gain_of_pool(m, s, step);
 
 	if (p->wait_looks > 0)
 		p->wait_looks--;
 	/* Another time, another program. */
-	if (per_second(program, ns) > 2 * p->tried) {
+	if (per_second(program, p->lately.ns) > 2 * p->tried) {
 		p->wait_looks = 0;
-		p->patience = 1;
+		p->patience = PATIENCE_MIN;
 	}
-	if (pool > program + program / 4 && pool * step / 1000 > worth)
+	/* A pool that is not full has no use for more. */
+	if (pool > program + program / 4 && pool > worth && s->stat.frames + step >= s->max_frames)
 		step_up(p, pool > 4 * program);
-	else if (p->wait_looks == 0 && program > pool + pool / 4 && program * step / 1000 > worth &&
-		 s->stat.frames <= p->frames + step / 2)
-		step_down(m, s, frames, per_second(program, ns));
+	else if (p->wait_looks == 0 && program > pool + pool / 4 && program > worth && s->stat.frames <= p->frames + step / 2)
+		step_down(m, s, frames, per_second(program, p->lately.ns));
+}
+
+/* Older looks count less and less. */
+static void follow(uint64_t *lately, uint64_t *now)
+{
+	*lately += *now - (*lately >> LATELY_SHIFT);
+	*now = 0;
+}
+
+static void look(struct machine *m, const struct store *s, uint64_t frames, uint64_t now)
+{
+	struct poolshare *p = &m->poolshare;
+	struct poolshare_events *e = &p->events, *lately = &p->lately;
+
+	e->ns = now - p->since;
+	if (p->settle > 0 && e->tail * (p->wait_ns + PASS_NS) < e->ns >> SETTLE_SHIFT) {
+		p->settle--;
+		e->tail = e->demoted = 0;
+	}
+	e->passed = m->lruvec[0].age - p->age;
+	e->faults = m->counter[VM_pgmajfault] - p->faults;
+	e->pages = m->counter[VM_pswpin] - p->pages;
+	follow(&lately->near, &e->near);
+	follow(&lately->tail, &e->tail);
+	follow(&lately->demoted, &e->demoted);
+	follow(&lately->passed, &e->passed);
+	follow(&lately->faults, &e->faults);
+	follow(&lately->pages, &e->pages);
+	follow(&lately->ns, &e->ns);
+	decide(m, s, frames);
+	p->since = now;
+	p->age = m->lruvec[0].age;
+	p->frames = s->stat.frames;
+	p->faults = m->counter[VM_pgmajfault];
+	p->pages = m->counter[VM_pswpin];
 }
 
 uint64_t poolshare_limit(struct machine *m, uint64_t frames, uint64_t now)
 {
 	struct poolshare *p = &m->poolshare;
 	const struct swap_area *pool = swap_pool(&m->swap);
-	const struct lruvec *v = &m->lruvec[0];
 
 	if (pool == NULL || !swap_has_room(&m->swap, pool->prio))
 		return frames * POOLSHARE_MAX / 1000;
 	const struct store *s = pool->store;
-	uint64_t passed = v->age - p->age, enough = (lru_resident(v) + s->stat.pages) >> DEEPER_SHIFT;
+	uint64_t enough = (lru_resident(&m->lruvec[0]) + s->stat.pages) >> DEEPER_SHIFT;
 
-	if (now - p->since >= LOOK_NS && passed >= enough) {
-		decide(m, s, frames, now - p->since, passed);
+	/* The first look has nothing to compare with. */
+	if (p->since == 0)
 		p->since = now;
-		p->age = v->age;
-		p->frames = s->stat.frames;
-		p->faults = m->counter[VM_pgmajfault];
-		p->pages = m->counter[VM_pswpin];
-		p->near = p->tail = p->demoted = 0;
-	}
+	if (now - p->since >= LOOK_NS && m->lruvec[0].age - p->age >= enough)
+		look(m, s, frames, now);
 	return frames * p->share / 1000;
 }

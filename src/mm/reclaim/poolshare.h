@@ -2,32 +2,42 @@
 #ifndef STW_MM_RECLAIM_POOLSHARE_H
 #define STW_MM_RECLAIM_POOLSHARE_H
 
-#include "base/types.h"
+#include "mm/backing/swap.h"
 
 struct machine;
 
 #define POOLSHARE_MAX 850 /* thousandths; also where pages have no other place to go to */
+
+/* Pages, if nothing else is said. */
+struct poolshare_events {
+	uint64_t near, tail, demoted; /* poolshare.c says what they are */
+	uint64_t passed;        /* of lruvec.age */
+	uint64_t faults, pages; /* major faults, and the pages that they brought */
+	uint64_t ns;
+};
 
 struct poolshare {
 	uint32_t share;      /* of the frames, in thousandths */
 	uint32_t patience;   /* looks between a step down and the next one */
 	uint32_t wait_looks; /* of them, still to come */
 	uint64_t tried;      /* what the program would gain a second by the last step down; ns a thousand frames */
+	uint32_t settle;     /* looks that do not count what comes back from below, still to come */
 	bool down;           /* the last step was one down */
-	uint8_t depth;       /* age at which pages are passed on, in buckets (workingset.c); a mean */
+	uint32_t depth;      /* age at which pages are passed on, in buckets (workingset.c); a mean */
 	uint32_t depth_sum;  /* 64 times that */
 	uint64_t wait_ns;    /* for a page from an area below; a mean */
-	/* Since the last look: pages. */
-	uint64_t near, tail, demoted;
+	struct poolshare_events events, lately; /* since the last look; the looks before, older ones less */
 	/* At the last look. */
 	uint64_t since, age, frames, faults, pages;
 };
 
 void poolshare_init(struct machine *m);
-/* A page came back that was evicted so many buckets of age ago (workingset_age). demoted: it had been passed on. */
-void poolshare_refault(struct machine *m, uint8_t age, bool demoted);
+/*
+ * A page comes back from the slot. True: it is promoted, and keeps no copy in the slot's area, which is below the pool.
+ */
+bool poolshare_refault(struct machine *m, swp_t entry);
 /* A page of that age has been passed on from the pool. */
-void poolshare_demoted(struct machine *m, uint8_t age);
+void poolshare_demoted(struct machine *m, uint32_t age);
 /* Somebody waited that long until so many pages, at least one, were read from areas below the pool. */
 void poolshare_waited(struct machine *m, uint64_t ns, unsigned pages);
 /* To be asked several times a second, with the lock held: how many of these frames the pool may have. now: monotonic, ns. */

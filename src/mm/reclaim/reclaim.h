@@ -74,15 +74,15 @@ bool frame_executable(const struct frame *f);
 
 /* workingset.c (mm/workingset.c): what eviction leaves in the slot, and what refault makes of it. */
 uint8_t workingset_shadow(struct lruvec *v);
-/* How many evictions and activations make a step of the shadow: a power of two, between a 16th and an 8th of resident memory. */
+/* How many evictions and activations make a step of the shadow: a power of two, between a 16th and a quarter of resident memory. */
 uint64_t workingset_bucket(const struct lruvec *v);
-/* How long ago that was, in such steps; wraps. */
-uint8_t workingset_age(const struct lruvec *v, uint8_t shadow);
-/* The same in pages: how many evictions and activations ago. */
+/* How many evictions and activations ago that was; wraps. */
 uint64_t workingset_distance(const struct lruvec *v, uint8_t shadow);
 /* The same two for pages of files, whose shadows stand in the page cache. */
 uint16_t workingset_file_shadow(struct lruvec *v);
 uint64_t workingset_file_distance(const struct lruvec *v, uint16_t shadow);
+/* How long ago the page went to the slot, in such steps; more coarsely from 128 on. */
+uint32_t workingset_slot_age(const struct machine *m, const struct lruvec *v, const struct swap_slot *slot);
 /* The anonymous page in f goes to the slot: its age is left there. */
 void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot *slot);
 /* It is back from the slot in frame f: is it hot? */

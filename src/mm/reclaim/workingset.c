@@ -6,41 +6,57 @@
  * still be resident. If d ≤ the active list, or what the policy names instead, it competes
  * with active pages and is activated at once.
  *
- * The slot keeps 8 bits of the age, in units of a bucket that is a 16th of
- * resident memory, or a bit less; an age more than 255 buckets back wraps, and then a page
- * that was away for 16 working sets may look young. (Finer ones are of no use to
- * the question above, and what is in a pool is out for that long: demote.c.) Linux packs its shadow in
- * the same way (EVICTION_SHIFT, bucket_order) and accepts the same error.
+ * The slot keeps 8 bits of the age, in units of a bucket that is a 16th to
+ * a quarter of resident memory. Finer ones are of no use to the question above,
+ * and what is in a pool is out for that long (demote.c). Linux packs its shadow in
+ * the same way (EVICTION_SHIFT, bucket_order), and takes it that an old one wraps and looks
+ * young. Here a hand goes round the slots, faster than ages wrap. What is old by then goes
+ * over to a second clock, SLOT_OLD, whose steps are 64 buckets: good for 16 000 of them.
  * Where nobody checks what comes back from a store (swap->unchecked), the place
  * of the checksum holds the age itself, and shadow whether the page was active;
- * but not on a model of the live engine, which is to wrap where that one does.
+ * but not on a model of the live engine, which is to see what that one does.
  */
 #include "mm/reclaim/reclaim.h"
 
-uint64_t workingset_bucket(const struct lruvec *v)
+#include "base/size.h"
+
+#define OLD_AGE 128    /* buckets */
+#define LAP_BUCKETS 64 /* of the hand: two laps while a page is between OLD_AGE and wrapping; and a step of the second clock */
+#define OLDEST 250     /* steps of the second clock: nothing is older */
+
+#define ORDER_MIN 4
+
+/* Every change blurs the shadows that are out: resident memory has to grow beyond 16 buckets, or fall below four. */
+static void fit_bucket(struct lruvec *v)
 {
 	uint64_t resident = lru_resident(v);
-	unsigned order = 4;
 
-	/* A power of two, so that it changes rarely: every change blurs the shadows that are out. */
-	while (((uint64_t)16 << order) < resident)
-		order++;
-	return (uint64_t)1 << order;
+	v->age_order = MAX(v->age_order, ORDER_MIN);
+	while ((UINT64_C(16) << v->age_order) < resident)
+		v->age_order++;
+	while (v->age_order > ORDER_MIN && (UINT64_C(4) << v->age_order) > resident)
+		v->age_order--;
+}
+
+uint64_t workingset_bucket(const struct lruvec *v)
+{
+	return UINT64_C(1) << v->age_order;
 }
 
 uint8_t workingset_shadow(struct lruvec *v)
 {
+	fit_bucket(v);
 	return (uint8_t)(++v->age / workingset_bucket(v));
 }
 
-uint8_t workingset_age(const struct lruvec *v, uint8_t shadow)
+static uint8_t age_of(const struct lruvec *v, uint8_t shadow)
 {
 	return (uint8_t)((uint8_t)(v->age / workingset_bucket(v)) - shadow);
 }
 
 uint64_t workingset_distance(const struct lruvec *v, uint8_t shadow)
 {
-	return workingset_age(v, shadow) * workingset_bucket(v);
+	return age_of(v, shadow) * workingset_bucket(v);
 }
 
 /* The shadow of a page of a file is 16 bits of the age, in units of a bucket that makes twice the memory fit. */
@@ -70,23 +86,64 @@ static bool keeps_age(const struct machine *m)
 	return m->swap.unchecked && machine_has_accessed(m);
 }
 
+/* The second clock. */
+static uint8_t laps(const struct lruvec *v)
+{
+	return (uint8_t)(v->age / workingset_bucket(v) / LAP_BUCKETS);
+}
+
+uint32_t workingset_slot_age(const struct machine *m, const struct lruvec *v, const struct swap_slot *slot)
+{
+	if (keeps_age(m))
+		return ((uint32_t)v->age - slot->sum) / (uint32_t)workingset_bucket(v);
+	if (slot->flags & SLOT_OLD)
+		return OLD_AGE + (uint32_t)(uint8_t)(laps(v) - slot->shadow) * LAP_BUCKETS;
+	return age_of(v, slot->shadow);
+}
+
+static void mark_old(void *ctx, struct swap_slot *slot)
+{
+	const struct lruvec *v = ctx;
+
+	if (!(slot->flags & SLOT_OLD) && age_of(v, slot->shadow) >= OLD_AGE) {
+		slot->flags |= SLOT_OLD;
+		slot->shadow = laps(v);
+	} else if ((slot->flags & SLOT_OLD) && (uint8_t)(laps(v) - slot->shadow) >= OLDEST) {
+		slot->shadow = (uint8_t)(laps(v) - OLDEST);
+	}
+}
+
+/* Once a bucket: the hand goes on, so far that it is round in time. */
+static void grow_old(struct machine *m, struct lruvec *v)
+{
+	if (v->age - v->aged < workingset_bucket(v))
+		return;
+	v->aged = v->age;
+	for (unsigned i = 0; i < m->swap.nr_areas; i++)
+		swap_next_slots(&m->swap, i, DIV_ROUND_UP(m->swap.area[i].nr_slots, LAP_BUCKETS), mark_old, v);
+}
+
 void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot *slot)
 {
 	struct lruvec *v = lruvec_of(m, f);
 
-	slot->shadow = keeps_age(m) ? (f->flags & FRAME_WORKINGSET) != 0 : workingset_shadow(v);
-	if (keeps_age(m))
+	if (keeps_age(m)) {
+		slot->shadow = (f->flags & FRAME_WORKINGSET) != 0;
 		slot->sum = (uint32_t)v->age++;
+		return;
+	}
+	slot->shadow = workingset_shadow(v);
+	/* Of the slot's last page, or of the time in which it had no shadow yet. */
+	slot->flags &= (uint8_t)~SLOT_OLD;
+	grow_old(m, v);
 }
 
 bool workingset_swapin(struct machine *m, struct frame *f, const struct swap_slot *slot)
 {
 	struct lruvec *v = lruvec_of(m, f);
 
-	if (!keeps_age(m)) {
-		poolshare_refault(m, workingset_age(v, slot->shadow), (slot->flags & SLOT_DEMOTED) != 0);
-		return workingset_hot(m, v, workingset_distance(v, slot->shadow), false);
-	}
+	if (!keeps_age(m))
+		return !(slot->flags & SLOT_OLD) && workingset_hot(m, v, workingset_distance(v, slot->shadow), false);
 	if (!workingset_hot(m, v, (uint32_t)v->age - slot->sum, false))
 		return false;
 	/* Only now does it matter whether it was active before it left. */

@@ -13,6 +13,7 @@
 #define HOT 360
 #define ALL 700
 #define TOUCHES 120000
+#define PATIENCE 40 /* quarters of that, until the share has followed */
 #define SMALL 100 /* thousandths */
 #define LARGE 450
 /* ns. A slow machine: time passes quickly. */
@@ -50,7 +51,7 @@ struct waits {
 	unsigned touches, pool, disk;
 };
 
-/* Writes n pages at random of the first `wide`, as time goes by. */
+/* Writes or reads n pages at random of the first `wide`, as time goes by. */
 static struct waits run(unsigned wide, unsigned n)
 {
 	struct waits w = { .touches = n };
@@ -64,7 +65,11 @@ static struct waits run(unsigned wide, unsigned n)
 		while (!sim->page[page].there)
 			if (fault(page) == FAULT_NOMEM)
 				assert_int_equal(kswapd_balance(&sim->m, 0, NULL, NULL), 0);
-		write_page(page);
+		/* What is only read stays as it is below, if it may. */
+		if (page % 2 == 0)
+			write_page(page);
+		else
+			sim_read(page);
 		if (sim->counter[VM_pgmajfault] != major) {
 			w.disk += disk;
 			w.pool += !disk;
@@ -114,7 +119,7 @@ static void end(void)
 
 static void the_share_follows_the_program(void **state)
 {
-	struct waits small, large, w;
+	struct waits small, large, w = { 0 };
 
 	(void)state;
 	/* What the share is good for: each of two that stand still is bad at one of the two. */
@@ -128,10 +133,12 @@ static void the_share_follows_the_program(void **state)
 	assert_true(large.pool > large.touches / 20);
 	begin(31, 0);
 	for (unsigned round = 0; round < 2; round++) {
-		w = settled(HOT, TOUCHES);
-		assert_true(w.pool + w.disk < large.pool / 4);
-		w = settled(ALL, TOUCHES);
-		assert_true(w.disk < small.disk / 10);
+		for (unsigned n = 0; n < PATIENCE && (n == 0 || w.pool + w.disk > large.pool / 4); n++)
+			w = run(HOT, TOUCHES / 4);
+		assert_true(w.pool + w.disk <= large.pool / 4);
+		for (unsigned n = 0; n < PATIENCE && (n == 0 || w.disk > small.disk / 10); n++)
+			w = run(ALL, TOUCHES / 4);
+		assert_true(w.disk <= small.disk / 10);
 	}
 	end();
 }

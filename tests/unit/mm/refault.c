@@ -31,6 +31,7 @@ static void refaults_are_judged_by_their_distance(void **state)
 		lru.nr[LRU_INACTIVE_ANON] = (resident - lru.nr[LRU_ACTIVE_ANON]) / 2;
 		lru.nr[LRU_SAMPLE] = resident - lru.nr[LRU_ACTIVE_ANON] - lru.nr[LRU_INACTIVE_ANON];
 		lru.age = rand_u64(&r) >> (8 + rand_below(&r, 40));
+		lru.age_order = 0;
 
 		uint8_t shadow = workingset_shadow(&lru);
 		uint64_t evicted = lru.age, distance = rand_below(&r, 2 * resident);
@@ -108,12 +109,59 @@ static void a_stream_of_pages_used_once_passes_by_the_hot_ones(void **state)
 	sim_drop();
 }
 
+/* The shadow of a page that is out has 8 bits: however often they wrap, it is known how old it is, more or less. */
+static void ages_do_not_wrap(void **state)
+{
+	enum { HOT = 400, ALL = 500 };
+	uint64_t went[ALL] = { 0 };
+	unsigned looks = 0, young = 0, out = 0;
+
+	(void)state;
+	sim_make(34, 360, true, FAKE_CELLS);
+	map_pages(0, SIM_PAGES);
+	for (unsigned i = 0; i < ALL; i++)
+		touch(ALL - 1 - i);
+	struct lruvec *v = &sim->m.lruvec[0];
+
+	while (v->age < 2000 * workingset_bucket(v)) {
+		touch((unsigned)sim_below(HOT));
+		bool look = v->age > (300 + 7 * looks) * workingset_bucket(v);
+
+		looks += look;
+		for (unsigned i = HOT; i < ALL; i++) {
+			if (went[i] == 0 && pte_is_swap(sim_pte(i)))
+				went[i] = v->age;
+			if (!look)
+				continue;
+			const struct swap_slot *slot = swap_slot_of(&sim->m.swap, pte_swp(sim_pte(i)));
+			uint64_t is = workingset_slot_age(&sim->m, v, slot), was = (v->age - went[i]) / workingset_bucket(v);
+
+			/* The hand comes by late by a lap at most, and laps are rounded. */
+			assert_in_range(is, was - MIN(was, 128), was + 66);
+		}
+	}
+	assert_true(looks > 200);
+	/* It is not hot when it comes back. */
+	assert_int_equal(fault(ALL - 1), FAULT_DONE);
+	assert_int_equal(lru_list_of(frame_at(ALL - 1)), LRU_INACTIVE_ANON);
+	/* And what was touched lately is not old. */
+	for (unsigned i = 0; i < HOT; i++)
+		if (pte_is_swap(sim_pte(i))) {
+			out++;
+			young += workingset_slot_age(&sim->m, v, swap_slot_of(&sim->m.swap, pte_swp(sim_pte(i)))) < 128;
+		}
+	assert_true(out > 0 && young == out);
+	check_all();
+	sim_drop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refaults_are_judged_by_their_distance),
 		cmocka_unit_test(refaults_go_to_the_list_that_their_distance_earns),
 		cmocka_unit_test(a_stream_of_pages_used_once_passes_by_the_hot_ones),
+		cmocka_unit_test(ages_do_not_wrap),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
