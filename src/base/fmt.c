@@ -71,3 +71,13 @@ void fmt_fixed(struct fmt *f, uint64_t v, unsigned decimals)
 		fmt_char(f, (char)('0' + v / scale % 10));
 	}
 }
+
+void fmt_assertion(struct fmt *f, const char *file, int line, const char *what)
+{
+	fmt_str(f, "internal error: ");
+	fmt_str(f, file);
+	fmt_char(f, ':');
+	fmt_u64(f, (uint64_t)line);
+	fmt_str(f, ": ");
+	fmt_str(f, what);
+}

@@ -23,5 +23,7 @@ void fmt_i64(struct fmt *f, int64_t v);
 void fmt_hex(struct fmt *f, uint64_t v);
 /* v / 10^decimals with exactly that many decimals: fmt_fixed(f, 1234, 2) is 12.34. */
 void fmt_fixed(struct fmt *f, uint64_t v, unsigned decimals);
+/* What failed, of the arguments of assert_fail_hook. */
+void fmt_assertion(struct fmt *f, const char *file, int line, const char *what);
 
 #endif

@@ -58,12 +58,7 @@ static void assertion_failed(const char *file, int line, const char *what)
 	struct fmt f;
 
 	fmt_init(&f, text, sizeof(text));
-	fmt_str(&f, "internal error: ");
-	fmt_str(&f, file);
-	fmt_char(&f, ':');
-	fmt_u64(&f, (uint64_t)line);
-	fmt_str(&f, ": ");
-	fmt_str(&f, what);
+	fmt_assertion(&f, file, line, what);
 	fmt_str(&f, "; the program was stopped, please report this");
 	engine_fatal(text);
 }
