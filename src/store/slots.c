@@ -17,7 +17,7 @@
  * once, for AGAIN_NS: callers need not pay for a hopeless write, and others may
  * have left room after that. A free clears the mark as well, but only slots that
  * held a page before, whose blocks the disk has already given, are taken, until
- * FILE_RETRY_FREES frees have passed and the file may try to grow again. On
+ * that time or SLOTS_RETRY_FREES frees have passed and the file may try to grow again. On
  * copy-on-write file systems even an old slot may fail: then the mark is simply
  * set again.
  *
@@ -154,7 +154,7 @@ static void io_set_slot(struct store_io *io, uint64_t slot)
 /* Nothing is taken. After the disk was full, for a while. */
 static bool is_closed(struct slots *s)
 {
-	if (s->full && now_ns() >= s->again_ns) {
+	if ((s->full || s->retry > 0) && now_ns() >= s->again_ns) {
 		s->full = false;
 		s->retry = 0;
 		s->end = claimed(s);

@@ -332,7 +332,8 @@ static void a_full_disk_stops_the_store_until_slots_are_freed(void **state)
 	assert_int_equal(batch_write(w, &key, &io, 1), 0);
 	assert_int_equal(w->f.slots.used, n);
 
-	/* Freed slots are used again, and no others. */
+	/* Freed slots are used again, and no others, as long as it is too early for another try. */
+	w->f.slots.again_ns = UINT64_MAX;
 	for (unsigned i = 10; i < 60; i++)
 		keys_free(&w->k, i);
 	assert_false(w->f.slots.full);
@@ -344,6 +345,11 @@ static void a_full_disk_stops_the_store_until_slots_are_freed(void **state)
 		if (w->k.stored[i])
 			keys_read(&w->k, &i, 1);
 	}
+
+	/* When it is time it tries to grow, whether much has been freed or not. */
+	w->f.slots.again_ns = 0;
+	assert_int_equal(batch_write(w, &key, &io, 1), 0);
+	assert_int_equal(w->f.slots.store.stat.errors, errors + 1);
 
 	/* After many frees it tries to grow, meets the same disk, and still loses nothing. */
 	for (unsigned round = 0; round < 10; round++) {
