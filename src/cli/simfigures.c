@@ -1,7 +1,8 @@
 #include "cli/simfigures.h"
 
 const char *const figures_fault_name[SIM_NR_FAULTS] = { "minor", "soft", "cow", "major" };
-const char *const figures_end_name[4] = { "runs", "exited", "killed by the OOM killer", "killed: a page was lost" };
+const char *const figures_end_name[SIM_NR_ENDS] = { "runs", "exited", "killed by the OOM killer", "killed: a page was lost",
+						    "not forked: its parent was killed" };
 
 uint64_t figures_faults(const struct sim *s, enum sim_fault kind)
 {

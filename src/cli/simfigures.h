@@ -5,7 +5,7 @@
 #include "sim/engine.h"
 
 extern const char *const figures_fault_name[SIM_NR_FAULTS]; /* by enum sim_fault */
-extern const char *const figures_end_name[4];               /* by enum sim_end */
+extern const char *const figures_end_name[SIM_NR_ENDS];     /* by enum sim_end */
 
 /* Of all tasks. */
 uint64_t figures_faults(const struct sim *s, enum sim_fault kind);

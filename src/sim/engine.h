@@ -39,7 +39,8 @@
 
 enum sim_fault { SIM_MINOR, SIM_SOFT, SIM_COW, SIM_MAJOR, SIM_NR_FAULTS };
 
-enum sim_end { SIM_RUNS, SIM_EXITED, SIM_KILLED_OOM, SIM_KILLED_LOST };
+/* SIM_UNBORN: its parent had been killed when the trace forked it. */
+enum sim_end { SIM_RUNS, SIM_EXITED, SIM_KILLED_OOM, SIM_KILLED_LOST, SIM_UNBORN, SIM_NR_ENDS };
 
 /* Of a task, at the same moment as sim.sample of that index. */
 struct sim_task_sample {

@@ -117,6 +117,10 @@ static int new_task(struct sim *s, const struct trace_event *e, uint32_t number,
 			err = 0; \
 	} while (0)
 
+/*
+ * The trace goes on as if nobody had been killed. What a task that was killed would have forked is known from here on,
+ * like any other task, and what it does is left out.
+ */
 static int fork_task(struct sim *s, struct sim_task *t, const struct trace_event *e, const char **error)
 {
 	struct sim_task *child = NULL;
@@ -133,12 +137,15 @@ static int fork_task(struct sim *s, struct sim_task *t, const struct trace_event
 		if (mm_init(&child->mm, &s->m) != 0)
 			return -ENOMEM;
 		if (!sim_make_room(s, t, &tries))
-			return 0;
+			break;
 	}
 	/* The parent may not write any more to what it shares. */
 	if (t->end == SIM_RUNS)
 		sim_flush_tlb(s, t, (vpn_t){ 0 }, UINT64_C(1) << PT_VPN_BITS_MAX);
-	return err;
+	else if (child->end == SIM_RUNS)
+		end_task(s, child, SIM_UNBORN);
+	/* Whoever was killed for want of memory has no more need of it. */
+	return err == -ENOMEM ? 0 : err;
 }
 
 static uint32_t vma_flags_of(unsigned flags)
@@ -254,7 +261,7 @@ int sim_task_event(struct sim *s, const struct trace_event *e, const char **erro
 		return -EINVAL;
 	}
 	if (t->end != SIM_RUNS)
-		return 0;
+		return e->op == TRACE_FORK ? fork_task(s, t, e, error) : 0;
 	sim_on_cpu(s, sim_cpu_of(s, t, e->thread));
 	switch (e->op) {
 	case TRACE_FORK:

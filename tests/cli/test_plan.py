@@ -282,6 +282,19 @@ def test_processes_and_their_time():
             eq(names.count(name), 2)
 
 
+def test_what_a_killed_parent_would_have_forked_is_left_out():
+    never = "not forked: its parent was killed"
+    with scratch() as d:
+        path = made(d, "heirs")
+        for limit, touches, ends in (("1G", [200, 1, 1], ["exited"] * 3),
+                                     ("512K", None, ["killed by the OOM killer", never, never])):
+            tasks = as_json("sim", path, "--set", f"memory.limit={limit}", "--set", "swap=[]")["tasks"]
+            eq([t["end"] for t in tasks], ends)
+            eq([t["touches"] for t in tasks], touches or [tasks[0]["touches"], 0, 0])
+        plan = as_json("plan", path, *LIMIT, "--set", "swap=[]")
+        eq({p["end"] for p in plan["points"]}, {"done", "killed"})
+
+
 def test_a_machine_of_two_nodes():
     with scratch() as d:
         page = os.path.join(d, "page.html")

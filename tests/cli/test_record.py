@@ -269,6 +269,34 @@ def test_samples_of_a_program_that_does_everything():
     eq([n for n in names if "steward" in os.path.basename(n)], [])
 
 
+def check_lives(events):
+    """Every event is of a task that has begun and not ended; all end."""
+    alive = set()
+    for e in events:
+        if e.op not in ("task", "file", "note"):
+            assert e.task in alive, f"{e.op} of task {e.task}"
+        if e.op in ("task", "fork"):
+            born = e.arg if e.op == "fork" else e.task
+            assert born not in alive, f"task {born} begins twice"
+            alive.add(born)
+        elif e.op == "exit":
+            alive.remove(e.task)
+    eq(alive, set())
+
+
+def test_samples_of_a_tree_of_short_processes_can_be_planned():
+    """At the smaller sizes the first shell is killed for what it has in x; the trace goes on with what it forked."""
+    with scratch() as d:
+        r, path = sample(d, "/bin/sh", "-c",
+                         "x=$(seq 100000); for i in $(seq 12); do /bin/sh -c 'x=$(seq 9); /bin/true' & done; wait")
+        eq((r.returncode, r.stderr), (0, ""))
+        events = read_trace(path, sampled=True)
+        r = steward("plan", path, "--points", "8")
+        eq((r.returncode, r.stderr), (0, ""))
+    check_lives(events)
+    assert sum(e.op in ("task", "fork") for e in events) > 24
+
+
 def test_samples_of_a_program_that_is_killed():
     with scratch() as d:
         r, path = sample(d, "/bin/sh", "-c", "kill -9 $$")

@@ -1,4 +1,7 @@
-/* Traces that no importer makes, to standard output: "empty", a task that touches nothing; "family", a parent and its child. */
+/*
+ * Traces that no importer makes, to standard output: "empty", a task that touches nothing; "family", a parent and its
+ * child; "heirs", a parent whose child, and whose child's child, begin when it has touched all that it ever does.
+ */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,12 +50,27 @@ static void family(void)
 	put((struct trace_event){ .op = TRACE_EXIT, .task = 1 });
 }
 
+static void heirs(void)
+{
+	text(TRACE_TASK, 1, "parent");
+	put((struct trace_event){ .op = TRACE_MMAP, .flags = TRACE_R | TRACE_W, .task = 1, .vpn = HEAP, .n = PAGES });
+	round_of(1, HEAP, PAGES);
+	for (uint32_t child = 2; child <= 3; child++) {
+		put((struct trace_event){ .op = TRACE_FORK, .task = child - 1, .arg = child });
+		round_of(child, HEAP, 1);
+	}
+	for (uint32_t task = 1; task <= 3; task++)
+		put((struct trace_event){ .op = TRACE_EXIT, .task = task });
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2 || trace_writer_open(&w, STDOUT_FILENO, false) != 0)
 		return 2;
 	if (strcmp(argv[1], "family") == 0)
 		family();
+	else if (strcmp(argv[1], "heirs") == 0)
+		heirs();
 	else
 		text(TRACE_TASK, 1, "idle");
 	return trace_writer_close(w) != 0;

@@ -40,7 +40,7 @@ struct model {
 	struct object file[FILES];
 	struct object *shm[OBJECTS];
 	unsigned nr_shm;
-	uint64_t words, killed, refused, made;
+	uint64_t words, killed, unborn, refused, made;
 };
 
 static uint64_t below(struct model *m, uint64_t n)
@@ -304,6 +304,11 @@ static void fork_task(struct model *m, struct task *t)
 	*child = *t;
 	child->number = (uint32_t)(child - m->task) + TASKS * (uint32_t)m->made++ % 60000;
 	event(m->s, (struct trace_event){ .op = TRACE_FORK, .task = t->number, .arg = child->number });
+	/* Killed for the room that the copy needed: then there is no copy. */
+	if (sim_task(m->s, t->number)->end != SIM_RUNS && sim_task(m->s, child->number)->end == SIM_UNBORN) {
+		child->alive = false;
+		m->unborn++;
+	}
 	follow_kills(m);
 }
 
@@ -493,12 +498,12 @@ static void run(const struct sim_config *c, uint64_t seed, unsigned steps)
 			check_page(m, &m->task[k / m->pages], k % m->pages);
 		assert_false(m->s->stopped);
 	}
-	print_message("# %s: %llu major, %llu soft, %llu cow faults, %llu huge, %llu refused, %llu pages out, %llu in, %llu killed\n", c->name,
+	print_message("# %s: %llu major, %llu soft, %llu cow faults, %llu huge, %llu refused, %llu pages out, %llu in, %llu killed, %llu not forked\n", c->name,
 		      (unsigned long long)m->s->counter[VM_pgmajfault], (unsigned long long)m->s->counter[VM_pgsoft],
 		      (unsigned long long)m->s->counter[VM_pgcow], (unsigned long long)m->s->counter[VM_thp_fault_alloc],
 		      (unsigned long long)m->refused,
 		      (unsigned long long)m->s->counter[VM_pswpout], (unsigned long long)m->s->counter[VM_pswpin],
-		      (unsigned long long)m->killed);
+		      (unsigned long long)m->killed, (unsigned long long)m->unborn);
 	end(m);
 	free(m);
 }

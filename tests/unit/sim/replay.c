@@ -12,6 +12,7 @@
 #include "sim/engine.h"
 
 #define PAGES 100
+#define FRAMES 500
 #define BASE 0x10000
 
 static struct sim *machine(void)
@@ -151,6 +152,94 @@ static void a_number_that_begins_again_keeps_what_was_counted(void **state)
 	sim_destroy(s);
 }
 
+/* Without swap. */
+static struct sim *small_machine(uint64_t frames, uint64_t limit)
+{
+	struct sim_config_error error;
+	struct sim_config c;
+	struct sim *s;
+
+	sim_config_default(&c);
+	c.nr_zones = 1;
+	c.zone[0] = (struct sim_zone_config){ .name = "Normal", .size_bytes = frames << PAGE_SHIFT };
+	c.nr_swaps = 0;
+	c.limit_bytes = limit << PAGE_SHIFT;
+	s = sim_create(&c, &error);
+	assert_non_null(s);
+	return s;
+}
+
+/* The parent has all the memory and needs more; then two generations of children, the first of which ends. */
+static void fork_after_the_kill(struct trace_writer *w)
+{
+	trace_write(w, &(struct trace_event){ .op = TRACE_TASK, .text = "parent", .text_len = 6 });
+	for (unsigned i = 0; i < 2 * PAGES; i++)
+		trace_write(w, &(struct trace_event){ .op = TRACE_ACCESS, .flags = TRACE_W, .vpn = BASE + i, .n = 1 });
+	for (uint32_t child = 1; child <= 2; child++) {
+		trace_write(w, &(struct trace_event){ .op = TRACE_FORK, .task = child - 1, .arg = child });
+		trace_write(w, &(struct trace_event){ .op = TRACE_EXEC, .task = child });
+		trace_write(w, &(struct trace_event){ .op = TRACE_MMAP, .task = child, .flags = TRACE_R | TRACE_W, .vpn = BASE,
+						      .n = PAGES });
+		trace_write(w, &(struct trace_event){ .op = TRACE_ACCESS, .task = child, .flags = TRACE_W, .vpn = BASE, .n = 1 });
+		trace_write(w, &(struct trace_event){ .op = TRACE_TIME, .task = child, .arg = 1000 });
+	}
+	trace_write(w, &(struct trace_event){ .op = TRACE_EXIT, .task = 1 });
+	/* The number of one that never was is given out again, to one that is. */
+	trace_write(w, &(struct trace_event){ .op = TRACE_TASK, .task = 1 });
+	trace_write(w, &(struct trace_event){ .op = TRACE_ACCESS, .task = 1, .flags = TRACE_W, .vpn = BASE, .n = 1 });
+}
+
+/* The trace knows nothing of the kill, and goes on. */
+static void what_a_killed_task_forks_is_not_there(void **state)
+{
+	int fd = memfd_create("trace", 0);
+	struct trace_error error;
+	struct trace_writer *w;
+	struct trace_reader *r;
+	unsigned source;
+
+	(void)state;
+	assert_int_equal(trace_writer_open(&w, fd, false), 0);
+	fork_after_the_kill(w);
+	assert_int_equal(trace_writer_close(w), 0);
+	lseek(fd, 0, SEEK_SET);
+	r = trace_reader_open(fd, &error);
+	assert_non_null(r);
+	struct sim *s = small_machine(FRAMES, PAGES);
+
+	assert_int_equal(sim_replay(s, &r, 1, &source, &error), 0);
+	assert_int_equal(s->task[0]->end, SIM_KILLED_OOM);
+	assert_int_equal(s->task[1]->end, SIM_RUNS);
+	assert_int_equal(s->task[1]->touches, 1);
+	assert_true(s->task[1]->own_ns < 1000);
+	assert_int_equal(s->task[2]->end, SIM_UNBORN);
+	assert_int_equal(s->task[2]->touches, 0);
+	assert_string_equal(s->task[2]->name, "parent");
+	sim_check(s);
+	sim_destroy(s);
+	trace_reader_close(r);
+	close(fd);
+}
+
+/* Each page has a table of its own, and the child would need as many tables again. */
+static void a_fork_that_has_no_room_kills_the_parent_and_leaves_no_child(void **state)
+{
+	struct sim *s = small_machine(FRAMES, 0);
+	const char *error;
+
+	(void)state;
+	assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_TASK }, &error), 0);
+	for (uint64_t i = 0; i < FRAMES / 5 * 2; i++)
+		assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_ACCESS, .flags = TRACE_W, .vpn = BASE + 512 * i,
+								     .n = 1 }, &error), 0);
+	assert_int_equal(s->task[0]->end, SIM_RUNS);
+	assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_FORK, .arg = 1 }, &error), 0);
+	assert_int_equal(s->task[0]->end, SIM_KILLED_OOM);
+	assert_int_equal(s->task[1]->end, SIM_UNBORN);
+	sim_check(s);
+	sim_destroy(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +247,8 @@ int main(void)
 		cmocka_unit_test(traces_side_by_side_have_tasks_of_their_own),
 		cmocka_unit_test(an_address_beyond_the_tables_is_refused_by_its_number),
 		cmocka_unit_test(a_number_that_begins_again_keeps_what_was_counted),
+		cmocka_unit_test(what_a_killed_task_forks_is_not_there),
+		cmocka_unit_test(a_fork_that_has_no_room_kills_the_parent_and_leaves_no_child),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
