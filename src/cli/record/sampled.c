@@ -242,12 +242,14 @@ static void program_name(int32_t pid, char *name, size_t size)
 
 static void begin_source(struct sampled *s, struct source *src, const struct record_entry *e)
 {
-	struct source *parent = find(s, (int32_t)e->n);
 	bool image = e->write == 0, known = src->live && src->t.pid == (int32_t)e->vpn;
+	struct source *parent;
 	char name[4096];
 
 	if (src->live && !known)
 		end_source(s, src);
+	/* Not before: who had this ring cannot be the parent of who has it now. */
+	parent = find(s, (int32_t)e->n);
 	src->live = true;
 	src->t.pid = (int32_t)e->vpn;
 	program_name(src->t.pid, name, sizeof(name));
