@@ -33,6 +33,7 @@
 
 #include "cli/record/lackey.h"
 #include "cli/msg.h"
+#include "cli/procstat.h"
 #include "cli/run/watch.h"
 
 #define READ_BYTES (256 * KIB)
@@ -192,6 +193,7 @@ int exact_record(const struct program *valgrind, char **argv, struct recording *
 	} else {
 		x->lackey.r = r;
 		x->lackey.name = argv[0];
+		x->lackey.look = procstat_read;
 		attendant.fd = x->read_fd;
 		snprintf(option, sizeof(option), "--log-fd=%d", x->write_fd);
 		unsetenv("VALGRIND_OPTS");

@@ -16,7 +16,8 @@
  *
  * Forks. The child may speak first, or the parent. Whichever it is, the parent stands inside of its call: what it
  * did before came before both, and what it does next comes after its own line. So the child is born at the
- * first sign of it. A pid that was never heard of is the child of the process whose last line is an unfinished fork.
+ * first sign of it. A pid that was never heard of is the child of the process whose last line is an unfinished fork;
+ * of several such processes the one that the kernel calls its parent.
  *
  * A log is read as it is. A name of a file that contains a newline breaks its line in two; both are
  * then skipped, or taken for what they look like.
@@ -41,6 +42,7 @@ struct call_begun {
 
 struct lackey_process {
 	struct tracee t;
+	uint64_t start;                /* as the kernel has it; 0: it was gone before it was looked at */
 	bool ended;                    /* what it still says is valgrind's own */
 	bool overlong;                 /* the rest of the line is skipped */
 	unsigned thread;               /* that runs, as valgrind numbers it */
@@ -70,6 +72,7 @@ static struct lackey_process *find(struct lackey *l, int32_t pid)
 static struct lackey_process *add(struct lackey *l, int32_t pid)
 {
 	struct lackey_process *p = calloc(1, sizeof(*p));
+	struct procstat s;
 
 	if (p != NULL && l->nr == l->room) {
 		size_t room = MAX(16, 2 * l->room);
@@ -88,6 +91,7 @@ static struct lackey_process *add(struct lackey *l, int32_t pid)
 		return NULL;
 	}
 	p->t.pid = pid;
+	p->start = l->look(pid, &s) == 0 ? s.start : 0;
 	p->thread = 1;
 	l->process[l->nr++] = p;
 	return p;
@@ -385,18 +389,34 @@ static bool any_forking(const struct lackey *l)
 	return false;
 }
 
+/* Whose child the newcomer is; NULL: nobody's here. */
+static struct lackey_process *parent_of(const struct lackey *l, int32_t pid)
+{
+	struct lackey_process *found = NULL;
+	struct procstat s;
+	int32_t parent = l->look(pid, &s) == 0 ? s.parent : 0;
+
+	for (size_t i = 0; i < l->nr; i++) {
+		struct lackey_process *p = l->process[i];
+
+		/* Any of them if it has lost its own since. */
+		if (is_forking(p) && (found == NULL || p->t.pid == parent))
+			found = p;
+	}
+	return found;
+}
+
 /* Somebody new: a child, or a program that nobody here started. */
 static struct lackey_process *meet(struct lackey *l, int32_t pid)
 {
-	struct lackey_process *p = find(l, pid);
+	struct lackey_process *p = find(l, pid), *parent;
 
 	if (p != NULL)
 		drop(l, p);
-	for (size_t i = 0; i < l->nr; i++) {
-		if (is_forking(l->process[i])) {
-			fork_process(l, l->process[i], pid);
-			return find(l, pid);
-		}
+	parent = parent_of(l, pid);
+	if (parent != NULL) {
+		fork_process(l, parent, pid);
+		return find(l, pid);
 	}
 	p = add(l, pid);
 	if (p != NULL) {
@@ -404,6 +424,14 @@ static struct lackey_process *meet(struct lackey *l, int32_t pid)
 		valgrind_start(l->r, &p->t);
 	}
 	return p;
+}
+
+/* The process has ended: is what comes from its pid another's? */
+static bool is_given_away(const struct lackey *l, const struct lackey_process *p)
+{
+	struct procstat s;
+
+	return any_forking(l) && l->look(p->t.pid, &s) == 0 && s.start != p->start;
 }
 
 /* Puts bytes behind the unfinished line, without the newline that ended them. */
@@ -422,7 +450,7 @@ void lackey_input(struct lackey *l, int32_t pid, const char *bytes, size_t len)
 	struct lackey_process *p = find(l, pid);
 
 	l->bytes += len;
-	if (p == NULL || (p->ended && any_forking(l)))
+	if (p == NULL || (p->ended && is_given_away(l, p)))
 		p = meet(l, pid);
 	while (len > 0 && p != NULL && !p->ended && l->r->err == 0) {
 		const char *newline = memchr(bytes, '\n', len);

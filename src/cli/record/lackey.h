@@ -2,14 +2,16 @@
 #ifndef STW_CLI_RECORD_LACKEY_H
 #define STW_CLI_RECORD_LACKEY_H
 
+#include "cli/procstat.h"
 #include "cli/record/tracee.h"
 
 struct lackey_process;
 
-/* All zeros but for r and name at first. */
+/* All zeros but for r, name and look at first. */
 struct lackey {
 	struct recording *r;
 	const char *name;               /* of the program */
+	int (*look)(int32_t pid, struct procstat *s); /* procstat_read, or a test's own */
 	struct lackey_process **process;
 	size_t nr, room;
 	uint64_t bytes;                 /* of log, so far */

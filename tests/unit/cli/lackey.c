@@ -16,6 +16,7 @@
 /* Processes that do not exist: nothing is read from /proc. */
 #define FIRST 1073741824
 #define SECOND (FIRST + 1)
+#define THIRD (FIRST + 2)
 
 static char out[1 << 16];
 static struct recording recording;
@@ -59,11 +60,23 @@ static int print_event(void *ctx, const struct trace_event *e)
 	return 0;
 }
 
+/* Of FIRST, SECOND, THIRD. A start of 0: the kernel does not know it (any more). */
+static struct procstat kin[3];
+
+static int look(int32_t pid, struct procstat *s)
+{
+	if (pid < FIRST || pid > THIRD || kin[pid - FIRST].start == 0)
+		return -ENOENT;
+	*s = kin[pid - FIRST];
+	return 0;
+}
+
 static void begin(void)
 {
 	out[0] = '\0';
+	memset(kin, 0, sizeof(kin));
 	recording = (struct recording){ .write = print_event };
-	lackey = (struct lackey){ .r = &recording, .name = "prog" };
+	lackey = (struct lackey){ .r = &recording, .name = "prog", .look = look };
 }
 
 static void end(void)
@@ -202,6 +215,40 @@ static void a_child_may_speak_before_its_parent(void **state)
 	assert_string_equal(out, first);
 }
 
+/* Two have begun to fork when a child speaks. */
+static void a_child_has_the_parent_that_the_kernel_says(void **state)
+{
+	(void)state;
+	for (int32_t parent = FIRST; parent <= SECOND; parent++) {
+		begin();
+		kin[THIRD - FIRST] = (struct procstat){ .parent = parent, .start = 3 };
+		feed(FIRST, IMAGE CALL CREATED CALL);
+		feed(SECOND, CHILD_BEGINS CALL);
+		feed(THIRD, CHILD_BEGINS);
+		assert_non_null(strstr(out, parent == FIRST ? "fork 0.0 0 0+0 2 0 \n" : "fork 1.0 0 0+0 2 0 \n"));
+		end();
+	}
+}
+
+/* Valgrind's own last words come while the parent is forking again, and then the pid is given to the new child. */
+static void the_last_words_of_a_process_are_no_child(void **state)
+{
+	(void)state;
+	begin();
+	kin[SECOND - FIRST] = (struct procstat){ .parent = FIRST, .start = 2 };
+	feed(FIRST, IMAGE CALL CREATED CALL);
+	feed(SECOND, CHILD_BEGINS "SYSCALL[77,1](231) exit_group( 5 ) --> [pre-success] Success(0x0) \n");
+	out[0] = '\0';
+	feed(SECOND, "==77== \n");
+	kin[SECOND - FIRST].start = 0;
+	feed(SECOND, "==77== \n");
+	assert_string_equal(out, "");
+	kin[SECOND - FIRST].start = 3;
+	feed(SECOND, CHILD_BEGINS);
+	assert_non_null(strstr(out, "fork 0.0 0 0+0 2 0 \n"));
+	end();
+}
+
 static bool all_are_gone(int32_t pid)
 {
 	(void)pid;
@@ -330,6 +377,8 @@ int main(void)
 		cmocka_unit_test(a_life),
 		cmocka_unit_test(pieces_of_any_size),
 		cmocka_unit_test(a_child_may_speak_before_its_parent),
+		cmocka_unit_test(a_child_has_the_parent_that_the_kernel_says),
+		cmocka_unit_test(the_last_words_of_a_process_are_no_child),
 		cmocka_unit_test(an_end_is_told_once),
 		cmocka_unit_test(an_image_that_a_call_made),
 		cmocka_unit_test(nonsense),
