@@ -15,7 +15,10 @@
  * is the end.
  *
  * The figures of a live process are read while it writes them. Each is one
- * aligned word; a sum may be off by what changed during the copy.
+ * aligned word; a sum may be off by what changed during the copy. One that has
+ * no engine (yet) writes none: of that the kernel is asked (natives.c), and all
+ * of it is memory that Steward does not manage. What its slot has is of the
+ * image before the last exec.
  */
 #include "cli/run/watch.h"
 
@@ -27,6 +30,7 @@
 
 #include "cli/msg.h"
 #include "cli/procstat.h"
+#include "cli/run/natives.h"
 
 bool watch_is_gone(int32_t pid, uint64_t start_time)
 {
@@ -136,11 +140,30 @@ void watch_init(struct watch *w, struct ledger *l)
 	w->ledger = l;
 }
 
+static uint64_t processes(const struct ledger *l)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0, used = atomic_load(&l->slots_used); i < used; i++)
+		n += atomic_load(&l->slot[i].pid) != 0;
+	return n;
+}
+
+/* What the process of slot i, which lives, has at this moment; together: processes of the run. */
+static struct ledger_usage usage_of(const struct watch *w, unsigned i, uint64_t together)
+{
+	const struct ledger_slot *s = &w->ledger->slot[i];
+
+	if (!native_state(atomic_load(&s->state)))
+		return s->now;
+	return (struct ledger_usage){ .unmanaged = natives_resident(i, s, together) };
+}
+
 void watch_scan(struct watch *w)
 {
 	struct ledger_area area[SWAP_SPECS] = { 0 };
 	struct ledger_usage now = { 0 };
-	uint64_t need = 0;
+	uint64_t need = 0, together = processes(w->ledger);
 
 	for (unsigned i = 0; i < LEDGER_SLOTS; i++) {
 		struct ledger_slot *s = &w->ledger->slot[i];
@@ -152,13 +175,12 @@ void watch_scan(struct watch *w)
 			continue;
 		w->slots = MAX(w->slots, i + 1);
 		bool gone = watch_is_gone(pid, s->start_time);
-		struct ledger_usage usage = s->now;
 
 		if (atomic_load(&s->state) == LEDGER_FATAL)
 			tell_message(w, i);
 		if (gone) {
 			/* Its memory is free: it counts no more with the others, only for itself. */
-			take_stores(w, &usage);
+			take_stores(w, &s->now);
 			take_gone_areas(w, s);
 			w->told[i] = false;
 			if (i < KCOMPRESSD_RINGS)
@@ -168,6 +190,8 @@ void watch_scan(struct watch *w)
 			ledger_retire(w->ledger, s);
 			continue;
 		}
+		struct ledger_usage usage = usage_of(w, i, together);
+
 		add_usage(&now, &usage);
 		add_areas(w, area, s);
 		need += usage.managed + usage.swapped + usage.unmanaged;

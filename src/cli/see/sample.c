@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cli/msg.h"
+#include "cli/procmem.h"
 #include "cli/procstat.h"
 
 static uint64_t clock_ns(clockid_t clock)
@@ -32,23 +33,6 @@ static uint64_t age_ns(uint64_t start)
 	uint64_t tick = 1000000000 / (uint64_t)sysconf(_SC_CLK_TCK), now = clock_ns(CLOCK_BOOTTIME);
 
 	return now > start * tick ? now - start * tick : 0;
-}
-
-/* Pages in memory, as the kernel counts them; 0 if it does not say. */
-static uint64_t resident(int32_t pid)
-{
-	unsigned long long size, pages = 0;
-	char path[32];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
-	f = fopen(path, "re");
-	if (f == NULL)
-		return 0;
-	if (fscanf(f, "%llu %llu", &size, &pages) != 2)
-		pages = 0;
-	fclose(f);
-	return pages;
 }
 
 /* Somebody else chose the name: it is not to reach a terminal as more than a name. */
@@ -91,8 +75,11 @@ static void take_process(struct sample_process *p, const struct ledger_slot *slo
 	clean(p->comm);
 	memcpy(p->counter, slot->counter, sizeof(p->counter));
 	if (p->state == LEDGER_NATIVE || p->state == LEDGER_ARMED) {
+		struct procmem mem;
+
 		/* What the slot has is of the image before the last exec. */
-		p->use = (struct ledger_usage){ .unmanaged = resident(p->pid) };
+		procmem_read(p->pid, &mem);
+		p->use = (struct ledger_usage){ .unmanaged = mem.resident };
 		p->frames = (struct ledger_frames){ 0 };
 	}
 }
