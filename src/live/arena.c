@@ -25,9 +25,11 @@
 #include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
+#include "live/proc.h"
 
 #define UNMAP_RUN 32
 #define HUGE_BYTES (2 * MIB)
+#define GIVE_BACK_STEP 4096 /* frames looked at without letting others have the lock */
 
 static void *reserve(uint64_t bytes)
 {
@@ -142,6 +144,28 @@ uint64_t arena_offline(uint64_t n)
 		phys_offline(&e->m.phys, &f, 1);
 		TAILQ_INSERT_HEAD(&e->balloon, f, link);
 		e->nr_balloon++;
+	}
+	return done;
+}
+
+uint64_t arena_give_back(uint64_t n)
+{
+	struct engine *e = &engine;
+	uint64_t done = 0, step;
+
+	for (uint64_t pfn = 0; pfn < e->online_to && done < n; pfn += step) {
+		const struct frame *f = &e->homes.frames[pfn];
+		uint64_t home = homes_of(&e->homes, f), present = 0;
+
+		step = f->flags & FRAME_BUDDY ? (uint64_t)1 << f->order : 1;
+		if (f->flags & FRAME_BUDDY)
+			present = proc_count_present(e->homes.pagemap_fd, home, home + (step << PAGE_SHIFT));
+		if (present > 0)
+			homes_drop(&e->homes, home, (unsigned)step);
+		done += present;
+		/* Between two blocks: what is a block afterwards is seen anew. */
+		if (present > 0 || pfn % GIVE_BACK_STEP == 0)
+			live_ops.relax(&e->m);
 	}
 	return done;
 }

@@ -84,6 +84,7 @@ struct engine {
 	_Atomic uint64_t dropping;   /* start of what the pager itself drops and has not been heard of yet, 0: none */
 	_Atomic uint64_t dropping_end;
 	uint64_t unmanaged;          /* pages, last measured */
+	uint64_t free_at_home;       /* pages at the homes of free frames, last measured */
 	uint64_t promised;           /* pages of the grant that the run gets when they are offline */
 	uint64_t promised_since;     /* ns */
 
@@ -134,6 +135,8 @@ int arena_register(void);
 uint64_t arena_online(uint64_t n);
 /* Takes n free frames out and gives their memory back to the host. Lock held. Returns how many. */
 uint64_t arena_offline(uint64_t n);
+/* Gives the host n pages or more that free frames have at home, as far as there are any. Lock held, given up inside. Returns how many. */
+uint64_t arena_give_back(uint64_t n);
 
 /* handler.c */
 void handler_run(void *arg);

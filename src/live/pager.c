@@ -5,6 +5,7 @@
  *             program's unmanaged memory grows, or the run wants budget back,
  *             frames are evicted, taken offline and their memory given to the host.
  *   kswapd    while free frames are below HIGH: reclaim_batch
+ *   give back memory that free frames still have at home, beyond what kswapd keeps free, is the host's
  *   figures   sizes and peaks to the ledger; bells made ready; unknown areas found; questions answered (ask.c)
  */
 #include <errno.h>
@@ -25,6 +26,7 @@
 #define OWN_FIXED 128          /* pages: what the engine may take between two looks; what it has is seen by measure() */
 #define EXACT_NS 10000000000   /* 10 s between two exact looks while nothing seems to have changed */
 #define DRIFT_MAX 64           /* pages by which the sum may change before an exact look */
+#define GIVE_BACK_MIN 256      /* pages: less is not worth a walk over the frames */
 
 void pager_wake(void)
 {
@@ -77,6 +79,35 @@ static uint64_t own_outside(void)
 	return OWN_FIXED + table + stores_own_pages();
 }
 
+/* Frames of page tables, slot tables, slabs. Lock held. */
+static uint64_t table_frames(void)
+{
+	const struct machine *m = &engine.m;
+	uint64_t others = phys_free_frames(&m->phys, 0) + engine.zpool.store.stat.frames;
+
+	others += lru_resident(&m->lruvec[0]);
+	uint64_t online = phys_managed_frames(&m->phys, 0);
+
+	return online - MIN(online, others);
+}
+
+/* Pages of ours that are not at home: mapped in the program, at addresses of vmalloc's, or outside of the arena. Lock held. */
+static uint64_t away(void)
+{
+	const struct machine *m = &engine.m;
+
+	return lru_of_policy(&m->lruvec[0]) + m->vmalloc.nr_pages + own_outside() - OWN_FIXED;
+}
+
+/* Pages at home of frames in use: the sample, the pool, tables. Lock held. */
+static uint64_t used_at_home(void)
+{
+	const struct machine *m = &engine.m;
+	uint64_t tables = table_frames();
+
+	return m->lruvec[0].nr[LRU_SAMPLE] + engine.zpool.store.stat.frames + tables - MIN(tables, m->vmalloc.nr_pages);
+}
+
 /*
  * Anonymous pages of the process that are neither in the arena nor managed. Counting the homes that are populated takes
  * milliseconds; while frames only change hands the sum of all stays what it was, and so does the rest.
@@ -91,8 +122,7 @@ static uint64_t outside_anon(uint64_t anon, uint64_t now)
 	uint64_t homes = proc_count_present(e->homes.pagemap_fd, e->homes.start, e->homes.start + (e->online_to << PAGE_SHIFT));
 
 	engine_take();
-	/* Pages of the sample are at home. */
-	uint64_t ours = homes + lru_of_policy(&e->m.lruvec[0]) + own_outside() - OWN_FIXED;
+	uint64_t ours = homes + away();
 
 	engine_drop();
 	anon_then = anon;
@@ -108,12 +138,28 @@ static void measure(uint64_t now)
 
 	if (proc_memory(&mem, true) != 0)
 		return;
-	uint64_t rest = outside_anon(mem.resident > mem.shared ? mem.resident - mem.shared : 0, now);
+	uint64_t anon = mem.resident > mem.shared ? mem.resident - mem.shared : 0, rest = outside_anon(anon, now);
 	/* File pages are the kernel's to drop; beyond a quarter of the budget they do not count against it. */
 	uint64_t file = MIN(file_part(mem.shared), atomic_load(&e->slot->granted) / 4);
 
 	engine_take();
+	uint64_t others = rest + away() + used_at_home();
+
 	e->unmanaged = rest + file + mem.tables;
+	e->free_at_home = anon - MIN(anon, others);
+	engine_drop();
+}
+
+/* A program that gave memory back leaves free frames behind, some of which hold what was compressed there. */
+static void give_back(void)
+{
+	struct engine *e = &engine;
+
+	engine_take();
+	uint64_t keep = phys_wmark(&e->m.phys, 0, WMARK_HIGH) + GIVE_BACK_MIN;
+
+	if (e->free_at_home > keep + GIVE_BACK_MIN)
+		e->free_at_home -= MIN(e->free_at_home, arena_give_back(e->free_at_home - keep));
 	engine_drop();
 }
 
@@ -165,18 +211,6 @@ static uint64_t working_frames(uint64_t now)
 		since = now;
 	}
 	return now - since < ASLEEP_NS ? WORKING_MIN : WORKING_ASLEEP;
-}
-
-/* Frames of page tables, slot tables, slabs. Lock held. */
-static uint64_t table_frames(void)
-{
-	const struct machine *m = &engine.m;
-	uint64_t others = phys_free_frames(&m->phys, 0) + engine.zpool.store.stat.frames;
-
-	others += lru_resident(&m->lruvec[0]);
-	uint64_t online = phys_managed_frames(&m->phys, 0);
-
-	return online - MIN(online, others);
 }
 
 static void balloon(uint64_t now)
@@ -266,12 +300,14 @@ void pager_publish(void)
 {
 	struct engine *e = &engine;
 	struct ledger_usage *u = &e->slot->now;
-	uint64_t online = phys_managed_frames(&e->m.phys, 0);
+	/* A free frame without memory is budget that nobody uses. */
+	uint64_t free = phys_free_frames(&e->m.phys, 0), empty = free - MIN(free, e->free_at_home);
+	uint64_t held = phys_managed_frames(&e->m.phys, 0) - empty;
 
 	stores_publish();
 	publish_frames(&e->slot->frames, &e->m);
 	u->managed = e->mm.rss;
-	u->own = online - MIN(online, u->managed + u->pool) + own_outside();
+	u->own = held - MIN(held, u->managed + u->pool) + own_outside();
 	u->unmanaged = e->unmanaged;
 	u->swapped = e->mm.swapents;
 	if (ledger_usage_total(u) > ledger_usage_total(&e->slot->peak))
@@ -321,8 +357,10 @@ void pager_run(void *arg)
 			share_look(needed(start));
 		if (due) {
 			/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */
-			if (e->ledger->record_ns == 0)
+			if (e->ledger->record_ns == 0) {
 				measure(start);
+				give_back();
+			}
 			measured = now_ns();
 		}
 		if (start - scanned > RESCAN_NS) {
