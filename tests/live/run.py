@@ -34,7 +34,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 
 import cage  # noqa: E402
-import figures  # noqa: E402
+import accounts  # noqa: E402
 import jobs  # noqa: E402
 import trees  # noqa: E402
 import stores  # noqa: E402
@@ -543,7 +543,7 @@ def signals_pass_through(suite):
 
 
 SCENARIOS = [status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory, budget_changed,
-             kill_program, kill_launcher, launcher_stopped, one_cpu, user_with_descriptor, user_without] + figures.FIGURES
+             kill_program, kill_launcher, launcher_stopped, one_cpu, user_with_descriptor, user_without] + accounts.ACCOUNTS
 
 
 def parse():

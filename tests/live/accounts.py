@@ -52,4 +52,4 @@ def given_back(suite):
     return ["%.1f MiB are resident, %.1f are said to be in use: %s" % (resident / MIB, told / MIB, process)]
 
 
-FIGURES = [given_back]
+ACCOUNTS = [given_back]
