@@ -191,12 +191,15 @@ def test_a_program_that_is_killed_leaves_a_whole_trace():
 
 
 def test_a_child_that_is_killed_ends_in_the_trace():
+    """And not only with the recording: the parent goes on for long enough that the child is missed."""
     with scratch() as d:
-        r, path = record(d, "/bin/sh", "-c", "(kill -9 $(exec sh -c 'echo $PPID')); sleep 0.5; exit 3")
+        r, path = record(d, "/bin/sh", "-c", "(read pid rest </proc/self/stat; kill -9 $pid); "
+                         "i=0; while [ $i -lt 20 ]; do i=$((i + 1)); done; exit 3")
         eq(r.returncode, 3)
         events = read_trace(path)
-        eq(sorted(e.task for e in events if e.op == "exit"), sorted(
-            [0] + [e.arg for e in events if e.op == "fork"]))
+        eq([(e.op, e.task) for e in events if e.op in ("fork", "exit")], [("fork", 0), ("exit", 1), ("exit", 0)])
+        (end,) = [i for i, e in enumerate(events) if (e.op, e.task) == ("exit", 1)]
+        assert any(e.op == "access" and e.task == 0 for e in events[end:]), "the child was not missed"
 
 
 def test_a_killed_recorder_leaves_nothing_under_the_name():
