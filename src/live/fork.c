@@ -128,9 +128,9 @@ static void claim_slot(void)
 	e->slot = ledger_claim(e->ledger, sys_getpid(), proc_start_time());
 	if (e->slot == NULL)
 		engine_fatal("too many processes in one run");
+	memcpy(e->slot->comm, parent->comm, sizeof(parent->comm));
 	record_attach(true);
 	cpu_child(parent);
-	memcpy(e->slot->comm, parent->comm, sizeof(parent->comm));
 	e->m.counter = e->slot->counter;
 	if (atomic_load(&e->state) != LEDGER_ENGAGED)
 		return;

@@ -34,6 +34,7 @@
  * What is known of a page is kept by frame number and checked by page number: a frame that has changed hands
  * starts anew. Locks: engine.lock, but for `ring_lock`, which makes one entry at a time and is taken last.
  */
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -101,11 +102,15 @@ static void put_range(enum record_op op, uint64_t start, uint64_t end)
 void record_attach(bool child)
 {
 	struct engine *e = &engine;
+	struct record_entry name = { .op = RECORD_NAME };
 	uint64_t slot = (uint64_t)(e->slot - e->ledger->slot);
 
 	atomic_store(&record.ring_lock.word, 0);
 	record.ring = e->ledger->record_ns != 0 && slot < RECORD_RINGS ? &e->ledger->record[slot] : NULL;
 	record.program_ns = 0;
+	memcpy(&name.vpn, e->slot->comm, sizeof(name.vpn));
+	memcpy(&name.n, e->slot->comm + sizeof(name.vpn), sizeof(name.n));
+	put(name);
 	put((struct record_entry){ .op = RECORD_BEGIN, .write = child, .vpn = (uint64_t)e->pid,
 				   .n = (uint64_t)sys_getppid() });
 }

@@ -15,6 +15,7 @@
 #define RECORD_ENTRIES 16384
 
 enum record_op {
+	RECORD_NAME,   /* vpn and n are 16 bytes of text: what the process is called that the next RECORD_BEGIN is of */
 	RECORD_BEGIN,  /* a process attaches: vpn is its pid, n the pid of its parent; write: a child, copied by fork */
 	RECORD_OWN,    /* [vpn, vpn + n) is Steward's own */
 	RECORD_MAP,    /* [vpn, vpn + n) is managed from now on: anonymous memory of the program */
@@ -57,7 +58,7 @@ static inline uint64_t record_frames(uint64_t used)
 /* The calls below do nothing in a process that is not recorded. */
 struct frame;
 
-/* The process has a slot: it is recorded if the run records. child: it was copied by fork. */
+/* The process has a slot with its name in it: it is recorded if the run records. child: it was copied by fork. */
 void record_attach(bool child);
 void record_own(uint64_t start, uint64_t len);
 /* An area is managed from now on; bytes. Lock held. */

@@ -63,6 +63,7 @@ struct sampled {
 	pthread_t taker;
 	_Atomic bool stop;
 	struct source source[RECORD_RINGS];
+	char name[RECORD_RINGS][17]; /* RECORD_NAME, for the RECORD_BEGIN that follows it in the ring */
 };
 
 static void check(struct sampled *s, int err)
@@ -230,14 +231,26 @@ static struct source *find(struct sampled *s, int32_t pid)
 	return NULL;
 }
 
-static void program_name(int32_t pid, char *name, size_t size)
+/* The path of its program, or what it calls itself if it has ended already. */
+static void program_name(const struct sampled *s, const struct source *src, char *name, size_t size)
 {
 	char link[64];
 	ssize_t n;
 
-	snprintf(link, sizeof(link), "/proc/%d/exe", pid);
+	snprintf(link, sizeof(link), "/proc/%d/exe", src->t.pid);
 	n = readlink(link, name, size - 1);
-	name[n > 0 ? n : 0] = '\0';
+	if (n > 0)
+		name[n] = '\0';
+	else
+		snprintf(name, size, "%s", s->name[src - s->source]);
+}
+
+static void take_name(struct sampled *s, const struct source *src, const struct record_entry *e)
+{
+	char *name = s->name[src - s->source];
+
+	memcpy(name, &e->vpn, sizeof(e->vpn));
+	memcpy(name + sizeof(e->vpn), &e->n, sizeof(e->n));
 }
 
 static void begin_source(struct sampled *s, struct source *src, const struct record_entry *e)
@@ -252,7 +265,7 @@ static void begin_source(struct sampled *s, struct source *src, const struct rec
 	parent = find(s, (int32_t)e->n);
 	src->live = true;
 	src->t.pid = (int32_t)e->vpn;
-	program_name(src->t.pid, name, sizeof(name));
+	program_name(s, src, name, sizeof(name));
 	if (!known && parent != NULL) {
 		tracee_fork(s->r, &src->t, &parent->t);
 		check(s, areas_copy(&src->own, &parent->own));
@@ -331,11 +344,14 @@ static void moved(struct sampled *s, struct source *src, uint64_t to)
 
 static void take(struct sampled *s, struct source *src, const struct record_entry *e)
 {
+	if (e->op == RECORD_NAME)
+		take_name(s, src, e);
 	if (e->op == RECORD_BEGIN)
 		begin_source(s, src, e);
 	if (!src->live)
 		return;
 	switch ((enum record_op)e->op) {
+	case RECORD_NAME:
 	case RECORD_BEGIN:
 		break;
 	case RECORD_OWN:
