@@ -62,6 +62,7 @@ int procmem_read_part(int32_t pid, struct procmem_part *part)
 	if (strstr(text, "\nPss_Anon:") == NULL)
 		return -EINVAL;
 	part->anon = DIV_ROUND_UP(kib_of(text, "\nPss_Anon:"), page_kib);
+	part->anon_whole = kib_of(text, "\nAnonymous:") / page_kib;
 	part->shared = DIV_ROUND_UP(kib_of(text, "\nPss_File:") + kib_of(text, "\nPss_Shmem:"), page_kib);
 	return 0;
 }

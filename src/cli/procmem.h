@@ -12,7 +12,8 @@ struct procmem {
 /* Each page divided by the number of those who map it: the parts of all add up to what is there. */
 struct procmem_part {
 	uint64_t anon;
-	uint64_t shared;   /* files and shared memory */
+	uint64_t anon_whole; /* the same pages, not divided */
+	uint64_t shared;     /* files and shared memory */
 };
 
 /* 0, or -errno; then it is all zero. */

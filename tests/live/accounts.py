@@ -1,9 +1,12 @@
 """What a run says of its memory, beside what the kernel says."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+
+import cage
 
 MIB = 1 << 20
 
@@ -52,4 +55,22 @@ def given_back(suite):
     return ["%.1f MiB are resident, %.1f are said to be in use: %s" % (resident / MIB, told / MIB, process)]
 
 
-ACCOUNTS = [given_back]
+def forked(suite):
+    """What fork shares is in the summary's peak once, and what both have changed is in it twice."""
+    if suite.no_cage:
+        return suite.no_cage
+    stats = os.path.join(suite.work, "stats.json")
+    argv = suite.prefix(24 * MIB, ["--stats", stats]) + [suite.tool("verifier"), "fork-write", "64"]
+    with cage.Cage("forked", None, swap=False) as c:
+        got = cage.run(c.prefix + argv, 60, c, env=dict(os.environ, TMPDIR=suite.work))
+    if got.status != 0:
+        return ["status %d; %s" % (got.status, got.stderr)]
+    with open(stats, encoding="utf-8") as f:
+        peak = json.load(f)["peak"]["total_bytes"]
+    # The launcher looks twenty times a second, the kernel always.
+    if not 0.6 * got.peak < peak < got.peak + 4 * MIB:
+        return ["the summary's peak is %.1f MiB, that of the cgroup %.1f" % (peak / MIB, got.peak / MIB)]
+    return []
+
+
+ACCOUNTS = [given_back, forked]

@@ -16,9 +16,8 @@
  *
  * The figures of a live process are read while it writes them. Each is one
  * aligned word; a sum may be off by what changed during the copy. One that has
- * no engine (yet) writes none: of that the kernel is asked (natives.c), and all
- * of it is memory that Steward does not manage. What its slot has is of the
- * image before the last exec.
+ * no engine (yet) writes none; what its slot has is of the image before the last
+ * exec. Of that the kernel is asked, and of what processes share (parts.c).
  */
 #include "cli/run/watch.h"
 
@@ -30,7 +29,7 @@
 
 #include "cli/msg.h"
 #include "cli/procstat.h"
-#include "cli/run/natives.h"
+#include "cli/run/parts.h"
 
 bool watch_is_gone(int32_t pid, uint64_t start_time)
 {
@@ -149,16 +148,6 @@ static uint64_t processes(const struct ledger *l)
 	return n;
 }
 
-/* What the process of slot i, which lives, has at this moment; together: processes of the run. */
-static struct ledger_usage usage_of(const struct watch *w, unsigned i, uint64_t together)
-{
-	const struct ledger_slot *s = &w->ledger->slot[i];
-
-	if (!native_state(atomic_load(&s->state)))
-		return s->now;
-	return (struct ledger_usage){ .unmanaged = natives_resident(i, s, together) };
-}
-
 void watch_scan(struct watch *w)
 {
 	struct ledger_area area[SWAP_SPECS] = { 0 };
@@ -190,7 +179,7 @@ void watch_scan(struct watch *w)
 			ledger_retire(w->ledger, s);
 			continue;
 		}
-		struct ledger_usage usage = usage_of(w, i, together);
+		struct ledger_usage usage = part_of(i, s, together);
 
 		add_usage(&now, &usage);
 		add_areas(w, area, s);
