@@ -119,7 +119,9 @@ static void end_swapin(const struct swapin_done *done)
 		stores_lost(done->vpn, done->report.area, done->report.slot, done->report.err);
 	if (done->result != FAULT_DONE)
 		wake(vpn_address(done->vpn));
-	count_fault(done->since, now);
+	/* 0: nobody has touched it; a range was to be given back, with everything in it (native.c). */
+	if (done->since != 0)
+		count_fault(done->since, now);
 	count_stall(now, engine.swapins.nr > 0);
 }
 

@@ -73,4 +73,17 @@ def forked(suite):
     return []
 
 
-ACCOUNTS = [given_back, forked]
+def fault_times(suite):
+    """No fault took longer than the run, also where memory of threads was out that is given back to the kernel."""
+    stats = os.path.join(suite.work, "stats.json")
+    argv = suite.prefix(16 * MIB, ["--stats", stats, "--swap", "file:" + suite.work]) + [suite.tool("verifier"), "fork-threads", "64"]
+    got = cage.run(argv, 60)
+    if got.status != 0:
+        return ["status %d; %s" % (got.status, got.stderr)]
+    with open(stats, encoding="utf-8") as f:
+        figures = json.load(f)
+    longest, wall = figures["fault_ns"]["max"], figures["time"]["wall_ns"]
+    return ["a fault took %.1f s of %.1f" % (longest / 1e9, wall / 1e9)] if longest > wall else []
+
+
+ACCOUNTS = [given_back, forked, fault_times]
