@@ -33,8 +33,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 
-import cage  # noqa: E402
 import accounts  # noqa: E402
+import cage  # noqa: E402
 import jobs  # noqa: E402
 import trees  # noqa: E402
 import stores  # noqa: E402
