@@ -22,14 +22,17 @@
  *
  * Both are means over a while. Half of what a step down passes on may be wanted at
  * once: it comes back and stays. That is the price of the step and is paid once, while the
- * gain lasts; so the looks after a step do not count what comes back.
+ * gain lasts; so the looks after a step do not count what comes back, but take from it
+ * what the next step would cost. It is done if it pays soon.
  *
  * Promotion: a page that comes back from below, and sooner than what lies in the pool
  * would have been passed on, belongs there. A copy that stayed below would take it there
  * again each time that it leaves unchanged; so it goes.
  *
  * As long as nothing has been passed on nobody knows what a smaller pool would
- * cost. Then the step is a probe. A step down that has to be taken back makes
+ * cost. It is asked only where the pool has pages that are much older than those that
+ * come back: without such, what it passes on is wanted as much as the rest. Then the
+ * step is a small one, a probe. One that does not pay makes
  * the next one wait for twice as many looks, or until more depends on it than
  * did then.
  */
@@ -47,6 +50,11 @@
 #define SETTLE_LOOKS 2       /* what a step down passes on and is wanted at once is a price that is paid once … */
 #define SETTLE_SHIFT 2       /* … unless it takes a quarter of the time */
 #define PATIENCE_MIN 3       /* looks: two to settle, one to see */
+#define COLD_TIMES 8         /* older than what comes back is on the average: cold */
+#define COLD_SHIFT 2         /* a quarter of the pool has to be */
+#define SEEN_MAX 4096
+#define PROBE_FRAMES 64      /* a first step down … */
+#define HORIZON_LOOKS 32     /* … shows what a whole one costs, which must have paid by then */
 #define EVENTS_MIN 32        /* of a kind, to say anything */
 #define WORTH_SHIFT 8        /* less than a 256th of the time is not worth a step */
 #define FAULT_NS 15000       /* 15 µs: a fault on the pool, delivery and the page that leaves for it included (docs/performance.md) */
@@ -69,11 +77,27 @@ bool poolshare_refault(struct machine *m, swp_t entry)
 	bool below = pool != NULL && area->prio < pool->prio && !(slot->flags & (SLOT_REFUSED | SLOT_SAME));
 	uint32_t age = workingset_slot_age(m, v, slot);
 
+	if (pool != NULL && area == pool)
+		p->age_sum += age - (p->age_sum >> 8);
 	p->events.near += age <= NEAR_AGE;
 	p->events.tail += below && age <= p->depth + MAX(p->depth >> DEEPER_SHIFT, 1);
 	if (!below || machine_has_accessed(m))
 		return false;
 	return age * workingset_bucket(v) <= lru_resident(v) + pool->store->stat.pages;
+}
+
+void poolshare_seen(struct machine *m, unsigned area, uint32_t age)
+{
+	struct poolshare *p = &m->poolshare;
+
+	if (&m->swap.area[area] != swap_pool(&m->swap))
+		return;
+	if (p->seen == SEEN_MAX) {
+		p->seen /= 2;
+		p->cold /= 2;
+	}
+	p->seen++;
+	p->cold += age > COLD_TIMES * MAX(p->age_sum >> 8, 1);
 }
 
 void poolshare_demoted(struct machine *m, uint32_t age)
@@ -121,20 +145,25 @@ static uint64_t gain_of_pool(const struct machine *m, const struct store *s, uin
 	return e->tail * (p->wait_ns + PASS_NS) * MIN(pages, deeper) / deeper;
 }
 
-/* frames: what share is of. */
-static void step_down(struct machine *m, const struct store *s, uint64_t frames, uint64_t gain)
+static uint64_t per_second(uint64_t gain, uint64_t ns)
 {
-	struct poolshare *p = &m->poolshare;
-	uint32_t used = (uint32_t)(s->stat.frames * 1000 / MAX(frames, 1));
+	return gain * 1000 / MAX(ns / 1000000, 1);
+}
+
+/* By so many frames. all: what share is of. */
+static void step_down(struct poolshare *p, const struct store *s, uint64_t all, uint64_t frames, uint64_t gain)
+{
+	uint32_t used = (uint32_t)(s->stat.frames * 1000 / MAX(all, 1)), step = (uint32_t)DIV_ROUND_UP(frames * 1000, MAX(all, 1));
 
 	/* What the pool does not use is nobody's already. */
 	p->share = MIN(p->share, used);
-	p->share = p->share > SHARE_MIN + SHARE_STEP ? p->share - SHARE_STEP : SHARE_MIN;
+	p->share = p->share > SHARE_MIN + step ? p->share - step : SHARE_MIN;
 	/* One after the other: the way is right. */
 	if (p->down)
 		p->patience = MAX(p->patience / 2, (uint32_t)PATIENCE_MIN);
 	p->wait_looks = p->patience;
 	p->settle = SETTLE_LOOKS;
+	p->passed_on = p->back = 0;
 	p->down = true;
 	p->tried = gain;
 }
@@ -148,12 +177,30 @@ static void step_up(struct poolshare *p, bool urgent)
 	p->down = false;
 }
 
-static uint64_t per_second(uint64_t gain, uint64_t ns)
+/* The last step down says what this one costs. */
+static bool pays(const struct poolshare *p, const struct store *s, uint64_t frames, uint64_t gain)
 {
-	return gain * 1000 / MAX(ns / 1000000, 1);
+	uint64_t pages = frames * s->stat.pages / MAX(s->stat.frames, 1);
+
+	return (gain >> LATELY_SHIFT) * HORIZON_LOOKS > pages * p->back / MAX(p->passed_on, 1) * (p->wait_ns + PASS_NS);
 }
 
-static void decide(struct machine *m, const struct store *s, uint64_t frames)
+static void consider_down(struct poolshare *p, const struct store *s, uint64_t all, uint64_t step, uint64_t program)
+{
+	uint64_t gain = per_second(program, p->lately.ns);
+
+	if (!p->down && p->lately.demoted < EVENTS_MIN && p->cold < p->seen >> COLD_SHIFT)
+		return;
+	if (!p->down)
+		step_down(p, s, all, MIN(step, (uint64_t)PROBE_FRAMES), gain);
+	else if (pays(p, s, step, program))
+		step_down(p, s, all, step, gain);
+	else
+		step_up(p, false);
+}
+
+/* near: in this look. What was so lately need not be so now. */
+static void decide(struct machine *m, const struct store *s, uint64_t frames, uint64_t near)
 {
 	struct poolshare *p = &m->poolshare;
 	uint64_t step = frames * SHARE_STEP / 1000, worth = p->lately.ns >> WORTH_SHIFT;
@@ -169,8 +216,9 @@ static void decide(struct machine *m, const struct store *s, uint64_t frames)
 	/* A pool that is not full has no use for more. */
 	if (pool > program + program / 4 && pool > worth && s->stat.frames + step >= s->max_frames)
 		step_up(p, pool > 4 * program);
-	else if (p->wait_looks == 0 && program > pool + pool / 4 && program > worth && s->stat.frames <= p->frames + step / 2)
-		step_down(m, s, frames, per_second(program, p->lately.ns));
+	else if (p->wait_looks == 0 && p->settle == 0 && program > pool + pool / 4 && program > worth &&
+		 2 * near >= p->lately.near >> LATELY_SHIFT && s->stat.frames <= p->frames + step / 2)
+		consider_down(p, s, frames, step, program);
 }
 
 /* Older looks count less and less. */
@@ -184,10 +232,13 @@ static void look(struct machine *m, const struct store *s, uint64_t frames, uint
 {
 	struct poolshare *p = &m->poolshare;
 	struct poolshare_events *e = &p->events, *lately = &p->lately;
+	uint64_t near = e->near;
 
 	e->ns = now - p->since;
 	if (p->settle > 0 && e->tail * (p->wait_ns + PASS_NS) < e->ns >> SETTLE_SHIFT) {
 		p->settle--;
+		p->passed_on += e->demoted;
+		p->back += e->tail;
 		e->tail = e->demoted = 0;
 	}
 	e->passed = m->lruvec[0].age - p->age;
@@ -200,7 +251,7 @@ static void look(struct machine *m, const struct store *s, uint64_t frames, uint
 	follow(&lately->faults, &e->faults);
 	follow(&lately->pages, &e->pages);
 	follow(&lately->ns, &e->ns);
-	decide(m, s, frames);
+	decide(m, s, frames, near);
 	p->since = now;
 	p->age = m->lruvec[0].age;
 	p->frames = s->stat.frames;

@@ -22,10 +22,14 @@ struct poolshare {
 	uint32_t wait_looks; /* of them, still to come */
 	uint64_t tried;      /* what the program would gain a second by the last step down; ns a thousand frames */
 	uint32_t settle;     /* looks that do not count what comes back from below, still to come */
-	bool down;           /* the last step was one down */
+	bool down;           /* the last step was one down, and what it passed on says what the next would cost … */
+	uint64_t passed_on;  /* … pages, … */
+	uint64_t back;       /* … and of them those that were wanted at once */
 	uint32_t depth;      /* age at which pages are passed on, in buckets (workingset.c); a mean */
 	uint32_t depth_sum;  /* 64 times that */
 	uint64_t wait_ns;    /* for a page from an area below; a mean */
+	uint32_t age_sum;    /* 256 times the mean age of what comes back from the pool, in buckets */
+	uint32_t seen, cold; /* pages in the pool that the hand came by lately, and of them the cold ones */
 	struct poolshare_events events, lately; /* since the last look; the looks before, older ones less */
 	/* At the last look. */
 	uint64_t since, age, frames, faults, pages;
@@ -36,6 +40,8 @@ void poolshare_init(struct machine *m);
  * A page comes back from the slot. True: it is promoted, and keeps no copy in the slot's area, which is below the pool.
  */
 bool poolshare_refault(struct machine *m, swp_t entry);
+/* The hand of workingset.c comes by a slot of the area, with a page of that age. */
+void poolshare_seen(struct machine *m, unsigned area, uint32_t age);
 /* A page of that age has been passed on from the pool. */
 void poolshare_demoted(struct machine *m, uint32_t age);
 /* Somebody waited that long until so many pages, at least one, were read from areas below the pool. */

@@ -101,9 +101,16 @@ uint32_t workingset_slot_age(const struct machine *m, const struct lruvec *v, co
 	return age_of(v, slot->shadow);
 }
 
+struct hand {
+	struct machine *m;
+	const struct lruvec *v;
+	unsigned area;
+};
+
 static void mark_old(void *ctx, struct swap_slot *slot)
 {
-	const struct lruvec *v = ctx;
+	const struct hand *h = ctx;
+	const struct lruvec *v = h->v;
 
 	if (!(slot->flags & SLOT_OLD) && age_of(v, slot->shadow) >= OLD_AGE) {
 		slot->flags |= SLOT_OLD;
@@ -111,6 +118,7 @@ static void mark_old(void *ctx, struct swap_slot *slot)
 	} else if ((slot->flags & SLOT_OLD) && (uint8_t)(laps(v) - slot->shadow) >= OLDEST) {
 		slot->shadow = (uint8_t)(laps(v) - OLDEST);
 	}
+	poolshare_seen(h->m, h->area, workingset_slot_age(h->m, v, slot));
 }
 
 /* Once a bucket: the hand goes on, so far that it is round in time. */
@@ -119,8 +127,8 @@ static void grow_old(struct machine *m, struct lruvec *v)
 	if (v->age - v->aged < workingset_bucket(v))
 		return;
 	v->aged = v->age;
-	for (unsigned i = 0; i < m->swap.nr_areas; i++)
-		swap_next_slots(&m->swap, i, DIV_ROUND_UP(m->swap.area[i].nr_slots, LAP_BUCKETS), mark_old, v);
+	for (struct hand h = { .m = m, .v = v }; h.area < m->swap.nr_areas; h.area++)
+		swap_next_slots(&m->swap, h.area, DIV_ROUND_UP(m->swap.area[h.area].nr_slots, LAP_BUCKETS), mark_old, &h);
 }
 
 void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot *slot)
