@@ -143,6 +143,17 @@ static void the_share_follows_the_program(void **state)
 	end();
 }
 
+/* What does not fit is in the pool, and is wanted as often as the rest: nothing goes to the disk to see whether it is. */
+static void where_all_pages_are_wanted_alike_none_is_passed_on(void **state)
+{
+	(void)state;
+	begin(34, 0);
+	run(ALL, TOUCHES);
+	assert_int_equal(sim->counter[VM_pgdemote], 0);
+	assert_int_equal(sim->m.poolshare.share, 650);
+	end();
+}
+
 /* Nobody comes back: nothing says that another share would be better. */
 static void without_refaults_it_stays(void **state)
 {
@@ -171,6 +182,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_share_follows_the_program),
+		cmocka_unit_test(where_all_pages_are_wanted_alike_none_is_passed_on),
 		cmocka_unit_test(without_refaults_it_stays),
 		cmocka_unit_test(without_a_place_below_the_pool_gets_what_it_can),
 	};
