@@ -86,12 +86,10 @@ bool poolshare_refault(struct machine *m, swp_t entry)
 	return age * workingset_bucket(v) <= lru_resident(v) + pool->store->stat.pages;
 }
 
-void poolshare_seen(struct machine *m, unsigned area, uint32_t age)
+void poolshare_seen(struct machine *m, uint32_t age)
 {
 	struct poolshare *p = &m->poolshare;
 
-	if (&m->swap.area[area] != swap_pool(&m->swap))
-		return;
 	if (p->seen == SEEN_MAX) {
 		p->seen /= 2;
 		p->cold /= 2;

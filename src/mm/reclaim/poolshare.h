@@ -40,8 +40,8 @@ void poolshare_init(struct machine *m);
  * A page comes back from the slot. True: it is promoted, and keeps no copy in the slot's area, which is below the pool.
  */
 bool poolshare_refault(struct machine *m, swp_t entry);
-/* The hand of workingset.c comes by a slot of the area, with a page of that age. */
-void poolshare_seen(struct machine *m, unsigned area, uint32_t age);
+/* The hand of workingset.c comes by a slot of the pool, with a page of that age. */
+void poolshare_seen(struct machine *m, uint32_t age);
 /* A page of that age has been passed on from the pool. */
 void poolshare_demoted(struct machine *m, uint32_t age);
 /* Somebody waited that long until so many pages, at least one, were read from areas below the pool. */

@@ -104,7 +104,7 @@ uint32_t workingset_slot_age(const struct machine *m, const struct lruvec *v, co
 struct hand {
 	struct machine *m;
 	const struct lruvec *v;
-	unsigned area;
+	bool pool; /* goes round the pool's slots */
 };
 
 static void mark_old(void *ctx, struct swap_slot *slot)
@@ -118,7 +118,8 @@ static void mark_old(void *ctx, struct swap_slot *slot)
 	} else if ((slot->flags & SLOT_OLD) && (uint8_t)(laps(v) - slot->shadow) >= OLDEST) {
 		slot->shadow = (uint8_t)(laps(v) - OLDEST);
 	}
-	poolshare_seen(h->m, h->area, workingset_slot_age(h->m, v, slot));
+	if (h->pool)
+		poolshare_seen(h->m, workingset_slot_age(h->m, v, slot));
 }
 
 /* Once a bucket: the hand goes on, so far that it is round in time. */
@@ -127,8 +128,13 @@ static void grow_old(struct machine *m, struct lruvec *v)
 	if (v->age - v->aged < workingset_bucket(v))
 		return;
 	v->aged = v->age;
-	for (struct hand h = { .m = m, .v = v }; h.area < m->swap.nr_areas; h.area++)
-		swap_next_slots(&m->swap, h.area, DIV_ROUND_UP(m->swap.area[h.area].nr_slots, LAP_BUCKETS), mark_old, &h);
+	const struct swap_area *pool = swap_pool(&m->swap);
+
+	for (unsigned i = 0; i < m->swap.nr_areas; i++) {
+		struct hand h = { .m = m, .v = v, .pool = &m->swap.area[i] == pool };
+
+		swap_next_slots(&m->swap, i, DIV_ROUND_UP(m->swap.area[i].nr_slots, LAP_BUCKETS), mark_old, &h);
+	}
 }
 
 void workingset_evict(struct machine *m, const struct frame *f, struct swap_slot *slot)
