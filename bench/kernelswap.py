@@ -3,6 +3,7 @@ down again whatever happens."""
 
 import os
 import subprocess
+import sys
 import threading
 
 ZRAM = "/sys/block/zram0"
@@ -22,9 +23,11 @@ def _active(path):
     return any(line.split()[0] == path for line in _read("/proc/swaps").splitlines()[1:])
 
 
-def other_swap():
-    """Swap areas that are on before we begin: they would mix into the figures."""
-    return [line.split()[0] for line in _read("/proc/swaps").splitlines()[1:]]
+def demand_no_other(bench):
+    """One line and status 1 if swap areas are on before we begin: they would mix into the figures."""
+    others = [line.split()[0] for line in _read("/proc/swaps").splitlines()[1:]]
+    if others:
+        sys.exit("%s: cannot compare: swap is on already (%s); swapoff first" % (bench, ", ".join(others)))
 
 
 class Zram:

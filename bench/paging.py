@@ -261,8 +261,7 @@ def refuse():
     for why in (kernelswap.Zram.why_not(), cage.why_not()):
         if why:
             sys.exit("bench-paging: cannot compare: %s; run it as root on a machine with cgroups and zram" % why)
-    if kernelswap.other_swap():
-        sys.exit("bench-paging: cannot compare: swap is on already (%s); swapoff first" % ", ".join(kernelswap.other_swap()))
+    kernelswap.demand_no_other("bench-paging")
 
 
 def main():

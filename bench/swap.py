@@ -176,8 +176,7 @@ def refuse():
     """One line and status 1 when this machine cannot run the comparison."""
     if os.geteuid() != 0 or cage.why_not():
         sys.exit("bench-swap: cannot compare: %s" % (cage.why_not() or "needs root"))
-    if kernelswap.other_swap():
-        sys.exit("bench-swap: cannot compare: swap is on already (%s); swapoff first" % ", ".join(kernelswap.other_swap()))
+    kernelswap.demand_no_other("bench-swap")
 
 
 def main():

@@ -146,8 +146,7 @@ def main():
     for why in (kernelswap.Zram.why_not(), cage.why_not()):
         if why:
             sys.exit("bench-tree: cannot compare: " + why)
-    if kernelswap.other_swap():
-        sys.exit("bench-tree: cannot compare: swap is on already (%s); swapoff first" % ", ".join(kernelswap.other_swap()))
+    kernelswap.demand_no_other("bench-tree")
     with tempfile.TemporaryDirectory(prefix="steward-tree.", dir="/var/tmp") as work:
         bench = Bench(args, work)
         bench.run()
