@@ -1,5 +1,6 @@
 """Places to swap to: whatever they are, and whatever becomes of them, the program finds its data or is stopped."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -317,6 +318,14 @@ def server_gone(suite):
     return was_stopped(got, "in " + uri)
 
 
+@contextlib.contextmanager
+def two_servers():
+    """Both end with the block, whatever has become of them."""
+    with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as one, tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as two, \
+            Server(one) as first, Server(two) as second:
+        yield first, second
+
+
 def server_mirrored(suite):
     """With a mirror the loss of one server loses nothing."""
     if no_nbd():
@@ -325,8 +334,7 @@ def server_mirrored(suite):
     native = cage.run(command, 60)
     problems = []
     for lost in range(2):
-        with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as one, tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as two, \
-                Server(one) as first, Server(two) as second:
+        with two_servers() as (first, second):
             swap = ["--swap", "%s,mirror=%s,deadline=5" % (first.uri, second.uri)]
             killer = threading.Timer(0.4, (first, second)[lost].process.kill)
             killer.start()
@@ -344,8 +352,7 @@ def mirror_back(suite):
     native = cage.run(command, 60)
     problems = []
     for restarted in range(2):
-        with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as one, tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as two, \
-                Server(one) as first, Server(two) as second:
+        with two_servers() as (first, second):
             got = []
             swap = ["--swap", "%s,mirror=%s" % (first.uri, second.uri)]
             runner = threading.Thread(target=lambda s=swap: got.append(cage.run(suite.prefix(BUDGET, s) + command, 120)), daemon=True)
