@@ -104,6 +104,12 @@ int engine_attach(struct ledger *ledger, int device)
 	return 0;
 }
 
+void engine_leave(void)
+{
+	if (atomic_load(&engine.state) == LEDGER_NATIVE)
+		ledger_return_all(engine.ledger, engine.slot);
+}
+
 static int open_descriptors(void)
 {
 	struct engine *e = &engine;

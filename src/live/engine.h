@@ -104,6 +104,8 @@ extern struct engine engine;
  * budget that it has used so far. Called once, before main. 0 or -errno.
  */
 int engine_attach(struct ledger *ledger, int device);
+/* The process is about to end: without an engine, it has nothing that its part of the budget must wait for. */
+void engine_leave(void);
 /* Starts the threads: NATIVE → ARMED. Any thread; the second caller waits for the first. 0 or -errno. */
 int engine_start(void);
 /* Around fork: nobody starts the engine. */

@@ -15,37 +15,77 @@ static void atomic_max(_Atomic uint64_t *a, uint64_t v)
 
 static uint64_t take_free(struct ledger *l, uint64_t want)
 {
-	uint64_t free = atomic_load(&l->free_pages), got;
+	int64_t free = atomic_load(&l->free_pages);
+	uint64_t got;
 
 	do {
-		got = MIN(want, free);
-	} while (!atomic_compare_exchange_weak(&l->free_pages, &free, free - got));
+		got = MIN(want, (uint64_t)MAX(free, 0));
+	} while (!atomic_compare_exchange_weak(&l->free_pages, &free, free - (int64_t)got));
 	return got;
+}
+
+#define OVERDRAFT_PART 8 /* of the budget */
+#define OVERDRAFT_MAX (16 * MIB >> PAGE_SHIFT)
+
+uint64_t ledger_overdraft(const struct ledger *l)
+{
+	return MIN(atomic_load(&l->ram_pages) / OVERDRAFT_PART, OVERDRAFT_MAX);
+}
+
+uint64_t ledger_overdrawn(const struct ledger *l)
+{
+	int64_t free = atomic_load(&l->free_pages);
+
+	return free < 0 ? (uint64_t)-free : 0;
+}
+
+uint64_t ledger_free(const struct ledger *l)
+{
+	return (uint64_t)MAX(atomic_load(&l->free_pages), 0);
+}
+
+static void granted(struct ledger *l, struct ledger_slot *s, uint64_t got)
+{
+	uint64_t ram = atomic_load(&l->ram_pages), free = ledger_free(l);
+
+	atomic_fetch_add(&s->granted, got);
+	atomic_max(&l->peak_granted, ram - MIN(ram, free));
+}
+
+uint64_t ledger_overdraw(struct ledger *l, struct ledger_slot *s, uint64_t want)
+{
+	int64_t free = atomic_load(&l->free_pages), least = -(int64_t)ledger_overdraft(l);
+
+	do {
+		if (free - (int64_t)want < least)
+			return 0;
+	} while (!atomic_compare_exchange_weak(&l->free_pages, &free, free - (int64_t)want));
+	granted(l, s, want);
+	return want;
 }
 
 uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want)
 {
-	uint64_t got = take_free(l, want), ram = atomic_load(&l->ram_pages), free = atomic_load(&l->free_pages);
+	uint64_t got = take_free(l, want);
 
-	atomic_fetch_add(&s->granted, got);
-	atomic_max(&l->peak_granted, ram - MIN(ram, free));
+	granted(l, s, got);
 	return got;
 }
 
 void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n)
 {
 	atomic_fetch_sub(&s->granted, n);
-	atomic_fetch_add(&l->free_pages, n);
+	atomic_fetch_add(&l->free_pages, (int64_t)n);
 }
 
 void ledger_return_all(struct ledger *l, struct ledger_slot *s)
 {
 	atomic_store(&s->allowed, 0);
 	/* In one step: somebody who squeezes us may be between his two. */
-	atomic_fetch_add(&l->free_pages, atomic_exchange(&s->granted, 0));
+	atomic_fetch_add(&l->free_pages, (int64_t)atomic_exchange(&s->granted, 0));
 }
 
-#define OWN_LEAST 128   /* of a process that is not likely to come to an engine … */
+#define OWN_LEAST 32    /* of a process that is not likely to come to an engine … */
 #define OWN_PAGES 512   /* … and of one that is: code, stacks and tables of Steward itself, and slack between two looks */
 #define OWN_SHIFT 3     /* from the one to the other with each eighth of the grant … */
 #define TABLES_SHIFT 5  /* … and always a 32nd: frame table, page tables of what is out, slots */

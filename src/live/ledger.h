@@ -5,7 +5,8 @@
  *   supervisor ──creates──► ledger ◄──maps── libsteward-preload.so in each process
  *
  * Law: free_pages + reserved_pages + Σ slot.granted == ram_pages, at every
- * moment at which nobody is inside ledger_grant or ledger_return.
+ * moment at which nobody is inside ledger_grant or ledger_return. Overdrawn,
+ * free_pages is below zero, by no more than ledger_overdraft().
  *
  * No locks: a field has one writer, named in its comment, or is changed by
  * compare-and-swap. A process that is killed leaves its slot to the supervisor,
@@ -135,7 +136,7 @@ struct ledger {
 	int32_t launcher;              /* pid of the supervisor, the name of the run */
 	uint64_t launcher_start;       /* its start_time */
 	char command[64];              /* what it was told to run, without directory; cut */
-	_Atomic uint64_t free_pages;   /* granted to nobody */
+	_Atomic int64_t free_pages;    /* granted to nobody; below 0: overdrawn */
 	_Atomic uint64_t debt_pages;   /* by how much the budget is still to be lowered; supervisor */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
 	_Atomic uint32_t told_pid_ns;  /* the user has heard of processes outside of pid_ns; process, once */
@@ -154,7 +155,19 @@ struct ledger {
  * what is there. Returns the pages granted. Lock-free.
  */
 uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want);
-/* The same, and what is missing then is squeezed out of others. */
+/*
+ * For a process so small that an engine would take more than it could page out: want pages beyond what is free, as long as
+ * the run is not overdrawn by more than ledger_overdraft(); all or nothing. Processes with an engine repay it (share.c).
+ * Returns the pages granted. Lock-free.
+ */
+uint64_t ledger_overdraw(struct ledger *l, struct ledger_slot *s, uint64_t want);
+/* By how many pages a run may be overdrawn. */
+uint64_t ledger_overdraft(const struct ledger *l);
+/* By how many pages it is overdrawn. */
+uint64_t ledger_overdrawn(const struct ledger *l);
+/* What is granted to nobody, 0 if it is overdrawn. Pages. */
+uint64_t ledger_free(const struct ledger *l);
+/* The same as ledger_grant, and what is missing then is squeezed out of others. */
 uint64_t ledger_demand(struct ledger *l, struct ledger_slot *s, uint64_t want);
 /*
  * Takes up to want pages out of the run: from the free budget, then from what NATIVE processes are allowed and have not

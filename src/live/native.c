@@ -38,6 +38,8 @@
 #define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
 #define BLIND_PAGES 256         /* allowed when the books cannot be read */
+#define SMALL_PAGES 384         /* a process with no more could not page out what its engine would take (ledger.c: OWN_PAGES) … */
+#define SMALL_STEP 32           /* … and gets so much beyond what it has, if the run has to be overdrawn for it */
 
 /* One walk over /proc/self/maps: remembers what the rules need of the area before. */
 struct walk {
@@ -133,6 +135,16 @@ static uint64_t native_limit(void)
 	return ledger_native_limit(atomic_load(&engine.slot->granted));
 }
 
+/* The smallest grant that covers so many pages of a native process. */
+static uint64_t grant_for(uint64_t pages)
+{
+	uint64_t grant = pages, limit;
+
+	while ((limit = ledger_native_limit(grant)) < pages)
+		grant += pages - limit;
+	return grant;
+}
+
 static bool potential_area(void *ctx, const struct proc_area *a)
 {
 	struct walk *w = ctx;
@@ -181,6 +193,10 @@ static uint64_t headroom(void)
 	/* Before the engine has to start: what others were allowed and do not use. */
 	if (used + HEADROOM_LOW / 4 > limit) {
 		ledger_squeeze(e->ledger, e->slot, used + HEADROOM_LOW / 4 - limit);
+		limit = native_limit();
+	}
+	if (used + SMALL_STEP / 2 > limit && used <= SMALL_PAGES) {
+		ledger_overdraw(e->ledger, e->slot, grant_for(used + SMALL_STEP) - atomic_load(&e->slot->granted));
 		limit = native_limit();
 	}
 	return limit > used ? limit - used : 0;

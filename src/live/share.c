@@ -15,7 +15,7 @@
  * by more than a margin and nobody with spare pages stalls less than it does, by that margin; so a sleeping one is
  * squeezed first. It gives spare × difference / 4 at a time: a sleeper beside one that only waits has given half of what it can
  * in a second, and nothing moves where two stall alike. It takes what is free unless somebody else is more urgent; a little
- * is left for processes that only start.
+ * is left for processes that only start. If they have overdrawn the run, those who can give do so before anything else.
  *
  * What is given is promised first, and belongs to the run when the pager has taken the frames offline: the sum of what processes
  * hold never exceeds the budget for the sake of a gift.
@@ -27,9 +27,8 @@
 #define GIFT_PART 4             /* of spare × difference, one in so many is given at a look */
 #define GIFT_MIN 16             /* pages: less is not worth a promise */
 #define LEAST_PART 8            /* nobody is squeezed below this part of an even share */
-#define STARTERS_PART 16        /* of the budget, left free where processes start … */
-#define STARTERS_PART_FEW 64    /* … and where there is only one beside us, a shell that waits for us mostly */
-#define STARTERS_MAX (8 * MIB >> PAGE_SHIFT)
+#define STARTERS_PART 2         /* of what the run may be overdrawn by, left free where processes start … */
+#define STARTERS_PART_FEW 8     /* … and where there is only one beside us, a shell that waits for us mostly */
 #define STARTER_PAGES (8 * MIB >> PAGE_SHIFT) /* who has no more than that counts as one who starts */
 #define HOARD_PART 3            /* whoever has this part of the budget … */
 #define SHORT_PART 4            /* … while less than this part is free, and is not alone, is to have an engine */
@@ -39,6 +38,7 @@
 struct look {
 	uint64_t engaged;       /* with us */
 	uint64_t others;        /* alive, in whatever state */
+	uint64_t overdrawn;     /* pages: what the run is, whoever gives */
 	uint32_t most_urgent;
 	uint32_t least_stalled; /* of those with spare pages */
 };
@@ -47,7 +47,7 @@ static void look(struct look *l)
 {
 	struct ledger *ledger = engine.ledger;
 
-	*l = (struct look){ .engaged = 1, .least_stalled = SHARE_URGENT };
+	*l = (struct look){ .engaged = 1, .overdrawn = ledger_overdrawn(ledger), .least_stalled = SHARE_URGENT };
 	if (atomic_load(&ledger->debt_pages) > 0)
 		l->most_urgent = SHARE_URGENT;
 	for (uint32_t i = 0, used = atomic_load(&ledger->slots_used); i < used; i++) {
@@ -67,17 +67,17 @@ static void look(struct look *l)
 
 static uint64_t left_for_starters(const struct look *l)
 {
-	uint64_t ram = engine.ledger->ram_pages;
-
 	if (l->others == 0)
 		return 0;
-	return MIN(ram / (l->others > 1 ? STARTERS_PART : STARTERS_PART_FEW), STARTERS_MAX);
+	return ledger_overdraft(engine.ledger) / (l->others > 1 ? STARTERS_PART : STARTERS_PART_FEW);
 }
 
 bool share_is_urgent(void)
 {
 	struct ledger *l = engine.ledger;
 
+	if (ledger_overdrawn(l) > 0)
+		return true;
 	for (uint32_t i = 0, used = atomic_load(&l->slots_used); i < used; i++)
 		if (atomic_load_explicit(&l->slot[i].urgency, memory_order_relaxed) == SHARE_URGENT)
 			return true;
@@ -95,7 +95,7 @@ bool share_is_hoard(uint64_t pages)
 	struct ledger *l = engine.ledger;
 	struct look others;
 
-	if (pages < l->ram_pages / HOARD_PART || atomic_load(&l->free_pages) > l->ram_pages / SHORT_PART)
+	if (pages < l->ram_pages / HOARD_PART || ledger_free(l) > l->ram_pages / SHORT_PART)
 		return false;
 	look(&others);
 	return others.others > 1;
@@ -104,7 +104,7 @@ bool share_is_hoard(uint64_t pages)
 void share_take(uint64_t want)
 {
 	struct ledger *l = engine.ledger;
-	uint64_t free = atomic_load(&l->free_pages), leave = 0;
+	uint64_t free = ledger_free(l), leave = 0;
 	struct look others;
 
 	if (atomic_load(&engine.slot->granted) > STARTER_PAGES) {
@@ -135,6 +135,17 @@ static void take_more(uint64_t granted, uint64_t floor)
 		ledger_squeeze(engine.ledger, me, me->now.swapped);
 }
 
+/* Of the pages that it can spare, how many it gives: to whoever is more urgent, or to those that start, who have overdrawn the run. */
+static uint64_t gift(const struct look *l, uint64_t spare, uint32_t stall)
+{
+	uint64_t worse = l->most_urgent - MIN(l->most_urgent, stall), repay = 0;
+
+	if (l->overdrawn > 0)
+		repay = DIV_ROUND_UP(l->overdrawn + left_for_starters(l), l->engaged);
+
+	return MAX(MAX(spare * worse / (SHARE_URGENT * GIFT_PART), MIN(spare, repay)), GIFT_MIN);
+}
+
 void share_look(uint64_t needed)
 {
 	struct ledger_slot *me = engine.slot;
@@ -146,10 +157,10 @@ void share_look(uint64_t needed)
 	uint64_t granted = atomic_load(&me->granted), spare = granted > floor ? granted - floor : 0;
 	bool others_worse = l.most_urgent > stall + MARGIN;
 	/* Those with less than the least gift are not waited for, or they would stand in the way for ever. */
-	bool give = others_worse && l.least_stalled + MARGIN >= stall && spare >= GIFT_MIN;
+	bool give = (others_worse || l.overdrawn > 0) && l.least_stalled + MARGIN >= stall && spare >= GIFT_MIN;
 
 	if (engine.promised == 0 && give)
-		promise(MAX(spare * (l.most_urgent - stall) / (SHARE_URGENT * GIFT_PART), GIFT_MIN));
+		promise(gift(&l, spare, stall));
 	else if (engine.promised == 0 && (!others_worse || granted < floor))
 		take_more(granted, floor);
 	atomic_store(&me->spare, spare);

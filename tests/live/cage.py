@@ -144,6 +144,11 @@ class Cage:
         """Charge in bytes at this moment, page cache included."""
         return int(_read(self._file("memory.usage_in_bytes" if self.version == 1 else "memory.current")))
 
+    def programs(self):
+        """What of the charge is memory of programs, in bytes: without the page cache, and without what the kernel has for them."""
+        stat = dict(line.split() for line in _read(self._file("memory.stat")).splitlines())
+        return int(stat["rss" if self.version == 1 else "anon"]) + int(stat["shmem"])
+
     def kill(self):
         """Ends every process in the cage."""
         for _ in range(200):

@@ -2,12 +2,15 @@
 
 import json
 import os
+import threading
 
 import cage
 import jobs
 
 MIB = 1 << 20
 SLACK = 8 * MIB
+# Page tables and task structures of processes that have ended, until the kernel frees them: up to a second on a busy machine.
+OF_THE_DEAD = 96 * MIB
 
 
 def same(suite, argv, ram_mib, timeout=60, **more):
@@ -38,7 +41,24 @@ def short_processes(suite):
     """Two hundred short processes, eight at a time, beside one that is under pressure."""
     script = ("%s random-write 48 & sum=$(seq 200 | xargs -P 8 -n 1 sh -c 'echo $0 | tr 0-9 a-j' | sort | cksum); wait; echo $sum"
               % suite.tool("verifier"))
-    return same(suite, ["sh", "-c", script], 40)
+    argv, ram, largest, over = ["sh", "-c", script], 40 * MIB, [0], threading.Event()
+    native = cage.run(argv, 60)
+    with cage.Cage("live", ram + SLACK + OF_THE_DEAD, swap=False) as c:
+
+        def look():
+            while not over.wait(0.002):
+                largest[0] = max(largest[0], c.programs())
+
+        looker = threading.Thread(target=look, daemon=True)
+        try:
+            got = cage.run(c.prefix + suite.prefix(ram) + argv, 60, c, before_wait=lambda process: looker.start())
+        finally:
+            over.set()
+        looker.join()
+    problems = ["%s; %s" % (p, got.stderr[-400:]) for p in suite.problems(native, got)]
+    if not 20 * MIB < largest[0] < ram + SLACK:
+        problems.append("%.1f MiB of programs at a time" % (largest[0] / MIB))
+    return problems
 
 
 def pipeline(suite):

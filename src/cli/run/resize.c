@@ -33,7 +33,7 @@ static void raise_to(struct ledger *l, uint64_t pages)
 	uint64_t more = pages - atomic_load(&l->ram_pages);
 
 	atomic_fetch_add(&l->ram_pages, more);
-	atomic_fetch_add(&l->free_pages, more);
+	atomic_fetch_add(&l->free_pages, (int64_t)more);
 }
 
 /* True: something has come. */

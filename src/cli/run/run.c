@@ -299,7 +299,7 @@ static int fill_ledger(struct run *r)
 		return msg_fail(EXIT_STEWARD, "--ram", "%s is too small; the smallest that works is %s",
 				size_text(r->ram_bytes, given, sizeof(given)),
 				size_text(ALIGN_UP(2 * l->reserved_pages * PAGE_SIZE, MIB), least, sizeof(least)));
-	atomic_store(&l->free_pages, l->ram_pages - l->reserved_pages);
+	atomic_store(&l->free_pages, (int64_t)(l->ram_pages - l->reserved_pages));
 	atomic_store(&l->peak_granted, l->reserved_pages);
 	return 0;
 }

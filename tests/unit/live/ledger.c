@@ -32,7 +32,7 @@ static struct ledger *new_ledger(unsigned slots)
 
 static uint64_t handed_out(struct ledger *l)
 {
-	uint64_t n = atomic_load(&l->free_pages);
+	uint64_t n = (uint64_t)atomic_load(&l->free_pages);
 
 	for (uint32_t i = 0; i < atomic_load(&l->slots_used); i++)
 		n += atomic_load(&l->slot[i].granted);
@@ -136,6 +136,33 @@ static void a_process_that_ends_leaves_everything(void **state)
 	free(l);
 }
 
+static void small_processes_overdraw_and_who_can_repays(void **state)
+{
+	struct ledger *l = new_ledger(2);
+	struct ledger_slot *large = &l->slot[0], *small = &l->slot[1];
+	uint64_t most = ledger_overdraft(l);
+
+	(void)state;
+	ledger_grant(l, large, RAM);
+	/* Whoever else asks gets nothing. */
+	assert_int_equal(ledger_overdraw(l, small, 100), 100);
+	assert_int_equal(ledger_grant(l, large, 50), 0);
+	assert_int_equal(ledger_overdrawn(l), 100);
+	assert_int_equal(ledger_free(l), 0);
+	/* All or nothing, up to a part of the budget. */
+	assert_in_range(most, 200, RAM / 8);
+	assert_int_equal(ledger_overdraw(l, small, most - 100), most - 100);
+	assert_int_equal(ledger_overdraw(l, small, 1), 0);
+	assert_int_equal(handed_out(l), RAM);
+	/* What is given back repays first. */
+	ledger_return(l, large, most + 30);
+	assert_int_equal(ledger_overdrawn(l), 0);
+	assert_int_equal(ledger_free(l), 30);
+	ledger_retire(l, small);
+	assert_int_equal(ledger_free(l), most + 30);
+	free(l);
+}
+
 struct actor {
 	struct ledger *l;
 	struct ledger_slot *slot;
@@ -178,7 +205,8 @@ static void *owner(void *arg)
 		}
 		atomic_store(&a->slot->allowed, 0);
 		a->broken |= !within_grant(a);
-		ledger_grant(a->l, a->slot, rand_below(&r, 3000));
+		if (ledger_grant(a->l, a->slot, rand_below(&r, 3000)) < 100)
+			ledger_overdraw(a->l, a->slot, 100);
 		look(a->slot, a->used);
 	}
 	return NULL;
@@ -227,6 +255,7 @@ int main(void)
 		cmocka_unit_test(squeeze_takes_what_is_allowed_and_unused),
 		cmocka_unit_test(squeeze_leaves_those_alone_that_count_every_page),
 		cmocka_unit_test(a_process_that_ends_leaves_everything),
+		cmocka_unit_test(small_processes_overdraw_and_who_can_repays),
 		cmocka_unit_test(the_budget_holds_while_all_act_at_once),
 	};
 

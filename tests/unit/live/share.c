@@ -147,6 +147,24 @@ static void who_sleeps_gives_before_who_works(void **state)
 	assert_int_equal(granted(1), 50000);
 }
 
+static void even_who_only_waits_repays_an_overdraft(void **state)
+{
+	struct ledger_slot *starter = &l->slot[1];
+
+	(void)state;
+	start(0, RAM, 20 * RAM, false);
+	assert_int_equal(ledger_overdraw(l, starter, 500), 500);
+	rounds(1);
+	assert_true(stall_of(0) > 850);
+	assert_int_equal(ledger_overdrawn(l), 0);
+	/* And leaves something for those who start next, but not much. */
+	assert_in_range(ledger_free(l), 0, RAM / 16);
+	/* And takes it again when the other is gone. */
+	ledger_return_all(l, starter);
+	rounds(3);
+	assert_int_equal(granted(0), RAM);
+}
+
 static void nobody_gives_when_all_have_enough(void **state)
 {
 	(void)state;
@@ -232,6 +250,7 @@ int main(void)
 		TEST(it_wakes_up_and_both_wait_alike),
 		TEST(the_one_that_waits_more_has_more),
 		TEST(who_sleeps_gives_before_who_works),
+		TEST(even_who_only_waits_repays_an_overdraft),
 		TEST(nobody_gives_when_all_have_enough),
 		TEST(a_newcomer_gets_what_it_needs),
 		TEST(a_debt_is_given_by_who_sleeps_first_and_by_all_in_the_end),
