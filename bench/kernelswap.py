@@ -30,6 +30,11 @@ def demand_no_other(bench):
         sys.exit("%s: cannot compare: swap is on already (%s); swapoff first" % (bench, ", ".join(others)))
 
 
+def drop_page_cache():
+    """Clean pages of files that nobody maps: the next cgroup that reads them is charged for them."""
+    _write("/proc/sys/vm/drop_caches", 1)
+
+
 class Zram:
     """with Zram(bytes) as z: …; z.peak is the largest memory of the device, pool and all, in bytes."""
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Steward against the kernel's own swap, side by side, at equal total memory.
 
-  paging.py [--quick] [--runs N] [--touches N] [--only NAME,…] [--json FILE] [--build DIR] [--swap-dir DIR]
+  paging.py [--quick] [--runs N] [--touches N] [--only NAME,…] [--json FILE] [--build DIR] [--swap-dir DIR] [--cached]
 
 Peers, interleaved (A B C, A B C, …):
 
@@ -10,6 +10,10 @@ Peers, interleaved (A B C, A B C, …):
   file     the kernel: cgroup limit L, swap in a file.
   steward  steward run --ram L+Z, inside a cgroup of L+Z+8 MiB without swap: its
            pool counts, so L+Z is what the kernel used.
+
+The page cache is dropped before each run, so that code and files that a program
+maps count in its limit, as in a container. Pages that are cached already stay with
+whoever read them first (--cached), while Steward's budget counts them in any case.
 
 Workloads: single touches of 512 MiB (steward bench --touch, L = 128 MiB), and the real
 programs of tests/live/jobs.py (L = a quarter of their footprint). Every run's
@@ -89,6 +93,8 @@ class Bench:
 
     def once(self, peer, argv, limit, extra, timeout):
         """One run. extra: Z of the run before it. Returns (result, Z, OOM stalls, stats)."""
+        if not self.args.cached:
+            kernelswap.drop_page_cache()
         if peer == "zram":
             with kernelswap.Zram(2048 * MIB) as zram:
                 result, stalls = self.under_kernel(argv, limit, timeout)
@@ -239,6 +245,13 @@ def print_memory(runs):
                 print("%s, %s: %d runs ended for want of memory and were repeated." % (case, peer, sum(r["died"] for r in mine)))
 
 
+def add_places(p):
+    """Options of all benchmarks of this kind: where things are."""
+    p.add_argument("--build", default=os.path.join(HERE, "..", "build"), help="build directory")
+    p.add_argument("--swap-dir", default="/var/tmp", help="where swap files go")
+    p.add_argument("--cached", action="store_true", help="leave code and files in the page cache, at the charge of others")
+
+
 def parse():
     p = argparse.ArgumentParser(description="Steward against the kernel's swap at equal total memory")
     p.add_argument("--quick", action="store_true", help="one run, fewer touches, two programs: under 4 minutes")
@@ -246,8 +259,7 @@ def parse():
     p.add_argument("--touches", type=int, help="touches a workload (default 100000)")
     p.add_argument("--only", type=lambda s: s.split(","), help="these workloads and programs")
     p.add_argument("--json", metavar="FILE", help="write every run and the summary")
-    p.add_argument("--build", default=os.path.join(HERE, "..", "build"), help="build directory")
-    p.add_argument("--swap-dir", default="/var/tmp", help="where the swap file goes")
+    add_places(p)
     args = p.parse_args()
     args.runs = args.runs or (1 if args.quick else 3)
     args.touches = args.touches or (40000 if args.quick else 100000)

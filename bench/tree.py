@@ -11,6 +11,7 @@ anonymous memory and mapped files of all processes at one moment. Then, interlea
   zram     the kernel: a cgroup whose hard limit is the share of the peak, swap on zram with lz4. zram's memory comes on top; it is said.
   steward  steward run --ram SHARE, inside a cgroup of that and 8 MiB, without swap.
 
+The page cache is dropped before each run, so that the code of the compilers is charged to its limit, as in a container.
 What is built must be byte for byte the same each time. Needs root (cgroup, swapon) for the kernel's side. Status 1 when an
 output was wrong or Steward failed. See docs/performance.md.
 """
@@ -104,6 +105,7 @@ class Bench:
 
     def once(self, peer, ram):
         self.project.clean()
+        kernelswap.drop_page_cache()
         result, more = self.without() if peer == "none" else self.under(peer, ram)
         digest = self.project.digest()
         self.digest = self.digest or digest
