@@ -307,3 +307,14 @@ int cgroup_memory_read(const char *root, struct cgroup_memory *out)
 		walk(out, root, out->version == 1 ? &v1 : &v2, out->version);
 	return 0;
 }
+
+bool cgroup_file_refaults(const char *root, const struct cgroup_memory *group, uint64_t *pages)
+{
+	char path[sizeof(group->file) + PATH_SIZE];
+	const char *slash = strrchr(group->file, '/');
+
+	if (slash == NULL)
+		return false;
+	snprintf(path, sizeof(path), "%s%.*s/memory.stat", root, (int)(slash - group->file), group->file);
+	return read_number(path, group->version == 1 ? "total_workingset_refault_file" : "workingset_refault_file", pages);
+}

@@ -22,4 +22,10 @@ struct cgroup_memory {
  */
 int cgroup_memory_read(const char *root, struct cgroup_memory *out);
 
+/*
+ * How many file pages came back soon after they were dropped, in the group that sets the limit and below, since it was made.
+ * False: there is no limit, or it does not tell (before Linux 5.9).
+ */
+bool cgroup_file_refaults(const char *root, const struct cgroup_memory *group, uint64_t *pages);
+
 #endif

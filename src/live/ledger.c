@@ -46,7 +46,7 @@ uint64_t ledger_free(const struct ledger *l)
 
 static void granted(struct ledger *l, struct ledger_slot *s, uint64_t got)
 {
-	uint64_t ram = atomic_load(&l->ram_pages), free = ledger_free(l);
+	uint64_t ram = atomic_load(&l->ram_pages), free = ledger_free(l) + l->left_pages;
 
 	atomic_fetch_add(&s->granted, got);
 	atomic_max(&l->peak_granted, ram - MIN(ram, free));
@@ -176,7 +176,7 @@ uint64_t ledger_collect(struct ledger *l, uint64_t want)
 
 uint64_t ledger_least(const struct ledger *l)
 {
-	uint64_t least = l->reserved_pages;
+	uint64_t least = l->reserved_pages + l->left_pages;
 
 	for (uint32_t i = 0, used = atomic_load(&l->slots_used); i < used; i++) {
 		const struct ledger_slot *s = &l->slot[i];

@@ -4,7 +4,7 @@
  *
  *   supervisor ──creates──► ledger ◄──maps── libsteward-preload.so in each process
  *
- * Law: free_pages + reserved_pages + Σ slot.granted == ram_pages, at every
+ * Law: free_pages + reserved_pages + left_pages + Σ slot.granted == ram_pages, at every
  * moment at which nobody is inside ledger_grant or ledger_return. Overdrawn,
  * free_pages is below zero, by no more than ledger_overdraft().
  *
@@ -121,6 +121,7 @@ struct ledger {
 	uint64_t pid_ns;               /* inode of /proc/self/ns/pid of the supervisor: slots hold pids of this namespace */
 	_Atomic uint64_t ram_pages;    /* the budget; supervisor */
 	uint64_t reserved_pages;       /* supervisor's own */
+	uint64_t left_pages;           /* left to the page cache: cli/run/filecache.c; supervisor */
 	uint32_t debug_base_path;      /* 1: pretend that UFFDIO_MOVE does not exist */
 	uint32_t debug_engage;         /* 1: engage at start, whatever the size */
 	uint32_t debug_move_again;     /* 1: UFFDIO_MOVE reports as Linux 6.18 does when it had to try twice */

@@ -1,4 +1,4 @@
-/* Prints what cgroup_memory_read() and budget_auto() find below a directory that looks like a machine. */
+/* Prints what cgroup_memory_read(), cgroup_file_refaults() and budget_auto() find below a directory that looks like a machine. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -16,6 +16,7 @@ int main(int argc, char **argv)
 {
 	struct cgroup_memory m;
 	struct budget b;
+	uint64_t refaults;
 	int err;
 
 	if (argc != 2)
@@ -30,6 +31,8 @@ int main(int argc, char **argv)
 	show("usage", m.usage);
 	show("swap", m.swap_limit);
 	printf("file=%s\n", m.file);
+	if (cgroup_file_refaults(argv[1], &m, &refaults))
+		printf("refaults=%" PRIu64 "\n", refaults);
 	err = budget_auto(argv[1], &b);
 	if (err == 0)
 		printf("auto=%" PRIu64 "\nfrom=%s\n", b.bytes, b.from);

@@ -81,6 +81,21 @@ def test_v1_limit_of_an_invisible_ancestor():
           limit=200 * M, file=d + "memory.stat")
 
 
+def test_refaults_are_those_of_the_group_that_sets_the_limit():
+    d = "/sys/fs/cgroup/memory"
+    files = {d + "/a/memory.limit_in_bytes": 900 * M, d + "/memory.limit_in_bytes": V1_NONE,
+             d + "/a/memory.stat": "cache 1\nworkingset_refault_file 3\ntotal_workingset_refault_file 77",
+             d + "/a/b/memory.stat": "total_workingset_refault_file 5"}
+    check(v1(files, path="/a/b"), refaults=77)
+    files[d + "/a/memory.limit_in_bytes"] = V1_NONE
+    eq("refaults" in v1(files, path="/a/b"), False)
+    d = "/sys/fs/cgroup/a/"
+    check(v2({d + "memory.max": 512 * M, d + "memory.stat": "anon 4\nworkingset_refault_anon 9\nworkingset_refault_file 12"}, path="/a"),
+          refaults=12)
+    # Linux before 5.9 does not tell the two kinds apart.
+    eq("refaults" in v2({d + "memory.max": 512 * M, d + "memory.stat": "workingset_refault 12"}, path="/a"), False)
+
+
 def test_v1_swap_is_what_memsw_leaves():
     d = "/sys/fs/cgroup/memory/job/"
     files = {d + "memory.limit_in_bytes": 512 * M, d + "memory.memsw.limit_in_bytes": 600 * M}

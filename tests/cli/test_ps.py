@@ -70,7 +70,7 @@ def test_json_has_the_figures():
     process, = one["processes"]
     eq((one["command"], one["watched"], one["ram_bytes"]), ("sh", True, 256 << 20))
     eq((process["command"], process["state"], process["granted_bytes"]), ("sh", "engaged", 29000 * PAGE))
-    eq(one["launcher_bytes"] + one["free_bytes"] + process["granted_bytes"], 256 << 20)
+    eq(one["launcher_bytes"] + one["page_cache_bytes"] + one["free_bytes"] + process["granted_bytes"], 256 << 20)
     pool, file = one["areas"]
     eq(pool, {"name": "pool", "used_bytes": 24000 * PAGE, "errors": 0, "state": "ok"})
     assert re.fullmatch("file:/.+", file.pop("name"))

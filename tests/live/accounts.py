@@ -86,4 +86,38 @@ def fault_times(suite):
     return ["a fault took %.1f s of %.1f" % (longest / 1e9, wall / 1e9)] if longest > wall else []
 
 
-ACCOUNTS = [given_back, forked, fault_times]
+# Goes through a mapped file again and again, as through code, and through as much other memory that compresses well.
+READS_FILE = """
+import hashlib, mmap, os, sys, time
+path, mib, heap = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+with open(path, "w+b") as f:
+    for i in range(mib):
+        f.write(bytes([i]) * (1 << 20))
+    f.flush()
+    os.fsync(f.fileno())
+    m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+os.unlink(path)
+b, sums, end = bytearray(range(256)) * (heap << 12), set(), time.monotonic() + float(sys.argv[4])
+while time.monotonic() < end:
+    sums.add(hashlib.sha256(m[::4096]).hexdigest())
+print(sums, hashlib.sha256(b).hexdigest())
+"""
+
+
+def mapped_file(suite):
+    """In a limit that files count in, a program that waits for its files is left room for them."""
+    if suite.no_cage:
+        return "no cgroup here"
+    stats = os.path.join(suite.work, "stats.json")
+    argv = [sys.executable, "-c", READS_FILE, os.path.join(suite.work, "file"), "30", "32"]
+    native = cage.run(argv + ["0.1"], 60)
+    got = suite.limited(lambda prefix: prefix + argv + ["5"], 40 * MIB, 8 * MIB, 60, ["--swap", "pool", "--stats", stats])
+    problems = suite.problems(native, got)
+    if problems:
+        return problems
+    with open(stats, encoding="utf-8") as f:
+        left = json.load(f)["budget"]["page_cache_peak_bytes"]
+    return [] if 4 * MIB < left <= 20 * MIB else ["%.1f MiB were left to the page cache" % (left / MIB)]
+
+
+ACCOUNTS = [given_back, forked, fault_times, mapped_file]

@@ -24,6 +24,7 @@
 #include "cli/policies.h"
 #include "cli/run/nbd.h"
 #include "cli/run/outsiders.h"
+#include "cli/run/filecache.h"
 #include "cli/run/places.h"
 #include "cli/probe.h"
 #include "cli/program.h"
@@ -72,6 +73,7 @@ struct run {
 	struct stall stall;
 	struct squeeze squeeze;
 	struct resize resize;
+	struct filecache filecache;
 	struct outsiders outsiders;
 	struct outcome outcome;
 	pid_t keeper;
@@ -382,6 +384,7 @@ static struct summary summarize(struct run *r, char **argv)
 		.total = &r->total,
 		.outcome = &r->outcome,
 		.squeeze = &r->squeeze,
+		.filecache = &r->filecache,
 		.launcher_bytes = MAX(own_pages(&r->share), r->share.ledger->reserved_pages) * PAGE_SIZE,
 	};
 }
@@ -474,6 +477,7 @@ static void tick(void *ctx, uint64_t now_ns)
 	stall_tick(&r->stall, &r->oom, now_ns);
 	squeeze_tick(&r->squeeze, now_ns);
 	resize_tick(&r->resize, now_ns);
+	filecache_tick(&r->filecache, now_ns);
 	oom_tick(&r->oom, now_ns);
 	metrics_tick(&r->metrics);
 }
@@ -522,6 +526,7 @@ int run_main(int argc, char **argv)
 	stall_init(&r.stall, r.share.ledger);
 	squeeze_init(&r.squeeze, r.share.ledger);
 	resize_init(&r.resize, r.share.ledger);
+	filecache_init(&r.filecache, r.share.ledger);
 	outsiders_init(&r.outsiders, r.share.ledger);
 	attendant.fd = r.share.listen_fd;
 	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);

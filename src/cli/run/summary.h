@@ -2,6 +2,7 @@
 #ifndef STW_CLI_RUN_SUMMARY_H
 #define STW_CLI_RUN_SUMMARY_H
 
+#include "cli/run/filecache.h"
 #include "cli/run/squeeze.h"
 #include "cli/run/supervise.h"
 #include "cli/run/watch.h"
@@ -14,6 +15,7 @@ struct summary {
 	const struct watch_total *total;
 	const struct outcome *outcome;
 	const struct squeeze *squeeze;
+	const struct filecache *filecache;
 	uint64_t launcher_bytes;        /* memory of launcher and ledger at the end */
 };
 

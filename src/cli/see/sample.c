@@ -150,6 +150,7 @@ static void take_run(struct sample *s, const struct ledger *l)
 	s->ram = l->ram_pages;
 	s->asked = atomic_load(&l->ram_asked);
 	s->reserved = l->reserved_pages;
+	s->left = l->left_pages;
 	s->free = ledger_free(l);
 	take_areas(s, l);
 	s->use = (struct ledger_usage){ 0 };

@@ -138,6 +138,7 @@ void show_json_run(struct json *j, const struct sample *s)
 	json_u64(j, "age_ns", s->age_ns);
 	json_pages(j, "ram_bytes", s->ram);
 	json_pages(j, "launcher_bytes", s->reserved);
+	json_pages(j, "page_cache_bytes", s->left);
 	json_pages(j, "free_bytes", s->free);
 	json_usage(j, &s->use);
 	json_frames(j, &s->frames);
