@@ -249,6 +249,7 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 	s->frames = (struct ledger_frames){ 0 };
 	s->need_peak = 0;
 	s->fault_ns = (struct hist){ 0 };
+	s->heap = (struct heap_counts){ 0 };
 	for (unsigned i = 0; i < VM_COUNTER_NR; i++)
 		s->counter[i] = 0;
 	s->message[0] = '\0';

@@ -18,6 +18,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include "base/heapcount.h"
 #include "base/hist.h"
 #include "base/types.h"
 #include "live/ask.h"
@@ -101,6 +102,7 @@ struct ledger_slot {
 	uint64_t need_peak;          /* pages: largest resident + swapped + unmanaged: what it would have needed */
 	uint64_t counter[VM_COUNTER_NR]; /* enum vm_counter; process */
 	struct hist fault_ns;        /* service time of one fault, from its delivery to the wake-up */
+	struct heap_counts heap __attribute__((aligned(64))); /* all threads of the process, by atomic additions */
 	char message[256];           /* LEDGER_FATAL: one line, without "steward: " and newline */
 };
 

@@ -75,6 +75,7 @@ struct arena {
 	size_t free_bytes, free_chunks;   /* in the bins */
 	_Atomic size_t segment_bytes;     /* caches read it without the lock */
 	size_t segment_bytes_max;
+	uint64_t told_bytes, told_free;   /* what is in the counts (count.h) */
 	struct slab *unused_slabs;        /* descriptors (slab.h); linked by next */
 	struct slab_block *slab_blocks;
 	uint64_t binmap[NR_BINS / 64];
@@ -198,6 +199,17 @@ struct arena *arena_acquire(void);
 bool arena_lock(struct arena *a);
 bool arena_trylock(struct arena *a);
 void arena_unlock(struct arena *a);
+/* Bytes of its segments that were ever touched; what is free in the bins and at the top. Lock held. */
+static inline size_t arena_bytes(const struct arena *a)
+{
+	return atomic_load_explicit(&a->segment_bytes, memory_order_relaxed) - (a->top_end - a->top_fresh);
+}
+
+static inline size_t arena_free_bytes(const struct arena *a)
+{
+	return a->free_bytes + (a->top_fresh - (uintptr_t)a->top);
+}
+
 /* The same after arena_free: what is free now may be worth a purger. */
 void arena_unlock_freed(struct arena *a);
 /* Frees now or when the lock is next free; never waits. */

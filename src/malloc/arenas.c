@@ -28,6 +28,7 @@
  */
 #include "malloc/arena.h"
 #include "malloc/control.h"
+#include "malloc/count.h"
 
 #include <sched.h>
 #include <sys/syscall.h>
@@ -111,6 +112,8 @@ void arena_unlock(struct arena *a)
 	do {
 		if (atomic_load_explicit(&a->deferred, memory_order_relaxed) != NULL)
 			drain(a);
+		count_tell(&counts->heaps, &a->told_bytes, arena_bytes(a));
+		count_tell(&counts->free, &a->told_free, arena_free_bytes(a));
 		locked_now = a->outer;
 		lock_release(&a->lock);
 	} while (unlikely(atomic_load(&a->deferred) != NULL) && arena_trylock(a));
@@ -256,6 +259,7 @@ void malloc_fork_prepare(void)
 		if (taken)
 			atomic_store(&a->fork_owner, &my_arena);
 	}
+	count_fork_prepare();
 }
 
 void malloc_fork_parent(void)
@@ -277,6 +281,7 @@ void malloc_fork_child(void)
 {
 	atomic_store(&nr_forks, 0);
 	purge_child();
+	count_fork_child();
 	for (unsigned i = 0; i < ARENAS_MAX; i++) {
 		struct arena *a = arena_nth(i);
 

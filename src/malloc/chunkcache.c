@@ -6,6 +6,7 @@
  * memory: found at a free, it is a double free; changed at a malloc, somebody
  * wrote to a freed block.
  */
+#include "malloc/count.h"
 #include "malloc/tcache.h"
 
 #define CACHED_BYTES_MAX ((size_t)256 << 10)
@@ -57,6 +58,7 @@ struct chunk *chunk_cache_get(struct tcache *t, size_t size, size_t align)
 		st->chunks[i] = st->chunks[--st->n];
 		return c;
 	}
+	count_tell(&counts->cached, &t->told_bytes, t->cached_bytes);
 	return NULL;
 }
 
@@ -72,6 +74,7 @@ static void give_back(struct tcache *t, struct chunk_stack *st, unsigned n)
 	st->n -= n;
 	for (unsigned i = 0; i < st->n; i++)
 		st->chunks[i] = st->chunks[i + n];
+	count_tell(&counts->cached, &t->told_bytes, t->cached_bytes);
 }
 
 bool chunk_cache_put(struct tcache *t, const struct arena *a, struct chunk *c)

@@ -5,6 +5,7 @@
 #ifndef STW_MALLOC_CONTROL_H
 #define STW_MALLOC_CONTROL_H
 
+#include "base/heapcount.h"
 #include "base/types.h"
 #include "malloc/pagesrc.h"
 
@@ -35,6 +36,12 @@ void malloc_set_source(const struct pagesrc *src);
 
 /* Calls fn for each run of pages that is discarded now. fn runs under arena locks: it must not allocate. */
 void malloc_each_discarded(void (*fn)(void *ctx, void *addr, size_t bytes), void *ctx);
+
+/*
+ * What is counted of the heap stands there from now on, what was counted before included. Only while no other thread
+ * allocates. A child of fork counts apart until it is told another place.
+ */
+void malloc_count_in(struct heap_counts *where);
 
 /*
  * Around fork, in the forking thread. prepare takes the arenas so that the

@@ -22,9 +22,9 @@ bool arena_stat(struct arena *a, struct arena_stat *s)
 	if (!arena_lock(a))
 		return false;
 	s->top = a->top_fresh - (uintptr_t)a->top;
-	s->bytes = a->segment_bytes - (a->top_end - a->top_fresh);
+	s->bytes = arena_bytes(a);
 	s->bytes_max = a->segment_bytes_max;
-	s->free_bytes = a->free_bytes + s->top;
+	s->free_bytes = arena_free_bytes(a);
 	s->free_chunks = a->free_chunks + (a->top != NULL);
 	slab_each(a, add_slab, s);
 	arena_unlock(a);

@@ -18,6 +18,7 @@
  * The threshold rises to the size of what is freed here (up to 32 MiB): a size
  * that comes and goes is served better from the heap, where its pages stay.
  */
+#include "malloc/count.h"
 #include "malloc/secure.h"
 
 #define GUARDED ((size_t)1)
@@ -41,6 +42,7 @@ static void count_bytes(size_t plus, size_t minus)
 {
 	size_t d = plus - minus;
 
+	count_add(&counts->mapped, d);
 	raise_max(&mapped_stat.bytes_max, atomic_fetch_add_explicit(&mapped_stat.bytes, d, memory_order_relaxed) + d);
 }
 

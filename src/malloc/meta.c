@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "malloc/arena.h"
+#include "malloc/count.h"
 
 #define FIRST_BYTES ((size_t)128 << 10)
 #define REGION_BYTES ((size_t)1 << 20)
@@ -53,6 +54,7 @@ void *meta_alloc(size_t bytes)
 
 		if (at + bytes <= (r == &first.region ? FIRST_BYTES : r->bytes)) {
 			atomic_fetch_add_explicit(&handed_out, bytes, memory_order_relaxed);
+			count_add(&counts->meta, bytes);
 			return r->mem + at;
 		}
 		r = next_region(r, bytes);

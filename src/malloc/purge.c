@@ -217,7 +217,7 @@ void purge_start(void)
 bool purge_wanted(const struct arena *a)
 {
 	return purge_is_on() && !atomic_load_explicit(&running, memory_order_relaxed) &&
-	       a->free_bytes + (a->top_fresh - (uintptr_t)a->top) >= START_BYTES;
+	       arena_free_bytes(a) >= START_BYTES;
 }
 
 void malloc_purge_in_background(bool on)

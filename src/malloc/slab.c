@@ -1,5 +1,6 @@
 #include "malloc/slab.h"
 
+#include "malloc/count.h"
 #include "malloc/meta.h"
 #include "malloc/pagemap.h"
 #include "malloc/secure.h"
@@ -132,6 +133,7 @@ struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, 
 	set_all_free(s);
 	atomic_store_explicit(&s->owner, owner, memory_order_release);
 	pagemap_set(s->base, pages, s);
+	count_add(&counts->class[class].slots, s->nr_slots);
 	return s;
 }
 
@@ -148,6 +150,7 @@ void slab_destroy(struct slab *s)
 		if (unlikely(bits != 0))
 			misuse("double free", first_of(s, i, bits));
 	}
+	count_add(&counts->class[s->class].slots, -(uint64_t)s->nr_slots);
 	pagemap_set(s->base, s->pages, NULL);
 	atomic_store_explicit(&s->owner, NULL, memory_order_release);
 	/* Its holder may be gone for ever: then the descriptor is lost with the arena. */
@@ -252,6 +255,8 @@ static void push_pending(struct slab *s)
  */
 void slab_free_remote(struct slab *s, const uint64_t bits[SLAB_WORDS])
 {
+	uint64_t *used = &counts->class[s->class].used, n = 0;
+
 	for (size_t i = 0; i < SLAB_WORDS; i++) {
 		if (bits[i] == 0)
 			continue;
@@ -262,7 +267,9 @@ void slab_free_remote(struct slab *s, const uint64_t bits[SLAB_WORDS])
 		twice |= atomic_fetch_or(&s->remote[i], bits[i]) & bits[i];
 		if (unlikely(twice != 0))
 			misuse("double free", first_of(s, i, twice));
+		n += (uint64_t)__builtin_popcountll(bits[i]);
 	}
+	count_add(used, -n);
 	if (!atomic_load(&s->pending) && !atomic_exchange(&s->pending, true))
 		push_pending(s);
 }

@@ -33,11 +33,11 @@
 
 #include <stdatomic.h>
 
-#include "base/types.h"
+#include "base/heapcount.h"
 #include "malloc/arena.h"
 
 #define SLOT_MAX ((size_t)8192)    /* larger blocks are chunks */
-#define NR_CLASSES 56
+#define NR_CLASSES HEAP_CLASSES
 #define CLASS_ZERO NR_CLASSES       /* of requests for no bytes: has no slabs, and its stack is always empty (zero.c) */
 #define SLAB_WORDS 4
 #define SLAB_SLOTS_MAX (SLAB_WORDS * 64)

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "malloc/count.h"
 #include "malloc/meta.h"
 #include "malloc/pagemap.h"
 #include "malloc/profile.h"
@@ -77,11 +78,22 @@ void tcache_slab_freed(struct tcache *t, struct slab *s)
 	give_back(t, s);
 }
 
+/* Blocks that came from the stack, or to it, since it was counted last. What it has from now on is `then`. */
+static void count_used(struct tcache *t, unsigned class, uint32_t then)
+{
+	uint32_t now = t->bins[class].n;
+
+	if (now != t->told[class])
+		count_add(&counts->class[class].used, (uint64_t)t->told[class] - now);
+	t->told[class] = then;
+}
+
 /* The n oldest slots of a stack go back to their slabs. */
 static void flush(struct tcache *t, unsigned class, uint32_t n)
 {
 	struct bin *b = &t->bins[class];
 
+	count_used(t, class, b->n - n);
 	for (uint32_t i = 0; i < n; i++) {
 		void *mem = b->stack[i];
 		struct slab *s = pagemap_slab(mem);
@@ -243,6 +255,7 @@ static bool refill(struct tcache *t, unsigned class)
 			slots[i] = slots[i + want - got];
 	if (unlikely(t->secure != NULL))
 		secure_shuffle(t, slots, got);
+	count_used(t, class, got);
 	b->n = got;
 	t->refilled = class;
 	if (profile_is_on())

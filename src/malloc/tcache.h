@@ -86,6 +86,8 @@ struct tcache {
 	unsigned refilled;               /* the class of the last refill */
 	uint32_t looked;                 /* the purger's tick at the last look for idle classes */
 	uint32_t held[NR_CLASSES];       /* slots in each stack then */
+	uint32_t told[NR_CLASSES];       /* slots in each stack when it was counted last (count.h) */
+	uint64_t told_bytes;             /* cached_bytes then */
 	size_t cached_bytes;
 	struct chunk_stack stacks[NR_CHUNK_STACKS];
 	void *slots[STACKS_SLOTS];       /* of all stacks */

@@ -228,6 +228,7 @@ static void attach(const char *text)
 	preload_attached = true;
 	preload_fork_init();
 	preload_thread_starts();
+	malloc_count_in(&engine.slot->heap);
 	tell_allocator();
 	if (l->debug_engage)
 		engine_start();

@@ -102,6 +102,8 @@ static void after_in_child(void)
 		preload_thread_starts();
 	}
 	malloc_fork_child();
+	if (preload_attached)
+		malloc_count_in(&engine.slot->heap);
 	pthread_mutex_init(&one_fork, NULL);
 }
 

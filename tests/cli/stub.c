@@ -162,6 +162,11 @@ static void play_pressure(struct ledger *l, struct ledger_slot *s)
 		.online = 29000, .free = 300, .min = 100, .low = 200, .high = 400, .active = 15000, .inactive = 4000, .sample = 1000,
 	};
 	s->need_peak = 112000;
+	/* Class 3 has slots of 64 bytes: of 64 MiB 48 are in use. */
+	s->heap = (struct heap_counts){
+		.heaps = 100 * MIB, .free = 10 * MIB, .cached = MIB, .mapped = 20 * MIB, .meta = 2 * MIB,
+		.class = { [3] = { .slots = MIB, .used = 3 * MIB / 4 } },
+	};
 	memcpy(s->counter, counter, sizeof(counter));
 	for (unsigned i = 0; i < 98; i++)
 		hist_add(&s->fault_ns, 8);

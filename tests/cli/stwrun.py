@@ -5,6 +5,7 @@ import zlib
 HEADER = 4096
 KINDS = {1: "sample", 2: "event", 3: "end", 4: "map", 5: "oom"}
 USE = ["managed", "pool", "own", "unmanaged", "swapped", "pooled", "pool_bytes", "filed"]
+HEAP = ["held", "live", "mapped", "slots", "free_slots", "cached", "free_chunks", "meta"]
 FRAMES = ["online", "free", "min", "low", "high", "active", "inactive", "sample"]
 
 
@@ -48,13 +49,13 @@ def header(data):
 
 def process(n, run):
     p = n.group(["pid", "parent", "state", "start", "age_ns", "granted"])
-    p.update(comm=n.text(), use=n.group(USE), frames=n.group(FRAMES), counters=n.group(run["counters"]))
+    p.update(comm=n.text(), use=n.group(USE + HEAP), frames=n.group(FRAMES), counters=n.group(run["counters"]))
     return p
 
 
 def sample(n, run):
     s = n.group(["ram", "reserved", "free", "asked"])
-    s.update(use=n.group(USE), frames=n.group(FRAMES), counters=n.group(run["counters"]))
+    s.update(use=n.group(USE + HEAP), frames=n.group(FRAMES), counters=n.group(run["counters"]))
     s["faults"] = n.group(["count", "sum", "max"])
     pairs = n.group()
     s["histogram"] = dict(zip(pairs[::2], pairs[1::2]))

@@ -175,6 +175,10 @@ def test_figures_in_the_page_are_those_of_the_recording():
                 ("Free memory between its watermarks", "free", lambda s: s["frames"]["free"]),
                 ("Pages that are out", "pool", lambda s: s["areas"][0]["used"])):
             eq(line(page, title, name), [PAGE * v for v in by_time(samples, value)])
+        for name, key in (("held", "held"), ("in use", "live"), ("free chunks", "free_chunks")):
+            eq(line(page, "What malloc holds, and what of it is in use", name), [s["use"][key] for s in samples])
+        near(line(page, "malloc fragmentation: of what it holds", "not in use"),
+             [100 - 100 * s["use"]["live"] / s["use"]["held"] if s["use"]["held"] else None for s in samples])
         for title, name, counter in (("Faults a second", "major: was out", "pgmajfault"),
                                      ("Pages in and out a second", "out", "pswpout"),
                                      ("Refaults a second: evicted pages", "came back", "workingset_refault"),

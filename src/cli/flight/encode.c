@@ -39,11 +39,24 @@ static void put_hist(struct flight_bytes *b, const struct hist *h)
 	}
 }
 
+/* One group: what was added later is passed over by readers that do not know it. */
+struct sizes {
+	struct ledger_usage use;
+	struct heap_sum heap;
+};
+
+static void put_sizes(struct flight_bytes *b, const struct ledger_usage *use, const struct heap_sum *heap)
+{
+	struct sizes s = { *use, *heap };
+
+	pack_words(b, &s);
+}
+
 static void put_process(struct flight_bytes *b, const struct sample_process *p)
 {
 	pack_group(b, (const uint64_t[]){ (uint64_t)p->pid, (uint64_t)p->parent, p->state, p->start, p->age_ns, p->granted }, 6);
 	pack_text(b, p->comm);
-	pack_words(b, &p->use);
+	put_sizes(b, &p->use, &p->heap);
 	pack_words(b, &p->frames);
 	pack_group(b, p->counter, VM_COUNTER_NR);
 }
@@ -51,7 +64,7 @@ static void put_process(struct flight_bytes *b, const struct sample_process *p)
 void flight_put_sample(struct flight_bytes *b, const struct sample *s)
 {
 	pack_group(b, (const uint64_t[]){ s->ram, s->reserved, s->free, s->asked }, 4);
-	pack_words(b, &s->use);
+	put_sizes(b, &s->use, &s->heap);
 	pack_words(b, &s->frames);
 	pack_group(b, s->counter, VM_COUNTER_NR);
 	put_hist(b, &s->fault_ns);
@@ -151,6 +164,15 @@ static void get_counters(struct source *s, const struct flight_run *run, uint64_
 			counter[run->counter[i]] = numbers[i];
 }
 
+static void get_sizes(struct source *s, struct ledger_usage *use, struct heap_sum *heap)
+{
+	struct sizes sizes;
+
+	unpack_words(s, &sizes);
+	*use = sizes.use;
+	*heap = sizes.heap;
+}
+
 static void get_process(struct source *s, const struct flight_run *run, struct sample_process *p)
 {
 	uint64_t n[6];
@@ -159,7 +181,7 @@ static void get_process(struct source *s, const struct flight_run *run, struct s
 	*p = (struct sample_process){ .pid = (int32_t)n[0], .parent = (int32_t)n[1], .state = (enum ledger_state)n[2], .start = n[3],
 				      .age_ns = n[4], .granted = n[5] };
 	unpack_text(s, p->comm, sizeof(p->comm));
-	unpack_words(s, &p->use);
+	get_sizes(s, &p->use, &p->heap);
 	unpack_words(s, &p->frames);
 	get_counters(s, run, p->counter);
 }
@@ -208,7 +230,7 @@ bool flight_get_sample(const struct flight_run *run, const uint8_t *payload, siz
 	to->reserved = n[1];
 	to->free = n[2];
 	to->asked = n[3];
-	unpack_words(&s, &to->use);
+	get_sizes(&s, &to->use, &to->heap);
 	unpack_words(&s, &to->frames);
 	get_counters(&s, run, to->counter);
 	get_hist(&s, &to->fault_ns);

@@ -66,6 +66,29 @@ static double v_area(const struct history *run, unsigned i, unsigned which)
 	return bytes(run->sample[i].area[which].used);
 }
 
+/* A size that is in bytes. */
+static double v_heap(const struct history *run, unsigned i, unsigned offset)
+{
+	uint64_t size;
+
+	memcpy(&size, (const char *)&run->sample[i].heap + offset, sizeof(size));
+	return (double)size;
+}
+
+#define HEAP_OF(field) v_heap, offsetof(struct heap_sum, field)
+
+/* In per cent of what is held. */
+static double v_heap_share(const struct history *run, unsigned i, unsigned offset)
+{
+	return run->sample[i].heap.held > 0 ? v_heap(run, i, offset) * 100 / (double)run->sample[i].heap.held : NAN;
+}
+
+static double v_not_live(const struct history *run, unsigned i, unsigned which)
+{
+	(void)which;
+	return 100 - v_heap_share(run, i, offsetof(struct heap_sum, live));
+}
+
 /* Events a second since the sample before; NAN for the first. */
 static double v_rate(const struct history *run, unsigned i, unsigned counter)
 {
@@ -160,6 +183,27 @@ static void memory(struct drawing *d)
 	draw(d, "Free memory between its watermarks", CHART_BYTES, marks, ARRAY_SIZE(marks));
 	draw(d, "Pages in memory, by how hot they are", CHART_BYTES, lists, ARRAY_SIZE(lists));
 	draw(d, "The pool: bytes that one byte holds", CHART_TIMES, ratio, ARRAY_SIZE(ratio));
+}
+
+static void heap(struct drawing *d)
+{
+	static const struct line held[] = {
+		{ "held", HEAP_OF(held) }, { "in use", HEAP_OF(live) }, { "free slots of small blocks", HEAP_OF(free_slots) },
+		{ "free chunks", HEAP_OF(free_chunks) }, { "kept by threads", HEAP_OF(cached) },
+	};
+	static const struct line share[] = {
+		{ "not in use", v_not_live, 0 }, { "of it: free slots of small blocks", v_heap_share, offsetof(struct heap_sum, free_slots) },
+		{ "of it: free chunks", v_heap_share, offsetof(struct heap_sum, free_chunks) },
+	};
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < d->run->n; i++)
+		most = MAX(most, d->run->sample[i].heap.held);
+	if (most == 0)
+		return;
+	html_section(d->h, "The heap");
+	draw(d, "What malloc holds, and what of it is in use", CHART_BYTES, held, ARRAY_SIZE(held));
+	draw(d, "malloc fragmentation: of what it holds", CHART_PERCENT, share, ARRAY_SIZE(share));
 }
 
 static void activity(struct drawing *d)
@@ -299,7 +343,8 @@ static void draw_processes(struct drawing *d)
 
 static void processes(struct drawing *d)
 {
-	static const char *const heads[] = { "process", "most in memory", "most out", "minor", "soft", "major", "stalled", "seen for", "<last state" };
+	static const char *const heads[] = { "process", "most in memory", "most out", "minor", "soft", "major", "stalled",
+					     "malloc held", "of it in use", "seen for", "<last state" };
 	const struct history *run = d->run;
 
 	if (run->nr_processes == 0)
@@ -320,6 +365,8 @@ static void processes(struct drawing *d)
 		cell_count(&r, p->last.counter[VM_pgsoft]);
 		cell_count(&r, p->last.counter[VM_pgmajfault]);
 		cell_time(&r, p->last.counter[VM_stall_ns]);
+		cell_bytes(&r, p->last.heap.held);
+		cell_bytes(&r, p->last.heap.live);
 		cell_time(&r, p->last_ns - p->first_ns);
 		cell_text(&r, sample_state(p->last.state));
 		cells_end(&r, d->h);
@@ -409,6 +456,7 @@ static int put(struct html *h, const void *input, const char *path)
 	snprintf(title, sizeof(title), "steward run: %s (%s)", run->file.run.command, path);
 	html_input(h, title, report_headline(run, text, sizeof(text)));
 	memory(d);
+	heap(d);
 	activity(d);
 	latency(d);
 	places(d);

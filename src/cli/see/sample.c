@@ -69,6 +69,7 @@ static void take_process(struct sample_process *p, const struct ledger_slot *slo
 		.granted = atomic_load(&slot->granted),
 		.use = slot->now,
 		.frames = slot->frames,
+		.heap = heap_sum(&slot->heap),
 	};
 	memcpy(p->comm, slot->comm, sizeof(p->comm) - 1);
 	read_comm(p->pid, p->comm);
@@ -95,6 +96,7 @@ static void add_process(struct sample *s, const struct sample_process *p)
 {
 	add_words(&s->use, &p->use, sizeof(s->use));
 	add_words(&s->frames, &p->frames, sizeof(s->frames));
+	add_words(&s->heap, &p->heap, sizeof(s->heap));
 	add_words(s->counter, p->counter, sizeof(s->counter));
 }
 
@@ -155,6 +157,7 @@ static void take_run(struct sample *s, const struct ledger *l)
 	take_areas(s, l);
 	s->use = (struct ledger_usage){ 0 };
 	s->frames = (struct ledger_frames){ 0 };
+	s->heap = (struct heap_sum){ 0 };
 	memcpy(s->counter, l->gone.counter, sizeof(s->counter));
 	s->fault_ns = l->gone.fault_ns;
 	s->nr = 0;

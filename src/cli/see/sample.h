@@ -6,6 +6,7 @@
 #define STW_CLI_SEE_SAMPLE_H
 
 #include "cli/runs.h"
+#include "cli/see/heapsum.h"
 
 struct sample_process {
 	int32_t pid;
@@ -17,6 +18,7 @@ struct sample_process {
 	uint64_t granted;                /* pages, as all below */
 	struct ledger_usage use;
 	struct ledger_frames frames;     /* zero unless it is engaged */
+	struct heap_sum heap;            /* bytes */
 	uint64_t counter[VM_COUNTER_NR];
 };
 
@@ -39,6 +41,7 @@ struct sample {
 	uint64_t asked;                  /* budget that somebody has asked for and that is not reached or given up; 0: none */
 	struct ledger_usage use;         /* of all processes */
 	struct ledger_frames frames;     /* the same */
+	struct heap_sum heap;            /* the same, in bytes */
 	uint64_t counter[VM_COUNTER_NR]; /* of all, those that have ended included */
 	struct hist fault_ns;            /* the same */
 	struct sample_area area[SWAP_SPECS]; /* the first to be used first */

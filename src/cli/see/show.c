@@ -35,6 +35,11 @@ const char *show_pages(uint64_t pages)
 	return f.buf;
 }
 
+const char *show_bytes(uint64_t bytes)
+{
+	return show_pages(DIV_ROUND_UP(bytes, PAGE_SIZE));
+}
+
 const char *show_count(uint64_t n)
 {
 	struct fmt f;
@@ -100,6 +105,20 @@ static void json_frames(struct json *j, const struct ledger_frames *f)
 	json_object_end(j);
 }
 
+static void json_heap(struct json *j, const struct heap_sum *h)
+{
+	json_object(j, "heap");
+	json_u64(j, "held_bytes", h->held);
+	json_u64(j, "live_bytes", h->live);
+	json_u64(j, "mapped_bytes", h->mapped);
+	json_u64(j, "slots_bytes", h->slots);
+	json_u64(j, "free_slots_bytes", h->free_slots);
+	json_u64(j, "cached_bytes", h->cached);
+	json_u64(j, "free_chunks_bytes", h->free_chunks);
+	json_u64(j, "meta_bytes", h->meta);
+	json_object_end(j);
+}
+
 void show_json_rises(struct json *j, const char *key, const uint64_t *before, const uint64_t *now)
 {
 	json_object(j, key);
@@ -142,6 +161,7 @@ void show_json_run(struct json *j, const struct sample *s)
 	json_pages(j, "free_bytes", s->free);
 	json_usage(j, &s->use);
 	json_frames(j, &s->frames);
+	json_heap(j, &s->heap);
 	json_areas(j, s);
 	json_counters(j, s->counter);
 }
@@ -156,6 +176,7 @@ void show_json_process(struct json *j, const struct sample_process *p)
 	json_pages(j, "granted_bytes", p->granted);
 	json_usage(j, &p->use);
 	json_frames(j, &p->frames);
+	json_heap(j, &p->heap);
 	json_counters(j, p->counter);
 }
 

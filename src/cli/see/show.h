@@ -7,6 +7,8 @@
 
 /* Pages as a size of four digits at most: "0", "96K", "1.5G", "1023M". Sixteen texts may be alive at once, of both. */
 const char *show_pages(uint64_t pages);
+/* The same for bytes, rounded up to pages. */
+const char *show_bytes(uint64_t bytes);
 /* part of whole in per cent, one decimal; "0.0" if there is no whole. */
 const char *show_share(uint64_t part, uint64_t whole);
 

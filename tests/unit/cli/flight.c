@@ -36,6 +36,7 @@ static void fill_sample(struct rand *r, struct sample *s)
 	s->asked = any(r);
 	fill(r, &s->use, sizeof(s->use));
 	fill(r, &s->frames, sizeof(s->frames));
+	fill(r, &s->heap, sizeof(s->heap));
 	fill(r, s->counter, sizeof(s->counter));
 	s->fault_ns.count = any(r);
 	for (unsigned i = 0; i < 20; i++)
@@ -50,6 +51,7 @@ static void fill_sample(struct rand *r, struct sample *s)
 
 		*p = (struct sample_process){ .pid = (int32_t)rand_below(r, 99999), .state = LEDGER_ENGAGED, .comm = "a b", .start = any(r) };
 		fill(r, &p->use, sizeof(p->use));
+		fill(r, &p->heap, sizeof(p->heap));
 		fill(r, p->counter, sizeof(p->counter));
 	}
 }
