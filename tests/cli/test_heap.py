@@ -2,10 +2,12 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 
 from running import children_of, printed, process_of
 from tap import STEWARD, Skip, environment, eq, main
+from terminal import terminal
 
 K = 1 << 10
 M = 1 << 20
@@ -134,6 +136,21 @@ def test_a_child_has_its_parents_heap_and_goes_its_own_way():
         near(heaps[child]["live_bytes"], before["live_bytes"] + 3000 * 1024, 256 * K)
         p.run.stdin.write("\n\n")
         p.run.stdin.flush()
+
+
+def test_the_map_of_its_memory():
+    """Where the blocks are that the program freed, and those whose pages are alike, is to be seen on a screen."""
+    with program("20M") as p:
+        p.do("take(400, 100000)")
+        p.do("drop(100, 300, 1)")
+        with terminal(str(p.run.pid), "-d", "100ms") as t:
+            t.until(lambda text: "q quit" in text)
+            text = t.press("m", lambda text: "f free" in text)
+            cells = "".join(re.findall(r"^(?:map|   )      ([#spozf. ]+)$", text, re.M))
+            # 40 MB, of which half is free, and the other half of one word where it is not in memory.
+            assert 60 <= cells.count("f") <= 160, text
+            assert 30 <= sum(map(cells.count, "#sz")) <= 160, text
+            eq(t.quit(), 0)
 
 
 main(globals())

@@ -1,27 +1,18 @@
 """steward top: one screen as text and as JSON; and the live one, in a terminal that remembers what it was told to show."""
-import contextlib
-import fcntl
 import json
 import os
 import pty
 import re
-import select
 import signal
-import struct
 import subprocess
-import sys
-import termios
 import time
 
 from running import children_of, printed, process_of, running
 from tap import STEWARD, environment, eq, main, steward
-
-try:
-    import pyte
-except ImportError:
-    sys.exit("python3-pyte is missing; run: make deps")
+from terminal import terminal
 
 PAGE = 4096
+KEY_DOWN = "\x1b[B"
 SCREEN = """\
 steward run {launcher}: sh, 1 process, TIME
 budget [########ppp.............] of 256M resident 85M pool 31M Steward OWN
@@ -30,7 +21,7 @@ lists  [aaaaaaaaaaaaaaaaaaiiiiis] active 58M inactive 15M sample 3.9M
 out    351M: pool 93M in 31M, ratio 3.0, file:/DIR 257M 3 errors
 a sec.  minor N soft N major N in N out N stall N%
 fault  <1us @.         .         >268ms  since the start: p50 0.0us p99 1.1us
-
+heap   [##################ssssff] of 122M live 93M 76.2% slots 17M chunks 10M
     PID STATE   BUDGET   RES  POOL  SWAP MINOR  SOFT MAJOR  STALL COMMAND
 {process} engaged   113M   85M   31M  351M     N     N     N     N% sh
 """
@@ -43,55 +34,6 @@ def plain(text):
     text = re.sub(r"file:/\S+", "file:/DIR", text)
     text = re.sub(r"^a sec\..*$", lambda line: re.sub(r" [0-9.]+[kM]?", " N", line.group()), text, flags=re.M)
     return re.sub(r"(351M)( +\S+){3} +[0-9.]+%", r"\1     N     N     N     N%", text)
-
-
-class Terminal:
-    """steward top in a terminal of 24 rows. Its screen is what a person would see."""
-
-    def __init__(self, *args, cols=80, **env):
-        self.screen = pyte.Screen(cols, 24)
-        self.stream = pyte.ByteStream(self.screen)
-        fd, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, cols, 0, 0))
-        self.process = subprocess.Popen([STEWARD, "top", *args], stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-                                        env=environment(TERM="linux", **env))
-        os.close(slave)
-        self.fd = fd
-
-    def text(self):
-        return "\n".join(line.rstrip() for line in self.screen.display) + "\n"
-
-    def until(self, seen, seconds=20):
-        """Reads what comes until seen(text) is true."""
-        deadline = time.monotonic() + seconds
-        while not seen(self.text()):
-            assert time.monotonic() < deadline, self.text()
-            if select.select([self.fd], [], [], 0.2)[0]:
-                self.stream.feed(os.read(self.fd, 65536))
-        return self.text()
-
-    def press(self, keys, seen):
-        os.write(self.fd, keys.encode())
-        return self.until(seen)
-
-    def quit(self):
-        os.write(self.fd, b"q")
-        with contextlib.suppress(OSError):
-            while os.read(self.fd, 65536):
-                pass
-        os.close(self.fd)
-        return self.process.wait(20)
-
-
-@contextlib.contextmanager
-def terminal(*args, **more):
-    t = Terminal(*args, **more)
-    try:
-        yield t
-    finally:
-        if t.process.poll() is None:
-            t.process.kill()
-            t.process.wait()
 
 
 def top_json(*args):
@@ -219,6 +161,31 @@ def test_another_budget_after_a_question():
         r = steward("set", "--ram", "192M", str(run.pid))
         eq((r.stderr, r.returncode), ("", 0))
         t.until(lambda text: "of 192M" in text)
+        eq(t.quit(), 0)
+
+
+def test_the_heap_of_a_process():
+    script = "sleep 60 & echo ready; read x; kill $!; read x"
+    with running(script, STUB="pressure", STUB_ONLY="sh") as run, terminal(str(run.pid), "-d", "100ms") as t:
+        t.until(lambda text: len(table_of(text)) == 2)
+        shell = process_of(run)
+        sleep, = children_of(shell)
+        text = t.press("m", lambda text: f"heap of {shell} sh " in text and "does not say" in text)
+        for line in ("heap   [##################ssssff] of 122M live 93M 76.2% slots 17M chunks 10M",
+                     "more      blocks of their own 20M kept by threads 1.0M books 2.0M",
+                     "slots    16    @                                                     8192 bytes",
+                     "used           *",
+                     "emptiest 64 bytes: free 16M of 64M",
+                     "map      the process does not say where its pages are"):
+            assert line in text.splitlines(), text
+        assert table_of(text) == [], text
+        text = t.press(KEY_DOWN, lambda text: "its memory is the kernel's; the map comes once it is managed" in text)
+        assert f"heap of {sleep} sleep " in text and "no heap: it has an allocator of its own, or has not begun" in text, text
+        t.press(KEY_DOWN, lambda text: f"heap of {sleep} sleep " in text)
+        run.stdin.write("\n")
+        run.stdin.flush()
+        t.until(lambda text: f"heap of {sleep} sleep, which has ended " in text)
+        t.press("m", lambda text: len(table_of(text)) == 1)
         eq(t.quit(), 0)
 
 

@@ -6,8 +6,8 @@
  *   out        where pages are that are out: each area, its state, the pool's ratio
  *   rates      faults and pages a second, stall
  *   fault      how long faults took: a histogram of the interval
- *
- *   processes  as many as fit
+ *   heap       what the processes' malloc holds, and what of it is in use
+ *   processes  as many as fit; or the heap of one (heapview.c)
  *
  *   events     EVENT_ROWS
  *   keys
@@ -22,6 +22,7 @@
 
 #define BAR_COLS 24
 #define EVENT_ROWS 4
+#define HEAP_ROW 7
 #define TABLE_ROW SCREEN_HEAD_ROWS
 #define HIST_FIRST 9 /* powers of two shown: 512 ns … */
 #define HIST_COLS 20 /* … to 2^28 ns, a quarter of a second, and beyond */
@@ -243,6 +244,7 @@ static void draw_help(struct canvas *c)
 		"s r     sorts by the next column; turns the order round",
 		"t       children below their parents",
 		"/       only processes with this in their name or pid; Enter ends it, Esc clears it",
+		"m       map of the heap of a process: the first one here, others by up and down",
 		"b       another budget for the run, after a question",
 		"up down PageUp PageDown Home End   go through the processes",
 		"h ?     this; any key ends it",
@@ -297,8 +299,12 @@ unsigned screen_draw(struct canvas *c, const struct screen *s)
 	draw_areas(c, s->now);
 	draw_rates(c, s);
 	draw_latency(c, s);
+	if (s->now->heap.held > 0)
+		heapview_line(c, HEAP_ROW, &s->now->heap);
 	if (s->help)
 		draw_help(c);
+	else if (s->heap != NULL)
+		heapview_draw(s->heap, c, TABLE_ROW, TABLE_ROW + fit);
 	else
 		draw_table(c, s, fit);
 	if (!s->still) {

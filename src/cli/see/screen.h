@@ -4,6 +4,7 @@
 
 #include "cli/see/canvas.h"
 #include "cli/see/events.h"
+#include "cli/see/heapview.h"
 #include "cli/see/rows.h"
 
 #define SCREEN_HEAD_ROWS 9 /* above the processes */
@@ -20,6 +21,7 @@ struct screen {
 	bool paused;
 	const char *prompt;       /* stands in place of the keys; NULL: none */
 	bool help;                /* keys instead of processes */
+	const struct heapview *heap; /* instead of processes; NULL: these */
 	bool still;               /* for print: no events, no keys */
 };
 

@@ -82,7 +82,9 @@ static int look(struct top *t)
 	if (t->before.ns != 0)
 		events_add(&t->events, &t->before, &t->now);
 	t->ended = !t->now.watched && t->now.nr == 0;
-	return 0;
+	if (t->mode == TOP_HEAP)
+		top_look_at_heap(t);
+	return t->err;
 }
 
 static void draw(struct top *t, struct canvas *c)
@@ -92,7 +94,7 @@ static void draw(struct top *t, struct canvas *c)
 		.ns = t->before.ns != 0 ? t->now.ns - t->before.ns : t->now.age_ns,
 		.rows = &t->rows, .how = &t->how, .events = &t->events, .interval_ns = t->interval_ns,
 		.first = t->first, .paused = t->paused, .help = t->mode == TOP_HELP, .still = t->once,
-		.prompt = t->mode > TOP_HELP ? t->prompt : NULL,
+		.heap = t->mode == TOP_HEAP ? &t->heap : NULL, .prompt = t->mode > TOP_HEAP ? t->prompt : NULL,
 	};
 
 	t->fit = screen_draw(c, &s);
@@ -186,6 +188,7 @@ static int live(struct top *t, struct canvas *c)
 		/* A new size of the window is no answer to anything. */
 		if (key != TERMINAL_NONE && key != TERMINAL_OTHER)
 			top_press(t, key);
+		err = t->err;
 		next = MIN(next, now_ns() + t->interval_ns);
 	}
 	terminal_close();
@@ -217,6 +220,7 @@ int top_main(int argc, char **argv)
 		t.interval_ns = 1000000000;
 	err = t.once ? once(&t, &c) : live(&t, &c);
 	rows_free(&t.rows);
+	heapview_free(&t.heap);
 	sample_free(&t.before);
 	sample_free(&t.now);
 	runs_close(&run);

@@ -3,6 +3,7 @@
 #define STW_CLI_SEE_TOP_H
 
 #include "cli/see/events.h"
+#include "cli/see/heapview.h"
 #include "cli/see/rows.h"
 
 #define TOP_INTERVAL_LEAST 100000000u  /* 0.1 s by key */
@@ -12,6 +13,7 @@
 enum top_mode {
 	TOP_TABLE,
 	TOP_HELP,    /* any key ends it */
+	TOP_HEAP,    /* of one process, instead of the table */
 	TOP_FILTER,  /* the filter is being written */
 	TOP_BUDGET,  /* the size of another budget is being written */
 	TOP_CONFIRM, /* y, or not */
@@ -26,15 +28,19 @@ struct top {
 	struct rows rows;
 	struct rows_how how;
 	struct events events;
+	struct heapview heap; /* TOP_HEAP */
 	unsigned first, fit;  /* row on top of the table; rows that there is room for */
 	bool paused, ended, quit;
+	int err;              /* of a key: 0, or an exit status after having said why */
 	enum top_mode mode;
 	char answer[24];      /* TOP_BUDGET */
 	uint64_t asked_pages; /* TOP_CONFIRM */
-	char prompt[256];     /* last line in all modes but TOP_TABLE and TOP_HELP */
+	char prompt[256];     /* last line in all modes after TOP_HEAP */
 };
 
 void top_press(struct top *t, int key);
+/* The newest figures of the process whose heap is shown. */
+void top_look_at_heap(struct top *t);
 /* Goes through the processes, as far as there are some. */
 void top_scroll(struct top *t, int64_t by);
 

@@ -92,6 +92,59 @@ static void key_of_confirm(struct top *t, int key)
 		atomic_store(&t->ledger->ram_asked, t->asked_pages);
 }
 
+/* --- the heap of a process --- */
+
+void top_look_at_heap(struct top *t)
+{
+	const struct sample_process *p = NULL;
+
+	for (unsigned i = 0; i < t->now.nr; i++)
+		if (t->now.process[i].pid == t->heap.of.pid && t->now.process[i].start == t->heap.of.start)
+			p = &t->now.process[i];
+	t->err = heapview_look(&t->heap, t->ledger, p);
+}
+
+/* That of row i, or of the last one. */
+static void show_heap(struct top *t, unsigned i)
+{
+	if (t->rows.nr == 0)
+		return;
+	t->mode = TOP_HEAP;
+	t->err = heapview_look(&t->heap, t->ledger, t->rows.row[MIN(i, t->rows.nr - 1)].p);
+}
+
+/* The row of the process that is shown, or the first one. */
+static unsigned row_of_heap(const struct top *t)
+{
+	for (unsigned i = 0; i < t->rows.nr; i++)
+		if (t->rows.row[i].p->pid == t->heap.of.pid)
+			return i;
+	return 0;
+}
+
+static void key_of_heap(struct top *t, int key)
+{
+	unsigned row = row_of_heap(t);
+
+	switch (key) {
+	case 'q':
+		t->quit = true;
+		break;
+	case ' ':
+		t->paused = !t->paused;
+		break;
+	case TERMINAL_UP:
+		show_heap(t, row > 0 ? row - 1 : 0);
+		break;
+	case TERMINAL_DOWN:
+		show_heap(t, row + 1);
+		break;
+	default:
+		heapview_free(&t->heap);
+		t->mode = TOP_TABLE;
+	}
+}
+
 /* --- the table --- */
 
 static void change_interval(struct top *t, bool longer)
@@ -144,6 +197,9 @@ static void key_of_table(struct top *t, int key)
 	case '/':
 		prompt_filter(t);
 		break;
+	case 'm':
+		show_heap(t, t->first);
+		break;
 	case 'b':
 		t->answer[0] = '\0';
 		prompt_budget(t);
@@ -171,6 +227,9 @@ void top_press(struct top *t, int key)
 		break;
 	case TOP_CONFIRM:
 		key_of_confirm(t, key);
+		break;
+	case TOP_HEAP:
+		key_of_heap(t, key);
 		break;
 	case TOP_HELP:
 	case TOP_SAID:
