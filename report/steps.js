@@ -45,7 +45,27 @@ class Player {
 		this.count.textContent = `${this.at + 1} of ${steps.length}`;
 		this.sentence.textContent = now.text;
 		this.also.replaceChildren(...now.also.map(text => make("li", { text })));
-		this.machine.replaceChildren(this.walk(now), ...this.tlbs(now, before), ...this.lists(now, before), this.free(now, before), this.sizes(now));
+		this.machine.replaceChildren(...(now.heap ? this.heap(now.heap, before?.heap) : this.memory(now, before)), this.free(now, before), this.sizes(now));
+	}
+
+	// What steps of a trace are about.
+	memory(now, before) {
+		return [this.walk(now), ...this.tlbs(now, before), ...this.lists(now, before)];
+	}
+
+	// What steps of an allocator are about. Before the first there is nothing.
+	heap(now, before = { chunks: [], bins: [], binmap: [], cache: [] }) {
+		const row = bin => make("tr", {}, make("td", { class: "t", text: bin.name }), make("td", { class: "t" },
+			this.chips(bin.chunks, before.bins.find(b => b.name === bin.name)?.chunks ?? [])));
+		const bins = now.bins.length > 0 ? make("table", {}, make("tbody", {}, ...now.bins.map(row))) : make("p", { text: "all are empty" });
+		const boxes = [this.box("The heap, chunk by chunk", this.chips(now.chunks, before.chunks)), this.box("Bins", bins),
+			       this.box("binmap: these bins may have something", this.chips(now.binmap.map(String), before.binmap.map(String)))];
+
+		if (now.remainder)
+			boxes.push(this.box("Last remainder", this.chips(now.remainder, before.remainder ?? [])));
+		if (this.data.steps.some(s => s.heap.cache.length > 0))
+			boxes.push(this.box("The thread's cache", this.chips(now.cache, before.cache)));
+		return boxes;
 	}
 
 	box(title, ...content) {

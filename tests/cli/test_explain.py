@@ -5,6 +5,7 @@ import re
 import subprocess
 import tempfile
 
+from browser import browser
 from tap import eq, main, scratch, steward
 
 MACHINES = os.environ["MACHINES"]
@@ -411,6 +412,89 @@ def test_requests_with_slabs_are_told_to_their_end():
         out = explain("alloc", *words)
         eq(sorted(int(n) for n in re.findall(r"block (\d+), (?:\d+ asked|a mapping)", out)), sorted(live))
         eq(out.count("\n  block     "), sum(not w.startswith("free") for w in words[1:]))
+
+
+def bin_of(size):
+    """The classical bins: one size each below 1024 bytes, then ranges of 64, 512, 4096, 32768 and 262144."""
+    if size < 1024:
+        return "small %d" % (size >> 4)
+    for shift, first, last in ((6, 48, 48), (9, 91, 20), (12, 110, 10), (15, 119, 4), (18, 124, 2)):
+        if size >> shift <= last:
+            return "large %d" % (first + (size >> shift))
+    return "large 126"
+
+
+def parsed(text):
+    """A chunk as the player has it: (address, size, what)."""
+    at, size, what = re.match(r"(0x\w+): (\d+) ?(.*)", text).groups()
+    return int(at, 16), int(size), what
+
+
+def check_step(step, live):
+    """Each chunk is in its place, and nothing else is anywhere."""
+    heap = step["heap"]
+    tiles = [parsed(c) for c in heap["chunks"]]
+    for (at, size, _), (next_at, _, _) in zip(tiles, tiles[1:]):
+        eq(at + size, next_at)
+    eq(tiles[-1][2] if tiles else "top", "top")
+    eq(sorted(what for _, _, what in tiles if what.startswith("block")), sorted(live))
+    binned = {b["name"]: [parsed(c)[:2] for c in b["chunks"]] for b in heap["bins"]}
+    eq(sorted(c for found in binned.values() for c in found), sorted(t[:2] for t in tiles if t[2] == "free"))
+    for name, found in binned.items():
+        assert name == "unsorted" or {bin_of(size) for _, size in found} == {name}, (name, found)
+        assert name == "unsorted" or int(name.split()[1]) in heap["binmap"], heap
+        assert not name.startswith("large") or [size for _, size in found] == sorted(size for _, size in found), found
+
+
+def test_requests_are_played_with_the_bins_as_they_were():
+    rand = random.Random(7)
+    words, live, lives = [], [], []
+    for _ in range(60):
+        if live and rand.random() < 0.5:
+            words.append("free:%d" % live.pop(rand.randrange(len(live))))
+        else:
+            live.append(1 + sum(not w.startswith("free") for w in words))
+            words.append(str(rand.choice([24, 100, 500, 1000, 1024, 3000, 9000, 70000])))
+        lives.append(["block %d" % n for n in live])
+    with scratch() as d:
+        page = os.path.join(d, "page.html")
+        # The page is all that it changes.
+        out = explain("alloc", "--report", page, *words)
+        eq(out, explain("alloc", *words))
+        with browser(page) as b:
+            steps = b.run("steward.data.inputs[0].sections[0].items[0].steps.steps")
+            eq([s["text"] for s in steps], re.findall(r"^(\d+\. malloc.*|free of block.*)$", out, re.M))
+            for step, blocks in zip(steps, lives):
+                check_step(step, blocks)
+            told = [line for s in steps for line in s["also"]]
+            eq([line.replace(":", "", 1).split() for line in told if line.startswith(("unsorted", "split", "merge", "binmap"))],
+               [line.split() for line in out.splitlines() if line.startswith(("  unsorted", "  split", "  merge", "  binmap"))])
+            check_player(b, steps)
+
+
+def check_player(b, steps):
+    """Forward and back; a bin stands in its row, and what came into it with this step is marked."""
+    click = "[...document.querySelectorAll('.controls button')].find(b => b.textContent.includes('%s')).click()"
+    row = "[...document.querySelectorAll('.box tr')].find(r => r.firstChild.textContent === 'unsorted')"
+    at = next(i for i, s in enumerate(steps) if s["heap"]["bins"] and s["heap"]["bins"][0]["name"] == "unsorted")
+    for _ in range(at):
+        b.run(click % "forward")
+    eq(b.run("document.querySelector('.sentence').textContent"), steps[at]["text"])
+    eq(b.run(f"[...{row}.querySelectorAll('.chip.new')].map(c => c.textContent)"), steps[at]["heap"]["bins"][0]["chunks"])
+    b.run(click % "back")
+    eq(b.run(f"{row} === undefined"), True)
+    eq(b.run("document.querySelector('.sentence').textContent"), steps[at - 1]["text"])
+
+
+def test_the_cache_is_played_where_it_is_in_use():
+    with scratch() as d:
+        page = os.path.join(d, "page.html")
+        explain("alloc", "--slabs", "--report", page, "100", "100", "free:1", "300000")
+        with browser(page, width=360) as b:
+            steps = b.run("steward.data.inputs[0].sections[0].items[0].steps.steps")
+            eq([s["heap"]["cache"] for s in steps], [[], ["112 bytes: 1 slot"], ["112 bytes: 2 slots"], ["112 bytes: 2 slots"]])
+            assert "slab" in " ".join(steps[-1]["heap"]["chunks"]), steps[-1]
+            assert b.run("document.documentElement.scrollWidth") <= 360
 
 
 def test_a_request_that_the_machine_has_no_memory_for():

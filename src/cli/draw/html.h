@@ -8,7 +8,8 @@
  *                       "cells": [ […]… ] at each moment: for each row HTML_MAP_STATES numbers of pages, "rest": […] } } or
  *            { "steps": { "tlbs", "lists", "zones": names, "steps": [ { "text", "also": […], "walk": [ { "level", "index", "entry" }… ],
  *                         "tlb": [ [page…]… ], "lists": [ { "pages", "youngest": […] }… ], "free": [ [of each order…]… ],
- *                         "charged", "tables", "ns" }… ] } } or
+ *                         "charged", "tables", "ns" }… ] } }, of an allocator without tlbs, lists, walk and tlb, and each step with
+ *                       "heap": { "chunks": […], "bins": [ { "name", "chunks": […] }… ], "binmap": [bin…], "remainder": [chunk], "cache": […] } or
  *            { "events": [ { "ns", "bad", "text" }… ] } or
  *            { "table": { "heads": […], "rows": [[…]…] } } or
  *            { "chart": { "title", "x_unit", "y_unit", "log_x", "log_y", "bars", "x": […], "series": [ { "name", "y": […] }… ],

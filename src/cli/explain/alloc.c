@@ -18,10 +18,12 @@
 #include "cli/explain/explain.h"
 #include "cli/explain/front.h"
 #include "cli/explain/heap.h"
+#include "cli/explain/heapsteps.h"
 #include "cli/explain/picture.h"
 #include "cli/msg.h"
 #include "cli/table.h"
 #include "malloc/arena.h"
+#include "malloc/pagemap.h"
 #include "malloc/tcache.h"
 #include "steward/malloc.h"
 
@@ -59,6 +61,7 @@ struct story {
 	bool front;      /* slabs and cache are in use */
 	uint64_t pages;  /* that came by faults since the last look */
 	pfn_t first, last;
+	struct heapsteps steps; /* of the page, if one is wanted */
 };
 
 /*
@@ -482,6 +485,41 @@ static int set(struct story *t)
 	return err;
 }
 
+/* Whose a chunk in use is, for the page. */
+static void name_chunk(const void *story, const struct chunk *c, char *buf, size_t size)
+{
+	const struct story *t = story;
+
+	snprintf(buf, size, "%s", pagemap_slab(chunk_mem(c)) != NULL ? "slab" : "cache");
+	for (unsigned i = 0; i < t->nr_blocks; i++)
+		if (t->block[i].mem != NULL && mem_chunk(t->block[i].mem) == c && pagemap_slab(chunk_mem(c)) == NULL)
+			snprintf(buf, size, "block %u", i + 1);
+}
+
+static int play(struct story *t, const struct explain_args *a)
+{
+	struct heapsteps *p = &t->steps;
+	int err;
+
+	p->s = t->s;
+	p->name = name_chunk;
+	p->ctx = t;
+	err = heapsteps_begin(p);
+	for (unsigned i = 0; a->operands[i] != NULL && err == 0; i++) {
+		err = heapsteps_listen(p);
+		if (err != 0)
+			break;
+		int failed = request(t, a->operands[i]);
+
+		err = heapsteps_end(p);
+		err = failed != 0 ? failed : err;
+	}
+	if (err == 0)
+		err = heapsteps_write(p, a->report);
+	heapsteps_free(p);
+	return err;
+}
+
 static int explain(const struct explain_args *a)
 {
 	static struct story t;
@@ -503,7 +541,9 @@ static int explain(const struct explain_args *a)
 	if (err == 0)
 		printf("Steward's allocator on %s. %s\n", a->machine.name,
 		       t.front ? "With its slabs and caches." : "No cache of the thread, no fast bins.");
-	for (unsigned i = 0; a->operands[i] != NULL && err == 0; i++)
+	if (err == 0 && a->report != NULL)
+		err = play(&t, a);
+	for (unsigned i = 0; a->report == NULL && a->operands[i] != NULL && err == 0; i++)
 		err = request(&t, a->operands[i]);
 	if (err == 0)
 		tell_heap(&t);
@@ -515,7 +555,7 @@ const struct explain_topic explain_alloc = {
 	.name = "alloc",
 	.usage = "SIZE|free:N…",
 	.summary = "requests to malloc, down to frames",
-	.takes = 1 << EXPLAIN_MACHINE | 1 << EXPLAIN_SET | 1 << EXPLAIN_SLABS,
+	.takes = 1 << EXPLAIN_MACHINE | 1 << EXPLAIN_SET | 1 << EXPLAIN_SLABS | 1 << EXPLAIN_REPORT,
 	.operands = REQUESTS_MAX,
 	.main = explain,
 };

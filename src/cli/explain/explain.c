@@ -30,6 +30,7 @@ static const struct option_row rows[] = {
 	[EXPLAIN_PAGES] = { "pages", '\0', "N", "tables: pages of a made-up program; walk: mapped at each address" },
 	[EXPLAIN_SPREAD] = { "spread", '\0', "HOW", "tables: where they lie: program, dense or random" },
 	[EXPLAIN_SLABS] = { "slabs", '\0', NULL, "alloc: with slabs and the thread's cache in front of the arena" },
+	[EXPLAIN_REPORT] = { "report", '\0', "FILE", "alloc: also a page for a browser, in which the requests are played one by one" },
 };
 
 static void list_topics(void)
@@ -100,6 +101,7 @@ static int take(void *ctx, unsigned row, const char *value)
 	case EXPLAIN_MACHINE: g->machine = value; return 0;
 	case EXPLAIN_FIXED: g->args.fixed = true; return 0;
 	case EXPLAIN_SLABS: g->args.slabs = true; return 0;
+	case EXPLAIN_REPORT: g->args.report = value; return 0;
 	case EXPLAIN_SPREAD: return take_spread(value, &g->args.spread);
 	case EXPLAIN_SEED: g->has_seed = true; return take_number(option, value, UINT64_MAX, &g->args.seed);
 	case EXPLAIN_PAGES: g->args.has_pages = true; return take_number(option, value, PAGES_MAX, &g->args.pages);

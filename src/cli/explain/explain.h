@@ -7,7 +7,7 @@
 
 /* The rows of explain's options, in their order. */
 enum explain_option { EXPLAIN_MACHINE, EXPLAIN_SET, EXPLAIN_SEED, EXPLAIN_FIXED, EXPLAIN_PAGES, EXPLAIN_SPREAD,
-		      EXPLAIN_SLABS };
+		      EXPLAIN_SLABS, EXPLAIN_REPORT };
 
 enum explain_spread { SPREAD_PROGRAM, SPREAD_DENSE, SPREAD_RANDOM, NR_SPREADS };
 
@@ -18,6 +18,7 @@ struct explain_args {
 	bool fixed;
 	bool has_pages;
 	bool slabs;
+	const char *report;          /* a file; NULL: none */
 	enum explain_spread spread;
 	uint64_t seed;               /* the machine's, unless given */
 	uint64_t pages;

@@ -96,6 +96,31 @@ void scene_tell(const struct sim *s, const struct scene_blocks *before)
 		printf("            %u of the frames are new page tables\n", now.tables - before->tables);
 }
 
+void scene_json_zones(const struct sim *s, struct json *j)
+{
+	json_array(j, "zones");
+	for (unsigned z = 0; z < s->m.phys.nr_zones; z++)
+		json_string(j, NULL, s->m.phys.zones[z].name);
+	json_array_end(j);
+}
+
+void scene_json_frames(const struct sim *s, struct json *j)
+{
+	const struct phys *phys = &s->m.phys;
+
+	json_array(j, "free");
+	for (unsigned z = 0; z < phys->nr_zones; z++) {
+		json_array(j, NULL);
+		for (unsigned o = 0; o < NR_ORDERS; o++)
+			json_u64(j, NULL, phys->zones[z].area[o].nr_free);
+		json_array_end(j);
+	}
+	json_array_end(j);
+	json_u64(j, "charged", s->m.charged);
+	json_u64(j, "tables", phys->nr_tables);
+	json_u64(j, "ns", (uint64_t)sim_now(s));
+}
+
 const char *scene_list(const struct sim *s, unsigned list)
 {
 	static const char *const classical[] = { "inactive anonymous", "active anonymous", "inactive file",

@@ -5,6 +5,7 @@
 #ifndef STW_CLI_EXPLAIN_SCENE_H
 #define STW_CLI_EXPLAIN_SCENE_H
 
+#include "cli/json.h"
 #include "sim/engine.h"
 
 /* NULL after having said why; the caller calls sim_destroy. */
@@ -32,6 +33,10 @@ struct scene_blocks {
 void scene_look(const struct sim *s, struct scene_blocks *b);
 /* Prints what is different since, with a margin of 12 columns; nothing if nothing is. */
 void scene_tell(const struct sim *s, const struct scene_blocks *before);
+
+/* For pages that play steps, into an object that is open: "zones", their names; "free" blocks by zone and order, frames "charged", "tables", "ns". */
+void scene_json_zones(const struct sim *s, struct json *j);
+void scene_json_frames(const struct sim *s, struct json *j);
 
 /* "inactive anonymous", for a number of enum lru_list of this machine's policy. */
 const char *scene_list(const struct sim *s, unsigned list);

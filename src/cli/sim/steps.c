@@ -152,20 +152,6 @@ static void picture_walk(struct steps *p, struct sim_task *t, vpn_t vpn)
 	}
 }
 
-static void picture_free(struct steps *p)
-{
-	const struct phys *phys = &p->s->m.phys;
-
-	json_array(&p->json, "free");
-	for (unsigned z = 0; z < phys->nr_zones; z++) {
-		json_array(&p->json, NULL);
-		for (unsigned o = 0; o < NR_ORDERS; o++)
-			json_u64(&p->json, NULL, phys->zones[z].area[o].nr_free);
-		json_array_end(&p->json);
-	}
-	json_array_end(&p->json);
-}
-
 static void picture(struct steps *p, const struct trace_event *e)
 {
 	struct sim_task *t = e->op == TRACE_ACCESS ? sim_task(p->s, e->task) : NULL;
@@ -183,10 +169,7 @@ static void picture(struct steps *p, const struct trace_event *e)
 	for (unsigned i = 0; i < NR_LRU; i++)
 		picture_list(p, &s->m.lruvec[0], i);
 	json_array_end(&p->json);
-	picture_free(p);
-	json_u64(&p->json, "charged", s->m.charged);
-	json_u64(&p->json, "tables", s->m.phys.nr_tables);
-	json_u64(&p->json, "ns", (uint64_t)sim_now(s));
+	scene_json_frames(s, &p->json);
 }
 
 /* --- events --- */
@@ -247,10 +230,7 @@ static void begin(struct steps *p)
 	for (unsigned i = 0; i < NR_LRU; i++)
 		json_string(j, NULL, scene_list(p->s, i));
 	json_array_end(j);
-	json_array(j, "zones");
-	for (unsigned i = 0; i < p->s->m.phys.nr_zones; i++)
-		json_string(j, NULL, p->s->m.phys.zones[i].name);
-	json_array_end(j);
+	scene_json_zones(p->s, j);
 	json_array(j, "steps");
 }
 
