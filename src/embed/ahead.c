@@ -40,7 +40,7 @@ static struct ahead_slot *slot_with(struct file_region *f, uint32_t block)
 
 static uint8_t *slot_data(struct file_region *f, const struct ahead_slot *slot)
 {
-	return f->buffer + (size_t)(slot - f->ahead + 1) * f->buffer_bytes;
+	return f->buffer + f->buffer_bytes + (size_t)(slot - f->ahead) * f->slot_bytes;
 }
 
 static void slot_empty(struct file_region *f, struct ahead_slot *slot)

@@ -278,7 +278,7 @@ static void file_close(struct stw_region *r)
 		sys_close(f->fd);
 	region_memory_free((void *)(uintptr_t)r->start, r->mapped);
 	region_memory_free(f->blocks.at, f->table_bytes);
-	region_memory_free(f->buffer, f->buffer_bytes * (1 + AHEAD_SLOTS));
+	region_memory_free(f->buffer, f->buffer_bytes + AHEAD_SLOTS * f->slot_bytes);
 	sys_munmap(f, sizeof(*f));
 }
 
@@ -358,8 +358,9 @@ static int share_out(struct file_region *f)
 	uint64_t nr = f->region.mapped >> f->page_shift;
 
 	f->buffer_bytes = MAX(MIN(ALIGN_DOWN(f->budget / BUFFER_PART, f->page), BUFFER_MOST), f->page);
+	f->slot_bytes = MAX(ALIGN_DOWN(f->buffer_bytes / 2, f->page), f->page);
 	f->table_bytes = ALIGN_UP(nr * sizeof(struct block), PAGE_SIZE);
-	size_t own = OWN_BYTES + f->table_bytes + (1 + AHEAD_SLOTS) * f->buffer_bytes, least = own + BLOCKS_LEAST * f->page;
+	size_t buffers = f->buffer_bytes + AHEAD_SLOTS * f->slot_bytes, own = OWN_BYTES + f->table_bytes + buffers, least = own + BLOCKS_LEAST * f->page;
 
 	if (nr >= BLOCK_NONE)
 		return error_set(-EINVAL, "%zu bytes are too many pages of %zu; use larger ones", f->region.bytes, f->page);
@@ -368,13 +369,13 @@ static int share_out(struct file_region *f)
 	uint64_t most = MIN((f->budget - own) >> f->page_shift, nr);
 	struct block *at = region_memory(f->table_bytes);
 
-	f->buffer = region_memory((1 + AHEAD_SLOTS) * f->buffer_bytes);
+	f->buffer = region_memory(buffers);
 	blocks_init(&f->blocks, at, (uint32_t)nr, (uint32_t)MAX(most, (uint64_t)BLOCKS_LEAST));
 	if (at == NULL || f->buffer == NULL)
 		return error_set(-ENOMEM, "no memory for a budget of %zu bytes", f->budget);
 	uint32_t fit = (uint32_t)(f->buffer_bytes >> f->page_shift);
 
-	f->window_max = MIN(fit, f->blocks.most / 4);
+	f->window_max = MIN((uint32_t)(f->slot_bytes >> f->page_shift), f->blocks.most / 4);
 	f->batch = MIN(MIN(fit, (uint32_t)BATCH), f->blocks.most / 2);
 	f->spare = MIN((uint32_t)SPARE_BLOCKS, f->blocks.most / 32);
 	return 0;

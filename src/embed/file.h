@@ -37,7 +37,7 @@
 #include "live/lock.h"
 
 #define BATCH 32         /* blocks that are brought, and runs that are written, at once */
-#define AHEAD_SLOTS 2
+#define AHEAD_SLOTS 4    /* while one is placed, the disk has others to go on with */
 #define TRIAL 8
 #define STREAMS 8
 
@@ -67,8 +67,8 @@ struct file_region {
 	uint32_t spare;           /* blocks of room that are made before they are needed */
 	struct blocks blocks;
 	struct aio aio, ahead_aio;
-	uint8_t *buffer;          /* buffer_bytes for reads, and as many for each slot */
-	size_t buffer_bytes, table_bytes;
+	uint8_t *buffer;          /* buffer_bytes for reads, and slot_bytes for each slot */
+	size_t buffer_bytes, slot_bytes, table_bytes;
 	struct ahead_slot ahead[AHEAD_SLOTS];
 	unsigned ahead_turn;      /* the slot to be taken from another stream next */
 	struct stream stream[STREAMS];
