@@ -50,12 +50,13 @@ static void slot_empty(struct file_region *f, struct ahead_slot *slot)
 	slot->n = 0;
 }
 
-/* Blocks in a row from there on that are absent, in no slot, and of the region. */
+/* Blocks in a row from there on that are absent, not on their way, and of the region. */
 static uint32_t absent_run(struct file_region *f, uint32_t from, uint32_t most)
 {
 	uint32_t n = 0;
 
-	while (n < most && from + n < f->blocks.nr && !blocks_has(&f->blocks, from + n, BLOCK_PRESENT) && slot_with(f, from + n) == NULL)
+	while (n < most && from + n < f->blocks.nr && !blocks_has(&f->blocks, from + n, BLOCK_PRESENT) && slot_with(f, from + n) == NULL &&
+	       flight_of(f, from + n) == NULL)
 		n++;
 	return n;
 }
@@ -112,7 +113,7 @@ void ahead_read_on(struct file_region *f, uint32_t end, uint32_t window)
 			slot = take_slot(f);
 		slot->first = end;
 		slot->n = n;
-		file_read_start(f, &slot->op, end, n, slot_data(f, slot));
+		file_read_start(f, &f->ahead_aio, &slot->op, end, n, slot_data(f, slot));
 		end += n;
 		has_one = true;
 	}

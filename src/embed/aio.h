@@ -14,6 +14,7 @@
 struct aio {
 	aio_context_t context; /* 0: there is none */
 	unsigned flying;
+	int landed_fd;         /* an eventfd that becomes readable when one is done; -1: none */
 };
 
 /* One transfer. Its place does not change while it flies. */
@@ -29,10 +30,12 @@ struct aio_op {
 	int err;         /* once done: 0 or -errno; -ENODATA: the file is shorter than it was */
 };
 
-void aio_open(struct aio *a);
+void aio_open(struct aio *a, int landed_fd);
 void aio_close(struct aio *a);
 /* Starts it; AIO_DEPTH at most fly. If that cannot be, or a is NULL, it is done when this returns. */
 void aio_start(struct aio *a, struct aio_op *op);
+/* Finds out which are done, without waiting. */
+void aio_reap(struct aio *a);
 /* Returns when it is done. */
 void aio_wait(struct aio *a, struct aio_op *op);
 

@@ -14,12 +14,8 @@
 #define BUFFER_MOST ((size_t)2 * MIB)
 #define BLOCKS_LEAST 8
 #define SPARE_BLOCKS 8
+#define FLIGHTS_PART 4          /* of the blocks that fit into the buffer */
 #define OWN_BYTES ((size_t)64 * KIB) /* stacks */
-
-static uint32_t block_of(const struct file_region *f, uint64_t address)
-{
-	return (uint32_t)((address - f->region.start) >> f->page_shift);
-}
 
 /* Blocks that the pages touch: up to, not including, *end. */
 static void blocks_of(const struct file_region *f, uint64_t start, uint64_t end, uint32_t *first, uint32_t *stop)
@@ -75,7 +71,7 @@ static void batch_add(struct batch *b, uint32_t block)
 /* Lock held. */
 static int ask(struct file_region *f, struct batch *b, uint32_t block)
 {
-	if (blocks_has(&f->blocks, block, BLOCK_PRESENT) || ahead_take(f, block, false)) {
+	if (blocks_has(&f->blocks, block, BLOCK_PRESENT) || ahead_take(f, block, false) || flight_take(f, block)) {
 		f->blocks.at[block].flags |= BLOCK_ASKED;
 		return 0;
 	}
@@ -193,6 +189,7 @@ static int punch(struct file_region *f, uint32_t first, uint32_t stop)
 	if (err != 0)
 		return error_set(err, "cannot make a hole in the file: %s", error_words(err));
 	ahead_forget(f, first, stop);
+	flight_forget(f, first, stop);
 	for (uint32_t at = first; at < stop; at++) {
 		if (blocks_has(&f->blocks, at, BLOCK_PRESENT))
 			blocks_forget(&f->blocks, at);
@@ -272,8 +269,10 @@ static void file_close(struct stw_region *r)
 	r->closing = true;
 	server_stop(&r->server);
 	ahead_forget(f, 0, BLOCK_NONE);
+	flight_forget(f, 0, BLOCK_NONE);
 	aio_close(&f->aio);
 	aio_close(&f->ahead_aio);
+	aio_close(&f->flight_aio);
 	if (f->fd >= 0)
 		sys_close(f->fd);
 	region_memory_free((void *)(uintptr_t)r->start, r->mapped);
@@ -376,8 +375,9 @@ static int share_out(struct file_region *f)
 	uint32_t fit = (uint32_t)(f->buffer_bytes >> f->page_shift);
 
 	f->window_max = MIN((uint32_t)(f->slot_bytes >> f->page_shift), f->blocks.most / 4);
-	f->batch = MIN(MIN(fit, (uint32_t)BATCH), f->blocks.most / 2);
-	f->spare = MIN((uint32_t)SPARE_BLOCKS, f->blocks.most / 32);
+	f->nr_flights = MIN(MIN(fit, f->blocks.most) / FLIGHTS_PART, (uint32_t)FLIGHTS);
+	f->batch = MIN(MIN(fit - f->nr_flights, (uint32_t)BATCH), f->blocks.most / 2);
+	f->spare = f->blocks.most < nr ? MIN((uint32_t)SPARE_BLOCKS, f->blocks.most / 32) : 0;
 	return 0;
 }
 
@@ -408,8 +408,11 @@ static int open_region(struct file_region *f, const struct stw_file_config *c)
 		err = share_out(f);
 	if (err == 0 && !f->writable)
 		sys_mprotect((void *)(uintptr_t)f->region.start, f->region.mapped, PROT_READ);
-	aio_open(&f->aio);
-	aio_open(&f->ahead_aio);
+	aio_open(&f->aio, -1);
+	aio_open(&f->ahead_aio, -1);
+	if (err == 0 && f->nr_flights > 0)
+		err = server_hear(&f->region.server);
+	aio_open(&f->flight_aio, f->region.server.landed_fd);
 	return err != 0 ? err : server_start(&f->region.server, file_fault, f);
 }
 

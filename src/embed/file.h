@@ -1,7 +1,8 @@
 /*
  * A region of a file: an array that lies on disk, in blocks of the program's choice, of which some are in RAM.
  *
- *   program thread ──touch──► kernel ─userfaultfd─► server thread ─► file_serve: up to BATCH faults that wait at once
+ *   program thread ──touch──► kernel ─userfaultfd─► server thread ─► file_fault: up to BATCH faults that wait at once
+ *        │                                                  ├─ several threads: each has its read in flight (flight.c)
  *        └── stw_get, stw_prefetch … ─────────────────────────► file_bring
  *                                                                  │ make room: blocks_victim; dirty runs are written
  *                                                                  ▼
@@ -22,8 +23,8 @@
  * Laws.
  *   F1 Memory of a block is dropped only when the file has its content.
  *   F2 A write to the file that fails leaves the block as it was: present, dirty, writable.
- *   F3 Nobody else changes a block: lock is held for all of this, I/O included. Faults that wait are served together, so
- *      many threads wait for one another's reads, but not in a row.
+ *   F3 Nobody else changes a block: lock is held for all of this, I/O included, but for reads of absent blocks that are
+ *      ahead or in flight.
  *
  * Not the page cache: O_DIRECT, where the file system takes it, so that nothing is in RAM twice and the budget is all there
  * is; else its pages are dropped after each transfer.
@@ -40,11 +41,20 @@
 #define AHEAD_SLOTS 4    /* while one is placed, the disk has others to go on with */
 #define TRIAL 8
 #define STREAMS 8
+#define FLIGHTS 16
 
 /* Blocks that are being read before anybody asks for them. */
 struct ahead_slot {
 	struct aio_op op;
 	uint32_t first, n;   /* n 0: free */
+};
+
+/* A block that a fault waits for. */
+struct flight {
+	struct aio_op op;
+	uint32_t block;
+	bool busy, write;
+	uint64_t since;      /* ns */
 };
 
 /* Faults that follow one another. */
@@ -66,11 +76,15 @@ struct file_region {
 	uint32_t window_max;      /* blocks */
 	uint32_t spare;           /* blocks of room that are made before they are needed */
 	struct blocks blocks;
-	struct aio aio, ahead_aio;
+	struct aio aio, ahead_aio, flight_aio;
 	uint8_t *buffer;          /* buffer_bytes for reads, and slot_bytes for each slot */
 	size_t buffer_bytes, slot_bytes, table_bytes;
 	struct ahead_slot ahead[AHEAD_SLOTS];
 	unsigned ahead_turn;      /* the slot to be taken from another stream next */
+	struct flight flight[FLIGHTS]; /* their data is at the end of buffer */
+	uint32_t nr_flights, flying;
+	int thread;               /* that faulted last */
+	uint64_t mixed;           /* faults when another one did than before; 0: never */
 	struct stream stream[STREAMS];
 	uint32_t write_next, write_window; /* where the next first write should fall, and how many blocks the last one opened */
 	int updates;              /* 0 to UPDATES_SURE: how sure it is that a block that is brought will be written */
@@ -84,6 +98,10 @@ static inline struct file_region *file_of(struct stw_region *r) { return (struct
 static inline uint64_t block_address(const struct file_region *f, uint32_t block)
 {
 	return f->region.start + ((uint64_t)block << f->page_shift);
+}
+static inline uint32_t block_of(const struct file_region *f, uint64_t address)
+{
+	return (uint32_t)((address - f->region.start) >> f->page_shift);
 }
 static inline uint64_t block_offset(const struct file_region *f, uint32_t block)
 {
@@ -100,8 +118,10 @@ static inline uint64_t block_offset(const struct file_region *f, uint32_t block)
 int file_bring(struct file_region *f, const uint32_t *block, const bool *write, int *err, unsigned n);
 /* Puts n absent blocks in a row to their addresses; room has been made. The end of data that was not read is cleared. */
 void file_place(struct file_region *f, uint32_t first, uint32_t n, uint8_t *data, const bool *write);
-/* Starts to read n blocks ahead of their use. */
-void file_read_start(struct file_region *f, struct aio_op *op, uint32_t first, uint32_t n, uint8_t *data);
+/* Starts to read n absent blocks in a row. */
+void file_read_start(struct file_region *f, struct aio *aio, struct aio_op *op, uint32_t first, uint32_t n, uint8_t *data);
+/* It is done. 0, or -errno and the message. */
+int file_read_end(struct file_region *f, struct aio_op *op);
 /* Makes room for n more blocks. 0, or -errno and the message. */
 int file_make_room(struct file_region *f, uint32_t n);
 /* Writes what is dirty of [first, end). 0, or -errno and the message: at least one block still is. */
@@ -123,7 +143,21 @@ bool ahead_take(struct file_region *f, uint32_t block, bool go_on);
 /* Nothing of [first, end) is being read ahead any more. */
 void ahead_forget(struct file_region *f, uint32_t first, uint32_t end);
 
+/* flight.c */
+/* The flight of a block, or NULL. */
+struct flight *flight_of(struct file_region *f, uint32_t block);
+/* For a fault on a block that is absent, and not on its way: false: there is no flight free. */
+bool flight_start(struct file_region *f, uint32_t block, bool write);
+/* Puts what has landed to its place. */
+void flight_land(struct file_region *f);
+/* If the block is in flight, waits for it. True: it is present. */
+bool flight_take(struct file_region *f, uint32_t block);
+/* Nothing of [first, stop) is in flight any more; who waits for it faults again. */
+void flight_forget(struct file_region *f, uint32_t first, uint32_t stop);
+
 /* fileserve.c */
 server_serve file_fault;
+/* The block cannot be had: whoever touches it gets SIGBUS. */
+void file_poison(struct file_region *f, uint32_t block);
 
 #endif

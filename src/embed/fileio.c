@@ -30,7 +30,7 @@ static void drop_cached(const struct file_region *f, const struct aio_op *op)
 		sys_fadvise(f->fd, op->offset, op->bytes, POSIX_FADV_DONTNEED);
 }
 
-static void start_read(struct file_region *f, struct aio *aio, struct aio_op *op, uint32_t first, uint32_t n, uint8_t *data)
+void file_read_start(struct file_region *f, struct aio *aio, struct aio_op *op, uint32_t first, uint32_t n, uint8_t *data)
 {
 	uint64_t offset = block_offset(f, first);
 	size_t bytes = transfer_bytes(f, first, n), there = f->file_bytes > offset ? f->file_bytes - offset : 0;
@@ -42,11 +42,6 @@ static void start_read(struct file_region *f, struct aio *aio, struct aio_op *op
 	op->least = MIN(bytes, there);
 	op->offset = offset;
 	aio_start(aio, op);
-}
-
-void file_read_start(struct file_region *f, struct aio_op *op, uint32_t first, uint32_t n, uint8_t *data)
-{
-	start_read(f, &f->ahead_aio, op, first, n, data);
 }
 
 /* Copies to absent addresses; protected: a write is to be a fault. */
@@ -95,6 +90,15 @@ static int read_failed(struct file_region *f, const struct aio_op *op)
 			 op->err == -ENODATA ? "it is shorter than it was" : error_words(op->err));
 }
 
+int file_read_end(struct file_region *f, struct aio_op *op)
+{
+	drop_cached(f, op);
+	if (op->err != 0)
+		return read_failed(f, op);
+	f->bytes_in += op->bytes;
+	return 0;
+}
+
 int file_bring(struct file_region *f, const uint32_t *block, const bool *write, int *err, unsigned n)
 {
 	struct aio_op op[BATCH];
@@ -112,22 +116,21 @@ int file_bring(struct file_region *f, const uint32_t *block, const bool *write, 
 		start[nr] = i;
 		for (i++; i < n && block[i] == block[i - 1] + 1;)
 			i++;
-		start_read(f, start[nr] == 0 && i == n ? NULL : &f->aio, &op[nr], block[start[nr]], i - start[nr], f->buffer + ((size_t)start[nr] << f->page_shift));
+		file_read_start(f, start[nr] == 0 && i == n ? NULL : &f->aio, &op[nr], block[start[nr]], i - start[nr], f->buffer + ((size_t)start[nr] << f->page_shift));
 	}
 	start[nr] = n;
 	for (unsigned r = 0; r < nr; r++) {
 		unsigned at = start[r], len = start[r + 1] - at;
 
 		aio_wait(&f->aio, &op[r]);
-		drop_cached(f, &op[r]);
-		if (op[r].err == 0) {
-			f->bytes_in += op[r].bytes;
+		int failed = file_read_end(f, &op[r]);
+
+		if (failed == 0)
 			file_place(f, block[at], len, op[r].data, write != NULL ? write + at : NULL);
-			continue;
-		}
-		result = read_failed(f, &op[r]);
-		for (unsigned i = at; err != NULL && i < at + len; i++)
-			err[i] = result;
+		else
+			result = failed;
+		for (unsigned i = at; err != NULL && i < at + len && failed != 0; i++)
+			err[i] = failed;
 	}
 	return result;
 }

@@ -1,5 +1,6 @@
 /* Faults of a file region: those that wait at once are served at once, with their reads in flight together. */
 #include <errno.h>
+#include <string.h>
 
 #include "base/sys.h"
 #include "base/uffd.h"
@@ -8,6 +9,7 @@
 #include "live/clock.h"
 #include "live/host.h"
 
+#define MIXED_FAULTS 64 /* of one thread in a row, after which it is taken for the only one */
 #define WRITES (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)
 
 /* Absent blocks that are waited for, ascending. */
@@ -35,8 +37,7 @@ static void want(struct wanted *w, uint32_t block, bool write)
 	w->write[at] = write;
 }
 
-/* It cannot be had: whoever touches it gets SIGBUS. */
-static void poison(struct file_region *f, uint32_t block)
+void file_poison(struct file_region *f, uint32_t block)
 {
 	f->poisoned = true;
 	host_poison(f->region.server.uffd, block_address(f, block), f->page);
@@ -60,7 +61,7 @@ static void bring_stream(struct file_region *f, uint32_t block, bool write, uint
 		/* The others are not waited for. */
 		if (done == 0 && err[0] != 0) {
 			error_say(stw_error());
-			poison(f, block);
+			file_poison(f, block);
 		}
 		return;
 	}
@@ -79,7 +80,7 @@ static void bring_all(struct file_region *f, const struct wanted *w)
 		error_say(stw_error());
 		for (unsigned i = 0; i < n; i++)
 			if (err[i] != 0)
-				poison(f, w->block[done + i]);
+				file_poison(f, w->block[done + i]);
 	}
 }
 
@@ -124,18 +125,43 @@ static bool was_dropped(struct file_region *f, const struct server_fault *fault,
 
 static void sort_out(struct file_region *f, const struct server_fault *fault, struct wanted *w)
 {
-	uint32_t block = (uint32_t)((fault->address - f->region.start) >> f->page_shift);
+	uint32_t block = block_of(f, fault->address);
 	bool write = fault->flags & WRITES;
 
 	f->faults++;
+	if (fault->thread != f->thread && f->thread != 0)
+		f->mixed = f->faults;
+	f->thread = fault->thread;
 	if (was_dropped(f, fault, block)) {
 		file_drop(f, block);
 		blocks_forget(&f->blocks, block);
 	}
-	if (!have(f, block, true))
+	struct flight *fl = flight_of(f, block);
+
+	if (fl != NULL)
+		fl->write |= write;
+	else if (!have(f, block, true))
 		want(w, block, write);
 	else if (write)
 		allow_write(f, block);
+}
+
+/* More than one has faulted lately: each is to wait for its own read only. */
+static bool several_threads(const struct file_region *f)
+{
+	return f->mixed != 0 && f->faults - f->mixed < MIXED_FAULTS;
+}
+
+/* As many as there are flights for; the others are left. */
+static void fly(struct file_region *f, struct wanted *w)
+{
+	unsigned n = 0;
+
+	while (n < w->n && flight_start(f, w->block[n], w->write[n]))
+		n++;
+	w->n -= n;
+	memmove(w->block, w->block + n, w->n * sizeof(w->block[0]));
+	memmove(w->write, w->write + n, w->n * sizeof(w->write[0]));
 }
 
 /* Streams first, because they may bring what others want; then all that is left, while nothing more is read ahead. */
@@ -158,6 +184,8 @@ static void bring(struct file_region *f, const struct wanted *w)
 		else if (rest.write[i])
 			allow_write(f, rest.block[i]);
 	}
+	if (several_threads(f))
+		fly(f, &missing);
 	bring_all(f, &missing);
 }
 
@@ -168,13 +196,16 @@ void file_fault(void *ctx, const struct server_fault *faults, unsigned n)
 	uint64_t start = now_ns();
 
 	engine_lock_take(&f->lock);
+	flight_land(f);
 	for (unsigned i = 0; i < n && !f->region.closing; i++)
 		sort_out(f, &faults[i], &w);
 	f->majors += w.n;
 	bring(f, &w);
 	for (unsigned i = 0; i < n; i++)
-		host_wake(f->region.server.uffd, faults[i].address, PAGE_SIZE);
-	f->wait_ns += now_ns() - start;
+		if (flight_of(f, block_of(f, faults[i].address)) == NULL)
+			host_wake(f->region.server.uffd, faults[i].address, PAGE_SIZE);
+	/* What is in flight is counted when it lands. */
+	f->wait_ns += n > 0 ? now_ns() - start : 0;
 	/* While they go on: the next one need not wait for what leaves. That it cannot is for the next one to hear. */
 	if (!f->region.closing)
 		file_make_room(f, f->spare);

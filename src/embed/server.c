@@ -21,12 +21,18 @@
 
 #define FEATURES \
 	(UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_MOVE | UFFD_FEATURE_POISON)
-#define LOOK_FAULTS 32     /* faults of one thread between two looks where it runs */
+#define LOOK_FAULTS 32     /* between two looks where the thread runs that faults */
 #define STAT_PROCESSOR 39  /* field of /proc/PID/stat, proc(5) */
+
+static int make_eventfd(int *fd, int flags)
+{
+	*fd = eventfd(0, EFD_CLOEXEC | flags);
+	return *fd >= 0 ? 0 : error_set(-errno, "cannot make an eventfd: %s", error_words(-errno));
+}
 
 int server_open(struct server *s)
 {
-	s->stop_fd = s->stat_fd = s->cpu = -1;
+	s->stop_fd = s->landed_fd = s->stat_fd = s->cpu = -1;
 	s->uffd = host_uffd_new(-1);
 	if (s->uffd < 0)
 		return error_set(s->uffd, "no right to userfaultfd (%s); steward doctor names the command that gives it",
@@ -35,8 +41,12 @@ int server_open(struct server *s)
 
 	if (err != 0)
 		return error_set(-ENOSYS, "this kernel cannot move pages between addresses; Linux 6.8 or later can");
-	s->stop_fd = eventfd(0, EFD_CLOEXEC);
-	return s->stop_fd >= 0 ? 0 : error_set(-errno, "cannot make an eventfd: %s", error_words(-errno));
+	return make_eventfd(&s->stop_fd, 0);
+}
+
+int server_hear(struct server *s)
+{
+	return make_eventfd(&s->landed_fd, EFD_NONBLOCK);
 }
 
 int server_thread(pthread_t *thread, void *(*run)(void *arg), void *arg)
@@ -96,7 +106,7 @@ static void follow(struct server *s, int tid)
 {
 	cpu_set_t set;
 
-	if (tid == s->followed && ++s->since < LOOK_FAULTS)
+	if (s->followed != 0 && ++s->since < LOOK_FAULTS)
 		return;
 	if (tid != s->followed) {
 		if (s->stat_fd >= 0)
@@ -125,17 +135,27 @@ static unsigned receive(struct server *s, struct server_fault *faults)
 	for (ssize_t i = 0; i < got / (ssize_t)sizeof(msg[0]); i++) {
 		if (msg[i].event != UFFD_EVENT_PAGEFAULT)
 			continue;
-		faults[n++] = (struct server_fault){ ALIGN_DOWN(msg[i].arg.pagefault.address, PAGE_SIZE), msg[i].arg.pagefault.flags };
+		faults[n++] = (struct server_fault){ ALIGN_DOWN(msg[i].arg.pagefault.address, PAGE_SIZE), msg[i].arg.pagefault.flags,
+						     (int)msg[i].arg.pagefault.feat.ptid };
 		if (n == 1)
-			follow(s, (int)msg[i].arg.pagefault.feat.ptid);
+			follow(s, faults[0].thread);
 	}
 	return n;
+}
+
+static void heard(struct server *s)
+{
+	uint64_t times;
+
+	sys_read(s->landed_fd, &times, sizeof(times));
+	s->serve(s->ctx, NULL, 0);
 }
 
 static void *run(void *arg)
 {
 	struct server *s = arg;
-	struct pollfd fds[] = { { .fd = s->uffd, .events = POLLIN }, { .fd = s->stop_fd, .events = POLLIN } };
+	struct pollfd fds[] = { { .fd = s->uffd, .events = POLLIN }, { .fd = s->stop_fd, .events = POLLIN },
+				{ .fd = s->landed_fd, .events = POLLIN } };
 	struct server_fault faults[SERVER_BATCH];
 
 	urgent();
@@ -146,8 +166,10 @@ static void *run(void *arg)
 			s->serve(s->ctx, faults, n);
 			continue;
 		}
-		sys_poll(fds, 2, -1);
-		if (fds[0].revents == 0 && fds[1].revents != 0)
+		sys_poll(fds, ARRAY_SIZE(fds), -1);
+		if (fds[2].revents != 0)
+			heard(s);
+		else if (fds[0].revents == 0 && fds[1].revents != 0)
 			return NULL;
 	}
 }
@@ -165,7 +187,7 @@ int server_start(struct server *s, server_serve *serve, void *ctx)
 void server_stop(struct server *s)
 {
 	const uint64_t one = 1;
-	int *const fds[] = { &s->uffd, &s->stop_fd, &s->stat_fd };
+	int *const fds[] = { &s->uffd, &s->stop_fd, &s->landed_fd, &s->stat_fd };
 
 	if (s->running) {
 		sys_write(s->stop_fd, &one, sizeof(one));

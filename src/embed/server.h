@@ -16,14 +16,16 @@
 struct server_fault {
 	uint64_t address; /* of the page */
 	uint64_t flags;   /* UFFD_PAGEFAULT_FLAG_… */
+	int thread;
 };
 
-/* Serves the faults, n ≥ 1, and wakes those who wait. */
+/* Serves the faults and wakes those who wait. n 0: something has landed (server_hear). */
 typedef void server_serve(void *ctx, const struct server_fault *faults, unsigned n);
 
 struct server {
 	int uffd;                /* -1: not open */
 	int stop_fd;             /* an eventfd: the thread ends */
+	int landed_fd;           /* an eventfd: something that faults wait for is there; -1: there is none */
 	bool running;
 	pthread_t thread;
 	server_serve *serve;
@@ -36,6 +38,8 @@ struct server {
 
 /* Opens the descriptor. 0, or -errno and the message. */
 int server_open(struct server *s);
+/* Before the start: makes landed_fd. 0, or -errno and the message. */
+int server_hear(struct server *s);
 int server_start(struct server *s, server_serve *serve, void *ctx);
 /* Ends the thread, if there is one, and closes the descriptors. */
 void server_stop(struct server *s);
