@@ -109,6 +109,9 @@ def steps(ram):
         near(holes["free_chunks_bytes"] - large["free_chunks_bytes"], 50 * 100000, 256 * K)
         for heap in (start, small, half, large, holes):
             parts_make_the_whole(heap)
+        sizes = {s["slot_bytes"]: s for s in json.loads(printed("maps", "--json", str(process_of(p.run))))["heap"]["sizes"]}
+        near(sizes[112]["slots"] - sizes[112]["used_slots"], 20000, 1500)
+        near(sizes[112]["used_slots"], 20100, 1500)
         state, = {q["state"] for q in json.loads(printed("ps", "--json", str(p.run.pid)))["runs"][0]["processes"]}
         return state
 

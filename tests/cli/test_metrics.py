@@ -74,6 +74,7 @@ def test_figures_to_the_digit():
     eq((m["steward_swapped_bytes", "pool"], m["steward_swapped_bytes", "file"]), (24000 * PAGE, 66000 * PAGE))
     eq((m["steward_swap_area_bytes", "pool"], m["steward_swap_area_healthy", "pool"]), (24000 * PAGE, 1))
     eq([m["steward_watermark_bytes", k] for k in ("min", "low", "high")], [n * PAGE for n in (100, 200, 400)])
+    eq([m["steward_heap_bytes", k] for k in ("live", "free_slots", "cached", "free_chunks", "meta")], [n << 20 for n in (93, 16, 1, 10, 2)])
     eq([m["steward_faults_total", k] for k in ("minor", "soft", "major")], [1001, 1002, 1003])
     eq(m["steward_stall_seconds_total", None], 1.5)
     named = {"pgminor", "pgsoft", "pgmajfault", "stall_ns", "kswapd_ns"}

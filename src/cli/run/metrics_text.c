@@ -112,6 +112,17 @@ static void put_frames(struct fmt *f, const struct ledger_frames *r)
 	pages(f, "lru_bytes", "list", "sample", r->sample);
 }
 
+/* The kinds add up to what is held. */
+static void put_heap(struct fmt *f, const struct heap_sum *h)
+{
+	head(f, "heap_bytes", "gauge", "What malloc holds in the processes of the run, by what it is.");
+	number(f, "heap_bytes", "kind", "live", h->live);
+	number(f, "heap_bytes", "kind", "free_slots", h->free_slots);
+	number(f, "heap_bytes", "kind", "cached", h->cached);
+	number(f, "heap_bytes", "kind", "free_chunks", h->free_chunks);
+	number(f, "heap_bytes", "kind", "meta", h->meta);
+}
+
 /* Those of them that tell a run's health have names of their own; the rest is as in /proc/vmstat. */
 static void put_counters(struct fmt *f, const uint64_t *c)
 {
@@ -168,6 +179,7 @@ void metrics_text(struct fmt *f, const struct sample *s)
 	put_run(f, s);
 	put_memory(f, s);
 	put_frames(f, &s->frames);
+	put_heap(f, &s->heap);
 	put_counters(f, s->counter);
 	put_faults(f, &s->fault_ns);
 }

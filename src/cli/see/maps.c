@@ -127,8 +127,10 @@ static void write_area(struct json *j, const struct where *m, unsigned i)
 	json_object_end(j);
 }
 
-static int write_maps(const struct where *m)
+static int write_maps(const struct where *m, const struct heap_counts *counts)
 {
+	const struct heap_counts now = *counts;
+	const struct heap_sum heap = heap_sum(&now);
 	static struct json j;
 
 	json_init(&j, STDOUT_FILENO);
@@ -143,6 +145,7 @@ static int write_maps(const struct where *m)
 	for (unsigned i = 0; i < m->head.levels; i++)
 		json_u64(&j, NULL, m->head.table_frames[i]);
 	json_array_end(&j);
+	show_json_heap(&j, &heap, now.class);
 	json_array(&j, "areas");
 	for (unsigned i = 0; i < m->map.nr; i++)
 		write_area(&j, m, i);
@@ -159,7 +162,7 @@ static int show(struct ledger *l, const char *pid, unsigned slot, bool as_json)
 	int err = read_maps(&m, l, slot, pid);
 
 	if (err == 0 && as_json) {
-		err = write_maps(&m);
+		err = write_maps(&m, &l->slot[slot].heap);
 	} else if (err == 0) {
 		print_maps(&m);
 		err = show_finish(NULL);

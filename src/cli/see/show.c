@@ -6,6 +6,7 @@
 
 #include "base/fmt.h"
 #include "cli/msg.h"
+#include "malloc/slab.h"
 
 /* Room for a text that the caller prints soon. */
 static void next_text(struct fmt *f)
@@ -105,7 +106,23 @@ static void json_frames(struct json *j, const struct ledger_frames *f)
 	json_object_end(j);
 }
 
-static void json_heap(struct json *j, const struct heap_sum *h)
+/* Sizes of which there are slots. */
+static void json_classes(struct json *j, const struct heap_class *class)
+{
+	json_array(j, "sizes");
+	for (unsigned i = 0; i < HEAP_CLASSES; i++) {
+		if (class[i].slots == 0)
+			continue;
+		json_object(j, NULL);
+		json_u64(j, "slot_bytes", class_bytes(i));
+		json_u64(j, "slots", class[i].slots);
+		json_u64(j, "used_slots", heap_used_slots(&class[i]));
+		json_object_end(j);
+	}
+	json_array_end(j);
+}
+
+void show_json_heap(struct json *j, const struct heap_sum *h, const struct heap_class *class)
 {
 	json_object(j, "heap");
 	json_u64(j, "held_bytes", h->held);
@@ -116,6 +133,8 @@ static void json_heap(struct json *j, const struct heap_sum *h)
 	json_u64(j, "cached_bytes", h->cached);
 	json_u64(j, "free_chunks_bytes", h->free_chunks);
 	json_u64(j, "meta_bytes", h->meta);
+	if (class != NULL)
+		json_classes(j, class);
 	json_object_end(j);
 }
 
@@ -161,7 +180,7 @@ void show_json_run(struct json *j, const struct sample *s)
 	json_pages(j, "free_bytes", s->free);
 	json_usage(j, &s->use);
 	json_frames(j, &s->frames);
-	json_heap(j, &s->heap);
+	show_json_heap(j, &s->heap, NULL);
 	json_areas(j, s);
 	json_counters(j, s->counter);
 }
@@ -176,7 +195,7 @@ void show_json_process(struct json *j, const struct sample_process *p)
 	json_pages(j, "granted_bytes", p->granted);
 	json_usage(j, &p->use);
 	json_frames(j, &p->frames);
-	json_heap(j, &p->heap);
+	show_json_heap(j, &p->heap, NULL);
 	json_counters(j, p->counter);
 }
 

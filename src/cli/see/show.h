@@ -22,6 +22,8 @@ const char *show_tenths(uint64_t tenths);
 /* What ps, stat and top say of a run or a process, into an object that is open. docs/see-schema.md has it. */
 void show_json_run(struct json *j, const struct sample *s);
 void show_json_process(struct json *j, const struct sample_process *p);
+/* What its malloc has, under the key "heap"; class: NULL, or also by size of blocks. */
+void show_json_heap(struct json *j, const struct heap_sum *h, const struct heap_class *class);
 /* By how much each counter rose between two samples. */
 void show_json_rises(struct json *j, const char *key, const uint64_t *before, const uint64_t *now);
 /* What was printed has arrived. j: NULL, or the JSON that ends here. 0, or 1 after having said why. */
