@@ -123,7 +123,6 @@ struct ledger {
 	uint64_t pid_ns;               /* inode of /proc/self/ns/pid of the supervisor: slots hold pids of this namespace */
 	_Atomic uint64_t ram_pages;    /* the budget; supervisor */
 	uint64_t reserved_pages;       /* supervisor's own */
-	uint64_t left_pages;           /* left to the page cache: cli/run/filecache.c; supervisor */
 	uint32_t debug_base_path;      /* 1: pretend that UFFDIO_MOVE does not exist */
 	uint32_t debug_engage;         /* 1: engage at start, whatever the size */
 	uint32_t debug_move_again;     /* 1: UFFDIO_MOVE reports as Linux 6.18 does when it had to try twice */
@@ -141,6 +140,7 @@ struct ledger {
 	char command[64];              /* what it was told to run, without directory; cut */
 	_Atomic int64_t free_pages;    /* granted to nobody; below 0: overdrawn */
 	_Atomic uint64_t debt_pages;   /* by how much the budget is still to be lowered; supervisor */
+	uint64_t left_pages;           /* left to the page cache: cli/run/filecache.c; supervisor */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
 	_Atomic uint32_t told_pid_ns;  /* the user has heard of processes outside of pid_ns; process, once */
 	_Atomic uint32_t over;         /* the launcher was killed; keeper, once */
