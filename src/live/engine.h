@@ -262,8 +262,8 @@ void fork_child(void);
 int stores_open(void);
 /* Appends the descriptors that the tasks are to keep, SWAP_SPECS at most. Returns how many. */
 unsigned stores_descriptors(int *fds);
-/* What is to be polled while swap-ins are on their way, SWAP_SPECS at most. Returns how many. Handler, no lock. */
-unsigned stores_poll(struct pollfd *fds);
+/* What is to be polled while swap-ins are on their way, SWAP_SPECS at most, and for how long (monotonic ns, lowered). Returns how many. Handler, no lock. */
+unsigned stores_poll(struct pollfd *fds, uint64_t *until);
 /* Pages of memory that the books of the stores take outside of the arena. */
 uint64_t stores_own_pages(void);
 /* So many frames may be the pool's, or fewer if the user says so. */

@@ -24,6 +24,7 @@
  */
 #include <errno.h>
 
+#include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
 
@@ -107,11 +108,16 @@ static void sort_in(const struct uffd_msg *msg)
 void inbox_wait(void)
 {
 	struct pollfd p[1 + SWAP_SPECS] = { { .fd = engine.homes.prog_fd, .events = POLLIN } };
-	unsigned n = engine.swapins.nr > 0 ? stores_poll(p + 1) : 0;
-	struct timespec no_time = { 0 };
+	uint64_t until = UINT64_MAX;
+	unsigned n = engine.swapins.nr > 0 ? stores_poll(p + 1, &until) : 0;
 
 	/* What nothing can be polled for is over when it is next asked for. */
-	sys_ppoll(p, 1 + n, engine.swapins.nr > 0 && n == 0 ? &no_time : NULL);
+	if (engine.swapins.nr > 0 && n == 0)
+		until = 0;
+	uint64_t now = until < UINT64_MAX ? now_ns() : 0, ns = until - MIN(until, now);
+	struct timespec timeout = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
+
+	sys_ppoll(p, 1 + n, until < UINT64_MAX ? &timeout : NULL);
 }
 
 bool inbox_receive(void)

@@ -191,13 +191,18 @@ unsigned stores_descriptors(int *fds)
 	return n;
 }
 
-unsigned stores_poll(struct pollfd *fds)
+unsigned stores_poll(struct pollfd *fds, uint64_t *until)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < SWAP_SPECS; i++)
-		if (file_of(i) != NULL && uring_fd(&engine.file[i].reads) >= 0)
-			fds[n++] = (struct pollfd){ .fd = uring_fd(&engine.file[i].reads), .events = POLLIN };
+	for (unsigned i = 0; i < SWAP_SPECS; i++) {
+		if (slots_of(i) == NULL)
+			continue;
+		int fd = file_of(i) != NULL ? uring_fd(&engine.file[i].reads) : remote_store_fd(&engine.remote[i], until);
+
+		if (fd >= 0)
+			fds[n++] = (struct pollfd){ .fd = fd, .events = POLLIN };
+	}
 	return n;
 }
 
@@ -210,7 +215,7 @@ static uint64_t books_bytes(unsigned i)
 	if (s->seal != NULL)
 		bytes += s->written * sizeof(struct sealed_slot);
 	if (spec_of(i)->kind == SWAP_NBD)
-		bytes += REMOTE_ENTRIES * PAGE_SIZE;
+		bytes += (REMOTE_WAITED + atomic_load(&engine.ledger->remote.ring[ring_number()].reads)) * PAGE_SIZE;
 	return bytes;
 }
 

@@ -7,6 +7,8 @@
  *     page ──copy──► data[i]; entry[i]: QUEUED ──────► BUSY, asks the server
  *     copy ◄── data[i]; IDLE ◄── futex `done` ──────── DONE, with err
  *
+ * Reads need not be waited for (remote_read.c): they have entries of their own, and `done` can be polled for (futexfd.h).
+ *
  * Whoever asks waits until its deadline and no longer: what is still QUEUED then
  * is taken back, what is BUSY is LEFT to the launcher, who makes it IDLE.
  *
@@ -32,9 +34,12 @@
 #include <stdatomic.h>
 
 #include "store/slots.h"
+#include "store/futexfd.h"
 
 #define REMOTE_RINGS 64                /* one a process */
-#define REMOTE_ENTRIES (4 * STORE_BATCH) /* writes of each leg, reads of each leg: they do not wait for each other */
+#define REMOTE_WAITED (4 * STORE_BATCH) /* the first entries: writes of each leg, reads of each leg that are waited for */
+#define REMOTE_READS 128               /* the others: reads that are not */
+#define REMOTE_ENTRIES (REMOTE_WAITED + REMOTE_READS)
 #define REMOTE_AREAS 6
 #define REMOTE_LEGS (2 * REMOTE_AREAS) /* exports: that of each area, then their mirrors */
 #define REMOTE_EXTENTS 32768           /* 128 GiB */
@@ -55,7 +60,8 @@ struct remote_entry {
 };
 
 struct remote_ring {
-	_Atomic uint32_t done; /* futex: counts what is DONE */
+	_Atomic uint32_t done[2]; /* futexes: count the requests that are DONE; [1]: writes */
+	_Atomic uint32_t reads; /* of REMOTE_READS, so many have been used: the rest takes no memory */
 	struct remote_entry entry[REMOTE_ENTRIES];
 	_Atomic uint64_t held[REMOTE_AREAS][REMOTE_EXTENTS / 64];
 	uint8_t data[REMOTE_ENTRIES][PAGE_SIZE] __attribute__((aligned(4096)));
@@ -72,6 +78,13 @@ struct remote {
 	struct remote_ring ring[REMOTE_RINGS];
 };
 
+/* A page that is being read and not waited for. */
+struct remote_reading {
+	struct store_io *io;  /* its scratch: what the caller counts; NULL: nothing is read */
+	uint64_t deadline;
+	bool other;           /* the other leg has it too */
+};
+
 struct remote_store {
 	struct slots slots; /* first */
 	struct remote *shared;
@@ -82,6 +95,10 @@ struct remote_store {
 	uint8_t last_leg;     /* the reader's */
 	uint64_t deadline_ns; /* of a read */
 	bool gave_up;         /* a read has met its deadline: the next ones do not wait while there is no connection */
+	struct futexfd told;   /* the reader's, as what follows: of the ring's `done` of reads */
+	uint32_t seen;        /* that, before `reading` was last looked through */
+	unsigned nr_reading;
+	struct remote_reading reading[REMOTE_READS]; /* by entry */
 };
 
 /* Bytes of memory for slots_init and for the books of slots that are not used again, or not on both legs. */
@@ -91,6 +108,9 @@ int remote_store_init(struct remote_store *r, struct remote *shared, unsigned ar
 		      uint64_t max_bytes, uint64_t deadline_ns, void *memory, size_t bytes);
 /* In a child after fork: its own ring. 0 or -errno. */
 int remote_store_inherit(struct remote_store *r, unsigned ring);
+
+/* While pages are being read and not waited for: to be polled for POLLIN, and no longer than until (monotonic ns), which is lowered. -1: none are. */
+int remote_store_fd(struct remote_store *r, uint64_t *until);
 
 /* Nobody uses the ring any more: what it has of the areas is free for others. */
 void remote_forget(struct remote *shared, unsigned ring);
@@ -104,8 +124,8 @@ struct remote_request {
 	unsigned entry;
 };
 unsigned remote_take(struct remote *shared, unsigned leg, struct remote_request *r, unsigned n);
-/* It is done, with err. */
-void remote_done(struct remote *shared, const struct remote_request *r, int err);
+/* These n pages of one request are done, with err. */
+void remote_done(const struct remote_request *r, unsigned n, int err);
 /* It was sent, and will have to be sent again. */
 void remote_requeue(struct remote *shared, const struct remote_request *r);
 /* Sleeps until the bell differs from seen, timeout_ms at most. */

@@ -302,8 +302,12 @@ def server_stopped(suite):
 
     if no_nbd():
         return no_nbd()
-    native, got, _ = on_server(suite, meanwhile=hang)
-    return suite.problems(native, got)
+    problems = []
+    # One thread waits for each page; of several, many pages are on their way.
+    for mode, options in (("random-write", ""), ("threads", ",encrypt")):
+        native, got, _ = on_server(suite, mode, options, meanwhile=hang)
+        problems += ["%s: %s" % (mode, p) for p in suite.problems(native, got)]
+    return problems
 
 
 def server_gone(suite):

@@ -6,6 +6,8 @@
  *          ▲                                      │
  *          └── remote_requeue ◄── connection lost, or a request older than REQUEST_NS
  *
+ * It sleeps for both, the bell and the socket (store/futexfd.h): what is asked for while something is under way goes out at once.
+ *
  * A server that hangs looks like one that is slow, up to REQUEST_NS. Then the connection is given up, what it had is asked
  * for again over others, and a new one is tried, again and again. While an area has no connection its `down` is set:
  * processes send their pages elsewhere, and wait for those that they need until their own deadline.
@@ -15,6 +17,7 @@
 #include "cli/run/nbd.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +34,7 @@ _Static_assert(REMOTE_AREAS == SWAP_SPECS, "any area may be on a server");
 #define PART_NS 100000000      /* 0.1 s */
 #define RECONNECT_MS 250
 #define IDLE_MS 200            /* longest sleep */
-#define BUSY_MS 1              /* the same while requests are under way: others may come */
+#define BUSY_MS 1              /* the same where only one of two can be slept for, or the rate lets nothing out */
 #define STACK_BYTES (256 * KIB) /* TLS needs some */
 
 struct area {
@@ -54,6 +57,7 @@ struct connection {
 	struct area *area;
 	struct nbd_handle *h;       /* NULL: none */
 	bool was_up;
+	struct futexfd bell;        /* tells of the bell */
 	struct request request[DEPTH];
 	unsigned nr;
 	pthread_t thread;
@@ -250,14 +254,14 @@ static bool follows(const struct remote_request *a, const struct remote_request 
 	return a->ring == b->ring && b->entry == a->entry + 1 && ea->out == eb->out && eb->page == ea->page + 1;
 }
 
-/* One batch of pages; each of its runs is a request. */
-static void send_some(struct connection *c)
+/* One batch of pages; each of its runs is a request. False: there is none, or no room. */
+static bool send_some(struct connection *c)
 {
 	struct remote_request page[STORE_BATCH];
 	unsigned room = MIN((unsigned)STORE_BATCH, DEPTH - c->nr);
 
 	if (room == 0 || !may_send(c))
-		return;
+		return false;
 	/* Even if no two of them follow one another there is room for all. */
 	unsigned n = remote_take(remote_of(c), c->area->leg, page, room);
 
@@ -266,6 +270,29 @@ static void send_some(struct connection *c)
 			;
 		send_request(c, page + i, len);
 	}
+	return n > 0;
+}
+
+/* Until the server says something, or may be told more, or the bell differs from seen. */
+static void sleep_for_both(struct connection *c, int bell_fd)
+{
+	bool sends = nbd.aio_get_direction(c->h) & LIBNBD_AIO_DIRECTION_WRITE;
+	struct pollfd p[2] = {
+		{ .fd = nbd.aio_get_fd(c->h), .events = sends ? POLLIN | POLLOUT : POLLIN },
+		{ .fd = bell_fd, .events = POLLIN },
+	};
+
+	poll(p, 2, may_send(c) ? IDLE_MS : BUSY_MS);
+	futexfd_heard(&c->bell);
+	nbd.poll(c->h, 0);
+}
+
+/* The same as well as it can be done: of the two only that which is more urgent. */
+static void sleep_for_one(struct connection *c, uint32_t seen)
+{
+	if (c->nr == 0 && may_send(c))
+		remote_wait(remote_of(c), seen, IDLE_MS);
+	nbd.poll(c->h, c->nr > 0 || !may_send(c) ? BUSY_MS : 0);
 }
 
 static int error_of(int nbd_errno)
@@ -288,8 +315,7 @@ static bool take_results(struct connection *c)
 			i++;
 			continue;
 		}
-		for (unsigned k = 0; k < q->n; k++)
-			remote_done(remote_of(c), &q->page[k], done == 1 ? 0 : error_of(nbd.get_errno()));
+		remote_done(q->page, q->n, done == 1 ? 0 : error_of(nbd.get_errno()));
 		*q = c->request[--c->nr];
 	}
 	return nbd.aio_is_dead(c->h) == 0 && nbd.aio_is_closed(c->h) == 0;
@@ -304,20 +330,20 @@ static void *serve(void *arg)
 
 		if (c->h == NULL && !connect_again(c))
 			continue;
-		send_some(c);
-		if (c->nr > 0)
-			nbd.poll(c->h, BUSY_MS);
-		else if (may_send(c))
-			remote_wait(remote_of(c), seen, IDLE_MS);
+		while (send_some(c))
+			;
+		int bell_fd = futexfd_poll(&c->bell, &remote_of(c)->bell, seen);
+
+		if (bell_fd >= 0)
+			sleep_for_both(c, bell_fd);
 		else
-			nbd.poll(c->h, BUSY_MS);
-		if (c->nr == 0)
-			nbd.poll(c->h, 0);
+			sleep_for_one(c, seen);
 		if (!take_results(c))
 			disconnect(c);
 	}
 	if (c->h != NULL)
 		part(c->h);
+	futexfd_close(&c->bell);
 	return NULL;
 }
 

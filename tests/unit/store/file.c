@@ -126,36 +126,6 @@ static unsigned fill(struct world *w, unsigned first)
 	return total;
 }
 
-/* Several batches on their way at once, in whatever order they end. A batch that is not taken whole is read as ever. */
-static unsigned read_by_the_way(struct world *w, unsigned batches)
-{
-	static uint8_t pages[4][STORE_BATCH][PAGE_SIZE] __attribute__((aligned(4096)));
-	struct store *s = &w->f.slots.store;
-	struct store_io io[4][STORE_BATCH];
-	unsigned keys[4][STORE_BATCH], n[4], begun[4], all = 0;
-	uint32_t left[4] = { 0 };
-
-	for (unsigned b = 0; b < batches; b++) {
-		n[b] = keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys[b]);
-		for (unsigned i = 0; i < n[b]; i++)
-			io[b][i] = (struct store_io){ .page = pages[b][i], .handle = w->k.handle[keys[b][i]] };
-		begun[b] = n[b] > 0 ? s->ops->read_begin(s, io[b], n[b], &left[b]) : 0;
-		assert_true(begun[b] <= n[b] && left[b] == begun[b]);
-		all += begun[b];
-	}
-	while ((left[0] | left[1] | left[2] | left[3]) != 0)
-		s->ops->read_poll(s, rand_below(&w->k.r, 2));
-	assert_int_equal(uring_fd(&w->f.reads), -1);
-	for (unsigned b = 0; b < batches; b++) {
-		s->ops->read(s, io[b] + begun[b], n[b] - begun[b]);
-		for (unsigned i = 0; i < n[b]; i++) {
-			assert_int_equal(io[b][i].err, 0);
-			assert_memory_equal(io[b][i].page, w->k.want[keys[b][i]], PAGE_SIZE);
-		}
-	}
-	return all;
-}
-
 static void random_use(struct world *w, unsigned steps)
 {
 	for (unsigned i = 0; i < steps; i++) {
@@ -173,7 +143,8 @@ static void random_use(struct world *w, unsigned steps)
 			keys_read(&w->k, keys, keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys));
 			break;
 		case 2:
-			read_by_the_way(w, 1 + (unsigned)rand_below(&w->k.r, 4));
+			keys_read_by_the_way(&w->k, 1 + (unsigned)rand_below(&w->k.r, 4));
+			assert_int_equal(uring_fd(&w->f.reads), -1);
 			break;
 		default:
 			n = keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys);
@@ -225,11 +196,11 @@ static void several_batches_are_read_at_once_where_the_kernel_can(void **state)
 	struct world *w = world_make(file_store_open("/tmp"), KEYS);
 
 	fill(w, 0);
-	assert_true((read_by_the_way(w, 4) > 0) == has_io_uring());
+	assert_true((keys_read_by_the_way(&w->k, 4) > 0) == has_io_uring());
 	/* Without a ring, each read is the caller's. */
 	uring_close(&w->f.reads);
 	w->f.reads.state = URING_REFUSED;
-	assert_int_equal(read_by_the_way(w, 4), 0);
+	assert_int_equal(keys_read_by_the_way(&w->k, 4), 0);
 	world_drop(w);
 }
 

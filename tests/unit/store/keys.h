@@ -86,4 +86,35 @@ static inline unsigned keys_pick(struct keys *k, bool stored, unsigned n, unsign
 	return got;
 }
 
+#define KEYS_BATCHES 4
+
+/* Several batches on their way at once, in whatever order they end. One that is not taken whole is read as ever. Returns how many pages were. */
+static inline unsigned keys_read_by_the_way(struct keys *k, unsigned batches)
+{
+	static uint8_t pages[KEYS_BATCHES][STORE_BATCH][PAGE_SIZE] __attribute__((aligned(4096)));
+	const struct store_ops *ops = k->store->ops;
+	struct store_io io[KEYS_BATCHES][STORE_BATCH];
+	unsigned keys[KEYS_BATCHES][STORE_BATCH], n[KEYS_BATCHES], begun[KEYS_BATCHES], all = 0;
+	uint32_t left[KEYS_BATCHES] = { 0 };
+
+	for (unsigned b = 0; b < batches; b++) {
+		n[b] = keys_pick(k, true, 1 + (unsigned)rand_below(&k->r, STORE_BATCH), keys[b]);
+		for (unsigned i = 0; i < n[b]; i++)
+			io[b][i] = (struct store_io){ .page = pages[b][i], .handle = k->handle[keys[b][i]] };
+		begun[b] = n[b] > 0 ? ops->read_begin(k->store, io[b], n[b], &left[b]) : 0;
+		assert_true(begun[b] <= n[b] && left[b] == begun[b]);
+		all += begun[b];
+	}
+	while ((left[0] | left[1] | left[2] | left[3]) != 0)
+		ops->read_poll(k->store, rand_below(&k->r, 2));
+	for (unsigned b = 0; b < batches; b++) {
+		ops->read(k->store, io[b] + begun[b], n[b] - begun[b]);
+		for (unsigned i = 0; i < n[b]; i++) {
+			assert_int_equal(io[b][i].err, 0);
+			assert_memory_equal(io[b][i].page, k->want[keys[b][i]], PAGE_SIZE);
+		}
+	}
+	return all;
+}
+
 #endif

@@ -3,6 +3,7 @@
  * another order, again, or not at all.
  */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -46,7 +47,7 @@ static void serve_one(const struct remote_request *r)
 		memcpy(page, r->ring->data[r->entry], PAGE_SIZE);
 	else
 		memcpy(r->ring->data[r->entry], page, PAGE_SIZE);
-	remote_done(shared, r, atomic_load(&server.err));
+	remote_done(r, 1, atomic_load(&server.err));
 }
 
 /* Returns how many requests it has taken. */
@@ -169,7 +170,7 @@ static void random_use(struct world *w, unsigned steps)
 		unsigned keys[STORE_BATCH], n;
 		struct store_io io[STORE_BATCH];
 
-		switch (rand_below(&w->k.r, 3)) {
+		switch (rand_below(&w->k.r, 4)) {
 		case 0:
 			n = keys_pick(&w->k, false, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys);
 			for (unsigned k = 0; k < n; k++)
@@ -178,6 +179,10 @@ static void random_use(struct world *w, unsigned steps)
 			break;
 		case 1:
 			keys_read(&w->k, keys, keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys));
+			break;
+		case 2:
+			keys_read_by_the_way(&w->k, 1 + (unsigned)rand_below(&w->k.r, KEYS_BATCHES));
+			assert_int_equal(w->r.nr_reading, 0);
 			break;
 		default:
 			n = keys_pick(&w->k, true, 1 + (unsigned)rand_below(&w->k.r, STORE_BATCH), keys);
@@ -347,6 +352,167 @@ static void what_a_process_had_is_free_when_its_last_reader_is_gone(void **state
 	keys_drop(&parent->k);
 	free(parent->memory);
 	free(parent);
+}
+
+static void need_futexfd(void)
+{
+	struct futexfd f = { 0 };
+	bool works = futexfd_works(&f);
+
+	futexfd_close(&f);
+	if (!works)
+		skip();
+}
+
+/* Begins to read the first n keys into k.buf. */
+static bool begin_keys(struct world *w, struct store_io *io, unsigned n, uint32_t *left)
+{
+	*left = 0;
+	for (unsigned i = 0; i < n; i++)
+		io[i] = (struct store_io){ .page = w->k.buf + i * PAGE_SIZE, .handle = w->k.handle[i] };
+	memset(w->k.buf, 0, n * PAGE_SIZE);
+	return w->r.slots.store.ops->read_begin(&w->r.slots.store, io, n, left) == n;
+}
+
+static void write_first_keys(struct world *w, unsigned n)
+{
+	unsigned keys[STORE_BATCH];
+	struct store_io io[STORE_BATCH];
+
+	for (unsigned i = 0; i < n; i++)
+		keys[i] = i;
+	assert_int_equal(write_keys(w, keys, io, n), n);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* As a handler does: sleeps for what is on its way, and nothing else. */
+static void poll_until_read(struct world *w, const uint32_t *left)
+{
+	while (*left > 0) {
+		uint64_t until = UINT64_MAX, now = now_ns();
+		struct pollfd p = { .fd = remote_store_fd(&w->r, &until), .events = POLLIN };
+
+		assert_true(p.fd >= 0);
+		poll(&p, 1, until > now ? (int)((until - now) / 1000000) + 1 : 0);
+		w->r.slots.store.ops->read_poll(&w->r.slots.store, false);
+	}
+}
+
+static void what_is_read_can_be_polled_for(void **state)
+{
+	enum { N = 16 };
+	struct store_io io[N];
+	uint32_t left;
+	uint64_t until = UINT64_MAX;
+
+	(void)state;
+	need_futexfd();
+	struct world *w = world_make(0);
+
+	write_first_keys(w, N);
+	assert_int_equal(remote_store_fd(&w->r, &until), -1);
+	for (unsigned round = 0; round < 50; round++) {
+		atomic_store(&server.hang[0], 2);
+		assert_true(begin_keys(w, io, N, &left));
+		w->r.slots.store.ops->read_poll(&w->r.slots.store, false);
+		assert_int_equal(left, N);
+		/* Whoever else waits is not kept waiting. */
+		atomic_store(&server.hang[0], 0);
+		poll_until_read(w, &left);
+		assert_memory_equal(w->k.buf, w->k.want, N * PAGE_SIZE);
+	}
+	assert_int_equal(until, UINT64_MAX);
+	world_drop(w);
+}
+
+static void more_reads_than_there_is_room_for_are_left(void **state)
+{
+	static struct store_io io[REMOTE_READS / STORE_BATCH + 1][STORE_BATCH];
+	uint32_t left[REMOTE_READS / STORE_BATCH + 1], more = 0;
+
+	(void)state;
+	need_futexfd();
+	struct world *w = world_make(0);
+
+	write_first_keys(w, STORE_BATCH);
+	atomic_store(&server.hang[0], 2);
+	for (unsigned i = 0; i < REMOTE_READS / STORE_BATCH; i++)
+		assert_true(begin_keys(w, io[i], STORE_BATCH, &left[i]));
+	assert_false(begin_keys(w, io[REMOTE_READS / STORE_BATCH], STORE_BATCH, &more));
+	assert_int_equal(more, 0);
+	atomic_store(&server.hang[0], 0);
+	for (unsigned i = 0; i < REMOTE_READS / STORE_BATCH; i++)
+		poll_until_read(w, &left[i]);
+	world_drop(w);
+}
+
+static void a_read_on_its_way_is_given_up_at_its_deadline(void **state)
+{
+	struct store_io io[4];
+	uint32_t left;
+
+	(void)state;
+	need_futexfd();
+	for (unsigned hang = 1; hang <= 2; hang++) {
+		struct world *w = world_make(hang);
+
+		write_first_keys(w, 4);
+		atomic_store(&server.hang[0], hang);
+		w->r.deadline_ns = SHORT_NS;
+		assert_true(begin_keys(w, io, 4, &left));
+		poll_until_read(w, &left);
+		for (unsigned i = 0; i < 4; i++)
+			assert_int_equal(io[i].err, -EIO);
+		assert_int_equal(w->r.slots.store.stat.errors, 4);
+		assert_int_equal(nr_left(&shared->ring[hang]), hang == 2 ? 4 : 0);
+		/* Without a connection the next one is not even begun. */
+		atomic_store(&shared->down[AREA], 1);
+		assert_false(begin_keys(w, io, 4, &left));
+		atomic_store(&shared->down[AREA], 0);
+		w->r.deadline_ns = DEADLINE_NS;
+		atomic_store(&server.hang[0], 0);
+		assert_true(begin_keys(w, io, 4, &left));
+		poll_until_read(w, &left);
+		assert_memory_equal(w->k.buf, w->k.want, 4 * PAGE_SIZE);
+		while (nr_left(&shared->ring[hang]) > 0)
+			sched_yield();
+		world_drop(w);
+	}
+}
+
+/* Whether it is known to be away, or hangs and is then avoided. */
+static void a_read_on_its_way_goes_to_the_export_that_answers(void **state)
+{
+	struct store_io io[4];
+	uint32_t left;
+
+	(void)state;
+	need_futexfd();
+	for (unsigned down = 0; down < 2; down++) {
+		struct world *w = world_make_legs(down, 2);
+
+		write_first_keys(w, 4);
+		w->r.deadline_ns = SHORT_NS;
+		atomic_store(&server.hang[0], 1);
+		atomic_store(&shared->down[AREA], down);
+		assert_true(begin_keys(w, io, 4, &left));
+		poll_until_read(w, &left);
+		assert_int_equal(io[0].err, down ? 0 : -EIO);
+		w->r.deadline_ns = DEADLINE_NS;
+		assert_true(begin_keys(w, io, 4, &left));
+		poll_until_read(w, &left);
+		assert_memory_equal(w->k.buf, w->k.want, 4 * PAGE_SIZE);
+		atomic_store(&server.hang[0], 0);
+		atomic_store(&shared->down[AREA], 0);
+		world_drop(w);
+	}
 }
 
 /* So many stored pages are not on the leg. */
@@ -527,6 +693,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(without_a_connection_writes_do_not_wait, start, end),
 		cmocka_unit_test_setup_teardown(errors_of_the_server_come_through, start, end),
 		cmocka_unit_test_setup_teardown(what_a_process_had_is_free_when_its_last_reader_is_gone, start, end),
+		cmocka_unit_test_setup_teardown(what_is_read_can_be_polled_for, start, end),
+		cmocka_unit_test_setup_teardown(more_reads_than_there_is_room_for_are_left, start, end),
+		cmocka_unit_test_setup_teardown(a_read_on_its_way_is_given_up_at_its_deadline, start, end),
+		cmocka_unit_test_setup_teardown(a_read_on_its_way_goes_to_the_export_that_answers, start, end),
 		cmocka_unit_test_setup_teardown(a_mirror_has_every_page, start, end),
 		cmocka_unit_test_setup_teardown(an_export_that_hangs_is_left_alone_for_a_while, start, end),
 		cmocka_unit_test_setup_teardown(each_page_is_read_where_it_is, start, end),
