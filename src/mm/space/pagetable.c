@@ -118,7 +118,7 @@ int pt_init(struct pagetable *pt, struct phys *p, unsigned levels, const uint8_t
 	}
 	ASSERT(p->direct_map != NULL);
 
-	*pt = (struct pagetable){ .phys = p, .levels = (uint8_t)levels };
+	*pt = (struct pagetable){ .phys = p, .direct_map = p->direct_map, .levels = (uint8_t)levels };
 	total = 0;
 	for (unsigned i = 0; i < levels; i++) {
 		unsigned rest = pt->bits[i] = bits != NULL ? bits[i] : 9;
@@ -136,7 +136,7 @@ int pt_init(struct pagetable *pt, struct phys *p, unsigned levels, const uint8_t
 		}
 	}
 	pt->vpn_end = (uint64_t)1 << total;
-	pt->twig_shift = pt->depth > 1 ? (uint8_t)(pt->shift[1] + pt->width[1]) : 0;
+	pt->twig_shift = pt->depth > 1 ? (uint8_t)(pt->shift[1] + pt->width[1]) : 1;
 	pt_forget_cached(pt);
 	return 0;
 }
@@ -267,12 +267,6 @@ static bool complete(struct pagetable *pt, vpn_t vpn, struct frame **path, unsig
 	return huge != NULL ? split(pt, path, huge) : grow(pt, vpn, path, level, 0);
 }
 
-/* The entries of the table that an entry names, which has nothing between the bits of its frame and those of its flags. */
-static inline pte_t *entries_below(const struct pagetable *pt, pte_t entry)
-{
-	return (pte_t *)(pt->phys->direct_map + (entry.v & PTE_PFN_MASK));
-}
-
 /* As descend, for those who only want what is at a level: no frame is looked at. NULL: there is no such node. */
 static pte_t *node_at(const struct pagetable *pt, vpn_t vpn, unsigned bottom)
 {
@@ -281,52 +275,28 @@ static pte_t *node_at(const struct pagetable *pt, vpn_t vpn, unsigned bottom)
 	for (unsigned level = pt->depth - 1u; level > bottom && entries != NULL; level--) {
 		pte_t e = entries[slot_of(pt, level, vpn)];
 
-		entries = (e.v & (PTE_PRESENT | PTE_HUGE)) == PTE_PRESENT ? entries_below(pt, e) : NULL;
+		entries = pt_names_table(e) ? node_entries(pt, node_below(pt, e)) : NULL;
 	}
 	return entries;
 }
 
-static __attribute__((noinline)) pte_t *twig_find(struct pagetable *pt, vpn_t vpn, uint64_t key)
-{
-	pte_t *entries = node_at(pt, vpn, 1);
-
-	if (entries != NULL) {
-		pt->twig[key % PT_TWIGS].key = key;
-		pt->twig[key % PT_TWIGS].entries = entries;
-	}
-	return entries;
-}
-
-/* The leaf of vpn, which is in range, by the twig above it; NULL when absent. */
-static inline pte_t *leaf_below(struct pagetable *pt, vpn_t vpn)
+pte_t *pt_twig_find(struct pagetable *pt, vpn_t vpn)
 {
 	uint64_t key = vpn.n >> pt->twig_shift;
-	pte_t *twig = pt->twig[key % PT_TWIGS].entries;
+	pte_t *entries = pt->depth > 1 && in_range(pt, vpn) ? node_at(pt, vpn, 1) : NULL;
 
-	if (unlikely(pt->depth == 1))
-		return pt->root;
-	if (unlikely(pt->twig[key % PT_TWIGS].key != key))
-		twig = twig_find(pt, vpn, key);
-	if (unlikely(twig == NULL))
+	if (entries == NULL)
 		return NULL;
-	pte_t e = twig[slot_of(pt, 1, vpn)];
-
-	return likely((e.v & (PTE_PRESENT | PTE_HUGE)) == PTE_PRESENT) ? entries_below(pt, e) : NULL;
+	pt->twig[key % PT_TWIGS].key = key;
+	pt->twig[key % PT_TWIGS].entries = entries;
+	return entries + slot_of(pt, 1, vpn);
 }
 
-/* The leaf of vpn, from the cache or the tree; NULL when absent. */
-static inline pte_t *leaf_find(struct pagetable *pt, vpn_t vpn)
+pte_t *pt_only_leaf(struct pagetable *pt, vpn_t vpn)
 {
-	uint64_t key = vpn.n >> pt->width[0];
-	pte_t *leaf;
-
-	if (likely(key == pt->leaf_key))
-		return pt->leaf;
-	leaf = in_range(pt, vpn) ? leaf_below(pt, vpn) : NULL;
-	if (leaf == NULL)
+	if (pt->depth > 1 || pt->root == NULL || !in_range(pt, vpn))
 		return NULL;
-	pt->leaf_key = key;
-	return pt->leaf = leaf;
+	return pt->root + slot_of(pt, 0, vpn);
 }
 
 void pt_forget_cached(struct pagetable *pt)
@@ -336,43 +306,18 @@ void pt_forget_cached(struct pagetable *pt)
 		pt->twig[i].key = NO_KEY;
 }
 
-/* The entry of the huge page that vpn is in; NULL if it is in none. */
-static __attribute__((noinline)) pte_t *huge_find(const struct pagetable *pt, vpn_t vpn)
+pte_t *pt_find_huge(const struct pagetable *pt, vpn_t vpn)
 {
 	struct frame *path[PT_DEPTH_MAX];
 
 	return in_range(pt, vpn) ? huge_at(pt, vpn, path, descend(pt, vpn, path)) : NULL;
 }
 
-static pte_t get_huge(const struct pagetable *pt, vpn_t vpn)
+pte_t pt_get_huge(const struct pagetable *pt, vpn_t vpn)
 {
-	const pte_t *huge = huge_find(pt, vpn);
+	const pte_t *huge = pt_find_huge(pt, vpn);
 
 	return huge != NULL ? huge_part(pt, *huge, vpn) : pte_none();
-}
-
-pte_t pt_get(struct pagetable *pt, vpn_t vpn)
-{
-	pte_t *leaf = leaf_find(pt, vpn);
-
-	return likely(leaf != NULL) ? leaf[slot_of(pt, 0, vpn)] : get_huge(pt, vpn);
-}
-
-pte_t *pt_place(struct pagetable *pt, vpn_t vpn)
-{
-	pte_t *leaf = leaf_find(pt, vpn);
-
-	return leaf != NULL ? leaf + slot_of(pt, 0, vpn) : NULL;
-}
-
-pte_t *pt_find(struct pagetable *pt, vpn_t vpn)
-{
-	pte_t *leaf = leaf_find(pt, vpn);
-
-	if (unlikely(leaf == NULL))
-		return huge_find(pt, vpn);
-	leaf += slot_of(pt, 0, vpn);
-	return pte_is_none(*leaf) ? NULL : leaf;
 }
 
 static pte_t *leaf_make(struct pagetable *pt, vpn_t vpn)
@@ -397,18 +342,17 @@ static void leaf_prune(struct pagetable *pt, vpn_t vpn)
 
 int pt_set(struct pagetable *pt, vpn_t vpn, pte_t pte)
 {
-	pte_t *leaf = leaf_find(pt, vpn);
+	pte_t *slot = pt_place(pt, vpn);
 
-	if (unlikely(leaf == NULL)) {
-		if (pte_is_none(pte) && huge_find(pt, vpn) == NULL)
+	if (unlikely(slot == NULL)) {
+		if (pte_is_none(pte) && pt_find_huge(pt, vpn) == NULL)
 			return 0;
 		ASSERT(in_range(pt, vpn));
-		leaf = leaf_make(pt, vpn);
-		if (leaf == NULL)
+		slot = leaf_make(pt, vpn);
+		if (slot == NULL)
 			return -ENOMEM;
+		slot += slot_of(pt, 0, vpn);
 	}
-
-	pte_t *slot = &leaf[slot_of(pt, 0, vpn)];
 	pte.v &= ~PTE_HUGE;
 	int change = (int)pte_is_none(*slot) - (int)pte_is_none(pte);
 
@@ -416,7 +360,7 @@ int pt_set(struct pagetable *pt, vpn_t vpn, pte_t pte)
 	if (likely(change == 0 && !pte_is_none(pte)))
 		return 0;
 	/* A none that was none already may be the last word on a leaf that was reserved. */
-	struct frame *node = home_frame(pt->phys, leaf);
+	struct frame *node = home_frame(pt->phys, slot - slot_of(pt, 0, vpn));
 
 	*live(node) += (uint64_t)(int64_t)change;
 	pt->nr_entries += (uint64_t)(int64_t)change;
@@ -447,10 +391,11 @@ int pt_reserve(struct pagetable *pt, vpn_t start, vpn_t end)
 	pt->reserve_serial++;
 	for (vpn_t v = start; v.n < end.n; v = next_leaf(pt, v)) {
 		struct frame *path[PT_DEPTH_MAX];
+
+		if (pt_place(pt, v) != NULL)
+			continue;
 		unsigned level = descend(pt, v, path);
 
-		if (level == 0)
-			continue;
 		if (!complete(pt, v, path, level)) {
 			unreserve(pt, start, v);
 			return -ENOMEM;
@@ -523,7 +468,7 @@ uint64_t pt_huge_pages(const struct pagetable *pt)
 
 bool pt_is_huge(struct pagetable *pt, vpn_t vpn)
 {
-	return vpn.n >> pt->width[0] != pt->leaf_key && huge_find(pt, vpn) != NULL;
+	return vpn.n >> pt->width[0] != pt->leaf_key && pt_find_huge(pt, vpn) != NULL;
 }
 
 /* Makes the slot of level 1 that a huge page goes into; NULL without memory. */
@@ -594,21 +539,10 @@ unsigned pt_walk(struct pagetable *pt, vpn_t vpn, pte_t *steps[PT_LEVELS_MAX])
 		/* The lower half of a wide level takes the place of the upper one. */
 		n = (unsigned)pt->levels - pt->level_of[level];
 		steps[n - 1] = e;
-		if (level == 0 || (e->v & (PTE_PRESENT | PTE_HUGE)) != PTE_PRESENT)
+		if (level == 0 || !pt_names_table(*e))
 			return n;
-		entries = entries_below(pt, *e);
+		entries = node_entries(pt, node_below(pt, *e));
 	}
-}
-
-const pte_t *pt_prefetch(struct pagetable *pt, vpn_t vpn)
-{
-	const pte_t *leaf = in_range(pt, vpn) ? leaf_below(pt, vpn) : NULL;
-
-	if (leaf == NULL)
-		return NULL;
-	leaf += slot_of(pt, 0, vpn);
-	__builtin_prefetch(leaf, 1);
-	return leaf;
 }
 
 static void free_below(struct pagetable *pt, struct frame *node, unsigned level)

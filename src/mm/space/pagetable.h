@@ -33,6 +33,7 @@ struct pagetable {
 	uint32_t last[PT_DEPTH_MAX]; /* the last index */
 	uint64_t vpn_end;
 	uint8_t twig_shift; /* of the number of a node of depth 1 */
+	uint8_t *direct_map;         /* phys's */
 	pte_t *root;                 /* the root node; NULL until the first entry */
 	uint32_t nr_nodes;           /* frames used */
 	uint32_t level_frames[PT_LEVELS_MAX]; /* the same, by level, leaf first */
@@ -62,7 +63,7 @@ void pt_forget_cached(struct pagetable *pt);
  * The entry of vpn; none when it, or its node, is absent. Any vpn may be asked for. Inside a huge page: an entry of
  * this one page, the huge one's flags with PTE_HUGE among them and the pfn of its own frame.
  */
-pte_t pt_get(struct pagetable *pt, vpn_t vpn);
+static inline pte_t pt_get(struct pagetable *pt, vpn_t vpn);
 /*
  * Sets the entry; PTE_HUGE in it is ignored. Setting none frees nodes that become empty and cannot fail;
  * replacing an entry that is not none cannot fail. Otherwise -ENOMEM. vpn must be in the table's range.
@@ -102,14 +103,92 @@ unsigned pt_walk(struct pagetable *pt, vpn_t vpn, pte_t *steps[PT_LEVELS_MAX]);
  * The entry of vpn where it stands, if it is not none; else NULL. Whoever asks may replace it by another that is not none.
  * It is good until the next call that sets or reserves. Any vpn may be asked for. Inside a huge page: that one's entry.
  */
-pte_t *pt_find(struct pagetable *pt, vpn_t vpn);
+static inline pte_t *pt_find(struct pagetable *pt, vpn_t vpn);
 /* The place of vpn's entry in its leaf, whatever stands there; NULL: there is no leaf. Otherwise as pt_find. */
-pte_t *pt_place(struct pagetable *pt, vpn_t vpn);
+static inline pte_t *pt_place(struct pagetable *pt, vpn_t vpn);
 /*
  * The entry of vpn will be wanted soon: its cache line is fetched. Where it is, NULL: nowhere. Any vpn may be asked for; what is
  * read there later is an entry only if the table has not changed.
  */
-const pte_t *pt_prefetch(struct pagetable *pt, vpn_t vpn);
+static inline const pte_t *pt_prefetch(struct pagetable *pt, vpn_t vpn);
 void pt_check(struct pagetable *pt);
+
+/*
+ * What every fault, walk and look of reclaim begins with. Here because the calls would cost as much as the work.
+ */
+
+/* The entry that names vpn's leaf, or should, in a twig that is not remembered; NULL: there is no such node. */
+pte_t *pt_twig_find(struct pagetable *pt, vpn_t vpn);
+/* The place of vpn's entry where there is one level, and nothing above it; else NULL. */
+pte_t *pt_only_leaf(struct pagetable *pt, vpn_t vpn);
+/* For pt_get and pt_find, where there is no leaf. */
+pte_t pt_get_huge(const struct pagetable *pt, vpn_t vpn);
+pte_t *pt_find_huge(const struct pagetable *pt, vpn_t vpn);
+
+/* The entry that names vpn's leaf, or should; NULL: there is no node for it, or only one level. */
+static inline pte_t *pt_above(struct pagetable *pt, vpn_t vpn)
+{
+	uint64_t key = vpn.n >> pt->twig_shift;
+
+	if (unlikely(pt->twig[key % PT_TWIGS].key != key))
+		return pt_twig_find(pt, vpn);
+	return pt->twig[key % PT_TWIGS].entries + (vpn.n >> pt->shift[1] & pt->last[1]);
+}
+
+/* Does an entry above a leaf name a table? */
+static inline bool pt_names_table(pte_t above)
+{
+	return (above.v & (PTE_PRESENT | PTE_HUGE)) == PTE_PRESENT;
+}
+
+/* The place of vpn's entry in the leaf that is named. */
+static inline pte_t *pt_below(const struct pagetable *pt, pte_t above, vpn_t vpn)
+{
+	/* There is nothing between the bits of its frame and those of its flags. */
+	return (pte_t *)(pt->direct_map + (above.v & PTE_PFN_MASK)) + (vpn.n & pt->last[0]);
+}
+
+static inline pte_t *pt_place(struct pagetable *pt, vpn_t vpn)
+{
+	if (vpn.n >> pt->width[0] == pt->leaf_key)
+		return pt->leaf + (vpn.n & pt->last[0]);
+	const pte_t *above = pt_above(pt, vpn);
+
+	if (unlikely(above == NULL || !pt_names_table(*above)))
+		return pt_only_leaf(pt, vpn);
+	pte_t *place = pt_below(pt, *above, vpn);
+
+	pt->leaf_key = vpn.n >> pt->width[0];
+	pt->leaf = place - (vpn.n & pt->last[0]);
+	return place;
+}
+
+static inline pte_t pt_get(struct pagetable *pt, vpn_t vpn)
+{
+	const pte_t *place = pt_place(pt, vpn);
+
+	return likely(place != NULL) ? *place : pt_get_huge(pt, vpn);
+}
+
+static inline pte_t *pt_find(struct pagetable *pt, vpn_t vpn)
+{
+	pte_t *place = pt_place(pt, vpn);
+
+	if (unlikely(place == NULL))
+		return pt_find_huge(pt, vpn);
+	return pte_is_none(*place) ? NULL : place;
+}
+
+static inline const pte_t *pt_prefetch(struct pagetable *pt, vpn_t vpn)
+{
+	const pte_t *above = pt_above(pt, vpn);
+
+	if (unlikely(above == NULL || !pt_names_table(*above)))
+		return NULL;
+	const pte_t *place = pt_below(pt, *above, vpn);
+
+	__builtin_prefetch(place, 1);
+	return place;
+}
 
 #endif
