@@ -80,10 +80,10 @@ static inline struct tlb_key page_key(const struct mmu *m, unsigned asid, vpn_t 
 	return tlb_key(huge ? vpn.n >> m->shift[1] : vpn.n, huge, (uint16_t)asid);
 }
 
-/* Of the page that an entry of a level stands for. */
-static inline struct tlb_key table_key(const struct mmu *m, vpn_t vpn, unsigned level)
+/* Of the page that an entry of the cache's level stands for. */
+static inline struct tlb_key table_key(const struct mmu *m, vpn_t vpn, const struct mmu_pwc *p)
 {
-	return tlb_key(vpn.n >> m->shift[level], false, (uint16_t)m->asid);
+	return tlb_key(vpn.n >> p->shift, false, (uint16_t)m->asid);
 }
 
 static pfn_t frame_of(const struct mmu *m, vpn_t vpn, bool huge, pfn_t first)
@@ -133,6 +133,17 @@ static void make_places(struct mmu *m, unsigned kind)
 		m->miss_ns[kind] += slowest;
 	}
 	small->level = all->level = 2;
+	m->places[0][kind] = (uint8_t)(small - m->place[0][kind]);
+	m->places[1][kind] = (uint8_t)(all - m->place[1][kind]);
+}
+
+/* The first page-walk cache of a level; -1: none. */
+static int walk_cache_of(const struct sim_config *c, unsigned level)
+{
+	for (unsigned i = 0; i < c->nr_pwcs; i++)
+		if (c->pwc[i].level == level && c->pwc[i].entries != 0)
+			return (int)i;
+	return -1;
 }
 
 static int make_caches(struct mmu *m, unsigned cpu)
@@ -144,14 +155,13 @@ static int make_caches(struct mmu *m, unsigned cpu)
 		if (c->tlb[i].entries != 0)
 			err = tlb_init(&m->tlb[i], c->tlb[i].entries, c->tlb[i].ways, c->tlb[i].replacement,
 				c->seed + (uint64_t)cpu * SIM_TLBS_MAX + i);
-	memset(m->pwc_of, -1, sizeof(m->pwc_of));
-	for (unsigned i = 0; i < c->nr_pwcs && err == 0; i++) {
-		const struct sim_pwc_config *p = &c->pwc[i];
+	for (unsigned level = 1, n = 0; level < c->levels && err == 0; level++) {
+		int i = walk_cache_of(c, level);
 
-		if (p->entries == 0 || p->level == 0 || p->level >= c->levels || m->pwc_of[p->level] >= 0)
+		if (i < 0)
 			continue;
-		m->pwc_of[p->level] = (int8_t)i;
-		err = tlb_init(&m->pwc[i], p->entries, p->ways, SIM_LRU, 0);
+		m->walk_cache[n++] = (struct mmu_pwc){ &m->pwc[i], (uint8_t)i, (uint8_t)level, (uint8_t)m->shift[level] };
+		err = tlb_init(&m->pwc[i], c->pwc[i].entries, c->pwc[i].ways, SIM_LRU, 0);
 	}
 	return err;
 }
@@ -163,6 +173,7 @@ struct mmu *mmu_create(const struct sim_config *config, unsigned cpu)
 	if (m == NULL)
 		return NULL;
 	m->config = config;
+	m->root = (uint8_t)(config->levels - 1);
 	m->tag = TAG_ONE;
 	for (unsigned level = 1; level < config->levels; level++)
 		m->shift[level] = m->shift[level - 1] + config->bits[level - 1];
@@ -244,6 +255,7 @@ void mmu_switch(struct mmu *m, struct pagetable *pt, unsigned asid)
 	m->mixed |= m->config->asid && asid != m->asid && m->stat.touches != 0;
 	m->pt = pt;
 	m->asid = asid;
+	m->near = pt != NULL ? pt->level_of[1] : 0;
 }
 
 static void invalidate_page(struct mmu *m, unsigned asid, vpn_t vpn)
@@ -278,33 +290,27 @@ void mmu_invalidate(struct mmu *m, unsigned asid, vpn_t vpn, uint64_t n)
  * The walker
  */
 
-/* The level whose entry a walk reads first; *pwc_hits is the PWC that said so. */
-static unsigned walk_start(struct mmu *m, vpn_t vpn)
+/* The level whose entry a walk reads first: what is below that of the lowest PWC which has the way to it. */
+static inline unsigned walk_start(struct mmu *m, vpn_t vpn)
 {
-	for (unsigned level = 1; level < m->config->levels; level++) {
-		int i = m->pwc_of[level];
-		struct tlb_slot *s = i >= 0 ? tlb_find(&m->pwc[i], table_key(m, vpn, level)) : NULL;
+	for (const struct mmu_pwc *p = m->walk_cache; p->tlb != NULL; p++) {
+		struct tlb_slot *s = tlb_find(p->tlb, table_key(m, vpn, p));
 
-		if (s != NULL) {
-			*tlb_stamp(&m->pwc[i], s) = m->stat.walks;
-			m->stat.pwc_hits[i]++;
-			return level - 1;
-		}
+		if (s == NULL)
+			continue;
+		*tlb_stamp(p->tlb, s) = m->stat.walks;
+		m->stat.pwc_hits[p->index]++;
+		return p->level - 1u;
 	}
-	return m->config->levels - 1u;
+	return m->root;
 }
 
 /* The entries of levels start down to 1 that a walk read and that point to tables. */
-static void pwc_fill(struct mmu *m, vpn_t vpn, unsigned start, unsigned last)
+static inline void pwc_fill(struct mmu *m, vpn_t vpn, unsigned start, unsigned last)
 {
-	for (unsigned level = start; level > last; level--) {
-		int i = m->pwc_of[level];
-
-		const struct tlb_key key = table_key(m, vpn, level);
-
-		if (i >= 0)
-			tlb_insert(&m->pwc[i], &key, m->stat.walks)->grants = 1 << MMU_READ;
-	}
+	for (const struct mmu_pwc *p = m->walk_cache; p->tlb != NULL && p->level <= start; p++)
+		if (p->level > last)
+			tlb_insert(p->tlb, table_key(m, vpn, p), 1 << MMU_READ, (pfn_t){ 0 }, m->stat.walks);
 }
 
 static void mark(pte_t *e, uint64_t bits)
@@ -321,33 +327,45 @@ static uint8_t grants_of(pte_t e)
 	return (uint8_t)(1 << MMU_READ | ((e.v & PTE_WRITE) != 0) << MMU_WRITE | ((e.v & PTE_NX) == 0) << MMU_EXEC);
 }
 
+/* As descend, where the walk does not get to a leaf, or begins above the entry that names it. */
+static __attribute__((noinline)) pte_t *descend_far(struct mmu *m, vpn_t vpn, unsigned start, unsigned *last, unsigned *loads)
+{
+	unsigned levels = m->config->levels, first = levels - 1 - start;
+	pte_t *steps[PT_LEVELS_MAX];
+	unsigned n = pt_walk(m->pt, vpn, steps);
+
+	/* Even where there is no root, or where tables went that a PWC knew, one entry is read. */
+	*loads = n > first ? n - first : 1;
+	for (unsigned i = first; i + 1 < n; i++)
+		mark(steps[i], PTE_ACCESSED);
+	*last = levels - n;
+	return n > 0 ? steps[n - 1] : NULL;
+}
+
 /*
  * The entry that the walk of vpn ends at, from the level `start` on; NULL: there is no root. *last is its level. Counts what is
  * read, and marks the entries on the way.
  */
 static inline pte_t *descend(struct mmu *m, vpn_t vpn, unsigned start, unsigned *last, double *ns)
 {
-	pte_t *steps[PT_LEVELS_MAX], *e = start == 0 ? pt_place(m->pt, vpn) : NULL;
-	unsigned levels = m->config->levels, loads = 1, n;
+	pte_t *above = start <= m->near ? pt_above(m->pt, vpn) : NULL, *e;
+	unsigned loads = start + 1;
 
-	*last = 0;
-	if (e == NULL) {
-		unsigned first = levels - 1 - start;
-
-		n = pt_walk(m->pt, vpn, steps);
-		/* Even where there is no root, or where tables went that a PWC knew, one entry is read. */
-		loads = n > first ? n - first : 1;
-		for (unsigned i = first; i + 1 < n; i++)
-			mark(steps[i], PTE_ACCESSED);
-		e = n > 0 ? steps[n - 1] : NULL;
-		*last = levels - n;
+	if (likely(above != NULL && pt_names_table(*above))) {
+		*last = 0;
+		if (start > 0)
+			mark(above, PTE_ACCESSED);
+		e = pt_below(m->pt, *above, vpn);
+	} else {
+		e = descend_far(m, vpn, start, last, &loads);
 	}
 	m->stat.walk_loads += loads;
 	*ns += loads * m->config->walk_step_ns;
 	return e;
 }
 
-static inline enum mmu_result walk(struct mmu *m, vpn_t vpn, enum mmu_access how, struct translation *t, double *ns)
+static inline __attribute__((always_inline)) enum mmu_result walk(struct mmu *m, vpn_t vpn, enum mmu_access how,
+								    struct translation *t, double *ns)
 {
 	unsigned start, last;
 
@@ -418,26 +436,15 @@ static inline void fill(struct mmu *m, vpn_t vpn, enum mmu_access how, const str
 		if (p->huge != t->huge || p->level == level)
 			continue;
 		tlb = p->index;
-		s = tlb_insert(p->tlb, &key, m->stat.touches);
-		s->grants = t->grants;
-		s->pfn = t->pfn;
+		s = tlb_insert(p->tlb, key, t->grants, t->pfn, m->stat.touches);
 	}
 	if (likely(s != NULL))
 		front_fill(m, vpn, how, s, tlb, frame_of(m, vpn, t->huge, t->pfn));
 }
 
-/* Behind the last place that is searched. */
-static inline const struct mmu_place *places_end(struct mmu *m, enum mmu_access how)
-{
-	const struct mmu_place *p = m->place[m->huge][kind_of(how)];
-
-	while (p->tlb != NULL)
-		p++;
-	return p;
-}
-
 /* A touch that no TLB has. */
-static inline enum mmu_result touch_walk(struct mmu *m, vpn_t vpn, enum mmu_access how, pfn_t *pfn, double *ns)
+static inline __attribute__((always_inline)) enum mmu_result touch_walk(struct mmu *m, vpn_t vpn, enum mmu_access how,
+									  pfn_t *pfn, double *ns)
 {
 	struct translation t;
 
@@ -449,9 +456,10 @@ static inline enum mmu_result touch_walk(struct mmu *m, vpn_t vpn, enum mmu_acce
 		return result;
 	}
 	m->stat.touches++;
-	m->huge |= t.huge;
+	if (unlikely(t.huge))
+		m->huge = true;
 	*pfn = frame_of(m, vpn, t.huge, t.pfn);
-	fill(m, vpn, how, &t, places_end(m, how), NULL);
+	fill(m, vpn, how, &t, m->place[m->huge][kind_of(how)] + m->places[m->huge][kind_of(how)], NULL);
 	return result;
 }
 

@@ -57,6 +57,13 @@ struct mmu_place {
 
 #define MMU_PLACES (2 * 2) /* levels, sizes */
 
+/* A page-walk cache. */
+struct mmu_pwc {
+	struct tlb *tlb; /* NULL: that was all */
+	uint8_t index, level;
+	uint8_t shift;   /* of the page number that an entry of the level stands for */
+};
+
 /*
  * Here for mmu_touch's sake; others use the functions.
  * Law: a front entry of this tag whose slot has its serial says what the plain lookup finds: that slot, first.
@@ -73,7 +80,10 @@ struct mmu {
 	bool huge;               /* a huge page may be cached */
 	/* In the order in which they are searched: first those that are enough while huge is false, then all. */
 	struct mmu_place place[2][MMU_KINDS][MMU_PLACES + 1];
-	int8_t pwc_of[PT_LEVELS_MAX];      /* which page-walk cache, by level; -1: none */
+	uint8_t places[2][MMU_KINDS];      /* how many */
+	struct mmu_pwc walk_cache[PT_LEVELS_MAX]; /* from the lowest level up */
+	uint8_t root;            /* the highest level */
+	uint8_t near;            /* walks from this level on end at a leaf that pt_above finds; 1, or 0 where two nodes are a level */
 	double hit_ns[MMU_KINDS][SIM_TLBS_MAX], miss_ns[MMU_KINDS];
 	struct tlb tlb[SIM_TLBS_MAX], pwc[SIM_PWCS_MAX];
 };

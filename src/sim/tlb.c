@@ -36,13 +36,14 @@
  *
  * Laws: struct tlb. A translation that is removed leaves its stamp: the bits of
  * a PLRU tree do not change either when an entry is invalidated. A flush of
- * everything only raises the floor below which serials are dead; slots, buckets
- * and rows are cleared one by one as they are used again, so a flush costs
- * nothing. A flush of one ASID looks at each slot.
+ * everything only raises the floor below which serials are dead; a bucket says
+ * for which floor it stands, and rows are cleared one by one as they are used
+ * again, so a flush costs nothing. A flush of one ASID looks at each slot.
  *
  * Cost. find: one load of a bucket, one slot. insert: the first place or two of
- * a row, and a few more for each way that was used since; two buckets; of PLRU
- * all stamps of a set, twice. 56 bytes a way, 8 to 16 more of buckets.
+ * a row, and a few more for each way that was used since; a bucket, and another
+ * if the victim is live; of PLRU all stamps of a set, twice. 72 bytes a way, 16 to
+ * 32 more of buckets.
  *
  * Rejected: lists in order of use, as textbooks have it: six stores a hit, and
  * hits are nearly everything. Scanning the ways of a set for the key: 12 ways
@@ -54,6 +55,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 
@@ -63,12 +65,12 @@ int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacemen
 
 	if (ways == 0)
 		ways = entries;
-	ASSERT(entries > 0 && entries % ways == 0 && (entries / ways & (entries / ways - 1)) == 0);
+	ASSERT(entries > 0 && entries < 1u << TLB_COUNT_BITS && entries % ways == 0 && (entries / ways & (entries / ways - 1)) == 0);
 	while ((uint64_t)1 << bits < (uint64_t)entries * 2)
 		bits++;
 	*t = (struct tlb){
 		.slots = malloc(entries * sizeof(*t->slots)), .buckets = calloc((size_t)1 << bits, sizeof(*t->buckets)),
-		.stamps = calloc(entries, sizeof(*t->stamps)), .rows = malloc(entries * sizeof(*t->rows)),
+		.stamps = calloc(entries, sizeof(*t->stamps)), .rows = malloc(2 * entries * sizeof(*t->rows)),
 		.set = calloc(entries / ways, sizeof(*t->set)),
 		.sets = entries / ways, .ways = ways, .bucket_shift = 64 - bits, .replacement = (uint8_t)replacement,
 	};
@@ -78,6 +80,8 @@ int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacemen
 	}
 	for (uint32_t i = 0; i < entries; i++)
 		t->slots[i] = (struct tlb_slot){ .page = TLB_NO_PAGE };
+	for (uint32_t i = 0; i < t->sets; i++)
+		t->set[i].hole = TLB_NO_HOLE;
 	rand_seed(&t->rand, seed);
 	return 0;
 }
@@ -120,49 +124,50 @@ static __attribute__((noinline)) uint32_t plru_victim(const uint64_t *stamps, ui
  * The oldest way, which is about to be used now. The row may be out of date, because a use only writes a stamp: ways that
  * were used since they got their place go to where they belong, until one comes first that was not.
  */
-static __attribute__((noinline)) uint32_t lru_victim(struct tlb *t, uint32_t set, uint64_t now)
+static uint32_t lru_victim(struct tlb *t, uint32_t set, uint64_t now)
 {
 	const uint64_t *stamps = &t->stamps[(size_t)set * t->ways];
-	struct tlb_place *row = &t->rows[(size_t)set * t->ways], *last = row + t->ways - 1, *first = row + t->set[set].oldest;
+	struct tlb_place *row = &t->rows[(size_t)set * t->ways * 2], *first = row + t->set[set].oldest;
 
 	for (;;) {
-		struct tlb_place place = *first, *free = first;
-		bool used = stamps[place.way] != place.listed;
+		if (first == row + t->ways)
+			first = memcpy(row, first, t->ways * sizeof(*row));
+		struct tlb_place place = *first++, *free = first + t->ways - 1;
 
-		place.listed = used ? stamps[place.way] : now;
-		first = first == last ? row : first + 1;
-		while (free != first) {
-			struct tlb_place *before = free == row ? last : free - 1;
-
-			if (before->listed <= place.listed)
-				break;
-			*free = *before;
-			free = before;
+		if (likely(stamps[place.way] == place.listed)) {
+			*free = (struct tlb_place){ .listed = now, .way = place.way };
+			t->set[set].oldest = (uint32_t)(first - row);
+			return place.way;
 		}
+		place.listed = stamps[place.way];
+		for (; free > first && free[-1].listed > place.listed; free--)
+			*free = free[-1];
 		*free = place;
-		if (used)
-			continue;
-		t->set[set].oldest = (uint32_t)(first - row);
-		return place.way;
 	}
 }
 
-/* The first way without a translation, else the policy's choice. */
-static uint32_t victim(struct tlb *t, uint32_t set, uint64_t now)
+/* The lowest way from the hole on that is placed and has no translation; TLB_NO_HOLE: there is none. */
+static uint32_t next_hole(const struct tlb *t, uint32_t set, uint32_t placed)
 {
 	const struct tlb_slot *slots = &t->slots[(size_t)set * t->ways];
-	struct tlb_set *s = &t->set[set];
 
-	if (s->floor != t->floor)
-		*s = (struct tlb_set){ .floor = t->floor };
-	for (; s->full < s->placed; s->full++)
-		if (slots[s->full].serial <= t->floor)
-			return s->full++;
-	if (s->placed < t->ways) {
-		t->rows[(size_t)set * t->ways + s->placed] = (struct tlb_place){ .listed = now, .way = s->placed };
-		s->full++;
-		return s->placed++;
-	}
+	for (uint32_t way = t->set[set].hole; way < placed; way++)
+		if (slots[way].serial <= t->floor)
+			return way;
+	return TLB_NO_HOLE;
+}
+
+/* The first way without a translation, else the policy's choice. */
+uint32_t tlb_victim(struct tlb *t, uint32_t set, uint64_t now)
+{
+	struct tlb_set *s = &t->set[set];
+	uint32_t placed = tlb_count(t, s->placed);
+
+	s->hole = next_hole(t, set, placed);
+	if (s->hole != TLB_NO_HOLE)
+		return s->hole++;
+	if (placed < t->ways)
+		return tlb_place_next(t, set, placed, now);
 	switch (t->replacement) {
 	case SIM_PLRU: return plru_victim(&t->stamps[(size_t)set * t->ways], t->ways);
 	case SIM_RANDOM: return (uint32_t)rand_below(&t->rand, t->ways);
@@ -175,34 +180,18 @@ static struct tlb_key key_of(const struct tlb_slot *s)
 	return tlb_key(s->page >> 1, s->page & 1, s->asid);
 }
 
-/* Takes a slot out of the chain that its key is in. If it is flushed, all others of that chain are, too. */
-static void unlink_slot(struct tlb *t, const struct tlb_slot *s)
+void tlb_unlink(struct tlb *t, const struct tlb_slot *s)
 {
-	uint32_t *link = &t->buckets[key_of(s).hash >> t->bucket_shift], me = (uint32_t)(s - t->slots) + 1;
+	uint64_t *bucket = &t->buckets[key_of(s).hash >> t->bucket_shift];
+	uint32_t me = (uint32_t)(s - t->slots) + 1, i = tlb_count(t, *bucket);
 
-	if (s->serial <= t->floor) {
-		*link = *link == me ? 0 : *link;
+	if (i == me) {
+		*bucket = *bucket - me + s->next;
 		return;
 	}
-	while (*link != me)
-		link = &t->slots[*link - 1].next;
-	*link = s->next;
-}
-
-struct tlb_slot *tlb_insert(struct tlb *t, const struct tlb_key *key, uint64_t now)
-{
-	uint32_t set = (uint32_t)(key->page >> 1) & (t->sets - 1), *bucket = &t->buckets[key->hash >> t->bucket_shift];
-	struct tlb_slot *s = &t->slots[(size_t)set * t->ways + victim(t, set, now)];
-
-	if (s->page != TLB_NO_PAGE)
-		unlink_slot(t, s);
-	if (*bucket != 0 && t->slots[*bucket - 1].serial <= t->floor)
-		*bucket = 0;
-	*s = (struct tlb_slot){ .page = key->page, .asid = key->asid, .serial = ++t->serial, .next = *bucket };
-	*tlb_stamp(t, s) = now;
-	t->huge |= key->page & 1;
-	*bucket = (uint32_t)(s - t->slots) + 1;
-	return s;
+	while (t->slots[i - 1].next != me)
+		i = t->slots[i - 1].next;
+	t->slots[i - 1].next = s->next;
 }
 
 void tlb_remove(struct tlb *t, struct tlb_slot *s)
@@ -210,10 +199,10 @@ void tlb_remove(struct tlb *t, struct tlb_slot *s)
 	uint32_t i = (uint32_t)(s - t->slots);
 	struct tlb_set *set = &t->set[i / t->ways];
 
-	unlink_slot(t, s);
+	tlb_unlink(t, s);
 	s->page = TLB_NO_PAGE;
 	s->serial = 0;
-	set->full = MIN(set->full, i % t->ways);
+	set->hole = MIN(set->hole, i % t->ways);
 }
 
 void tlb_flush(struct tlb *t)
@@ -243,11 +232,10 @@ static void check_slot(const struct tlb *t, const struct tlb_slot *s)
 
 static void check_bucket(const struct tlb *t, uint32_t n)
 {
-	uint32_t i = t->buckets[n], nr = 0;
+	uint32_t nr = 0;
 
-	if (i == 0 || t->slots[i - 1].serial <= t->floor)
-		return;
-	for (; i != 0; i = t->slots[i - 1].next) {
+	ASSERT(t->buckets[n] >> TLB_COUNT_BITS <= t->floor);
+	for (uint32_t i = tlb_count(t, t->buckets[n]); i != 0; i = t->slots[i - 1].next) {
 		ASSERT(++nr <= t->sets * t->ways && t->slots[i - 1].serial > t->floor);
 		ASSERT(key_of(&t->slots[i - 1]).hash >> t->bucket_shift == n);
 	}
@@ -256,29 +244,28 @@ static void check_bucket(const struct tlb *t, uint32_t n)
 static void check_set(const struct tlb *t, uint32_t n)
 {
 	const struct tlb_set *s = &t->set[n];
-	const struct tlb_place *row = &t->rows[(size_t)n * t->ways];
+	const struct tlb_place *row = &t->rows[(size_t)n * t->ways * 2];
+	uint32_t placed = tlb_count(t, s->placed);
 	uint64_t listed = 0, ways = 0;
 
-	if (s->floor != t->floor) {
-		for (uint32_t i = 0; i < t->ways; i++)
-			ASSERT(t->slots[n * t->ways + i].serial <= t->floor);
-		return;
-	}
-	ASSERT(s->full <= s->placed && s->placed <= t->ways && s->oldest < t->ways);
+	ASSERT(placed <= t->ways && s->placed >> TLB_COUNT_BITS <= t->floor);
 	for (uint32_t i = 0; i < t->ways; i++) {
 		bool live = t->slots[n * t->ways + i].serial > t->floor;
 
-		ASSERT(live ? i < s->placed : i >= s->full);
+		ASSERT(live ? i < placed : i >= placed || i >= s->hole);
 	}
-	for (uint32_t i = 0; i < s->placed; i++) {
-		const struct tlb_place *p = &row[(s->oldest + i) % t->ways];
+	if (placed == 0)
+		return;
+	ASSERT(s->oldest <= t->ways && (s->oldest == 0 || placed == t->ways));
+	for (uint32_t i = 0; i < placed; i++) {
+		const struct tlb_place *p = &row[s->oldest + i];
 
-		ASSERT(p->way < s->placed && p->listed >= listed && p->listed <= t->stamps[n * t->ways + p->way]);
+		ASSERT(p->way < placed && p->listed >= listed && p->listed <= t->stamps[n * t->ways + p->way]);
 		listed = p->listed;
 		ways += p->way;
 	}
 	/* Each once. A sum that fits by chance would need two mistakes: a table to tell them is not worth its price. */
-	ASSERT(ways == (uint64_t)s->placed * (s->placed - 1) / 2);
+	ASSERT(ways == (uint64_t)placed * (placed - 1) / 2);
 }
 
 void tlb_check(const struct tlb *t)

@@ -35,6 +35,7 @@ struct tlb_slot {
 };
 
 #define TLB_NO_PAGE UINT64_MAX
+#define TLB_COUNT_BITS 21 /* entries are 2^20 at most (config_keys.c) */
 
 /* A place in the row of a set. */
 struct tlb_place {
@@ -43,25 +44,27 @@ struct tlb_place {
 };
 
 struct tlb_set {
-	uint64_t floor;          /* tlb->floor, when a translation was put here last; if it is another now, there is none */
-	uint32_t full;           /* all ways below this one have a translation */
-	uint32_t placed;         /* all ways below this one have had one since the last flush, and a place */
-	uint32_t oldest;         /* place that the row begins with */
+	uint64_t placed;         /* all ways below this one have had a translation since the last flush, and a place; with the floor */
+	uint32_t hole;           /* all ways below this one that are placed have a translation; TLB_NO_HOLE: all at all */
+	uint32_t oldest;         /* place that the row begins with, 0 to ways; 0 while not all ways are placed */
 };
 
+#define TLB_NO_HOLE UINT32_MAX
+
 /*
- * Law: in each set the first full ways are live, those not placed are not; a live slot is in the bucket of
- * its key and in its key's set; a bucket whose first slot is live has live ones only, of keys that belong there, any other
- * is as good as empty; no two live slots have the same key; stamps of a set are different, or
- * 0; no serial is above tlb->serial. The row of a set, a ring, has the placed ways, each once, in order of listed, which is
- * no later than the way's stamp.
+ * Counts that a flush brings to 0 stand above the floor for which they are good: floor << TLB_COUNT_BITS | count.
+ *
+ * Law: in each set all ways that are placed and below the hole are live, those not placed are not; a live slot is in the
+ * bucket of its key and in its key's set; a bucket has live slots only, of keys that belong there; no two live slots have
+ * the same key; stamps of a set are different, or 0; no serial is above tlb->serial. The row of a set has the placed ways,
+ * each once, in order of listed, which is no later than the way's stamp.
  */
 struct tlb {
 	struct tlb_slot *slots;  /* set by set */
 	uint64_t *stamps;        /* of each slot: when this way of its set was used last; outlives the translation */
-	struct tlb_place *rows;  /* set by set */
+	struct tlb_place *rows;  /* set by set, with as much room again for them to move on */
 	struct tlb_set *set;
-	uint32_t *buckets;       /* first slot of the chain, + 1; 0: none */
+	uint64_t *buckets;       /* first slot of the chain, + 1; 0: none; with the floor */
 	uint32_t sets, ways;
 	unsigned bucket_shift;   /* of a hash of 64 bits */
 	bool huge;               /* a huge page was ever here */
@@ -77,8 +80,8 @@ void tlb_destroy(struct tlb *t);
 
 /* The live slot of a key, or NULL. Who uses it says so: *tlb_stamp() = now. */
 static inline struct tlb_slot *tlb_find(const struct tlb *t, struct tlb_key key);
-/* A slot for a key that has none, stamped with now, which grows from call to call. The caller fills in what it means. */
-struct tlb_slot *tlb_insert(struct tlb *t, const struct tlb_key *key, uint64_t now);
+/* A translation for a key that has none, stamped with now, which grows from call to call. */
+static inline struct tlb_slot *tlb_insert(struct tlb *t, struct tlb_key key, uint8_t grants, pfn_t pfn, uint64_t now);
 /* The translation is gone; its way is the next to be filled, and as old as it was. */
 void tlb_remove(struct tlb *t, struct tlb_slot *s);
 
@@ -88,20 +91,61 @@ void tlb_flush(struct tlb *t);
 void tlb_flush_asid(struct tlb *t, unsigned asid);
 void tlb_check(const struct tlb *t);
 
+/* What is left of a count with a floor. */
+static inline uint32_t tlb_count(const struct tlb *t, uint64_t count)
+{
+	return likely(count >> TLB_COUNT_BITS == t->floor) ? count & ((1 << TLB_COUNT_BITS) - 1) : 0;
+}
+
 static inline struct tlb_slot *tlb_find(const struct tlb *t, struct tlb_key key)
 {
-	uint32_t i = t->buckets[key.hash >> t->bucket_shift];
+	uint32_t i = tlb_count(t, t->buckets[key.hash >> t->bucket_shift]);
 
-	if (i == 0 || t->slots[i - 1].serial <= t->floor)
-		return NULL;
-	do {
+	while (i != 0) {
 		struct tlb_slot *s = &t->slots[i - 1];
 
 		if (s->page == key.page && s->asid == key.asid)
 			return s;
 		i = s->next;
-	} while (i != 0);
+	}
 	return NULL;
+}
+
+/* The next way of a set that has some which are not placed. */
+static inline uint32_t tlb_place_next(struct tlb *t, uint32_t set, uint32_t placed, uint64_t now)
+{
+	t->rows[2 * set * t->ways + placed] = (struct tlb_place){ .listed = now, .way = placed };
+	t->set[set].oldest = 0;
+	t->set[set].placed = t->floor << TLB_COUNT_BITS | (placed + 1);
+	return placed;
+}
+
+/* For tlb_insert. The way of a set that a translation goes to, where it is not simply the next. */
+uint32_t tlb_victim(struct tlb *t, uint32_t set, uint64_t now);
+/* Takes a live slot out of the chain that its key is in. */
+void tlb_unlink(struct tlb *t, const struct tlb_slot *s);
+
+static inline struct tlb_slot *tlb_insert(struct tlb *t, struct tlb_key key, uint8_t grants, pfn_t pfn, uint64_t now)
+{
+	uint32_t set = (uint32_t)(key.page >> 1) & (t->sets - 1), placed = tlb_count(t, t->set[set].placed);
+	bool next = placed < t->ways && t->set[set].hole == TLB_NO_HOLE;
+	uint32_t i = set * t->ways + (likely(next) ? tlb_place_next(t, set, placed, now) : tlb_victim(t, set, now));
+	uint64_t *bucket = &t->buckets[key.hash >> t->bucket_shift];
+	struct tlb_slot *s = &t->slots[i];
+
+	if (unlikely(s->serial > t->floor))
+		tlb_unlink(t, s);
+	s->page = key.page;
+	s->serial = ++t->serial;
+	s->next = tlb_count(t, *bucket);
+	s->asid = key.asid;
+	s->grants = grants;
+	s->pfn = pfn;
+	*bucket = t->floor << TLB_COUNT_BITS | (i + 1);
+	t->stamps[i] = now;
+	if (unlikely(key.page & 1))
+		t->huge = true;
+	return s;
 }
 
 #endif
