@@ -91,8 +91,8 @@ struct machine_ops {
 	 */
 	int (*unmap)(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n);
 	/*
-	 * Has the page been used since this was asked last? entry: its present entry in mm->pt, or that of the huge page that
-	 * it is in. NULL: this engine cannot know.
+	 * Has the page been used since this was asked last? entry: its present entry in mm->pt, with PTE_ACCESSED, or that of the
+	 * huge page that it is in. NULL: this engine cannot know.
 	 */
 	bool (*test_and_clear_accessed)(struct machine *m, struct mm *mm, vpn_t vpn, pte_t *entry);
 	/* The manager has done so much; an engine with a clock of its own moves it on. May be NULL. */

@@ -114,7 +114,7 @@ static void see_referenced(struct machine *m, struct frame *f, const struct mapp
 	unsigned *n = ctx;
 
 	(void)f;
-	*n += pte_is_present(*at->entry) && m->ops->test_and_clear_accessed(m, at->mm, at->vpn, at->entry);
+	*n += pte_is_accessed(*at->entry) && m->ops->test_and_clear_accessed(m, at->mm, at->vpn, at->entry);
 }
 
 unsigned frame_referenced(struct machine *m, struct frame *f)

@@ -69,10 +69,13 @@ static bool in_zone(const struct zone *z, uint32_t pfn, unsigned order)
 	return pfn >= z->start.n && (uint64_t)pfn + (1u << order) <= (uint64_t)z->start.n + z->spanned;
 }
 
-/* Is there a free block of exactly this order at pfn? Reads a frame that may never have been online: all zeroes, not free. */
+/*
+ * Is there a free block of exactly this order at pfn? It never leaves its zone, so only its head need be in this one. Reads a
+ * frame that may never have been online: all zeroes, not free.
+ */
 static bool block_is_free(const struct phys *p, const struct zone *z, uint32_t pfn, unsigned order)
 {
-	return in_zone(z, pfn, order) && (p->frames[pfn].flags & FRAME_BUDDY) && p->frames[pfn].order == order;
+	return pfn - z->start.n < z->spanned && (p->frames[pfn].flags & FRAME_BUDDY) && p->frames[pfn].order == order;
 }
 
 static void block_insert(const struct phys *p, struct zone *z, struct frame *f, unsigned order, bool tail)

@@ -15,33 +15,10 @@ void lru_init(struct lruvec *v)
 	memset(v->private, 0, sizeof(v->private));
 }
 
-static void account_add(struct lruvec *v, struct frame *f, enum lru_list list)
-{
-	DEBUG_ASSERT(!(f->flags & FRAME_LRU));
-	DEBUG_ASSERT(list != LRU_SAMPLE || !(f->flags & FRAME_AWAY));
-	f->flags |= FRAME_LRU;
-	f->list = list;
-	v->nr[list] += frame_pages(f);
-}
-
-void lru_add(struct lruvec *v, struct frame *f, enum lru_list list)
-{
-	account_add(v, f, list);
-	TAILQ_INSERT_HEAD(&v->list[list], f, link);
-}
-
 void lru_add_tail(struct lruvec *v, struct frame *f, enum lru_list list)
 {
-	account_add(v, f, list);
+	lru_account_add(v, f, list);
 	TAILQ_INSERT_TAIL(&v->list[list], f, link);
-}
-
-void lru_del(struct lruvec *v, struct frame *f)
-{
-	DEBUG_ASSERT(f->flags & FRAME_LRU);
-	TAILQ_REMOVE(&v->list[f->list], f, link);
-	v->nr[f->list] -= frame_pages(f);
-	f->flags &= (uint16_t)~FRAME_LRU;
 }
 
 void lru_replace(struct lruvec *v, struct frame *listed, struct frame *f)

@@ -15,6 +15,7 @@
 #ifndef STW_MM_RECLAIM_LRU_H
 #define STW_MM_RECLAIM_LRU_H
 
+#include "base/assert.h"
 #include "mm/phys/phys.h"
 
 struct machine;
@@ -42,11 +43,11 @@ struct lruvec {
 
 void lru_init(struct lruvec *v);
 /* Puts an unlisted user frame at the young end. */
-void lru_add(struct lruvec *v, struct frame *f, enum lru_list list);
+static inline void lru_add(struct lruvec *v, struct frame *f, enum lru_list list);
 /* At the old end: the next to go. */
 void lru_add_tail(struct lruvec *v, struct frame *f, enum lru_list list);
 /* Takes the frame off its list. */
-void lru_del(struct lruvec *v, struct frame *f);
+static inline void lru_del(struct lruvec *v, struct frame *f);
 /* The unlisted frame gets the place of the listed one, whose flags do not change yet. */
 void lru_replace(struct lruvec *v, struct frame *listed, struct frame *f);
 /* Pages on the policy's lists, however many of these it uses: all that reclaim may look at, less the sample. */
@@ -58,6 +59,30 @@ void lru_check(const struct lruvec *v, const struct phys *p);
 static inline uint64_t frame_pages(const struct frame *f)
 {
 	return f->flags & FRAME_HUGE ? 1u << FRAME_HUGE_ORDER : 1;
+}
+
+/* What an add does besides. */
+static inline void lru_account_add(struct lruvec *v, struct frame *f, enum lru_list list)
+{
+	DEBUG_ASSERT(!(f->flags & FRAME_LRU));
+	DEBUG_ASSERT(list != LRU_SAMPLE || !(f->flags & FRAME_AWAY));
+	f->flags |= FRAME_LRU;
+	f->list = list;
+	v->nr[list] += frame_pages(f);
+}
+
+static inline void lru_add(struct lruvec *v, struct frame *f, enum lru_list list)
+{
+	lru_account_add(v, f, list);
+	TAILQ_INSERT_HEAD(&v->list[list], f, link);
+}
+
+static inline void lru_del(struct lruvec *v, struct frame *f)
+{
+	DEBUG_ASSERT(f->flags & FRAME_LRU);
+	TAILQ_REMOVE(&v->list[f->list], f, link);
+	v->nr[f->list] -= frame_pages(f);
+	f->flags &= (uint16_t)~FRAME_LRU;
 }
 
 static inline enum lru_list lru_list_of(const struct frame *f) { return (enum lru_list)f->list; }

@@ -148,18 +148,24 @@ static inline pte_t *pt_below(const struct pagetable *pt, pte_t above, vpn_t vpn
 	return (pte_t *)(pt->direct_map + (above.v & PTE_PFN_MASK)) + (vpn.n & pt->last[0]);
 }
 
+/* As pt_place, for a page that is not near the last: no leaf is remembered for it. */
+static inline pte_t *pt_seek(struct pagetable *pt, vpn_t vpn)
+{
+	const pte_t *above = pt_above(pt, vpn);
+
+	return likely(above != NULL && pt_names_table(*above)) ? pt_below(pt, *above, vpn) : pt_only_leaf(pt, vpn);
+}
+
 static inline pte_t *pt_place(struct pagetable *pt, vpn_t vpn)
 {
 	if (vpn.n >> pt->width[0] == pt->leaf_key)
 		return pt->leaf + (vpn.n & pt->last[0]);
-	const pte_t *above = pt_above(pt, vpn);
+	pte_t *place = pt_seek(pt, vpn);
 
-	if (unlikely(above == NULL || !pt_names_table(*above)))
-		return pt_only_leaf(pt, vpn);
-	pte_t *place = pt_below(pt, *above, vpn);
-
-	pt->leaf_key = vpn.n >> pt->width[0];
-	pt->leaf = place - (vpn.n & pt->last[0]);
+	if (likely(place != NULL)) {
+		pt->leaf_key = vpn.n >> pt->width[0];
+		pt->leaf = place - (vpn.n & pt->last[0]);
+	}
 	return place;
 }
 
@@ -172,7 +178,7 @@ static inline pte_t pt_get(struct pagetable *pt, vpn_t vpn)
 
 static inline pte_t *pt_find(struct pagetable *pt, vpn_t vpn)
 {
-	pte_t *place = pt_place(pt, vpn);
+	pte_t *place = pt_seek(pt, vpn);
 
 	if (unlikely(place == NULL))
 		return pt_find_huge(pt, vpn);
@@ -181,13 +187,10 @@ static inline pte_t *pt_find(struct pagetable *pt, vpn_t vpn)
 
 static inline const pte_t *pt_prefetch(struct pagetable *pt, vpn_t vpn)
 {
-	const pte_t *above = pt_above(pt, vpn);
+	const pte_t *place = pt_seek(pt, vpn);
 
-	if (unlikely(above == NULL || !pt_names_table(*above)))
-		return NULL;
-	const pte_t *place = pt_below(pt, *above, vpn);
-
-	__builtin_prefetch(place, 1);
+	if (likely(place != NULL))
+		__builtin_prefetch(place, 1);
 	return place;
 }
 

@@ -41,6 +41,7 @@ static inline pte_t pte_swap_make(swp_t s)
 
 static inline bool pte_is_none(pte_t e) { return e.v == 0; }
 static inline bool pte_is_present(pte_t e) { return (e.v & PTE_PRESENT) != 0; }
+static inline bool pte_is_accessed(pte_t e) { return (e.v & (PTE_PRESENT | PTE_ACCESSED)) == (PTE_PRESENT | PTE_ACCESSED); }
 static inline bool pte_is_soft(pte_t e) { return (e.v & (PTE_PRESENT | PTE_SOFT)) == PTE_SOFT; }
 static inline bool pte_is_swap(pte_t e) { return e.v != 0 && (e.v & (PTE_PRESENT | PTE_SOFT)) == 0; }
 /* For present and soft entries. */
