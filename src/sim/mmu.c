@@ -298,7 +298,7 @@ static inline unsigned walk_start(struct mmu *m, vpn_t vpn)
 
 		if (s == NULL)
 			continue;
-		*tlb_stamp(p->tlb, s) = m->stat.walks;
+		s->stamp = m->stat.walks;
 		m->stat.pwc_hits[p->index]++;
 		return p->level - 1u;
 	}
@@ -416,8 +416,7 @@ static inline struct tlb_slot *lookup(struct mmu *m, vpn_t vpn, enum mmu_access 
 static inline void front_fill(struct mmu *m, vpn_t vpn, enum mmu_access how, struct tlb_slot *s, unsigned tlb, pfn_t pfn)
 {
 	*mmu_front(m, vpn, how) = (struct mmu_front){
-		.key = mmu_front_key(m, vpn, how), .serial = s->serial, .slot = s, .stamp = tlb_stamp(&m->tlb[tlb], s),
-		.pfn = pfn, .tlb = tlb,
+		.key = mmu_front_key(m, vpn, how), .serial = s->serial, .slot = s, .pfn = pfn, .tlb = tlb,
 	};
 }
 
@@ -474,7 +473,7 @@ static inline enum mmu_result touch(struct mmu *m, vpn_t vpn, enum mmu_access ho
 	struct translation t = { p->huge, s->grants, s->pfn };
 
 	m->stat.hits[p->index]++;
-	*tlb_stamp(p->tlb, s) = ++m->stat.touches;
+	s->stamp = ++m->stat.touches;
 	*ns += m->hit_ns[kind_of(how)][p->index];
 	*pfn = frame_of(m, vpn, t.huge, t.pfn);
 	fill(m, vpn, how, &t, p, s);

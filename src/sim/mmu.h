@@ -40,7 +40,6 @@ struct mmu_front {
 	uint64_t key;            /* tag, vpn, access */
 	uint64_t serial;         /* of the slot's fill */
 	struct tlb_slot *slot;
-	uint64_t *stamp;         /* the slot's */
 	pfn_t pfn;
 	uint32_t tlb;
 };
@@ -122,7 +121,7 @@ static inline bool mmu_hit(struct mmu *m, vpn_t vpn, enum mmu_access how, uint64
 		return false;
 	m->stat.touches += n;
 	m->stat.hits[f->tlb] += n;
-	*f->stamp = m->stat.touches;
+	f->slot->stamp = m->stat.touches;
 	*pfn = f->pfn;
 	*ns += (double)n * m->hit_ns[how == MMU_EXEC][f->tlb];
 	return true;

@@ -11,9 +11,8 @@
  * the slot, so a search costs the same for 4 ways, for 12 and for 72: about one
  * compare. The sets matter only when a victim is chosen.
  *
- * Recency is a number: each use writes the time beside the slot, one store, and
- * moves nothing. (Beside it, because choosing reads the times of a set and
- * nothing else.) All three policies choose from that, on a miss only:
+ * Recency is a number: each use writes the time into the slot, one store, and
+ * moves nothing. All three policies choose from that, on a miss only:
  *
  *   LRU      the way with the oldest stamp
  *   PLRU     the tree of Intel's and AMD's caches: a bit at each node points to
@@ -27,7 +26,7 @@
  *
  * A way without a translation is filled first, the lowest such way.
  *
- * The oldest way is not searched for. Beside the stamps stands a row of the
+ * The oldest way is not searched for. Beside the slots stands a row of the
  * ways in order of age, which uses leave out of date: a place says which stamp
  * it was given for, and a way whose stamp is another has been used since and is
  * younger than its place. So when the first way of the row still has the stamp
@@ -42,8 +41,9 @@
  *
  * Cost. find: one load of a bucket, one slot. insert: the first place or two of
  * a row, and a few more for each way that was used since; a bucket, and another
- * if the victim is live; of PLRU all stamps of a set, twice. 72 bytes a way, 16 to
- * 32 more of buckets.
+ * if the victim is live; of PLRU all slots of a set, twice. 72 bytes a way, 16 to
+ * 32 more of buckets. All of it fits the host's second cache for any TLB there is, but
+ * not its first, so what is written for a translation is next to each other.
  *
  * Rejected: lists in order of use, as textbooks have it: six stores a hit, and
  * hits are nearly everything. Scanning the ways of a set for the key: 12 ways
@@ -70,11 +70,11 @@ int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacemen
 		bits++;
 	*t = (struct tlb){
 		.slots = malloc(entries * sizeof(*t->slots)), .buckets = calloc((size_t)1 << bits, sizeof(*t->buckets)),
-		.stamps = calloc(entries, sizeof(*t->stamps)), .rows = malloc(2 * entries * sizeof(*t->rows)),
+		.rows = malloc(2 * entries * sizeof(*t->rows)),
 		.set = calloc(entries / ways, sizeof(*t->set)),
 		.sets = entries / ways, .ways = ways, .bucket_shift = 64 - bits, .replacement = (uint8_t)replacement,
 	};
-	if (t->slots == NULL || t->buckets == NULL || t->stamps == NULL || t->rows == NULL || t->set == NULL) {
+	if (t->slots == NULL || t->buckets == NULL || t->rows == NULL || t->set == NULL) {
 		tlb_destroy(t);
 		return -ENOMEM;
 	}
@@ -90,22 +90,21 @@ void tlb_destroy(struct tlb *t)
 {
 	free(t->slots);
 	free(t->buckets);
-	free(t->stamps);
 	free(t->rows);
 	free(t->set);
 	*t = (struct tlb){ 0 };
 }
 
-static uint64_t newest(const uint64_t *stamps, uint32_t from, uint32_t to)
+static uint64_t newest(const struct tlb_slot *slots, uint32_t from, uint32_t to)
 {
 	uint64_t stamp = 0;
 
 	for (uint32_t i = from; i < to; i++)
-		stamp = MAX(stamp, stamps[i]);
+		stamp = MAX(stamp, slots[i].stamp);
 	return stamp;
 }
 
-static __attribute__((noinline)) uint32_t plru_victim(const uint64_t *stamps, uint32_t ways)
+static __attribute__((noinline)) uint32_t plru_victim(const struct tlb_slot *slots, uint32_t ways)
 {
 	uint32_t at = 0, size = 1;
 
@@ -114,7 +113,7 @@ static __attribute__((noinline)) uint32_t plru_victim(const uint64_t *stamps, ui
 	while (size > 1) {
 		uint32_t middle = at + (size /= 2), end = MIN(middle + size, ways);
 
-		if (middle < ways && newest(stamps, at, middle) > newest(stamps, middle, end))
+		if (middle < ways && newest(slots, at, middle) > newest(slots, middle, end))
 			at = middle;
 	}
 	return at;
@@ -126,7 +125,7 @@ static __attribute__((noinline)) uint32_t plru_victim(const uint64_t *stamps, ui
  */
 static uint32_t lru_victim(struct tlb *t, uint32_t set, uint64_t now)
 {
-	const uint64_t *stamps = &t->stamps[(size_t)set * t->ways];
+	const struct tlb_slot *slots = &t->slots[(size_t)set * t->ways];
 	struct tlb_place *row = &t->rows[(size_t)set * t->ways * 2], *first = row + t->set[set].oldest;
 
 	for (;;) {
@@ -134,12 +133,12 @@ static uint32_t lru_victim(struct tlb *t, uint32_t set, uint64_t now)
 			first = memcpy(row, first, t->ways * sizeof(*row));
 		struct tlb_place place = *first++, *free = first + t->ways - 1;
 
-		if (likely(stamps[place.way] == place.listed)) {
+		if (likely(slots[place.way].stamp == place.listed)) {
 			*free = (struct tlb_place){ .listed = now, .way = place.way };
 			t->set[set].oldest = (uint32_t)(first - row);
 			return place.way;
 		}
-		place.listed = stamps[place.way];
+		place.listed = slots[place.way].stamp;
 		for (; free > first && free[-1].listed > place.listed; free--)
 			*free = free[-1];
 		*free = place;
@@ -169,7 +168,7 @@ uint32_t tlb_victim(struct tlb *t, uint32_t set, uint64_t now)
 	if (placed < t->ways)
 		return tlb_place_next(t, set, placed, now);
 	switch (t->replacement) {
-	case SIM_PLRU: return plru_victim(&t->stamps[(size_t)set * t->ways], t->ways);
+	case SIM_PLRU: return plru_victim(&t->slots[(size_t)set * t->ways], t->ways);
 	case SIM_RANDOM: return (uint32_t)rand_below(&t->rand, t->ways);
 	default: return lru_victim(t, set, now);
 	}
@@ -227,7 +226,7 @@ static void check_slot(const struct tlb *t, const struct tlb_slot *s)
 	ASSERT(s->page != TLB_NO_PAGE && s->grants != 0 && ((uint32_t)(s->page >> 1) & (t->sets - 1)) == set);
 	ASSERT(tlb_find(t, key_of(s)) == s);
 	for (uint32_t k = set * t->ways; k < (set + 1) * t->ways; k++)
-		ASSERT(k == me - 1 || t->stamps[k] == 0 || t->stamps[k] != t->stamps[me - 1]);
+		ASSERT(k == me - 1 || t->slots[k].stamp == 0 || t->slots[k].stamp != s->stamp);
 }
 
 static void check_bucket(const struct tlb *t, uint32_t n)
@@ -260,7 +259,7 @@ static void check_set(const struct tlb *t, uint32_t n)
 	for (uint32_t i = 0; i < placed; i++) {
 		const struct tlb_place *p = &row[s->oldest + i];
 
-		ASSERT(p->way < placed && p->listed >= listed && p->listed <= t->stamps[n * t->ways + p->way]);
+		ASSERT(p->way < placed && p->listed >= listed && p->listed <= t->slots[n * t->ways + p->way].stamp);
 		listed = p->listed;
 		ways += p->way;
 	}

@@ -27,6 +27,7 @@ static inline struct tlb_key tlb_key(uint64_t number, bool huge, uint16_t asid)
 struct tlb_slot {
 	uint64_t page;   /* of the key; TLB_NO_PAGE: never used, or removed */
 	uint64_t serial; /* of the fill, never the same again; live if above tlb->floor; 0: removed */
+	uint64_t stamp;  /* when this way of its set was used last; outlives the translation */
 	uint32_t next;   /* slot in the same bucket, + 1 */
 	uint16_t asid;
 	/* The translation: mmu.c's. */
@@ -61,7 +62,6 @@ struct tlb_set {
  */
 struct tlb {
 	struct tlb_slot *slots;  /* set by set */
-	uint64_t *stamps;        /* of each slot: when this way of its set was used last; outlives the translation */
 	struct tlb_place *rows;  /* set by set, with as much room again for them to move on */
 	struct tlb_set *set;
 	uint64_t *buckets;       /* first slot of the chain, + 1; 0: none; with the floor */
@@ -78,14 +78,12 @@ struct tlb {
 int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacement replacement, uint64_t seed);
 void tlb_destroy(struct tlb *t);
 
-/* The live slot of a key, or NULL. Who uses it says so: *tlb_stamp() = now. */
+/* The live slot of a key, or NULL. Who uses it says so: its stamp = now. */
 static inline struct tlb_slot *tlb_find(const struct tlb *t, struct tlb_key key);
 /* A translation for a key that has none, stamped with now, which grows from call to call. */
 static inline struct tlb_slot *tlb_insert(struct tlb *t, struct tlb_key key, uint8_t grants, pfn_t pfn, uint64_t now);
 /* The translation is gone; its way is the next to be filled, and as old as it was. */
 void tlb_remove(struct tlb *t, struct tlb_slot *s);
-
-static inline uint64_t *tlb_stamp(const struct tlb *t, const struct tlb_slot *s) { return &t->stamps[s - t->slots]; }
 
 void tlb_flush(struct tlb *t);
 void tlb_flush_asid(struct tlb *t, unsigned asid);
@@ -137,12 +135,12 @@ static inline struct tlb_slot *tlb_insert(struct tlb *t, struct tlb_key key, uin
 		tlb_unlink(t, s);
 	s->page = key.page;
 	s->serial = ++t->serial;
+	s->stamp = now;
 	s->next = tlb_count(t, *bucket);
 	s->asid = key.asid;
 	s->grants = grants;
 	s->pfn = pfn;
 	*bucket = t->floor << TLB_COUNT_BITS | (i + 1);
-	t->stamps[i] = now;
 	if (unlikely(key.page & 1))
 		t->huge = true;
 	return s;

@@ -91,7 +91,7 @@ static void picture_tlb(struct steps *p, const struct tlb *tlb)
 
 		if (slot->serial == 0 || slot->serial <= tlb->floor || slot->page == TLB_NO_PAGE)
 			continue;
-		row[n][0] = tlb->stamps[i];
+		row[n][0] = slot->stamp;
 		row[n++][1] = slot->page >> 1;
 	}
 	if (n > 1)

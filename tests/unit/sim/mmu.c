@@ -548,8 +548,8 @@ static void without_memory_there_is_no_mmu(void **state)
 		m = mmu_create(&w.config, 0);
 		fail_nth = 0;
 	}
-	/* The MMU, and five arrays for each of two TLBs and one page-walk cache. */
-	assert_int_equal(n, 1 + 15 + 1);
+	/* The MMU, and four arrays for each of two TLBs and one page-walk cache. */
+	assert_int_equal(n, 1 + 12 + 1);
 	mmu_destroy(m);
 	mmu_destroy(NULL);
 }
