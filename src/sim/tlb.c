@@ -41,8 +41,8 @@
  *
  * Cost. find: one load of a bucket, one slot. insert: the first place or two of
  * a row, and a few more for each way that was used since; a bucket, and another
- * if the victim is live; of PLRU all slots of a set, twice. 72 bytes a way, 16 to
- * 32 more of buckets. All of it fits the host's second cache for any TLB there is, but
+ * if the victim is live; of PLRU all slots of a set, twice. 72 bytes a way, 32 to
+ * 64 more of buckets. All of it fits the host's second cache for any TLB there is, but
  * not its first, so what is written for a translation is next to each other.
  *
  * Rejected: lists in order of use, as textbooks have it: six stores a hit, and
@@ -59,6 +59,9 @@
 
 #include "base/assert.h"
 
+/* For each entry. A second slot in a chain costs the host's CPU a branch that it cannot foresee; 8 help little more. */
+#define BUCKETS 4
+
 int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacement replacement, uint64_t seed)
 {
 	unsigned bits = 1;
@@ -66,7 +69,7 @@ int tlb_init(struct tlb *t, uint32_t entries, uint32_t ways, enum sim_replacemen
 	if (ways == 0)
 		ways = entries;
 	ASSERT(entries > 0 && entries < 1u << TLB_COUNT_BITS && entries % ways == 0 && (entries / ways & (entries / ways - 1)) == 0);
-	while ((uint64_t)1 << bits < (uint64_t)entries * 2)
+	while ((uint64_t)1 << bits < (uint64_t)entries * BUCKETS)
 		bits++;
 	*t = (struct tlb){
 		.slots = malloc(entries * sizeof(*t->slots)), .buckets = calloc((size_t)1 << bits, sizeof(*t->buckets)),
