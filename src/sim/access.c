@@ -282,8 +282,9 @@ long sim_access_row(struct sim *s, const struct trace_event *e, long n, long fet
 	struct sim_task *t = e->op == TRACE_ACCESS && e->vpn < s->vpn_end ? sim_task(s, e->task) : NULL;
 
 	*err = 0;
-	if (t == NULL || t->end != SIM_RUNS || s->m.policy->foresight || s->m.policy->every_touch)
+	if (t == NULL || t->end != SIM_RUNS || s->m.policy->foresight)
 		return 0;
+	bool every = s->m.policy->every_touch;
 	struct sim_cpu *c = sim_cpu_of(s, t, e->thread);
 	double own = s->own_time ? 0 : s->config.access_ns;
 	const pte_t *entry[AHEAD] = { NULL };
@@ -294,7 +295,7 @@ long sim_access_row(struct sim *s, const struct trace_event *e, long n, long fet
 	for (i = 0; i < n; i++) {
 		if (i + AHEAD < fetched)
 			fetch_ahead(s, t, e[i + AHEAD].vpn, entry, i);
-		else
+		else if (!every)
 			i += hits(s, t, c, &e[i], n - i, e, own);
 		if (i == n || !same_thread(&e[i], e))
 			break;
@@ -313,6 +314,8 @@ long sim_access_row(struct sim *s, const struct trace_event *e, long n, long fet
 		t->own_ns += (double)e[i].n * own;
 		t->touches += e[i].n;
 		s->touches += e[i].n;
+		if (unlikely(every))
+			tell_policy(&s->m, pfn);
 	}
 	return i;
 }
