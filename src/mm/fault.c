@@ -67,8 +67,10 @@ unsigned fault_frames(struct machine *m, unsigned n, struct frame **frames)
 {
 	unsigned got = 0;
 
-	if (machine_charged(m) + n > m->limit)
-		n = 1;
+	if (n == 1 || machine_charged(m) + n > m->limit) {
+		frames[0] = fault_frame(m);
+		return frames[0] != NULL;
+	}
 	while (n - got > 1) {
 		unsigned order = 32 - (unsigned)__builtin_clz(n - got - 1);
 		struct frame *f = alloc_block(m, &order);

@@ -71,6 +71,10 @@ bool poolshare_refault(struct machine *m, swp_t entry)
 {
 	struct poolshare *p = &m->poolshare;
 	const struct lruvec *v = &m->lruvec[0];
+
+	/* Linux has no such share. */
+	if (machine_has_accessed(m))
+		return false;
 	const struct swap_area *pool = swap_pool(&m->swap), *area = &m->swap.area[swp_area(entry)];
 	const struct swap_slot *slot = swap_slot_of(&m->swap, entry);
 	/* What the pool refuses stays below. */
@@ -81,7 +85,7 @@ bool poolshare_refault(struct machine *m, swp_t entry)
 		p->age_sum += age - (p->age_sum >> 8);
 	p->events.near += age <= NEAR_AGE;
 	p->events.tail += below && age <= p->depth + MAX(p->depth >> DEEPER_SHIFT, 1);
-	if (!below || machine_has_accessed(m))
+	if (!below)
 		return false;
 	return age * workingset_bucket(v) <= lru_resident(v) + pool->store->stat.pages;
 }
