@@ -183,24 +183,31 @@ static void forget_use(struct sim *s, struct sim_task *t, vpn_t vpn)
 		s->m.ops->test_and_clear_accessed(&s->m, &t->mm, vpn, pt_find(&t->mm.pt, vpn));
 }
 
-/* A touch that the front of the MMU does not know, until it has been made: 0 or as sim_touch. */
-static int touch_slow(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
-		      pfn_t *pfn)
+/* A touch that faults, until it has been made: 0 or as sim_touch. */
+static __attribute__((noinline)) int touch_faults(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn,
+						  enum mmu_access how, uint64_t n, pfn_t *pfn)
 {
-	enum mmu_result r = mmu_touch_slow(c->mmu, vpn, how, n, pfn, &c->now);
 	unsigned tries = 0;
 
-	while (r > MMU_WALKED) {
+	do {
 		sim_on_cpu(s, c);
 		if (!fault(s, t, vpn, how))
 			return t->end == SIM_RUNS ? -EFAULT : -ESRCH;
 		if (++tries > TOUCH_TRIES)
 			return -EINVAL;
-		r = mmu_touch_again(c->mmu, vpn, how, n, pfn, &c->now);
-	}
-	if (unlikely(tries > 0) && !s->config.fault_young)
+	} while (mmu_touch_again(c->mmu, vpn, how, n, pfn, &c->now) > MMU_WALKED);
+	if (!s->config.fault_young)
 		forget_use(s, t, vpn);
 	return 0;
+}
+
+/* A touch that the front of the MMU does not know. */
+static inline int touch_slow(struct sim *s, struct sim_task *t, struct sim_cpu *c, vpn_t vpn, enum mmu_access how, uint64_t n,
+			     pfn_t *pfn)
+{
+	enum mmu_result r = mmu_touch_slow(c->mmu, vpn, how, n, pfn, &c->now);
+
+	return r <= MMU_WALKED ? 0 : touch_faults(s, t, c, vpn, how, n, pfn);
 }
 
 /* From now on it is this task that the CPU works for. */

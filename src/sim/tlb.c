@@ -159,30 +159,13 @@ static uint32_t next_hole(const struct tlb *t, uint32_t set, uint32_t placed)
 	return TLB_NO_HOLE;
 }
 
-/* The first way without a translation, else the policy's choice. */
-uint32_t tlb_victim(struct tlb *t, uint32_t set, uint64_t now)
-{
-	struct tlb_set *s = &t->set[set];
-	uint32_t placed = tlb_count(t, s->placed);
-
-	s->hole = next_hole(t, set, placed);
-	if (s->hole != TLB_NO_HOLE)
-		return s->hole++;
-	if (placed < t->ways)
-		return tlb_place_next(t, set, placed, now);
-	switch (t->replacement) {
-	case SIM_PLRU: return plru_victim(&t->slots[(size_t)set * t->ways], t->ways);
-	case SIM_RANDOM: return (uint32_t)rand_below(&t->rand, t->ways);
-	default: return lru_victim(t, set, now);
-	}
-}
-
 static struct tlb_key key_of(const struct tlb_slot *s)
 {
 	return tlb_key(s->page >> 1, s->page & 1, s->asid);
 }
 
-void tlb_unlink(struct tlb *t, const struct tlb_slot *s)
+/* Takes a live slot out of the chain that its key is in. */
+static void unlink_slot(struct tlb *t, const struct tlb_slot *s)
 {
 	uint64_t *bucket = &t->buckets[key_of(s).hash >> t->bucket_shift];
 	uint32_t me = (uint32_t)(s - t->slots) + 1, i = tlb_count(t, *bucket);
@@ -196,12 +179,39 @@ void tlb_unlink(struct tlb *t, const struct tlb_slot *s)
 	t->slots[i - 1].next = s->next;
 }
 
+/* The policy's choice among the ways of a full set. */
+static uint32_t choose(struct tlb *t, uint32_t set, uint64_t now)
+{
+	switch (t->replacement) {
+	case SIM_PLRU: return plru_victim(&t->slots[(size_t)set * t->ways], t->ways);
+	case SIM_RANDOM: return (uint32_t)rand_below(&t->rand, t->ways);
+	default: return lru_victim(t, set, now);
+	}
+}
+
+/* The first way without a translation, else the policy's choice. */
+uint32_t tlb_victim(struct tlb *t, uint32_t set, uint64_t now)
+{
+	struct tlb_set *s = &t->set[set];
+	uint32_t placed = tlb_count(t, s->placed);
+
+	s->hole = next_hole(t, set, placed);
+	if (s->hole != TLB_NO_HOLE)
+		return s->hole++;
+	if (placed < t->ways)
+		return tlb_place_next(t, set, placed, now);
+	uint32_t way = choose(t, set, now);
+
+	unlink_slot(t, &t->slots[(size_t)set * t->ways + way]);
+	return way;
+}
+
 void tlb_remove(struct tlb *t, struct tlb_slot *s)
 {
 	uint32_t i = (uint32_t)(s - t->slots);
 	struct tlb_set *set = &t->set[i / t->ways];
 
-	tlb_unlink(t, s);
+	unlink_slot(t, s);
 	s->page = TLB_NO_PAGE;
 	s->serial = 0;
 	set->hole = MIN(set->hole, i % t->ways);
@@ -210,6 +220,7 @@ void tlb_remove(struct tlb *t, struct tlb_slot *s)
 void tlb_flush(struct tlb *t)
 {
 	t->floor = t->serial;
+	t->zero = t->floor << TLB_COUNT_BITS;
 }
 
 void tlb_flush_asid(struct tlb *t, unsigned asid)
@@ -236,7 +247,7 @@ static void check_bucket(const struct tlb *t, uint32_t n)
 {
 	uint32_t nr = 0;
 
-	ASSERT(t->buckets[n] >> TLB_COUNT_BITS <= t->floor);
+	ASSERT(t->buckets[n] < t->zero + (1 << TLB_COUNT_BITS));
 	for (uint32_t i = tlb_count(t, t->buckets[n]); i != 0; i = t->slots[i - 1].next) {
 		ASSERT(++nr <= t->sets * t->ways && t->slots[i - 1].serial > t->floor);
 		ASSERT(key_of(&t->slots[i - 1]).hash >> t->bucket_shift == n);
@@ -250,7 +261,7 @@ static void check_set(const struct tlb *t, uint32_t n)
 	uint32_t placed = tlb_count(t, s->placed);
 	uint64_t listed = 0, ways = 0;
 
-	ASSERT(placed <= t->ways && s->placed >> TLB_COUNT_BITS <= t->floor);
+	ASSERT(placed <= t->ways && s->placed < t->zero + (1 << TLB_COUNT_BITS));
 	for (uint32_t i = 0; i < t->ways; i++) {
 		bool live = t->slots[n * t->ways + i].serial > t->floor;
 

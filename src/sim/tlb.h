@@ -71,6 +71,7 @@ struct tlb {
 	uint8_t replacement;     /* enum sim_replacement */
 	uint64_t serial;         /* of the last fill */
 	uint64_t floor;          /* fills up to this one are flushed */
+	uint64_t zero;           /* what a count is after the last flush: floor << TLB_COUNT_BITS */
 	struct rand rand;        /* for SIM_RANDOM: one number a victim */
 };
 
@@ -92,7 +93,8 @@ void tlb_check(const struct tlb *t);
 /* What is left of a count with a floor. */
 static inline uint32_t tlb_count(const struct tlb *t, uint64_t count)
 {
-	return likely(count >> TLB_COUNT_BITS == t->floor) ? count & ((1 << TLB_COUNT_BITS) - 1) : 0;
+	/* Those of an older floor are below zero. */
+	return likely(count - t->zero < 1 << TLB_COUNT_BITS) ? (uint32_t)(count - t->zero) : 0;
 }
 
 static inline struct tlb_slot *tlb_find(const struct tlb *t, struct tlb_key key)
@@ -114,14 +116,12 @@ static inline uint32_t tlb_place_next(struct tlb *t, uint32_t set, uint32_t plac
 {
 	t->rows[2 * set * t->ways + placed] = (struct tlb_place){ .listed = now, .way = placed };
 	t->set[set].oldest = 0;
-	t->set[set].placed = t->floor << TLB_COUNT_BITS | (placed + 1);
+	t->set[set].placed = t->zero + placed + 1;
 	return placed;
 }
 
-/* For tlb_insert. The way of a set that a translation goes to, where it is not simply the next. */
+/* For tlb_insert. The way of a set that a translation goes to, where it is not simply the next; in no chain any more. */
 uint32_t tlb_victim(struct tlb *t, uint32_t set, uint64_t now);
-/* Takes a live slot out of the chain that its key is in. */
-void tlb_unlink(struct tlb *t, const struct tlb_slot *s);
 
 static inline struct tlb_slot *tlb_insert(struct tlb *t, struct tlb_key key, uint8_t grants, pfn_t pfn, uint64_t now)
 {
@@ -131,8 +131,6 @@ static inline struct tlb_slot *tlb_insert(struct tlb *t, struct tlb_key key, uin
 	uint64_t *bucket = &t->buckets[key.hash >> t->bucket_shift];
 	struct tlb_slot *s = &t->slots[i];
 
-	if (unlikely(s->serial > t->floor))
-		tlb_unlink(t, s);
 	s->page = key.page;
 	s->serial = ++t->serial;
 	s->stamp = now;
@@ -140,7 +138,7 @@ static inline struct tlb_slot *tlb_insert(struct tlb *t, struct tlb_key key, uin
 	s->asid = key.asid;
 	s->grants = grants;
 	s->pfn = pfn;
-	*bucket = t->floor << TLB_COUNT_BITS | (i + 1);
+	*bucket = t->zero + i + 1;
 	if (unlikely(key.page & 1))
 		t->huge = true;
 	return s;
