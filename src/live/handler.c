@@ -122,7 +122,7 @@ static void end_swapin(const struct swapin_done *done)
 	/* 0: nobody has touched it; a range was to be given back, with everything in it (native.c). */
 	if (done->since != 0)
 		count_fault(done->since, now);
-	count_stall(now, engine.swapins.nr > 0);
+	count_stall(now, engine.swapins.awaited > 0);
 }
 
 /* Ends the swap-ins that have been read. wait: one at least, if any is on its way. Lock held, given up inside. */
@@ -335,7 +335,7 @@ static void fault(const struct uffd_msg *msg)
 		throttle();
 		later = serve(vpn, start);
 		/* Nobody else is there to be served meanwhile. */
-		while (atomic_load(&e->program_threads) == 1 && e->swapins.nr > 0)
+		while (atomic_load(&e->program_threads) == 1 && e->swapins.awaited > 0)
 			end_swapins(true);
 		/* A write to a page that was protected for copying and is present after all. */
 		if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) {
@@ -351,7 +351,7 @@ static void fault(const struct uffd_msg *msg)
 
 	if (!later)
 		count_fault(start, now);
-	count_stall(now, e->swapins.nr > 0);
+	count_stall(now, e->swapins.awaited > 0);
 }
 
 /* While the manager follows a change, and gives the lock up in between, nobody may look for unknown areas. */

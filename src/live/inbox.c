@@ -32,6 +32,7 @@
 #define FAULTS 256
 #define FAULTS_KEPT (FAULTS - 64 - READ_AT_ONCE) /* room for every bell */
 #define CHANGES 126
+#define AHEAD_LOOK_NS 10000000 /* 10 ms */
 
 static struct {
 	_Atomic uint32_t head, tail; /* [head, tail) wait or are being handled */
@@ -109,11 +110,14 @@ void inbox_wait(void)
 {
 	struct pollfd p[1 + SWAP_SPECS] = { { .fd = engine.homes.prog_fd, .events = POLLIN } };
 	uint64_t until = UINT64_MAX;
-	unsigned n = engine.swapins.nr > 0 ? stores_poll(p + 1, &until) : 0;
+	unsigned n = engine.swapins.awaited > 0 ? stores_poll(p + 1, &until) : 0;
 
 	/* What nothing can be polled for is over when it is next asked for. */
-	if (engine.swapins.nr > 0 && n == 0)
+	if (engine.swapins.awaited > 0 && n == 0)
 		until = 0;
+	/* What nobody waits for is mapped when the next fault comes: to wake up for each piece of it would cost the program more than it gains. */
+	else if (engine.swapins.awaited == 0 && engine.swapins.nr > 0)
+		until = now_ns() + AHEAD_LOOK_NS;
 	uint64_t now = until < UINT64_MAX ? now_ns() : 0, ns = until - MIN(until, now);
 	struct timespec timeout = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
 

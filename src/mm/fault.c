@@ -58,19 +58,11 @@ static struct frame *alloc_block(struct machine *m, unsigned *order)
 	return frame_alloc(&m->phys, 0, *order, MIGRATE_MOVABLE, ALLOC_LOW);
 }
 
-/*
- * Contiguous if it can be, because the engine moves contiguous homes in one call. If neither a window nor half
- * of one is free, frames come one by one, from the smallest blocks: so these
- * are used up, and larger ones get the time to merge.
- */
-unsigned fault_frames(struct machine *m, unsigned n, struct frame **frames)
+/* Contiguous ones, because the engine moves contiguous homes in one call. */
+static unsigned block_frames(struct machine *m, unsigned n, struct frame **frames)
 {
 	unsigned got = 0;
 
-	if (n == 1 || machine_charged(m) + n > m->limit) {
-		frames[0] = fault_frame(m);
-		return frames[0] != NULL;
-	}
 	while (n - got > 1) {
 		unsigned order = 32 - (unsigned)__builtin_clz(n - got - 1);
 		struct frame *f = alloc_block(m, &order);
@@ -85,11 +77,16 @@ unsigned fault_frames(struct machine *m, unsigned n, struct frame **frames)
 				frame_free(&m->phys, f + i, 0);
 		}
 	}
-	if (got == 0) {
-		frames[0] = fault_frame(m);
-		got = frames[0] != NULL;
-	}
-	for (; got > 0 && got < n; got++) {
+	return got;
+}
+
+/*
+ * If neither a window nor half of one is free, frames come one by one, from the smallest blocks: so these
+ * are used up, and larger ones get the time to merge.
+ */
+static unsigned single_frames(struct machine *m, unsigned got, unsigned n, struct frame **frames)
+{
+	for (; got < n; got++) {
 		frames[got] = frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_MIN);
 		if (frames[got] == NULL)
 			break;
@@ -97,10 +94,36 @@ unsigned fault_frames(struct machine *m, unsigned n, struct frame **frames)
 	return got;
 }
 
+unsigned fault_frames(struct machine *m, unsigned n, struct frame **frames)
+{
+	if (n == 1 || machine_charged(m) + n > m->limit) {
+		frames[0] = fault_frame(m);
+		return frames[0] != NULL;
+	}
+	unsigned got = block_frames(m, n, frames);
+
+	if (got == 0) {
+		frames[0] = fault_frame(m);
+		got = frames[0] != NULL;
+	}
+	return got > 0 ? single_frames(m, got, n, frames) : 0;
+}
+
 static void free_frames(struct machine *m, struct frame **frames, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		frame_free(&m->phys, frames[i], 0);
+}
+
+bool fault_frames_spare(struct machine *m, unsigned n, struct frame **frames)
+{
+	if (machine_charged(m) + n > m->limit)
+		return false;
+	unsigned got = single_frames(m, block_frames(m, n, frames), n, frames);
+
+	if (got < n)
+		free_frames(m, frames, got);
+	return got == n;
 }
 
 enum fault_result fault_map_failed(int err)
@@ -265,7 +288,6 @@ static enum fault_result fault_soft(struct mm *mm, const struct vma *vma, vpn_t 
 	COUNT(m, pgsoft);
 	if (machine_has_accessed(m)) {
 		/* Its place on the lists is the accessed bit's business. */
-		m->cluster.hits += (f->flags & FRAME_READAHEAD) != 0;
 		COUNT_N(m, swap_ra_hit, (f->flags & FRAME_READAHEAD) != 0);
 		f->flags &= (uint16_t)~FRAME_READAHEAD;
 		return FAULT_DONE;
@@ -275,7 +297,6 @@ static enum fault_result fault_soft(struct mm *mm, const struct vma *vma, vpn_t 
 		/* Its first touch: worth having been read, but not hot yet. */
 		f->flags &= (uint16_t)~FRAME_READAHEAD;
 		m->policy->arrive(m, v, f, ARRIVE_NEW);
-		m->cluster.hits++;
 		COUNT(m, swap_ra_hit);
 		return FAULT_DONE;
 	}
@@ -314,9 +335,13 @@ enum fault_result mm_fault(struct mm *mm, vpn_t vpn, enum fault_access access, s
 		return FAULT_WAIT;
 	}
 	if (pte_is_soft(pte)) {
+		bool ahead = (f->flags & FRAME_READAHEAD) != 0;
 		enum fault_result r = fault_soft(mm, vma, vpn, f, access);
 
 		STEP(m, SOFT, .mm = mm, .vpn = vpn, .pfn = frame_pfn(&m->phys, f), .list = f->list);
+		/* Either its stream goes on, or it was worth having been read with its neighbour. */
+		if (ahead && r == FAULT_DONE && !swapin_reached(mm, vma, vpn))
+			m->cluster.hits++;
 		return r;
 	}
 	if (access == FAULT_WRITE && !(pte.v & PTE_WRITE))

@@ -13,6 +13,9 @@ struct frame *fault_frame(struct machine *m);
 /* Up to n frames for a run, at least 1 or none at all. */
 unsigned fault_frames(struct machine *m, unsigned n, struct frame **frames);
 
+/* The same for what nobody waits for: n that are to spare, or false. */
+bool fault_frames_spare(struct machine *m, unsigned n, struct frame **frames);
+
 /* What to bring along with the page. An engine to which a fault is cheap watches no streams. */
 void fault_plan(struct vma *vma, vpn_t vpn, unsigned max, struct ra_plan *plan);
 

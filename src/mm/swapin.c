@@ -6,6 +6,7 @@
 #include "mm/fault.h"
 #include "mm/reclaim/reclaim.h"
 
+#define FRAMES_A_WINDOW (12 * RA_MAX) /* a machine has so many frames for each window that a stream may be ahead */
 #define RA_MAX_MEMORY 16 /* from stores at the speed of memory: more would only make the one fault longer */
 
 /* Some other swap-in has the page. */
@@ -132,10 +133,12 @@ static enum fault_result finish(struct swapin *in, struct fault_report *report)
 	struct machine *m = in->mm->machine;
 	enum fault_result result = FAULT_RETRY;
 
+	bool touched = !in->ahead || in->waited;
+
 	if (in->begun > 0)
 		poolshare_waited(m, m->ops->now_ns(m) - in->begun, in->below);
-	COUNT(m, pgmajfault);
-	COUNT_N(m, swap_ra, in->n - 1);
+	COUNT_N(m, pgmajfault, touched);
+	COUNT_N(m, swap_ra, in->n - touched);
 	for (unsigned i = 0; i < in->n;) {
 		if (in->read[i].err == 0 && in->beside[i]) {
 			commit(in, i++);
@@ -146,7 +149,7 @@ static enum fault_result finish(struct swapin *in, struct fault_report *report)
 			continue;
 		}
 		frame_free(&m->phys, in->frame[i], 0);
-		if (in->vpn[i].n == in->fault.n) {
+		if (in->vpn[i].n == in->fault.n && !in->ahead) {
 			result = FAULT_LOST;
 			report->err = in->read[i].err;
 			report->area = swp_area(in->read[i].entry);
@@ -154,7 +157,7 @@ static enum fault_result finish(struct swapin *in, struct fault_report *report)
 		}
 		i++;
 	}
-	report->major = true;
+	report->major = touched;
 	return result;
 }
 
@@ -165,8 +168,8 @@ static unsigned read_ahead_max(const struct machine *m, pte_t pte)
 	return store->ops->read_locked ? RA_MAX_MEMORY : RA_MAX;
 }
 
-/* Is the page on its way already? Then its end wakes the access. */
-static bool join(struct mm *mm, vpn_t vpn)
+/* The swap-in that has the page on its way; NULL: none. */
+static struct swapin *swapin_of(const struct mm *mm, vpn_t vpn)
 {
 	struct swapins *all = mm->machine->swapins;
 
@@ -175,9 +178,9 @@ static bool join(struct mm *mm, vpn_t vpn)
 
 		for (unsigned k = 0; in->busy && in->mm == mm && k < in->n; k++)
 			if (in->vpn[k].n == vpn.n)
-				return in->waited = true;
+				return in;
 	}
-	return false;
+	return NULL;
 }
 
 /* Room for one that is left on its way; NULL: the engine has none. */
@@ -204,6 +207,41 @@ static void start_clock(struct swapin *in)
 	in->begun = in->below > 0 && m->ops->now_ns != NULL ? m->ops->now_ns(m) : 0;
 }
 
+static bool reads_by_itself(const struct machine *m, pte_t pte)
+{
+	return m->swap.area[swp_area(pte_swp(pte))].store->ops->read_begin != NULL;
+}
+
+/* Their homes; then they are read, or begin to be. */
+static void read(struct swapin *in, bool wait)
+{
+	struct machine *m = in->mm->machine;
+
+	sort(in);
+	for (unsigned i = 0; i < in->n; i++)
+		in->read[i].page = frame_home(&m->phys, in->frame[i]);
+	if (!in->ahead)
+		start_clock(in);
+	in->reading.r = in->read;
+	in->reading.n = in->n;
+	in->reading.ahead = in->ahead;
+	if (wait)
+		swap_read(&m->swap, in->read, in->n, machine_lock, machine_unlock, m);
+	else
+		swap_read_begin(&m->swap, &in->reading, machine_lock, machine_unlock, m);
+}
+
+static void leave_on_its_way(struct swapin *in, uint64_t since)
+{
+	struct swapins *all = in->mm->machine->swapins;
+
+	in->busy = true;
+	in->waited = false;
+	in->since = since;
+	all->nr++;
+	all->awaited += !in->ahead;
+}
+
 /* Pages and frames; then they are read, or begin to be. False: no frame. */
 static bool begin(struct swapin *in, struct vma *vma, bool wait)
 {
@@ -216,17 +254,82 @@ static bool begin(struct swapin *in, struct vma *vma, bool wait)
 	in->n = fault_frames(m, in->n, in->frame);
 	if (in->n == 0)
 		return false;
-	sort(in);
-	for (unsigned i = 0; i < in->n; i++)
-		in->read[i].page = frame_home(&m->phys, in->frame[i]);
-	start_clock(in);
-	in->reading.r = in->read;
-	in->reading.n = in->n;
-	if (wait)
-		swap_read(&m->swap, in->read, in->n, machine_lock, machine_unlock, m);
-	else
-		swap_read_begin(&m->swap, &in->reading, machine_lock, machine_unlock, m);
+	read(in, wait);
 	return true;
+}
+
+/* Pages of the plan that a store reads by itself are on their way before they are touched. False: there is no room for more. */
+static bool begin_ahead(struct mm *mm, const struct ra_plan *plan, uint64_t prot)
+{
+	struct machine *m = mm->machine;
+
+	if (m->swapins->nr >= SWAPINS_AHEAD)
+		return false;
+	struct swapin *in = room(m);
+
+	in->mm = mm;
+	in->prot = prot;
+	in->ahead = true;
+	in->begun = in->n = 0;
+	for (unsigned i = 0; i < plan->n; i++) {
+		pte_t pte = pt_get(&mm->pt, plan->vpn[i]);
+
+		if (pte_is_swap(pte) && reads_by_itself(m, pte))
+			add(in, plan->vpn[i], false);
+	}
+	if (in->n == 0)
+		return true;
+	/* A part of a window would only bring the fault of the rest nearer. */
+	if (!fault_frames_spare(m, in->n, in->frame))
+		return false;
+	/* The mark. */
+	in->fault = in->vpn[0];
+	in->beside[0] = true;
+	read(in, false);
+	leave_on_its_way(in, 0);
+	return true;
+}
+
+/* The stream at the page touched is kept as far ahead as it should be. */
+static void go_ahead(struct mm *mm, struct vma *vma, vpn_t touched)
+{
+	const struct machine *m = mm->machine;
+	unsigned depth = (unsigned)MIN(phys_managed_frames(&m->phys, 0) / FRAMES_A_WINDOW, (uint64_t)RA_DEPTH_MAX);
+	struct ra_plan plan;
+
+	while (readahead_further(vma, touched, depth, &plan))
+		if (!begin_ahead(mm, &plan, user_prot(vma, FAULT_ANY)))
+			break;
+}
+
+bool swapin_reached(struct mm *mm, struct vma *vma, vpn_t vpn)
+{
+	bool mark = readahead_reached(vma, vpn, false);
+
+	if (mark)
+		go_ahead(mm, vma, vpn);
+	return mark;
+}
+
+/* The page is on its way already: its end wakes the access. If nobody has waited for it so far, it should have been begun earlier. */
+static void join(struct swapin *in, struct vma *vma, vpn_t vpn, struct fault_report *report)
+{
+	struct machine *m = in->mm->machine;
+	bool first = in->ahead && !in->waited;
+
+	in->waited = true;
+	if (!first)
+		return;
+	/* Its mark is not needed any more. */
+	for (unsigned i = 0; i < in->n; i++)
+		in->beside[i] = false;
+	m->swapins->awaited++;
+	in->fault = vpn;
+	in->since = report->since;
+	start_clock(in);
+	report->later = true;
+	if (readahead_reached(vma, vpn, true))
+		go_ahead(in->mm, vma, vpn);
 }
 
 enum fault_result swapin_fault(struct mm *mm, struct vma *vma, vpn_t vpn, enum fault_access access, struct fault_report *report)
@@ -236,13 +339,17 @@ enum fault_result swapin_fault(struct mm *mm, struct vma *vma, vpn_t vpn, enum f
 	struct fault_report unread = { 0 };
 
 	report = report != NULL ? report : &unread;
-	if (join(mm, vpn))
+	in = swapin_of(mm, vpn);
+	if (in != NULL) {
+		join(in, vma, vpn, report);
 		return FAULT_WAIT;
+	}
 	in = room(m);
 	bool wait = in == NULL;
 
 	in = wait ? &here : in;
 	in->mm = mm;
+	in->ahead = false;
 	in->fault = vpn;
 	in->prot = user_prot(vma, access);
 	if (!begin(in, vma, wait))
@@ -253,11 +360,9 @@ enum fault_result swapin_fault(struct mm *mm, struct vma *vma, vpn_t vpn, enum f
 		swap_read_end(&m->swap, &in->reading, machine_lock, machine_unlock, m);
 		return finish(in, report);
 	}
-	in->busy = true;
-	in->waited = false;
-	in->since = report->since;
-	m->swapins->nr++;
+	leave_on_its_way(in, report->since);
 	report->later = true;
+	go_ahead(mm, vma, vpn);
 	return FAULT_WAIT;
 }
 
@@ -272,6 +377,7 @@ static void end(struct swapin *in, struct swapin_done *done)
 		m->ops->wake(m, in->mm, in->vpn[i]);
 	in->busy = false;
 	m->swapins->nr--;
+	m->swapins->awaited -= !in->ahead || in->waited;
 }
 
 bool mm_swapin_done(struct machine *m, struct swapin_done *done)

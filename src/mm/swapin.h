@@ -2,7 +2,8 @@
  * Swap-in: the pages that one major fault brings back (Linux: do_swap_page, swap_state.c).
  *
  * Where the engine has room for them (machine.swapins), a swap-in from a store that can read while others are served
- * is left on its way: the fault is FAULT_WAIT, and mm_swapin_done has its end.
+ * is left on its way: the fault is FAULT_WAIT, and mm_swapin_done has its end. Others are begun ahead of a stream, before
+ * anybody waits for them (readahead.c).
  */
 #ifndef STW_MM_SWAPIN_H
 #define STW_MM_SWAPIN_H
@@ -11,6 +12,7 @@
 #include "mm/machine.h"
 
 #define SWAPINS 8 /* on their way at once */
+#define SWAPINS_AHEAD 6 /* of them before anybody waits: the others are for faults */
 
 _Static_assert(RA_MAX <= STORE_BATCH, "one read takes a whole plan");
 
@@ -20,6 +22,7 @@ _Static_assert(RA_MAX <= STORE_BATCH, "one read takes a whole plan");
  */
 struct swapin {
 	bool busy;           /* on its way */
+	bool ahead;          /* it was begun before anybody touched one of its pages; fault: the first of them, the mark */
 	bool waited;         /* somebody has touched one of its pages meanwhile */
 	struct mm *mm;
 	vpn_t fault;         /* the page touched */
@@ -34,13 +37,15 @@ struct swapin {
 	struct swap_reading reading;
 };
 
-/* Law: nr = those that are busy. */
+/* Law: nr = those that are busy; awaited = of them, those that somebody waits for. */
 struct swapins {
-	unsigned nr;
+	unsigned nr, awaited;
 	struct swapin in[SWAPINS];
 };
 
 /* A touch of vpn, whose entry is in a store. Not while SWAPINS are on their way. */
 enum fault_result swapin_fault(struct mm *mm, struct vma *vma, vpn_t vpn, enum fault_access access, struct fault_report *report);
+/* A page that was read ahead is touched for the first time. If it is a mark, its stream goes on, and it is true. */
+bool swapin_reached(struct mm *mm, struct vma *vma, vpn_t vpn);
 
 #endif

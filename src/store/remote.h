@@ -38,7 +38,7 @@
 
 #define REMOTE_RINGS 64                /* one a process */
 #define REMOTE_WAITED (4 * STORE_BATCH) /* the first entries: writes of each leg, reads of each leg that are waited for */
-#define REMOTE_READS 128               /* the others: reads that are not */
+#define REMOTE_READS (8 * STORE_BATCH) /* the others: reads that are not */
 #define REMOTE_ENTRIES (REMOTE_WAITED + REMOTE_READS)
 #define REMOTE_AREAS 6
 #define REMOTE_LEGS (2 * REMOTE_AREAS) /* exports: that of each area, then their mirrors */

@@ -28,7 +28,7 @@
 
 _Static_assert(REMOTE_AREAS == SWAP_SPECS, "any area may be on a server");
 
-#define DEPTH 16
+#define DEPTH 16               /* requests: with so many under way no more pages are taken */
 #define CONNECT_NS 5000000000  /* 5 s */
 #define REQUEST_NS 5000000000  /* 5 s */
 #define PART_NS 100000000      /* 0.1 s */
@@ -58,7 +58,7 @@ struct connection {
 	struct nbd_handle *h;       /* NULL: none */
 	bool was_up;
 	struct futexfd bell;        /* tells of the bell */
-	struct request request[DEPTH];
+	struct request request[DEPTH + STORE_BATCH];
 	unsigned nr;
 	pthread_t thread;
 };
@@ -258,12 +258,11 @@ static bool follows(const struct remote_request *a, const struct remote_request 
 static bool send_some(struct connection *c)
 {
 	struct remote_request page[STORE_BATCH];
-	unsigned room = MIN((unsigned)STORE_BATCH, DEPTH - c->nr);
 
-	if (room == 0 || !may_send(c))
+	if (c->nr >= DEPTH || !may_send(c))
 		return false;
 	/* Even if no two of them follow one another there is room for all. */
-	unsigned n = remote_take(remote_of(c), c->area->leg, page, room);
+	unsigned n = remote_take(remote_of(c), c->area->leg, page, STORE_BATCH);
 
 	for (unsigned i = 0, len; i < n; i += len) {
 		for (len = 1; i + len < n && follows(&page[i + len - 1], &page[i + len]); len++)

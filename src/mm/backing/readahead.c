@@ -42,9 +42,18 @@
  * agree too: a dense scan over a partly resident area. Their greatest common
  * divisor is the stride.
  *
+ * Ahead. A stream whose window is full asks for the next one before it is touched, where the store is slow and can read by
+ * itself. Its first page is the mark (Linux: PG_readahead): it stays unmapped, and its touch says that the stream has got so
+ * far, and asks for one more. A mark that is still on its way when it is touched came too late: one window more is kept
+ * ahead from then on, up to RA_DEPTH_MAX. What is ahead of a stream that only seems to be one is all for nothing (a wide stride
+ * across the end of a dense scan), so the last AHEAD_PROOFS faults must have been just where it said.
+ *
+ *         last          next                     next + ahead
+ *      ────┴─ touched now ┴──── read, or on its way ───┴────►
+ *
  * Law (readahead_check): window is 0 or 2 … RA_MAX; a slot with a window has a
  * stride; |stride| ≤ RA_STRIDE_MAX; at most VMA_STREAMS - 2 are open; doubt is
- * at most DOUBT_MAX.
+ * at most DOUBT_MAX; nothing is ahead of a slot without a window, and no more than RA_DEPTH_MAX windows.
  *
  * Cost: one pass over eight slots of 32 bytes. Related: Linux mm/swap_state.c
  * (swap_vma_readahead: one stream an area, forwards or backwards) and
@@ -61,6 +70,7 @@
 #define SKIP_MAX 4  /* strides that a strided scan may skip at once */
 #define DOUBT_MAX 3
 #define WORTH_HITS 3 /* a stream with so many hits was worth opening: its window is 16 */
+#define AHEAD_PROOFS 2
 #define SMALL_AREA 8192
 #define TINY_AREA 1024
 
@@ -68,6 +78,7 @@
 enum fit {
 	FIT_NONE,
 	FIT_NEAR,   /* near a slot that has no agreeing stride */
+	FIT_AHEAD,  /* among the pages that an open stream has asked for ahead: it lacks them, or another stream crosses there */
 	FIT_AGREE,  /* agrees with a guess */
 	FIT_WITHIN, /* inside an open stream's last window */
 	FIT_BEYOND, /* somewhat beyond it */
@@ -119,6 +130,7 @@ static void close_stream(struct vma *vma, struct vma_stream *s)
 	s->window = 0;
 	s->stride = 0;
 	s->proofs = 0;
+	s->ahead = 0;
 }
 
 /* The stamp of this fault: one above all others. */
@@ -187,8 +199,10 @@ static enum fit fit_open(const struct vma_stream *s, vpn_t fault)
 		return FIT_NEXT;
 	if (beyond % step != 0)
 		return FIT_NONE;
+	if (beyond > MAX(pages, step * SKIP_MAX))
+		return beyond <= step * s->ahead ? FIT_AHEAD : FIT_NONE;
 	if (beyond > 0)
-		return beyond <= MAX(pages, step * SKIP_MAX) ? FIT_BEYOND : FIT_NONE;
+		return FIT_BEYOND;
 	return -beyond <= step * s->window ? FIT_WITHIN : FIT_NONE;
 }
 
@@ -260,6 +274,9 @@ static void open_stream(struct vma *vma, struct vma_stream *opened)
 		close_stream(vma, oldest);
 	opened->window = 2;
 	opened->hits = 0;
+	opened->proofs = 0;
+	opened->ahead = 0;
+	opened->depth = 1;
 }
 
 /* A fault near a slot that is not open: the stride becomes a guess, a guess gains proof, proof opens it. */
@@ -287,28 +304,41 @@ static void hit(struct vma *vma, const struct match *m, uint32_t now)
 	struct vma_stream *s = m->stream;
 	unsigned window = window_left(vma, s, now);
 
-	if (m->fit != FIT_WITHIN)
+	if (m->fit >= FIT_BEYOND)
 		window = MIN(2 * window, RA_MAX);
 	s->window = (uint8_t)window;
+	s->proofs = m->fit == FIT_NEXT ? (uint8_t)MIN(s->proofs + 1, AHEAD_PROOFS) : 0;
 	if (s->hits < UINT16_MAX)
 		s->hits++;
 	if (s->hits == WORTH_HITS && vma->doubt > 0)
 		vma->doubt--;
 }
 
-/* Lists the window's pages from the fault on, as far as max and the area allow. */
-static void fill(const struct vma *vma, struct vma_stream *s, vpn_t fault, unsigned max, struct ra_plan *plan)
+/* Lists n pages of the stream from v on, as far as the area goes. Returns the one after them. */
+static vpn_t list(const struct vma *vma, const struct vma_stream *s, vpn_t v, unsigned n, struct ra_plan *plan)
 {
-	unsigned n = MIN(MAX(s->window, 1u), MAX(max, 1u));
-	vpn_t v = fault;
-
 	plan->n = 0;
 	while (plan->n < n && v.n >= vma->start.n && v.n < vma->end.n) {
 		plan->vpn[plan->n++] = v;
 		v.n += (uint64_t)(int64_t)s->stride;
 	}
-	s->last = fault.n;
-	s->next = v.n;
+	return v;
+}
+
+/* Its present window is [touched, next); what was ahead and is beyond it still is. */
+static void move_on(struct vma_stream *s, vpn_t touched, vpn_t next)
+{
+	int64_t ahead = s->ahead > 0 ? s->ahead - (int64_t)(next.n - s->next) / s->stride : 0;
+
+	s->ahead = (uint8_t)MIN(MAX(ahead, 0), (int64_t)s->ahead);
+	s->last = touched.n;
+	s->next = next.n;
+}
+
+/* The window's pages from the fault on, as far as max and the area allow. */
+static void fill(const struct vma *vma, struct vma_stream *s, vpn_t fault, unsigned max, struct ra_plan *plan)
+{
+	move_on(s, fault, list(vma, s, fault, MIN(MAX(s->window, 1u), MAX(max, 1u)), plan));
 }
 
 void readahead_plan(struct vma *vma, vpn_t fault, unsigned max, struct ra_plan *plan)
@@ -328,6 +358,65 @@ void readahead_plan(struct vma *vma, vpn_t fault, unsigned max, struct ra_plan *
 	fill(vma, m.stream, fault, max, plan);
 }
 
+/* How many pages after the next one the stream has asked for this one ahead; -1: it has not. */
+static int steps_ahead(const struct vma_stream *s, vpn_t v)
+{
+	int64_t distance = (int64_t)(v.n - s->next);
+
+	if (s->ahead == 0 || distance % s->stride != 0)
+		return -1;
+	return distance / s->stride >= 0 && distance / s->stride < s->ahead ? (int)(distance / s->stride) : -1;
+}
+
+/* Of several the one that it is next for: where two cross, the page of one must not lead the other on. */
+static struct vma_stream *stream_ahead_of(struct vma *vma, vpn_t v)
+{
+	struct vma_stream *best = NULL;
+
+	for (unsigned i = 0; i < VMA_STREAMS; i++) {
+		struct vma_stream *s = &vma->streams[i];
+		int steps = steps_ahead(s, v);
+
+		if (steps >= 0 && (best == NULL || steps < steps_ahead(best, v)))
+			best = s;
+	}
+	return best;
+}
+
+bool readahead_reached(struct vma *vma, vpn_t touched, bool late)
+{
+	struct vma_stream *s = stream_ahead_of(vma, touched);
+
+	if (s == NULL)
+		return false;
+	s->used = next_stamp(vma);
+	s->depth = (uint8_t)MIN(s->depth + late, RA_DEPTH_MAX);
+	if (late && touched.n != s->next)
+		s->proofs = 0;
+	move_on(s, touched, (vpn_t){ touched.n + (uint64_t)(int64_t)s->stride * s->window });
+	return true;
+}
+
+static struct vma_stream *stream_at(struct vma *vma, vpn_t touched)
+{
+	for (unsigned i = 0; i < VMA_STREAMS; i++)
+		if (is_open(&vma->streams[i]) && vma->streams[i].last == touched.n)
+			return &vma->streams[i];
+	return NULL;
+}
+
+bool readahead_further(struct vma *vma, vpn_t touched, unsigned depth_max, struct ra_plan *plan)
+{
+	struct vma_stream *s = stream_at(vma, touched);
+
+	if (s == NULL || s->window < RA_MAX || s->proofs < AHEAD_PROOFS || s->ahead + RA_MAX > RA_MAX * MIN(s->depth, depth_max))
+		return false;
+	list(vma, s, (vpn_t){ s->next + (uint64_t)(int64_t)s->stride * s->ahead }, RA_MAX, plan);
+	s->ahead += RA_MAX;
+	plan->hit = true;
+	return plan->n > 0;
+}
+
 void readahead_check(const struct vma *vma)
 {
 	unsigned open = 0;
@@ -338,6 +427,7 @@ void readahead_check(const struct vma *vma)
 		ASSERT(s->used != 0 || (s->window == 0 && s->stride == 0 && s->hits == 0));
 		ASSERT(s->window == 0 || (s->window >= 2 && s->window <= RA_MAX && s->stride != 0));
 		ASSERT(magnitude(s->stride) <= RA_STRIDE_MAX);
+		ASSERT(s->ahead == 0 || (is_open(s) && s->ahead <= RA_DEPTH_MAX * RA_MAX));
 		open += is_open(s);
 	}
 	ASSERT(open <= OPEN_MAX);

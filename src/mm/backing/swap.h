@@ -167,6 +167,7 @@ void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(voi
  */
 struct swap_reading {
 	struct swap_read *r;
+	bool ahead;       /* nobody needs it now: what cannot be on its way, or fails, is left unread (err) */
 	unsigned n;
 	uint32_t left;
 	unsigned nr_begun;

@@ -104,6 +104,12 @@ static void read_area(struct swap *s, struct swap_area *a, struct swap_read *r, 
 		a->state = SWAP_AREA_DEAD;
 }
 
+static void leave_unread(struct swap_reading *g, const unsigned *index, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		g->r[index[i]].err = -EAGAIN;
+}
+
 static void begin(struct swap *s, struct swap_reading *g, bool wait, void (*lock)(void *), void (*unlock)(void *), void *ctx)
 {
 	ASSERT(g->n <= STORE_BATCH);
@@ -129,7 +135,10 @@ static void begin(struct swap *s, struct swap_reading *g, bool wait, void (*lock
 		unsigned begun = a->store->ops->read_begin(a->store, io, n, &g->left);
 		lock(ctx);
 		g->nr_begun += begun;
-		read_area(s, a, g->r, index + begun, io + begun, n - begun, 0, lock, unlock, ctx);
+		if (g->ahead)
+			leave_unread(g, index + begun, n - begun);
+		else
+			read_area(s, a, g->r, index + begun, io + begun, n - begun, 0, lock, unlock, ctx);
 	}
 }
 
@@ -148,7 +157,7 @@ void swap_read_end(struct swap *s, struct swap_reading *g, void (*lock)(void *),
 			;
 		unsigned failed = take(s, g->r, g->index + i, g->io + i, n);
 
-		if (failed > 0)
+		if (failed > 0 && !g->ahead)
 			read_area(s, &s->area[area], g->r, g->index + i, g->io + i, failed, 1, lock, unlock, ctx);
 	}
 	for (unsigned i = 0; i < g->n; i++)
@@ -168,6 +177,7 @@ void swap_read(struct swap *s, struct swap_read *r, unsigned n, void (*lock)(voi
 
 	g.r = r;
 	g.n = n;
+	g.ahead = false;
 	begin(s, &g, true, lock, unlock, ctx);
 	swap_read_end(s, &g, lock, unlock, ctx);
 }

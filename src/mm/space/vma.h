@@ -37,8 +37,10 @@ struct vma_stream {
 	uint64_t next;   /* window > 0: the first page beyond the last window, where the next fault should fall */
 	int16_t stride;  /* pages, may be negative; 0 = not known yet */
 	uint8_t window;  /* pages in the last window; 0 = no window was ever opened, or it was closed */
-	uint8_t proofs;  /* faults in a row that agreed on the stride, before the window opens */
+	uint8_t proofs;  /* faults in a row that agreed on the stride, before the window opens; then, that fell on `next` itself */
 	uint16_t hits;   /* faults that fell where it said since the window opened, saturating */
+	uint8_t ahead;   /* pages of it from next on that have been asked for before anybody touched them */
+	uint8_t depth;   /* so many windows should have been */
 	uint32_t used;   /* stamp of the last fault, for replacement; 0 = unused */
 };
 

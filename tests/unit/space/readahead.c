@@ -15,7 +15,7 @@
 #include "base/rand.h"
 #include "mm/backing/readahead.h"
 
-enum page_state { OUT, AHEAD, TOUCHED };
+enum page_state { OUT, AHEAD, MARK, TOUCHED };
 
 struct world {
 	struct vma vma;
@@ -24,6 +24,7 @@ struct world {
 	uint32_t *ring;    /* resident pages, oldest first */
 	uint32_t pages, capacity, resident, oldest;
 	unsigned max;
+	unsigned depth;    /* windows that are fetched before they are touched, at most */
 	uint64_t accesses, faults, fetched, wasted, hits;
 };
 
@@ -50,7 +51,7 @@ static void evict(void)
 {
 	uint32_t victim = w.ring[w.oldest];
 
-	w.wasted += w.page[victim] == AHEAD;
+	w.wasted += w.page[victim] == AHEAD || w.page[victim] == MARK;
 	w.page[victim] = OUT;
 	w.oldest = (w.oldest + 1) % w.capacity;
 	w.resident--;
@@ -65,13 +66,36 @@ static void fetch(uint32_t p, enum page_state as)
 	w.fetched++;
 }
 
+/* The first page of a window that is out is its mark. */
+static void go_ahead(uint32_t p)
+{
+	struct ra_plan plan;
+
+	while (readahead_further(&w.vma, (vpn_t){ START + p }, w.depth, &plan)) {
+		enum page_state as = MARK;
+
+		readahead_check(&w.vma);
+		for (unsigned i = 0; i < plan.n; i++) {
+			assert_in_range(plan.vpn[i].n, w.vma.start.n, w.vma.end.n - 1);
+			if (w.page[plan.vpn[i].n - START] != OUT)
+				continue;
+			fetch((uint32_t)(plan.vpn[i].n - START), as);
+			as = AHEAD;
+		}
+	}
+}
+
 static void access(uint32_t p)
 {
 	struct ra_plan plan;
 
 	w.accesses++;
 	if (w.page[p] != OUT) {
+		bool mark = w.page[p] == MARK;
+
 		w.page[p] = TOUCHED;
+		if (mark && readahead_reached(&w.vma, (vpn_t){ START + p }, false))
+			go_ahead(p);
 		return;
 	}
 	readahead_plan(&w.vma, (vpn_t){ START + p }, w.max, &plan);
@@ -86,13 +110,14 @@ static void access(uint32_t p)
 		if (w.page[plan.vpn[i].n - START] == OUT)
 			fetch((uint32_t)(plan.vpn[i].n - START), AHEAD);
 	}
+	go_ahead(p);
 }
 
 /* Counts what is still untouched, and says the figures where a person runs the test. */
 static void world_end(const char *what)
 {
 	for (uint32_t i = 0; i < w.pages; i++)
-		w.wasted += w.page[i] == AHEAD;
+		w.wasted += w.page[i] == AHEAD || w.page[i] == MARK;
 	print_message("# %-44s %7llu accesses %6llu faults %6.2f pages a fault, %5.2f %% waste, %5.1f %% hits\n", what,
 		      (unsigned long long)w.accesses, (unsigned long long)w.faults,
 		      (double)w.fetched / (double)w.faults, 100.0 * (double)w.wasted / (double)w.fetched,
@@ -365,6 +390,89 @@ static void stamps_survive_their_wrap(void **state)
 	assert_true(w.faults <= 10000 / 32 + 20);
 }
 
+static void a_scan_that_is_kept_ahead_faults_only_at_its_start(void **state)
+{
+	static const int strides[] = { 1, -1, 7, -64 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(strides); i++) {
+		uint32_t step = (uint32_t)abs(strides[i]), n = 65536;
+
+		world_make(n, 512, 1);
+		w.depth = 1;
+		for (uint32_t k = 0; k < DIV_ROUND_UP(n, step); k++)
+			access(strides[i] > 0 ? k * step : n - 1 - k * step);
+		world_end("kept ahead");
+		assert_in_range(w.faults, 5, 12);
+		assert_int_equal(w.wasted, 0);
+	}
+}
+
+/* A mark that comes too late moves the next ones on, up to what is allowed. */
+static void who_is_late_is_kept_further_ahead(void **state)
+{
+	(void)state;
+	for (unsigned depth = 1; depth <= RA_DEPTH_MAX; depth++) {
+		struct ra_plan plan;
+		unsigned windows = 0;
+
+		world_make(65536, 512, 1);
+		for (uint32_t p = 0; p < 128; p++)
+			access(p);
+		uint64_t next = START + 128;
+
+		for (unsigned i = 0; i < VMA_STREAMS; i++)
+			next = MAX(next, w.vma.streams[i].next);
+		readahead_plan(&w.vma, (vpn_t){ next }, RA_MAX, &plan);
+		for (unsigned round = 0; round < 6; round++) {
+			for (windows = 0; readahead_further(&w.vma, (vpn_t){ next }, depth, &plan); windows++)
+				assert_int_equal(plan.n, RA_MAX);
+			next += RA_MAX;
+			assert_true(readahead_reached(&w.vma, (vpn_t){ next }, true));
+			/* The one that is reached, and one more while it may be further ahead. */
+			assert_int_equal(windows, round == 0 ? 1 : round < depth ? 2 : 1);
+		}
+		world_end("late");
+	}
+}
+
+static void random_access_fetches_nothing_ahead(void **state)
+{
+	(void)state;
+	for (uint32_t n = 512; n <= 65536; n *= 8) {
+		world_make(n, n / 4, 1);
+		w.depth = RA_DEPTH_MAX;
+		for (unsigned i = 0; i < 100000; i++)
+			access((uint32_t)rand_below(&w.rand, n));
+		world_end("random, could be kept ahead");
+		assert_true(waste() < 0.02);
+	}
+}
+
+/* What looks like a dense scan of pages of which some are resident may be a wide stride: of what is read ahead it needs little. */
+static void a_stream_that_skips_pages_is_not_kept_ahead(void **state)
+{
+	struct ra_plan plan;
+	uint64_t next = START + 70;
+
+	(void)state;
+	world_make(131072, 512, 1);
+	for (uint32_t p = 0; p < 70; p++)
+		access(p);
+	for (unsigned i = 0; i < VMA_STREAMS; i++)
+		next = MAX(next, w.vma.streams[i].next);
+	for (unsigned i = 0; i < 100; i++) {
+		bool skips = i % 10 != 0;
+
+		next += skips ? 3 : 0;
+		readahead_plan(&w.vma, (vpn_t){ next }, RA_MAX, &plan);
+		assert_true(plan.hit && plan.n == RA_MAX);
+		assert_int_equal(readahead_further(&w.vma, (vpn_t){ next }, RA_DEPTH_MAX, &plan), i == 0);
+		next += RA_MAX;
+	}
+	world_end("every seventh page");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -381,6 +489,10 @@ int main(void)
 		cmocka_unit_test(short_runs_waste_little),
 		cmocka_unit_test(a_plan_respects_max),
 		cmocka_unit_test(a_stream_that_stops_starts_small_again),
+		cmocka_unit_test(a_scan_that_is_kept_ahead_faults_only_at_its_start),
+		cmocka_unit_test(who_is_late_is_kept_further_ahead),
+		cmocka_unit_test(random_access_fetches_nothing_ahead),
+		cmocka_unit_test(a_stream_that_skips_pages_is_not_kept_ahead),
 		cmocka_unit_test(the_whole_64_bit_range_is_usable),
 		cmocka_unit_test(stamps_survive_their_wrap),
 	};
