@@ -109,7 +109,10 @@ int remote_store_init(struct remote_store *r, struct remote *shared, unsigned ar
 /* In a child after fork: its own ring. 0 or -errno. */
 int remote_store_inherit(struct remote_store *r, unsigned ring);
 
-/* While pages are being read and not waited for: to be polled for POLLIN, and no longer than until (monotonic ns), which is lowered. -1: none are. */
+/*
+ * While pages are being read and not waited for: to be polled for POLLIN, and no longer than until (monotonic ns), which is
+ * lowered. -1: none are.
+ */
 int remote_store_fd(struct remote_store *r, uint64_t *until);
 
 /* Nobody uses the ring any more: what it has of the areas is free for others. */

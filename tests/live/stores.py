@@ -1,6 +1,7 @@
 """Places to swap to: whatever they are, and whatever becomes of them, the program finds its data or is stopped."""
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -210,11 +211,13 @@ class Server:
             self.uri = "nbds+unix://me@/?socket=%s&tls-psk-file=%s" % (self.socket, keys)
             self.options = ["--tls=require", "--tls-psk=" + keys]
 
+    def argv(self):
+        return ["nbdkit", "--foreground", *self.options, "--unix", self.socket, "file", self.path]
+
     def start(self):
         if os.path.exists(self.socket):
             os.unlink(self.socket)
-        self.process = subprocess.Popen(["nbdkit", "--foreground", *self.options, "--unix", self.socket, "file", self.path],
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(self.argv(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not os.path.exists(self.socket) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -231,11 +234,29 @@ class Server:
         self.kill()
 
 
-def on_server(suite, mode="random-write", options="", meanwhile=None, places=(), mib="64", tls=False):
+class Qcow2(Server):
+    """qemu-nbd over a file that grows as it is written to."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", self.path, "256M"], check=True)
+
+    def argv(self):
+        return ["qemu-nbd", "--persistent", "--shared=8", "--format=qcow2", "--socket", self.socket, self.path]
+
+
+class Once(Qcow2):
+    """Ends with its first client, as qemu-nbd does if nothing is said."""
+
+    def argv(self):
+        return [word for word in super().argv() if word != "--persistent"]
+
+
+def on_server(suite, mode="random-write", options="", meanwhile=None, places=(), mib="64", make=Server):
     """The verifier with its pages on a server, to which meanwhile(server) does something. Returns native, got, the URI."""
     command = [suite.tool("verifier"), mode, mib]
     native = cage.run(command, 60)
-    with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as folder, Server(folder, tls) as server:
+    with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as folder, make(folder) as server:
         swap = ["--swap", server.uri + options]
         for place in places:
             swap += ["--swap", place]
@@ -268,9 +289,20 @@ def server(suite):
     problems = suite.problems(native, got)
     native, got, _ = on_server(suite, "random-write", ",connections=4,rate=16M", mib="32")
     problems += suite.problems(native, got)
-    problems += suite.problems(*on_server(suite, tls=True, mib="32")[:2])
+    problems += suite.problems(*on_server(suite, make=functools.partial(Server, tls=True), mib="32")[:2])
     if got.seconds < 1:  # at least 16 MiB go there
         problems.append("%.1f s are too short for the rate" % got.seconds)
+    return problems
+
+
+def qcow2(suite):
+    """So they do from qemu-nbd, which serves them from an image; one that ends with its first client is refused."""
+    if shutil.which("qemu-nbd") is None:
+        return "needs qemu-nbd"
+    problems = suite.problems(*on_server(suite, "threads", make=Qcow2)[:2])
+    _, got, uri = on_server(suite, make=Once)
+    if got.status != 125 or got.size or not got.stderr.startswith("steward: %s: it took one connection" % uri) or got.stderr.count("\n") != 1:
+        problems.append("status %d, %d bytes of output, %r" % (got.status, got.size, got.stderr[-600:]))
     return problems
 
 
@@ -379,5 +411,5 @@ def mirror_back(suite):
     return problems
 
 
-STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut, sealed, server, server_restarted, server_stopped,
+STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut, sealed, server, qcow2, server_restarted, server_stopped,
           server_gone, server_mirrored, mirror_back]

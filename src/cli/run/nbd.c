@@ -356,6 +356,20 @@ static const char *leg_uri(const struct ledger *l, unsigned leg)
 	return leg < SWAP_SPECS ? spec->path : spec->mirror[0] != '\0' ? spec->mirror : NULL;
 }
 
+static bool is_up(const struct ledger *l, unsigned leg)
+{
+	return leg_uri(l, leg) != NULL && atomic_load(&l->remote.down[leg]) == 0;
+}
+
+/* A server of an area that nobody can reach; NULL: there is none. */
+static const char *missing_server(const struct ledger *l)
+{
+	for (unsigned area = 0; area < REMOTE_AREAS; area++)
+		if (leg_uri(l, area) != NULL && !is_up(l, area) && !is_up(l, area + REMOTE_AREAS))
+			return leg_uri(l, area);
+	return NULL;
+}
+
 /* They were there a moment ago; what a program sends before they are there again would go elsewhere. */
 static void wait_for_servers(const struct ledger *l)
 {
@@ -381,7 +395,7 @@ static void start_leg(struct ledger *l, unsigned leg, const pthread_attr_t *attr
 	}
 }
 
-void nbd_start(struct ledger *l)
+int nbd_start(struct ledger *l)
 {
 	pthread_attr_t attr;
 
@@ -392,6 +406,13 @@ void nbd_start(struct ledger *l)
 			start_leg(l, leg, &attr);
 	pthread_attr_destroy(&attr);
 	wait_for_servers(l);
+	const char *missing = missing_server(l);
+
+	if (missing == NULL)
+		return 0;
+	nbd_stop(l);
+	return msg_fail(EXIT_STEWARD, missing,
+			"it took one connection and then no other; let it serve several, one after the other too (qemu-nbd --persistent)");
 }
 
 void nbd_stop(struct ledger *l)

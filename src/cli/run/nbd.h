@@ -13,8 +13,11 @@ struct nbd_refusal {
 /* Connects once: the size of the export, and its first page. 0, or -1 with *refusal. */
 int nbd_try(const char *uri, uint64_t *bytes, void *first_page, struct nbd_refusal *refusal);
 
-/* Starts and ends the threads that serve the ledger's areas of this kind, if it has some. */
-void nbd_start(struct ledger *l);
+/*
+ * Starts and ends the threads that serve the ledger's areas of this kind, if it has some. Not 0: an exit status; a server
+ * is not there any more, which has been said, and no thread runs.
+ */
+int nbd_start(struct ledger *l);
 void nbd_stop(struct ledger *l);
 
 #endif

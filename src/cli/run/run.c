@@ -446,9 +446,14 @@ static int begin(void *ctx, const char *command)
 	r->keeper = keeper_start(r->share.ledger);
 	if (r->keeper < 0)
 		return supervise_no_process(command, -r->keeper);
+	int err = nbd_start(r->share.ledger);
+
+	if (err != 0) {
+		keeper_stop(r->keeper);
+		return err;
+	}
 	/* Before the command: a program that looks for it finds it running. */
 	compressor_start(r->share.ledger);
-	nbd_start(r->share.ledger);
 	recorder_start();
 	return 0;
 }
