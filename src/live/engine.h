@@ -210,8 +210,14 @@ void pager_publish(void);
 
 /* share.c: pager, lock not held. */
 #define SHARE_URGENT 1000 /* thousandths: the urgency of who has less than he needs */
-/* Gives and takes by how the others fare; needed: pages of the grant that we cannot do without. Five times a second. */
-void share_look(uint64_t needed);
+/* What we do with our grant. */
+struct share_use {
+	uint64_t needed; /* pages that we cannot do without */
+	uint64_t idle;   /* frames that nobody has touched, beyond those that are kept free for the next faults */
+	bool asleep;     /* there was no fault for a while */
+};
+/* Gives and takes by how the others fare. Five times a second. */
+void share_look(struct share_use use);
 /* A process of a tree that has so many pages has most of a run that gets short. Any thread. */
 bool share_is_hoard(uint64_t pages);
 /* Up to want pages of what is free, but not of what is left for processes that start, unless we are one. Any thread. */

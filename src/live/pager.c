@@ -202,7 +202,7 @@ static void too_small(uint64_t missing)
 #define WORKING_ASLEEP 128
 #define ASLEEP_NS 1000000000
 
-static uint64_t working_frames(uint64_t now)
+static bool is_asleep(uint64_t now)
 {
 	static uint64_t faults, since;
 
@@ -210,7 +210,12 @@ static uint64_t working_frames(uint64_t now)
 		faults = engine.m.counter[VM_pgfault];
 		since = now;
 	}
-	return now - since < ASLEEP_NS ? WORKING_MIN : WORKING_ASLEEP;
+	return now - since >= ASLEEP_NS;
+}
+
+static uint64_t working_frames(uint64_t now)
+{
+	return is_asleep(now) ? WORKING_ASLEEP : WORKING_MIN;
 }
 
 static void balloon(uint64_t now)
@@ -240,14 +245,18 @@ static void balloon(uint64_t now)
 	share_keep_promise(online, target);
 }
 
-/* Pages of the grant that the process cannot do without. */
-static uint64_t needed(uint64_t now)
+static struct share_use use_of_grant(uint64_t now)
 {
+	const struct phys *p = &engine.m.phys;
+
 	engine_take();
 	uint64_t frames = working_frames(now) + table_frames();
+	uint64_t free = phys_free_frames(p, 0), high = phys_wmark(p, 0, WMARK_HIGH);
 
 	engine_drop();
-	return own_outside() + engine.unmanaged + frames;
+	return (struct share_use){
+		.needed = own_outside() + engine.unmanaged + frames, .idle = free - MIN(free, high), .asleep = is_asleep(now),
+	};
 }
 
 /*
@@ -354,7 +363,7 @@ void pager_run(void *arg)
 		bool due = start - measured > MEASURE_NS;
 
 		if (due || share_is_urgent())
-			share_look(needed(start));
+			share_look(use_of_grant(start));
 		if (due) {
 			/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */
 			if (e->ledger->record_ns == 0) {

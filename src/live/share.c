@@ -14,8 +14,8 @@
  * The rule: memory goes from who stalls least to who stalls most. A process gives if somebody is more urgent than it stalls
  * by more than a margin and nobody with spare pages stalls less than it does, by that margin; so a sleeping one is
  * squeezed first. It gives spare × difference / 4 at a time: a sleeper beside one that only waits has given half of what it can
- * in a second, and nothing moves where two stall alike. It takes what is free unless somebody else is more urgent; a little
- * is left for processes that only start. If they have overdrawn the run, those who can give do so before anything else.
+ * in a second, and nothing moves where two stall alike. Frames that it has no use for it gives all at once. It takes what is free if it
+ * has used all that it has, and nobody else is more urgent; a little is left for processes that only start. If they have overdrawn the run, those who can give do so before anything else.
  *
  * What is given is promised first, and belongs to the run when the pager has taken the frames offline: the sum of what processes
  * hold never exceeds the budget for the sake of a gift.
@@ -136,35 +136,34 @@ static void take_more(uint64_t granted, uint64_t floor)
 }
 
 /* Of the pages that it can spare, how many it gives: to whoever is more urgent, or to those that start, who have overdrawn the run. */
-static uint64_t gift(const struct look *l, uint64_t spare, uint32_t stall)
+static uint64_t gift(const struct look *l, uint64_t spare, uint64_t idle, uint32_t stall)
 {
-	uint64_t worse = l->most_urgent - MIN(l->most_urgent, stall), repay = 0;
+	uint64_t worse = l->most_urgent - MIN(l->most_urgent, stall), at_once = idle;
 
 	if (l->overdrawn > 0)
-		repay = DIV_ROUND_UP(l->overdrawn + left_for_starters(l), l->engaged);
-
-	return MAX(MAX(spare * worse / (SHARE_URGENT * GIFT_PART), MIN(spare, repay)), GIFT_MIN);
+		at_once = MAX(at_once, DIV_ROUND_UP(l->overdrawn + left_for_starters(l), l->engaged));
+	return MAX(MAX(spare * worse / (SHARE_URGENT * GIFT_PART), MIN(spare, at_once)), GIFT_MIN);
 }
 
-void share_look(uint64_t needed)
+void share_look(struct share_use use)
 {
 	struct ledger_slot *me = engine.slot;
 	uint32_t stall = atomic_load(&me->stall);
 	struct look l;
 
 	look(&l);
-	uint64_t floor = MAX(needed, engine.ledger->ram_pages / (LEAST_PART * l.engaged));
+	uint64_t floor = MAX(use.needed, engine.ledger->ram_pages / (LEAST_PART * l.engaged));
 	uint64_t granted = atomic_load(&me->granted), spare = granted > floor ? granted - floor : 0;
 	bool others_worse = l.most_urgent > stall + MARGIN;
 	/* Those with less than the least gift are not waited for, or they would stand in the way for ever. */
 	bool give = (others_worse || l.overdrawn > 0) && l.least_stalled + MARGIN >= stall && spare >= GIFT_MIN;
 
 	if (engine.promised == 0 && give)
-		promise(gift(&l, spare, stall));
-	else if (engine.promised == 0 && (!others_worse || granted < floor))
+		promise(gift(&l, spare, use.idle, stall));
+	else if (engine.promised == 0 && (granted < floor || (!others_worse && !use.asleep && use.idle == 0)))
 		take_more(granted, floor);
 	atomic_store(&me->spare, spare);
-	atomic_store(&me->urgency, urgency(atomic_load(&me->granted), needed, stall));
+	atomic_store(&me->urgency, urgency(atomic_load(&me->granted), use.needed, stall));
 }
 
 void share_keep_promise(uint64_t online, uint64_t target)

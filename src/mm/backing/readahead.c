@@ -409,7 +409,7 @@ bool readahead_further(struct vma *vma, vpn_t touched, unsigned depth_max, struc
 {
 	struct vma_stream *s = stream_at(vma, touched);
 
-	if (s == NULL || s->window < RA_MAX || s->proofs < AHEAD_PROOFS || s->ahead + RA_MAX > RA_MAX * MIN(s->depth, depth_max))
+	if (s == NULL || s->window < RA_MAX || s->proofs < AHEAD_PROOFS || (uint32_t)s->ahead + RA_MAX > RA_MAX * MIN(s->depth, depth_max))
 		return false;
 	list(vma, s, (vpn_t){ s->next + (uint64_t)(int64_t)s->stride * s->ahead }, RA_MAX, plan);
 	s->ahead += RA_MAX;

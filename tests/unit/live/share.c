@@ -69,6 +69,14 @@ static uint32_t stall_of(unsigned i)
 	return process[i].sleeps ? 0 : (uint32_t)(out * 950 / process[i].set);
 }
 
+/* Frames for pages that it does not have. */
+static uint64_t idle_of(unsigned i)
+{
+	uint64_t has = granted(i) > NEEDED ? granted(i) - NEEDED : 0;
+
+	return has > process[i].set ? has - process[i].set : 0;
+}
+
 static uint64_t handed_out(void)
 {
 	uint64_t sum = atomic_load(&l->free_pages);
@@ -86,7 +94,7 @@ static void round_of_looks(void)
 			continue;
 		atomic_store(&l->slot[i].stall, stall_of(i));
 		engine = (struct engine){ .ledger = l, .slot = &l->slot[i], .promised = process[i].promised };
-		share_look(NEEDED);
+		share_look((struct share_use){ .needed = NEEDED, .idle = idle_of(i), .asleep = process[i].sleeps });
 		share_keep_promise(granted(i) - engine.promised, granted(i) - engine.promised);
 		process[i].promised = engine.promised;
 		assert_int_equal(handed_out(), l->ram_pages);
@@ -165,6 +173,30 @@ static void even_who_only_waits_repays_an_overdraft(void **state)
 	assert_int_equal(granted(0), RAM);
 }
 
+static void idle_frames_are_given_at_once(void **state)
+{
+	(void)state;
+	start(0, 80000, 30000, false);
+	start(1, 20000, 120000, false);
+	rounds(2);
+	assert_in_range(granted(0), NEEDED + 30000 - 10, NEEDED + 30000);
+}
+
+static void who_sleeps_or_has_idle_frames_takes_nothing(void **state)
+{
+	(void)state;
+	/* It has pages out, but does not want them. */
+	start(0, 20000, 80000, true);
+	start(1, 40000, 30000, false);
+	rounds(5);
+	assert_int_equal(granted(0), 20000);
+	assert_int_equal(granted(1), 40000);
+	/* When it wakes up, it does. */
+	process[0].sleeps = false;
+	rounds(5);
+	assert_true(granted(0) > 50000);
+}
+
 static void nobody_gives_when_all_have_enough(void **state)
 {
 	(void)state;
@@ -225,7 +257,7 @@ static void a_promise_is_given_when_the_frames_are_offline(void **state)
 	start(1, 10000, 80000, false);
 	atomic_store(&l->slot[1].urgency, 900);
 	engine = (struct engine){ .ledger = l, .slot = &l->slot[0] };
-	share_look(NEEDED);
+	share_look((struct share_use){ .needed = NEEDED });
 	uint64_t promised = engine.promised;
 
 	assert_true(promised > 0);
@@ -251,6 +283,8 @@ int main(void)
 		TEST(the_one_that_waits_more_has_more),
 		TEST(who_sleeps_gives_before_who_works),
 		TEST(even_who_only_waits_repays_an_overdraft),
+		TEST(idle_frames_are_given_at_once),
+		TEST(who_sleeps_or_has_idle_frames_takes_nothing),
 		TEST(nobody_gives_when_all_have_enough),
 		TEST(a_newcomer_gets_what_it_needs),
 		TEST(a_debt_is_given_by_who_sleeps_first_and_by_all_in_the_end),
