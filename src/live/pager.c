@@ -19,6 +19,7 @@
 #include "mm/reclaim/reclaim.h"
 
 #define TICK_NS 20000000       /* 20 ms: longest sleep under pressure */
+#define SHARE_NS 50000000      /* 50 ms between two looks at the others */
 #define MEASURE_NS 200000000   /* 0.2 s between two looks at the kernel's books */
 #define TURN_NS 100000         /* 0.1 ms: of one turn, where runs are cut */
 #define TURN_FAULTS 128        /* runs are cut if there were less faults since the last one */
@@ -344,7 +345,7 @@ static void wake_all(void)
 void pager_run(void *arg)
 {
 	struct engine *e = &engine;
-	uint64_t measured = 0, scanned = now_ns();
+	uint64_t measured = 0, shared = 0, scanned = now_ns();
 	bool answering = false;
 
 	(void)arg;
@@ -362,8 +363,10 @@ void pager_run(void *arg)
 
 		bool due = start - measured > MEASURE_NS;
 
-		if (due || share_is_urgent())
+		if (start - shared > SHARE_NS || share_is_urgent()) {
 			share_look(use_of_grant(start));
+			shared = start;
+		}
 		if (due) {
 			/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */
 			if (e->ledger->record_ns == 0) {

@@ -5,7 +5,10 @@
  *
  * The share is averaged over some two seconds, exponentially:
  *
- *     average += (share of the last look − average) × dt / (dt + TAU)
+ *     average += (share of the last look − average) × dt / (dt + min(TAU, age))
+ *
+ * With the age of a young process instead it is the plain mean of its life: a compiler that is done after a second must not
+ * be taken for one that sleeps.
  *
  * and stands in the slot, for those that divide the budget by it (live/share.c) and those that show it.
  *
@@ -53,12 +56,14 @@ static uint64_t stalled_ns(const struct ledger_slot *s, uint64_t now)
 	return s->counter[VM_stall_ns] + (since != 0 && now > since ? now - since : 0);
 }
 
-static void average(struct stall_task *t, uint64_t stalled, uint64_t dt)
+static void average(struct stall_task *t, uint64_t stalled, uint64_t now, uint64_t dt)
 {
 	/* Between two of its writes the process may show a fault twice, or not at all. */
 	uint64_t rise = stalled > t->stalled_ns ? MIN(stalled - t->stalled_ns, dt) : 0;
 
-	t->average += ((double)rise / (double)dt - t->average) * (double)dt / ((double)dt + TAU_NS);
+	double known = MIN((double)(now - dt - t->began_ns), TAU_NS);
+
+	t->average += ((double)rise / (double)dt - t->average) * (double)dt / ((double)dt + known);
 	t->stalled_ns = stalled;
 }
 
@@ -102,8 +107,8 @@ void stall_tick(struct stall *s, struct oom *o, uint64_t now)
 		if (atomic_load(&slot->state) != LEDGER_ENGAGED)
 			continue;
 		if (t->start_time != slot->start_time)
-			*t = (struct stall_task){ .start_time = slot->start_time, .stalled_ns = stalled_ns(slot, now) };
-		average(t, stalled_ns(slot, now), dt);
+			*t = (struct stall_task){ .start_time = slot->start_time, .began_ns = now - dt, .stalled_ns = 0 };
+		average(t, stalled_ns(slot, now), now, dt);
 		atomic_store(&slot->stall, (uint32_t)(t->average * 1000));
 		if (lasts(&t->thrashes_since, t->average >= STALL_THRASHING, now, THRASHING_NS) && !s->warned)
 			warn(s, slot, t->average);

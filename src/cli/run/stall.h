@@ -15,6 +15,7 @@ int stall_set_limit(struct stall_options *o, const char *value);
 struct stall_task {
 	uint64_t start_time;     /* whose figures these are */
 	uint64_t stalled_ns;     /* at the last look */
+	uint64_t began_ns;       /* of the first look */
 	double average;          /* share of its time, 0 to 1 */
 	uint64_t thrashes_since; /* the average has been above STALL_THRASHING, 0: it is not */
 	uint64_t exceeds_since;  /* the same for the limit of the options */

@@ -81,6 +81,13 @@ static void tick(struct world *w)
 	stall_tick(&w->stall, &w->oom, w->now);
 }
 
+/* Past the time in which the average is that of a whole life. */
+static void grow_old(struct world *w)
+{
+	for (unsigned t = 0; t < 3000 * MS / TICK; t++)
+		tick(w);
+}
+
 static unsigned share(struct world *w, unsigned i)
 {
 	return atomic_load(&w->l->slot[i].stall);
@@ -110,7 +117,7 @@ static void a_steady_share_is_what_is_shown(void **state)
 static void the_average_is_the_weighed_past(void **state)
 {
 	enum { LOOKS = 300 };
-	double share_of[LOOKS], left[LOOKS], want = 0;
+	double share_of[LOOKS], left[LOOKS], want = 0, age = TICK;
 	struct world w;
 	struct rand r;
 	char said[64];
@@ -120,11 +127,13 @@ static void the_average_is_the_weighed_past(void **state)
 	open_world(&w, 1);
 	tick(&w);
 	tick(&w);
+	/* Its first look, in which it has not waited, is as old as it is: the mean of all looks until it is two seconds old. */
 	for (unsigned i = 0; i < LOOKS; i++) {
 		uint64_t dt = TICK + rand_below(&r, 500 * MS), waited = rand_below(&r, dt + 1);
 
 		share_of[i] = (double)waited / (double)dt;
-		left[i] = 2e9 / (2e9 + (double)dt);
+		left[i] = MIN(age, 2e9) / (MIN(age, 2e9) + (double)dt);
+		age += (double)dt;
 		w.now += dt;
 		w.l->slot[0].counter[VM_stall_ns] += waited;
 		stall_tick(&w.stall, &w.oom, w.now);
@@ -169,8 +178,7 @@ static void thrashing_is_said_once_after_ten_seconds(void **state)
 
 	(void)state;
 	open_world(&w, 2);
-	tick(&w);
-	tick(&w);
+	grow_old(&w);
 	/* 0.8 of the average after 1.6 time constants of 2 s, and ten seconds more. */
 	for (unsigned t = 0; t < 255; t++) {
 		waits(&w, 1, 1000, TICK);
@@ -186,6 +194,28 @@ static void thrashing_is_said_once_after_ten_seconds(void **state)
 	assert_memory_equal(said, want, strlen(want));
 	assert_non_null(strstr(said, " pages 100 % of the last ten seconds; raise --ram (what all processes have now needs "));
 	assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
+}
+
+static void a_young_process_is_known_at_once(void **state)
+{
+	char said[512];
+	struct world w;
+
+	(void)state;
+	open_world(&w, 1);
+	tick(&w);
+	for (unsigned t = 0; t < 4; t++) {
+		waits(&w, 0, 900, TICK);
+		tick(&w);
+	}
+	assert_in_range(share(&w, 0), 890, 900);
+	/* Another process in the slot begins anew. */
+	w.l->slot[0].start_time = 77;
+	w.l->slot[0].counter[VM_stall_ns] = 0;
+	tick(&w);
+	assert_int_equal(share(&w, 0), 0);
+	close_world(&w, said, sizeof(said));
+	assert_string_equal(said, "");
 }
 
 static void a_pause_begins_the_time_anew(void **state)
@@ -212,7 +242,7 @@ static void somebody_goes_when_the_limit_lasts(void **state)
 	(void)state;
 	open_world(&w, 2);
 	assert_int_equal(stall_set_limit(&w.stall.options, "50:3"), 0);
-	tick(&w);
+	grow_old(&w);
 	for (; w.watch.fatal[0] == '\0' && t < 200; t++) {
 		waits(&w, 0, 1000, TICK);
 		tick(&w);
@@ -230,6 +260,7 @@ int main(void)
 		cmocka_unit_test(the_average_is_the_weighed_past),
 		cmocka_unit_test(a_fault_that_is_not_over_counts),
 		cmocka_unit_test(thrashing_is_said_once_after_ten_seconds),
+		cmocka_unit_test(a_young_process_is_known_at_once),
 		cmocka_unit_test(a_pause_begins_the_time_anew),
 		cmocka_unit_test(somebody_goes_when_the_limit_lasts),
 	};
