@@ -219,13 +219,24 @@ static uint64_t working_frames(uint64_t now)
 	return is_asleep(now) ? WORKING_ASLEEP : WORKING_MIN;
 }
 
+/* What the process has come to need since it promised comes first. Lock held. */
+static void break_promise(uint64_t floor)
+{
+	struct engine *e = &engine;
+	uint64_t granted = atomic_load(&e->slot->granted), needed = own_outside() + e->unmanaged + floor;
+
+	e->promised = MIN(e->promised, granted - MIN(granted, needed));
+}
+
 static void balloon(uint64_t now)
 {
 	struct engine *e = &engine;
 
 	engine_take();
-	uint64_t target = online_target(), online = phys_managed_frames(&e->m.phys, 0);
 	uint64_t tables = table_frames(), floor = working_frames(now) + tables;
+
+	break_promise(floor);
+	uint64_t target = online_target(), online = phys_managed_frames(&e->m.phys, 0);
 
 	if (target < floor) {
 		/* Others of the run may have left something, or have no use for it. */
