@@ -55,6 +55,22 @@ void canvas_printf(struct canvas *c, const char *format, ...)
 	canvas_put(c, text);
 }
 
+void canvas_label(struct canvas *c, unsigned row, int cols, const char *text)
+{
+	canvas_move(c, row, 0, STYLE_HEAD);
+	canvas_printf(c, "%-*s", cols, text);
+	c->style = STYLE_PLAIN;
+}
+
+void canvas_figure(struct canvas *c, enum style style, const char *name, const char *value)
+{
+	c->style = STYLE_DIM;
+	canvas_printf(c, " %s ", name);
+	c->style = style;
+	canvas_put(c, value);
+	c->style = STYLE_PLAIN;
+}
+
 void canvas_fill(struct canvas *c)
 {
 	while (c->col < c->cols)

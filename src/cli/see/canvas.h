@@ -28,6 +28,10 @@ void canvas_move(struct canvas *c, unsigned row, unsigned col, enum style style)
 /* Text that leaves the row is cut. What is not printable ASCII becomes '?'. */
 void canvas_put(struct canvas *c, const char *text);
 void canvas_printf(struct canvas *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* What a row begins with, so many columns wide. */
+void canvas_label(struct canvas *c, unsigned row, int cols, const char *text);
+/* " NAME VALUE", the name dim. */
+void canvas_figure(struct canvas *c, enum style style, const char *name, const char *value);
 /* The rest of the row in the style of now. */
 void canvas_fill(struct canvas *c);
 

@@ -29,22 +29,6 @@
 #define EMPTIEST 2    /* sizes told by name */
 #define FIGURE_ROWS 5 /* above the map */
 
-static void label(struct canvas *c, unsigned row, const char *text)
-{
-	canvas_move(c, row, 0, STYLE_HEAD);
-	canvas_printf(c, "%-*s", LABEL_COLS, text);
-	c->style = STYLE_PLAIN;
-}
-
-static void figure(struct canvas *c, enum style style, const char *name, const char *value)
-{
-	c->style = STYLE_DIM;
-	canvas_printf(c, " %s ", name);
-	c->style = style;
-	canvas_put(c, value);
-	c->style = STYLE_PLAIN;
-}
-
 void heapview_line(struct canvas *c, unsigned row, const struct heap_sum *h)
 {
 	const struct bar_part parts[] = {
@@ -57,11 +41,11 @@ void heapview_line(struct canvas *c, unsigned row, const struct heap_sum *h)
 	canvas_put(c, "heap   ");
 	c->style = STYLE_PLAIN;
 	canvas_bar(c, BAR_COLS, h->held, parts, ARRAY_SIZE(parts));
-	figure(c, STYLE_PLAIN, "of", show_bytes(h->held));
-	figure(c, STYLE_GOOD, "live", show_bytes(h->live));
+	canvas_figure(c, STYLE_PLAIN, "of", show_bytes(h->held));
+	canvas_figure(c, STYLE_GOOD, "live", show_bytes(h->live));
 	canvas_printf(c, " %s%%", show_share(h->live, h->held));
-	figure(c, STYLE_WARN, "slots", show_bytes(parts[1].part));
-	figure(c, STYLE_KEY, "chunks", show_bytes(parts[2].part));
+	canvas_figure(c, STYLE_WARN, "slots", show_bytes(parts[1].part));
+	canvas_figure(c, STYLE_KEY, "chunks", show_bytes(parts[2].part));
 }
 
 /* --- looking --- */
@@ -160,12 +144,12 @@ static void draw_classes(const struct heapview *v, struct canvas *c, unsigned ro
 
 	for (unsigned i = 0; i < HEAP_CLASSES; i++)
 		most = MAX(most, held_bytes(v, i));
-	label(c, row, "slots");
+	canvas_label(c, row, LABEL_COLS, "slots");
 	canvas_put(c, "16 ");
 	for (unsigned i = 0; i < HEAP_CLASSES; i++)
 		put_level(c, held_bytes(v, i), most);
 	canvas_put(c, " 8192 bytes");
-	label(c, row + 1, "used");
+	canvas_label(c, row + 1, LABEL_COLS, "used");
 	canvas_put(c, "   ");
 	c->style = STYLE_GOOD;
 	for (unsigned i = 0; i < HEAP_CLASSES; i++)
@@ -189,11 +173,11 @@ static void draw_emptiest(const struct heapview *v, struct canvas *c, unsigned r
 	bool told[HEAP_CLASSES] = { false };
 	unsigned class;
 
-	label(c, row, "emptiest");
+	canvas_label(c, row, LABEL_COLS, "emptiest");
 	for (unsigned n = 0; n < EMPTIEST && (class = next_emptiest(v, told)) < HEAP_CLASSES; n++) {
 		told[class] = true;
 		canvas_printf(c, "%s%zu bytes:", n == 0 ? "" : ", ", class_bytes(class));
-		figure(c, STYLE_WARN, "free", show_bytes(empty_bytes(v, class)));
+		canvas_figure(c, STYLE_WARN, "free", show_bytes(empty_bytes(v, class)));
 		canvas_printf(c, " of %s", show_bytes(held_bytes(v, class)));
 	}
 }
@@ -261,7 +245,7 @@ static void draw_map(const struct heapview *v, struct canvas *c, unsigned row, u
 {
 	if (row + 1 >= end)
 		return;
-	label(c, row, "map");
+	canvas_label(c, row, LABEL_COLS, "map");
 	if (v->nr_cells > 0) {
 		draw_cells(v, c, row, end - 1);
 		draw_legend(c, end - 1);
@@ -284,10 +268,10 @@ void heapview_draw(const struct heapview *v, struct canvas *c, unsigned first, u
 		canvas_put(c, "no heap: it has an allocator of its own, or has not begun");
 	} else {
 		heapview_line(c, first, &v->of.heap);
-		label(c, first + 1, "more");
-		figure(c, STYLE_PLAIN, "blocks of their own", show_bytes(v->of.heap.mapped));
-		figure(c, STYLE_PLAIN, "kept by threads", show_bytes(v->of.heap.cached));
-		figure(c, STYLE_PLAIN, "books", show_bytes(v->of.heap.meta));
+		canvas_label(c, first + 1, LABEL_COLS, "more");
+		canvas_figure(c, STYLE_PLAIN, "blocks of their own", show_bytes(v->of.heap.mapped));
+		canvas_figure(c, STYLE_PLAIN, "kept by threads", show_bytes(v->of.heap.cached));
+		canvas_figure(c, STYLE_PLAIN, "books", show_bytes(v->of.heap.meta));
 		draw_classes(v, c, first + 2);
 		draw_emptiest(v, c, first + 4);
 	}

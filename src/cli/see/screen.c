@@ -22,26 +22,11 @@
 
 #define BAR_COLS 24
 #define EVENT_ROWS 4
+#define LABEL_COLS 7
 #define HEAP_ROW 7
 #define TABLE_ROW SCREEN_HEAD_ROWS
 #define HIST_FIRST 9 /* powers of two shown: 512 ns … */
 #define HIST_COLS 20 /* … to 2^28 ns, a quarter of a second, and beyond */
-
-static void label(struct canvas *c, unsigned row, const char *text)
-{
-	canvas_move(c, row, 0, STYLE_HEAD);
-	canvas_printf(c, "%-7s", text);
-	c->style = STYLE_PLAIN;
-}
-
-static void figure(struct canvas *c, enum style style, const char *name, const char *value)
-{
-	c->style = STYLE_DIM;
-	canvas_printf(c, " %s ", name);
-	c->style = style;
-	canvas_put(c, value);
-	c->style = STYLE_PLAIN;
-}
 
 static void draw_title(struct canvas *c, const struct screen *s)
 {
@@ -66,12 +51,12 @@ static void draw_budget(struct canvas *c, const struct sample *s)
 		{ s->use.own + s->reserved, STYLE_KEY, 's' },
 	};
 
-	label(c, 1, "budget");
+	canvas_label(c, 1, LABEL_COLS, "budget");
 	canvas_bar(c, BAR_COLS, s->ram, parts, ARRAY_SIZE(parts));
-	figure(c, STYLE_PLAIN, "of", show_pages(s->ram));
-	figure(c, STYLE_GOOD, "resident", show_pages(parts[0].part));
-	figure(c, STYLE_WARN, "pool", show_pages(parts[1].part));
-	figure(c, STYLE_KEY, "Steward", show_pages(parts[2].part));
+	canvas_figure(c, STYLE_PLAIN, "of", show_pages(s->ram));
+	canvas_figure(c, STYLE_GOOD, "resident", show_pages(parts[0].part));
+	canvas_figure(c, STYLE_WARN, "pool", show_pages(parts[1].part));
+	canvas_figure(c, STYLE_KEY, "Steward", show_pages(parts[2].part));
 }
 
 static void draw_share(struct canvas *c, const struct screen *s, const char *name, enum vm_counter counter)
@@ -80,7 +65,7 @@ static void draw_share(struct canvas *c, const struct screen *s, const char *nam
 	char text[24];
 
 	snprintf(text, sizeof(text), "%s%%", show_share(ns, s->ns));
-	figure(c, ns > s->ns / 2 ? STYLE_BAD : ns > s->ns / 10 ? STYLE_WARN : STYLE_PLAIN, name, text);
+	canvas_figure(c, ns > s->ns / 2 ? STYLE_BAD : ns > s->ns / 10 ? STYLE_WARN : STYLE_PLAIN, name, text);
 }
 
 /* Free frames on a bar that ends a little above high: which of the marks have they passed? */
@@ -90,7 +75,7 @@ static void draw_free(struct canvas *c, const struct screen *s)
 	enum style style = f->free < f->min ? STYLE_BAD : f->free < f->low ? STYLE_WARN : STYLE_GOOD;
 	const struct bar_part part = { f->free, style, '#' };
 
-	label(c, 2, "free");
+	canvas_label(c, 2, LABEL_COLS, "free");
 	if (f->online == 0) {
 		canvas_put(c, "everything fits: memory is the kernel's, and nothing is done");
 		return;
@@ -99,9 +84,9 @@ static void draw_free(struct canvas *c, const struct screen *s)
 	canvas_put(c, " ");
 	c->style = style;
 	canvas_put(c, show_pages(f->free));
-	figure(c, STYLE_PLAIN, "min", show_pages(f->min));
-	figure(c, STYLE_PLAIN, "low", show_pages(f->low));
-	figure(c, STYLE_PLAIN, "high", show_pages(f->high));
+	canvas_figure(c, STYLE_PLAIN, "min", show_pages(f->min));
+	canvas_figure(c, STYLE_PLAIN, "low", show_pages(f->low));
+	canvas_figure(c, STYLE_PLAIN, "high", show_pages(f->high));
 	draw_share(c, s, "kswapd", VM_kswapd_ns);
 }
 
@@ -115,11 +100,11 @@ static void draw_lists(struct canvas *c, const struct ledger_frames *f)
 
 	if (f->online == 0)
 		return;
-	label(c, 3, "lists");
+	canvas_label(c, 3, LABEL_COLS, "lists");
 	canvas_bar(c, BAR_COLS, f->active + f->inactive + f->sample, parts, ARRAY_SIZE(parts));
-	figure(c, STYLE_GOOD, "active", show_pages(f->active));
-	figure(c, STYLE_KEY, "inactive", show_pages(f->inactive));
-	figure(c, STYLE_WARN, "sample", show_pages(f->sample));
+	canvas_figure(c, STYLE_GOOD, "active", show_pages(f->active));
+	canvas_figure(c, STYLE_KEY, "inactive", show_pages(f->inactive));
+	canvas_figure(c, STYLE_WARN, "sample", show_pages(f->sample));
 }
 
 /* Of a pool: what its pages take, and stored by compressed. */
@@ -134,7 +119,7 @@ static void draw_pool(struct canvas *c, const struct ledger_usage *u)
 
 static void draw_area(struct canvas *c, const struct sample_area *a, const struct ledger_usage *u)
 {
-	figure(c, STYLE_KEY, a->name, show_pages(a->used));
+	canvas_figure(c, STYLE_KEY, a->name, show_pages(a->used));
 	if (a->pool)
 		draw_pool(c, u);
 	c->style = a->state > SWAP_FULL ? STYLE_BAD : STYLE_WARN;
@@ -147,7 +132,7 @@ static void draw_area(struct canvas *c, const struct sample_area *a, const struc
 
 static void draw_areas(struct canvas *c, const struct sample *s)
 {
-	label(c, 4, "out");
+	canvas_label(c, 4, LABEL_COLS, "out");
 	canvas_put(c, show_pages(s->use.swapped));
 	for (unsigned i = 0; i < s->nr_areas; i++) {
 		canvas_put(c, i == 0 ? ":" : ",");
@@ -159,12 +144,12 @@ static void draw_rate(struct canvas *c, const struct screen *s, const char *name
 {
 	uint64_t n = sample_rate(sample_rise(s->before->counter, s->now->counter, counter), s->ns);
 
-	figure(c, n > 0 ? style : STYLE_PLAIN, name, show_count(n));
+	canvas_figure(c, n > 0 ? style : STYLE_PLAIN, name, show_count(n));
 }
 
 static void draw_rates(struct canvas *c, const struct screen *s)
 {
-	label(c, 5, "a sec.");
+	canvas_label(c, 5, LABEL_COLS, "a sec.");
 	draw_rate(c, s, "minor", VM_pgminor, STYLE_GOOD);
 	draw_rate(c, s, "soft", VM_pgsoft, STYLE_GOOD);
 	draw_rate(c, s, "major", VM_pgmajfault, STYLE_WARN);
@@ -192,7 +177,7 @@ static void draw_latency(struct canvas *c, const struct screen *s)
 	count_faults(s, count);
 	for (unsigned i = 0; i < HIST_COLS; i++)
 		most = MAX(most, count[i]);
-	label(c, 6, "fault");
+	canvas_label(c, 6, LABEL_COLS, "fault");
 	canvas_put(c, "<1us ");
 	c->style = STYLE_WARN;
 	/* What there is at all is to be seen. */
