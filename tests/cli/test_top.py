@@ -207,6 +207,23 @@ def test_small_and_large_windows():
                 eq(t.quit(), 0)
 
 
+def test_a_terminal_that_is_closed():
+    # In a session of its own, so that nobody sends a signal.
+    with running(STUB="fit") as run:
+        fd, slave = pty.openpty()
+        top = subprocess.Popen([STEWARD, "top", str(run.pid)], stdin=slave, stdout=slave, stderr=subprocess.DEVNULL,
+                               start_new_session=True, env=environment(TERM="xterm"))
+        os.close(slave)
+        try:
+            os.read(fd, 1)
+            eq(top.poll(), None)
+            os.close(fd)
+            eq(top.wait(10), 1)
+        finally:
+            top.kill()
+            top.wait()
+
+
 def test_what_cannot_be_shown():
     r = steward("top")
     eq((r.stderr, r.returncode), ("steward: top: standard output is no terminal; steward top --once prints one screen\n", 2))

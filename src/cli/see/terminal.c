@@ -2,8 +2,10 @@
 
 #include <langinfo.h>
 #include <ncurses.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/msg.h"
 
@@ -73,6 +75,14 @@ void terminal_paint(const struct canvas *c)
 	refresh();
 }
 
+/* SIGHUP tells only those whose controlling terminal it is; reads of the others fail from then on. */
+static bool is_gone(void)
+{
+	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
 int terminal_key(uint64_t patience_ns)
 {
 	timeout((int)(patience_ns / 1000000) + 1);
@@ -80,7 +90,7 @@ int terminal_key(uint64_t patience_ns)
 
 	switch (key) {
 	case ERR:
-		return TERMINAL_NONE;
+		return is_gone() ? TERMINAL_GONE : TERMINAL_NONE;
 	case '\n':
 	case '\r':
 	case KEY_ENTER:

@@ -9,6 +9,7 @@ enum terminal_key {
 	TERMINAL_NONE = -1,
 	TERMINAL_ENTER = 0x1000, TERMINAL_ESCAPE, TERMINAL_BACKSPACE, TERMINAL_UP, TERMINAL_DOWN, TERMINAL_PAGE_UP,
 	TERMINAL_PAGE_DOWN, TERMINAL_HOME, TERMINAL_END, TERMINAL_OTHER,
+	TERMINAL_GONE, /* there will be no further one */
 };
 
 /* 0, or 1 after having said why. The locale is set. */

@@ -185,10 +185,13 @@ static int live(struct top *t, struct canvas *c)
 		terminal_paint(c);
 		int key = terminal_key(next > now ? next - now : 0);
 
+		if (key == TERMINAL_GONE)
+			err = 1;
 		/* A new size of the window is no answer to anything. */
-		if (key != TERMINAL_NONE && key != TERMINAL_OTHER)
+		else if (key != TERMINAL_NONE && key != TERMINAL_OTHER)
 			top_press(t, key);
-		err = t->err;
+		if (err == 0)
+			err = t->err;
 		next = MIN(next, now_ns() + t->interval_ns);
 	}
 	terminal_close();
