@@ -263,11 +263,12 @@ static struct share_use use_of_grant(uint64_t now)
 
 	engine_take();
 	uint64_t frames = working_frames(now) + table_frames();
-	uint64_t free = phys_free_frames(p, 0), high = phys_wmark(p, 0, WMARK_HIGH);
+	/* kswapd may be beyond its mark by some batches; that is no sign of plenty. */
+	uint64_t free = phys_free_frames(p, 0), plenty = 2 * phys_wmark(p, 0, WMARK_HIGH);
 
 	engine_drop();
 	return (struct share_use){
-		.needed = own_outside() + engine.unmanaged + frames, .idle = free - MIN(free, high), .asleep = is_asleep(now),
+		.needed = own_outside() + engine.unmanaged + frames, .idle = free - MIN(free, plenty), .asleep = is_asleep(now),
 	};
 }
 
