@@ -216,7 +216,7 @@ struct share_use {
 	uint64_t idle;   /* frames that nobody has touched, beyond those that are kept free for the next faults */
 	bool asleep;     /* there was no fault for a while */
 };
-/* Gives and takes by how the others fare. Twenty times a second. */
+/* Gives and takes by how the others fare. Five times a second. */
 void share_look(struct share_use use);
 /* A process of a tree that has so many pages has most of a run that gets short. Any thread. */
 bool share_is_hoard(uint64_t pages);

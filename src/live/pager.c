@@ -19,7 +19,7 @@
 #include "mm/reclaim/reclaim.h"
 
 #define TICK_NS 20000000       /* 20 ms: longest sleep under pressure */
-#define SHARE_NS 50000000      /* 50 ms between two looks at the others */
+#define SHARE_NS 200000000     /* 0.2 s between two looks at the others */
 #define MEASURE_NS 200000000   /* 0.2 s between two looks at the kernel's books */
 #define TURN_NS 100000         /* 0.1 ms: of one turn, where runs are cut */
 #define TURN_FAULTS 128        /* runs are cut if there were less faults since the last one */

@@ -1,7 +1,7 @@
 /*
  * Shares: how processes of a run divide its budget without anybody who divides it.
  *
- * Each engaged process looks at the others' slots twenty times a second. It sees two figures of each: urgency, how much the
+ * Each engaged process looks at the others' slots five times a second. It sees two figures of each: urgency, how much the
  * process suffers for want of memory, and spare, how much it could do without.
  *
  *     urgency    1000  it has less than its floor, or is out of room; or the budget has been lowered: the run's debt
@@ -14,7 +14,7 @@
  * The rule: memory goes from who stalls least to who stalls most. A process gives if somebody is more urgent than it stalls
  * by more than a margin and nobody with spare pages stalls less than it does, by that margin; so a sleeping one is
  * squeezed first. It gives spare × difference / 4 at a time: a sleeper beside one that only waits has given half of what it can
- * in a fifth of a second, and nothing moves where two stall alike. Frames that it has no use for it gives all at once. It
+ * in a second, and nothing moves where two stall alike. Frames that it has no use for it gives all at once. It
  * takes what is free if it has used all that it has, and nobody else is more urgent; a little is left for processes that
  * only start. If they have overdrawn the run, those who can give do so before anything else.
  *
