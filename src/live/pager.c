@@ -214,9 +214,9 @@ static bool is_asleep(uint64_t now)
 	return now - since >= ASLEEP_NS;
 }
 
-static uint64_t working_frames(uint64_t now)
+static uint64_t working_frames(bool asleep)
 {
-	return is_asleep(now) ? WORKING_ASLEEP : WORKING_MIN;
+	return asleep ? WORKING_ASLEEP : WORKING_MIN;
 }
 
 /* What the process has come to need since it promised comes first. Lock held. */
@@ -233,7 +233,7 @@ static void balloon(uint64_t now)
 	struct engine *e = &engine;
 
 	engine_take();
-	uint64_t tables = table_frames(), floor = working_frames(now) + tables;
+	uint64_t tables = table_frames(), floor = working_frames(is_asleep(now)) + tables;
 
 	break_promise(floor);
 	uint64_t target = online_target(), online = phys_managed_frames(&e->m.phys, 0);
@@ -261,14 +261,16 @@ static struct share_use use_of_grant(uint64_t now)
 {
 	const struct phys *p = &engine.m.phys;
 
+	bool asleep = is_asleep(now);
+
 	engine_take();
-	uint64_t frames = working_frames(now) + table_frames();
+	uint64_t frames = working_frames(asleep) + table_frames();
 	/* kswapd may be beyond its mark by some batches; that is no sign of plenty. */
 	uint64_t free = phys_free_frames(p, 0), plenty = 2 * phys_wmark(p, 0, WMARK_HIGH);
 
 	engine_drop();
 	return (struct share_use){
-		.needed = own_outside() + engine.unmanaged + frames, .idle = free - MIN(free, plenty), .asleep = is_asleep(now),
+		.needed = own_outside() + engine.unmanaged + frames, .idle = free - MIN(free, plenty), .asleep = asleep,
 	};
 }
 

@@ -113,6 +113,18 @@ static void show_heap(struct top *t, unsigned i)
 	t->err = heapview_look(&t->heap, t->ledger, t->rows.row[MIN(i, t->rows.nr - 1)].p);
 }
 
+/* Wherever figures are shown. False: it is none of these keys. */
+static bool key_of_figures(struct top *t, int key)
+{
+	if (key == 'q')
+		t->quit = true;
+	else if (key == ' ')
+		t->paused = !t->paused;
+	else
+		return false;
+	return true;
+}
+
 /* The row of the process that is shown, or the first one. */
 static unsigned row_of_heap(const struct top *t)
 {
@@ -127,12 +139,6 @@ static void key_of_heap(struct top *t, int key)
 	unsigned row = row_of_heap(t);
 
 	switch (key) {
-	case 'q':
-		t->quit = true;
-		break;
-	case ' ':
-		t->paused = !t->paused;
-		break;
 	case TERMINAL_UP:
 		show_heap(t, row > 0 ? row - 1 : 0);
 		break;
@@ -175,12 +181,6 @@ static void key_that_scrolls(struct top *t, int key)
 static void key_of_table(struct top *t, int key)
 {
 	switch (key) {
-	case 'q':
-		t->quit = true;
-		break;
-	case ' ':
-		t->paused = !t->paused;
-		break;
 	case '+':
 	case '-':
 		change_interval(t, key == '+');
@@ -217,7 +217,8 @@ void top_press(struct top *t, int key)
 {
 	switch (t->mode) {
 	case TOP_TABLE:
-		key_of_table(t, key);
+		if (!key_of_figures(t, key))
+			key_of_table(t, key);
 		break;
 	case TOP_FILTER:
 		key_of_filter(t, key);
@@ -229,7 +230,8 @@ void top_press(struct top *t, int key)
 		key_of_confirm(t, key);
 		break;
 	case TOP_HEAP:
-		key_of_heap(t, key);
+		if (!key_of_figures(t, key))
+			key_of_heap(t, key);
 		break;
 	case TOP_HELP:
 	case TOP_SAID:
