@@ -241,6 +241,8 @@ void fork_child(void)
 	atomic_store(&e->changers, 0);
 	atomic_store(&e->change_lock.word, 0);
 	atomic_store(&e->copying, 0);
+	atomic_store(&e->aging, 0);
+	atomic_store(&e->held, 0);
 	/* It may have been copied between its two words. */
 	pt_forget_cached(&e->mm.pt);
 	if (e->frozen)

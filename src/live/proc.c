@@ -187,6 +187,7 @@ uint64_t proc_shared_part(void)
 }
 
 #define PAGEMAP_PRESENT ((uint64_t)1 << 63)
+#define PAGEMAP_FILE ((uint64_t)1 << 61)
 #define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
 
 bool proc_absent(int fd, uint64_t address)
@@ -215,6 +216,26 @@ int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, ui
 		at += got << PAGE_SHIFT;
 	}
 	return 0;
+}
+
+bool proc_is_all_file(int fd, uint64_t start, uint64_t end)
+{
+	uint64_t entry[128];
+
+	for (uint64_t at = start; at < end;) {
+		size_t want = MIN((end - at) >> PAGE_SHIFT, ARRAY_SIZE(entry));
+		ssize_t n = sys_pread(fd, entry, want * sizeof(entry[0]), (at >> PAGE_SHIFT) * sizeof(entry[0]));
+
+		if (n < (ssize_t)sizeof(entry[0]))
+			return false;
+		size_t got = (size_t)n / sizeof(entry[0]);
+
+		for (size_t i = 0; i < got; i++)
+			if ((entry[i] & PAGEMAP_SWAPPED) || ((entry[i] & PAGEMAP_PRESENT) && !(entry[i] & PAGEMAP_FILE)))
+				return false;
+		at += got << PAGE_SHIFT;
+	}
+	return true;
 }
 
 static void count_one(void *ctx, uint64_t address)

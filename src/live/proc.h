@@ -12,7 +12,7 @@ struct proc_area {
 	bool read, write, exec, shared;
 	bool file;           /* backed by a file or device */
 	uint64_t inode;
-	char name[64];       /* cut; "[heap]", "[stack]", a path, or empty */
+	char name[256];      /* cut; "[heap]", "[stack]", a path, or empty */
 };
 
 /*
@@ -44,6 +44,8 @@ uint64_t proc_shared_part(void);
 
 /* Calls see() for every present page in [start, end), ascending. fd: /proc/self/pagemap. 0 or -errno. */
 int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t address), void *ctx);
+/* True: every present page in [start, end) is a file's (or shared memory's), and none is in the host's swap. False also on error. */
+bool proc_is_all_file(int fd, uint64_t start, uint64_t end);
 /* True: no page is at address, neither in memory nor in the host's swap. False also on error. */
 bool proc_absent(int fd, uint64_t address);
 /* Present pages in [start, end); 0 on error. */

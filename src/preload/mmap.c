@@ -5,6 +5,7 @@
 /* With 64-bit offsets asked for, the headers would rename mmap to mmap64; here both are defined. */
 #undef _FILE_OFFSET_BITS
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -162,13 +163,30 @@ EXPORT int madvise(void *addr, size_t len, int advice)
 
 EXPORT int mprotect(void *addr, size_t len, int prot)
 {
+	/* Code that is about to be changed must not be dropped meanwhile (live/filemap.c). */
+	struct change change = change_begins(prot & PROT_WRITE);
 	int err = sys_mprotect(addr, len, prot);
 
+	change_ends(&change);
 	if (err < 0)
 		return (int)fail(err);
 	if (prot & PROT_WRITE)
 		grown(addr, len);
 	return 0;
+}
+
+/* The loader unmaps the library by system calls of its own. */
+EXPORT int dlclose(void *handle)
+{
+	static int (*real)(void *);
+
+	if (real == NULL)
+		real = (__typeof__(real))dlsym(RTLD_NEXT, "dlclose");
+	filemap_hold();
+	int err = real(handle);
+
+	filemap_release();
+	return err;
 }
 
 /* The kernel's brk returns the break, changed or not. */

@@ -120,4 +120,37 @@ def mapped_file(suite):
     return [] if 4 * MIB < left <= 20 * MIB else ["%.1f MiB were left to the page cache" % (left / MIB)]
 
 
-ACCOUNTS = [given_back, forked, fault_times, mapped_file]
+# Reads a mapped file once, as a program its code at the start, and then goes through other memory for a while.
+READS_ONCE = """
+import hashlib, mmap, os, random, sys, time
+path, mib, heap, end = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), time.monotonic() + float(sys.argv[4])
+with open(path, "w+b") as f:
+    for i in range(mib):
+        f.write(bytes([i]) * (1 << 20))
+    f.flush()
+    m = mmap.mmap(f.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+os.unlink(path)
+before = hashlib.sha256(m[::4096]).hexdigest()
+b = bytearray(range(256)) * (heap << 12)
+while time.monotonic() < end:
+    b[random.randrange(len(b)) & ~255] = 0
+with open("/proc/self/statm") as f:
+    mapped = int(f.read().split()[2])
+print(hashlib.sha256(m[::4096]).hexdigest() == before, hashlib.sha256(b).hexdigest())
+print(mapped >> 8, file=sys.stderr)
+"""
+
+
+def file_aged(suite):
+    """What a program has mapped of files and does not use is not in its page tables for long, and what it does is the file's."""
+    argv = [sys.executable, "-c", READS_ONCE, os.path.join(suite.work, "file"), "16", "48"]
+    native = cage.run(argv + ["0.1"], 60)
+    got = cage.run(suite.prefix(40 * MIB, ["--swap", "pool"]) + argv + ["3"], 60, env=dict(os.environ, TMPDIR=suite.work))
+    problems = suite.problems(native, got)
+    if problems:
+        return problems
+    mapped = int(got.stderr.split()[0])
+    return [] if mapped <= 8 < 16 <= int(native.stderr) else ["%d MiB of files were mapped at the end, %s without Steward" % (mapped, native.stderr)]
+
+
+ACCOUNTS = [given_back, file_aged, forked, fault_times, mapped_file]

@@ -362,20 +362,6 @@ uint64_t mode_bss(size_t n, uint64_t seed)
 	return region_digest(&r);
 }
 
-static int temp_file(size_t pages)
-{
-	char path[4096];
-	const char *dir = getenv("TMPDIR");
-
-	if (strlen(dir != NULL ? dir : "/tmp") > sizeof(path) - 20)
-		dir = NULL;
-	strcpy(path, dir != NULL ? dir : "/tmp");
-	strcat(path, "/verifier.XXXXXX");
-	int fd = mkstemp(path);
-	must(fd >= 0 && unlink(path) == 0 && ftruncate(fd, (off_t)(pages * PAGE)) == 0, "temporary file: %s", strerror(errno));
-	return fd;
-}
-
 /* Shared and file mappings keep their meaning while private memory is under pressure. */
 uint64_t mode_shared(size_t n, uint64_t seed)
 {

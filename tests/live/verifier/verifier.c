@@ -38,6 +38,7 @@ static const struct {
 	{ "brk", mode_brk },
 	{ "bss", mode_bss },
 	{ "shared", mode_shared },
+	{ "file", mode_file },
 	{ "mlock", mode_mlock },
 	{ "model", mode_model },
 	{ "threads", mode_threads },
@@ -74,6 +75,20 @@ unsigned char *map_anon(size_t n)
 
 	must(p != MAP_FAILED, "mmap of %zu pages: %s", n, strerror(errno));
 	return p;
+}
+
+int temp_file(size_t n)
+{
+	char path[4096];
+	const char *dir = getenv("TMPDIR");
+
+	if (strlen(dir != NULL ? dir : "/tmp") > sizeof(path) - 20)
+		dir = NULL;
+	strcpy(path, dir != NULL ? dir : "/tmp");
+	strcat(path, "/verifier.XXXXXX");
+	int fd = mkstemp(path);
+	must(fd >= 0 && unlink(path) == 0 && ftruncate(fd, (off_t)(n * PAGE)) == 0, "temporary file: %s", strerror(errno));
+	return fd;
 }
 
 void region_make(struct region *r, size_t pages)
