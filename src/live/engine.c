@@ -330,3 +330,15 @@ int engine_cover(void)
 
 	return err != 0 || atomic_load(&engine.state) != LEDGER_NATIVE ? -ENOSPC : 0;
 }
+
+static int settle(void)
+{
+	native_settle();
+	return 0;
+}
+
+void engine_settle(void)
+{
+	if (atomic_load(&engine.state) == LEDGER_NATIVE && native_is_loose())
+		with_start_lock(settle);
+}

@@ -116,6 +116,8 @@ void engine_hold_start(void);
 void engine_release_start(void);
 /* NATIVE and the allowance is used up: looks at the books, and starts the engine if the budget does not cover them. 0: covered. */
 int engine_cover(void);
+/* A program thread starts another process, and often waits for it then: what the books count too much can be had by others. */
+void engine_settle(void);
 /* In a child after fork: new descriptors; then, once everything is registered, new threads. 0 or -errno. */
 int engine_reopen(void);
 int engine_restart(void);
@@ -195,6 +197,10 @@ void filemap_release(void);
 bool native_account(uint64_t bytes);
 /* NATIVE: the exact look at the kernel's books; false: the budget does not cover it. One thread at a time. */
 bool native_look(void);
+/* NATIVE: the books may count what is gone again, or the run is short. Any thread. */
+bool native_is_loose(void);
+/* NATIVE: an exact look; if the run is short, what the process neither has nor may come to soon goes back. One thread at a time. */
+void native_settle(void);
 /* ENGAGED: manages every area that the kernel shows and the manager lacks. Lock held. */
 void native_scan(void);
 /* A fenced page was touched (ARMED): opens a window, or engages. Lock held. */

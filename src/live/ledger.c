@@ -64,6 +64,18 @@ uint64_t ledger_overdraw(struct ledger *l, struct ledger_slot *s, uint64_t want)
 	return want;
 }
 
+void ledger_trim(struct ledger *l, struct ledger_slot *s, uint64_t keep)
+{
+	uint64_t granted = atomic_load(&s->granted);
+
+	/* Whoever squeezes us meanwhile may have taken some, and will put it back when he finds that nothing is allowed. */
+	do {
+		if (granted <= keep)
+			return;
+	} while (!atomic_compare_exchange_weak(&s->granted, &granted, keep));
+	atomic_fetch_add(&l->free_pages, (int64_t)(granted - keep));
+}
+
 uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want)
 {
 	uint64_t got = take_free(l, want);
@@ -87,15 +99,26 @@ void ledger_return_all(struct ledger *l, struct ledger_slot *s)
 
 #define OWN_LEAST 32    /* of a process that is not likely to come to an engine … */
 #define OWN_PAGES 512   /* … and of one that is: code, stacks and tables of Steward itself, and slack between two looks */
-#define OWN_SHIFT 3     /* from the one to the other with each eighth of the grant … */
+#define OWN_FROM 384    /* from the one to the other with each eighth of the grant beyond this … */
+#define OWN_SHIFT 3
 #define TABLES_SHIFT 5  /* … and always a 32nd: frame table, page tables of what is out, slots */
 #define KEPT_SHIFT 3    /* of the room */
 
 uint64_t ledger_native_limit(uint64_t granted)
 {
-	uint64_t own = MIN(OWN_PAGES, OWN_LEAST + (granted >> OWN_SHIFT)) + (granted >> TABLES_SHIFT);
+	uint64_t more = granted > OWN_FROM ? (granted - OWN_FROM) >> OWN_SHIFT : 0;
+	uint64_t own = MIN(OWN_PAGES, OWN_LEAST + more) + (granted >> TABLES_SHIFT);
 
 	return granted > own ? granted - own : 0;
+}
+
+uint64_t ledger_native_grant(uint64_t pages)
+{
+	uint64_t grant = pages, limit;
+
+	while ((limit = ledger_native_limit(grant)) < pages)
+		grant += pages - limit;
+	return grant;
 }
 
 uint64_t ledger_allowed(uint64_t room)
@@ -109,10 +132,9 @@ static uint64_t spare_of(uint64_t granted, int64_t allowed)
 	if (allowed <= (int64_t)LEDGER_KEEP)
 		return 0;
 	uint64_t less = (uint64_t)(allowed - (int64_t)LEDGER_KEEP) >> PAGE_SHIFT, room = less + less / ((1 << KEPT_SHIFT) - 1);
-	/* The limit falls by 27 or, of a large grant, by 31 pages with 32 of the grant. */
-	bool small = granted <= (uint64_t)(OWN_PAGES - OWN_LEAST) << OWN_SHIFT;
+	uint64_t limit = ledger_native_limit(granted), grant = ledger_native_grant(limit - MIN(limit, room));
 
-	return MIN(granted, small ? room + room * 5 / 27 : room + room / 31);
+	return granted - MIN(granted, grant);
 }
 
 /*
@@ -127,7 +149,8 @@ static uint64_t squeeze_one(struct ledger_slot *o, uint64_t want)
 
 	if (take == 0)
 		return 0;
-	int64_t less = (int64_t)DIV_ROUND_UP((uint64_t)(allowed - (int64_t)LEDGER_KEEP) * take, spare);
+	uint64_t room = (ledger_native_limit(granted) - ledger_native_limit(granted - take)) << PAGE_SHIFT;
+	int64_t less = take == spare ? allowed - (int64_t)LEDGER_KEEP : (int64_t)(room - (room >> KEPT_SHIFT));
 
 	do {
 		if (granted < take)

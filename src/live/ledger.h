@@ -31,7 +31,7 @@
 #define LEDGER_MAGIC 0x5354574c44475231u /* STWLDGR1 */
 #define LEDGER_NAME "steward-ledger"     /* of the memfd: how others find the run, cli/runs.c */
 #define LEDGER_SLOTS 1024
-#define LEDGER_KEEP (256 * KIB) /* bytes */
+#define LEDGER_KEEP (128 * KIB) /* bytes */
 #define LEDGER_ENV "STEWARD_RUN" /* "SOCKET:LEDGERFD:INODE:UFFDFD", see cli/run/run.c */
 
 enum ledger_state {
@@ -181,6 +181,8 @@ uint64_t ledger_collect(struct ledger *l, uint64_t want);
 uint64_t ledger_least(const struct ledger *l);
 /* Gives n pages of the slot's grant back. */
 void ledger_return(struct ledger *l, struct ledger_slot *s, uint64_t n);
+/* Gives back what is beyond keep pages. Nothing may be allowed. */
+void ledger_trim(struct ledger *l, struct ledger_slot *s, uint64_t keep);
 /* Gives all of it back, and what was allowed. */
 void ledger_return_all(struct ledger *l, struct ledger_slot *s);
 /*
@@ -189,6 +191,8 @@ void ledger_return_all(struct ledger *l, struct ledger_slot *s);
  * kept back for what nobody announces: stacks, mappings of libraries.
  */
 uint64_t ledger_native_limit(uint64_t granted);
+/* The smallest grant whose limit is so many pages. */
+uint64_t ledger_native_grant(uint64_t pages);
 uint64_t ledger_allowed(uint64_t room);
 /*
  * Takes up to want pages for the slot from what NATIVE processes are allowed and have not used, but LEDGER_KEEP each; with it

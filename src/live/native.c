@@ -37,6 +37,8 @@
 #define GUARD_MAX (64 * KIB)    /* a PROT_NONE range up to this size below an area makes it a stack … */
 #define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
+#define SHORT_PART 4            /* the run is short if less than this part of it is free */
+#define LOOSE 262144            /* bytes: what may have been mapped since the last look, and be gone again */
 #define BLIND_PAGES 256         /* allowed when the books cannot be read */
 #define SMALL_PAGES 384         /* a process with no more could not page out what its engine would take (ledger.c: OWN_PAGES) … */
 #define SMALL_STEP 32           /* … and gets so much beyond what it has, if the run has to be overdrawn for it */
@@ -135,16 +137,6 @@ static uint64_t native_limit(void)
 	return ledger_native_limit(atomic_load(&engine.slot->granted));
 }
 
-/* The smallest grant that covers so many pages of a native process. */
-static uint64_t grant_for(uint64_t pages)
-{
-	uint64_t grant = pages, limit;
-
-	while ((limit = ledger_native_limit(grant)) < pages)
-		grant += pages - limit;
-	return grant;
-}
-
 static bool potential_area(void *ctx, const struct proc_area *a)
 {
 	struct walk *w = ctx;
@@ -196,15 +188,21 @@ static uint64_t headroom(void)
 		limit = native_limit();
 	}
 	if (used + SMALL_STEP / 2 > limit && used <= SMALL_PAGES) {
-		ledger_overdraw(e->ledger, e->slot, grant_for(used + SMALL_STEP) - atomic_load(&e->slot->granted));
+		ledger_overdraw(e->ledger, e->slot, ledger_native_grant(used + SMALL_STEP) - atomic_load(&e->slot->granted));
 		limit = native_limit();
 	}
 	return limit > used ? limit - used : 0;
 }
 
+/* Bytes that were allowed at the last look. */
+static _Atomic int64_t allowed_then;
+
 static void allow(uint64_t pages)
 {
-	atomic_store(&engine.slot->allowed, (int64_t)(ledger_allowed(pages) << PAGE_SHIFT));
+	int64_t bytes = (int64_t)(ledger_allowed(pages) << PAGE_SHIFT);
+
+	atomic_store(&allowed_then, bytes);
+	atomic_store(&engine.slot->allowed, bytes);
 }
 
 bool native_account(uint64_t bytes)
@@ -228,6 +226,34 @@ bool native_look(void)
 	e->homes.pagemap_fd = -1;
 	allow(room);
 	return room > 0;
+}
+
+static bool is_short(void)
+{
+	return ledger_free(engine.ledger) < engine.ledger->ram_pages / SHORT_PART;
+}
+
+bool native_is_loose(void)
+{
+	return is_short() || atomic_load(&allowed_then) - atomic_load(&engine.slot->allowed) > LOOSE;
+}
+
+void native_settle(void)
+{
+	struct engine *e = &engine;
+
+	e->homes.pagemap_fd = proc_open("/proc/self/pagemap");
+	if (e->homes.pagemap_fd < 0)
+		return;
+	atomic_store(&e->slot->allowed, 0);
+	uint64_t used = potential(), limit;
+
+	sys_close(e->homes.pagemap_fd);
+	e->homes.pagemap_fd = -1;
+	if (is_short())
+		ledger_trim(e->ledger, e->slot, ledger_native_grant(used + (LEDGER_KEEP >> PAGE_SHIFT)));
+	limit = native_limit();
+	allow(limit > used ? limit - used : 0);
 }
 
 int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated)

@@ -80,11 +80,19 @@ EXPORT int pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t
 	return err;
 }
 
+/* This thread makes a process, whose image may be static. */
+static void before_process(void)
+{
+	if (preload_attached)
+		engine_settle();
+	cpu_release();
+}
+
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
 	REAL(posix_spawn)
-	cpu_release();
+	before_process();
 	int err = real(pid, path, actions, attr, argv, envp);
 
 	cpu_released();
@@ -95,7 +103,7 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 			const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
 	REAL(posix_spawnp)
-	cpu_release();
+	before_process();
 	int err = real(pid, file, actions, attr, argv, envp);
 
 	cpu_released();
@@ -105,7 +113,7 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 EXPORT int system(const char *command)
 {
 	REAL(system)
-	cpu_release();
+	before_process();
 	int status = real(command);
 
 	cpu_released();
@@ -115,7 +123,7 @@ EXPORT int system(const char *command)
 EXPORT FILE *popen(const char *command, const char *type)
 {
 	REAL(popen)
-	cpu_release();
+	before_process();
 	FILE *f = real(command, type);
 
 	cpu_released();
@@ -129,7 +137,7 @@ __attribute__((used)) static void *before_vfork(void)
 
 	if (real == NULL)
 		real = dlsym(RTLD_NEXT, "vfork");
-	cpu_release();
+	before_process();
 	cpu_released();
 	return real;
 }

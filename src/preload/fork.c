@@ -43,6 +43,8 @@ static void touch_files(void)
 static void before(void)
 {
 	pthread_mutex_lock(&one_fork);
+	if (preload_attached)
+		engine_settle();
 	malloc_fork_prepare();
 	engine_hold_start();
 	frozen = atomic_load(&engine.state) != LEDGER_NATIVE;

@@ -148,11 +148,23 @@ static uint64_t processes(const struct ledger *l)
 	return n;
 }
 
+/*
+ * While processes come and go the parts of the looks at each add up to more than there is: each of a hundred children that appear one
+ * after the other has half, a third, a fourth of what all share. Then no more is believed than the budget.
+ */
+static void bound(const struct ledger *l, struct ledger_usage *now, uint64_t *need)
+{
+	uint64_t total = ledger_usage_total(now), excess = MIN(total - MIN(total, atomic_load(&l->ram_pages)), now->unmanaged);
+
+	now->unmanaged -= excess;
+	*need -= excess;
+}
+
 void watch_scan(struct watch *w)
 {
 	struct ledger_area area[SWAP_SPECS] = { 0 };
 	struct ledger_usage now = { 0 };
-	uint64_t need = 0, together = processes(w->ledger);
+	uint64_t need = 0, together = processes(w->ledger), gone_before = w->ledger->gone.processes;
 
 	for (unsigned i = 0; i < LEDGER_SLOTS; i++) {
 		struct ledger_slot *s = &w->ledger->slot[i];
@@ -186,6 +198,8 @@ void watch_scan(struct watch *w)
 		need += usage.managed + usage.swapped + usage.unmanaged;
 	}
 
+	if (processes(w->ledger) != together || w->ledger->gone.processes != gone_before)
+		bound(w->ledger, &now, &need);
 	if (ledger_usage_total(&now) > ledger_usage_total(&w->peak))
 		w->peak = now;
 	w->need_peak = MAX(w->need_peak, need);
