@@ -14,6 +14,10 @@
  * engine engages: every area is registered, the pages that are present are
  * counted into frames, and from then on every fault is ours.
  *
+ * The count only grows: what is unmapped stays in it until the next look. A process that starts another one often sleeps
+ * until that is over, and a compiler is started by a row of five; so it looks then (native_settle), and in a run that is short
+ * gives back what it does not need at once.
+ *
  * The area set holds exactly what is registered, because only of registered
  * ranges the kernel tells us the end: fences while ARMED, everything managed
  * when ENGAGED. VMA_LOCKED: registered for events only, the host keeps it.
@@ -37,8 +41,7 @@
 #define GUARD_MAX (64 * KIB)    /* a PROT_NONE range up to this size below an area makes it a stack … */
 #define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
-#define SHORT_PART 4            /* the run is short if less than this part of it is free */
-#define LOOSE 262144            /* bytes: what may have been mapped since the last look, and be gone again */
+#define LOOSE 262144            /* bytes: so much may be counted that is gone again */
 #define BLIND_PAGES 256         /* allowed when the books cannot be read */
 #define SMALL_PAGES 384         /* a process with no more could not page out what its engine would take (ledger.c: OWN_PAGES) … */
 #define SMALL_STEP 32           /* … and gets so much beyond what it has, if the run has to be overdrawn for it */
@@ -228,14 +231,9 @@ bool native_look(void)
 	return room > 0;
 }
 
-static bool is_short(void)
-{
-	return ledger_free(engine.ledger) < engine.ledger->ram_pages / SHORT_PART;
-}
-
 bool native_is_loose(void)
 {
-	return is_short() || atomic_load(&allowed_then) - atomic_load(&engine.slot->allowed) > LOOSE;
+	return share_is_short() || atomic_load(&allowed_then) - atomic_load(&engine.slot->allowed) > LOOSE;
 }
 
 void native_settle(void)
@@ -250,7 +248,7 @@ void native_settle(void)
 
 	sys_close(e->homes.pagemap_fd);
 	e->homes.pagemap_fd = -1;
-	if (is_short())
+	if (share_is_short())
 		ledger_trim(e->ledger, e->slot, ledger_native_grant(used + (LEDGER_KEEP >> PAGE_SHIFT)));
 	limit = native_limit();
 	allow(limit > used ? limit - used : 0);

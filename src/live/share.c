@@ -32,7 +32,7 @@
 #define STARTERS_PART_FEW 8     /* … and where there is only one beside us, a shell that waits for us mostly */
 #define STARTER_PAGES (8 * MIB >> PAGE_SHIFT) /* who has no more than that counts as one who starts */
 #define HOARD_PART 3            /* whoever has this part of the budget … */
-#define SHORT_PART 4            /* … while less than this part is free, and is not alone, is to have an engine */
+#define SHORT_PART 4            /* … while the run is short, that is less than this part is free, and is not alone, is to have an engine */
 #define PROMISE_NS 1000000000   /* 1 s: what is not offline by then stays ours */
 
 /* The others, at one look. */
@@ -91,12 +91,16 @@ static void promise(uint64_t pages)
 	engine.promised_since = now_ns();
 }
 
+bool share_is_short(void)
+{
+	return ledger_free(engine.ledger) <= engine.ledger->ram_pages / SHORT_PART;
+}
+
 bool share_is_hoard(uint64_t pages)
 {
-	struct ledger *l = engine.ledger;
 	struct look others;
 
-	if (pages < l->ram_pages / HOARD_PART || ledger_free(l) > l->ram_pages / SHORT_PART)
+	if (pages < engine.ledger->ram_pages / HOARD_PART || !share_is_short())
 		return false;
 	look(&others);
 	return others.others > 1;
