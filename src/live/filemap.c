@@ -106,7 +106,8 @@ static void age_all(void)
 uint64_t filemap_age(uint64_t mapped, uint64_t now)
 {
 	/* What has come back so soon is not all that is used. */
-	if (now < ages.next_ns)
+	/* What is missing is not unused, and what is in the page tables is the last that the kernel drops. */
+	if (now < ages.next_ns || atomic_load(&engine.ledger->files_missed))
 		return MAX(mapped, ages.used);
 	ages.used = mapped;
 	/* Without pages out nothing is gained. */

@@ -106,6 +106,8 @@ static void who_waits_more_for_other_pages_has_them(void **state)
 	atomic_store(&w.l->slot[0].stall, 500);
 	run(&w, 20);
 	assert_int_equal(w.l->left_pages, 0);
+	/* The processes are told all the same. */
+	assert_int_equal(atomic_load(&w.l->files_missed), 1);
 	/* What they do not miss is tried to be given back. */
 	atomic_store(&w.l->slot[0].stall, 300);
 	run(&w, 20);
@@ -114,6 +116,7 @@ static void who_waits_more_for_other_pages_has_them(void **state)
 	atomic_store(&w.l->slot[0].stall, 900);
 	w.files = 0;
 	run(&w, 25);
+	assert_int_equal(atomic_load(&w.l->files_missed), 0);
 	assert_int_equal(w.l->left_pages, 0);
 	free(w.l);
 }
