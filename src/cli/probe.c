@@ -168,10 +168,11 @@ static int try_move(const struct probe *p)
 	return err;
 }
 
-static int read_sysctl(void)
+/* The number in that file; -1 if there is none. */
+static int read_number(const char *path)
 {
 	int value = -1;
-	FILE *f = fopen("/proc/sys/vm/unprivileged_userfaultfd", "re");
+	FILE *f = fopen(path, "re");
 
 	if (f == NULL)
 		return -1;
@@ -209,7 +210,7 @@ void probe_userfaultfd(struct probe *p)
 		p->features = features_of(p);
 		p->move_err = try_move(p);
 	}
-	p->sysctl = read_sysctl();
+	p->sysctl = read_number("/proc/sys/vm/unprivileged_userfaultfd");
 	p->seccomp = has_seccomp();
 }
 
@@ -218,11 +219,17 @@ bool probe_suffices(const struct probe *p)
 	return p->way != PROBE_NONE && (p->features & FEATURES_NEEDED) == FEATURES_NEEDED;
 }
 
+/* Where a filter answers for the kernel, ENOSYS says nothing about it: some profiles refuse with that. */
+static bool kernel_lacks_it(const struct probe *p)
+{
+	return p->syscall_err == -ENOSYS && !p->seccomp;
+}
+
 const char *probe_why(const struct probe *p)
 {
 	if (p->way != PROBE_NONE)
 		return "this kernel's userfaultfd is too old (write protection and events are missing)";
-	if (p->syscall_err == -ENOSYS)
+	if (kernel_lacks_it(p))
 		return "this kernel has no userfaultfd";
 	if (p->device_err == -EACCES)
 		return "this user may not open " PROBE_DEVICE;
@@ -231,34 +238,35 @@ const char *probe_why(const struct probe *p)
 	return "this user may not have a userfaultfd";
 }
 
-/* As the udev rule of our package has it: a group may open the device. */
-static const char *join_group(void)
+/*
+ * How this user could open the device: through its group, as the udev rule of our package has it, or because everybody
+ * may. Rootless containers have their groups mapped away: the device seems to be owned by nobody, and the user's own
+ * groups are dropped unless the container keeps them.
+ */
+static const char *open_device(void)
 {
 	static char text[128];
 	const struct group *g;
 	struct stat st;
+	bool by_group = stat(PROBE_DEVICE, &st) == 0 && st.st_gid != 0 && (st.st_mode & 060) == 060;
 
-	if (stat(PROBE_DEVICE, &st) != 0 || st.st_gid == 0 || (st.st_mode & 060) != 060)
-		return NULL;
-	g = getgrgid(st.st_gid);
+	if (by_group && st.st_gid == (gid_t)read_number("/proc/sys/kernel/overflowgid"))
+		return "start the container with: --group-add keep-groups";
+	g = by_group ? getgrgid(st.st_gid) : NULL;
 	if (g == NULL)
-		return NULL;
+		return "allow it: sudo chmod a+rw " PROBE_DEVICE;
 	snprintf(text, sizeof(text), "allow it: sudo adduser $USER %s, and log in again", g->gr_name);
 	return text;
 }
 
 const char *probe_remedy(const struct probe *p)
 {
-	const char *group = p->device_err == -EACCES ? join_group() : NULL;
-
 	if (p->way != PROBE_NONE)
 		return "use Linux 5.7 or later";
-	if (p->syscall_err == -ENOSYS)
+	if (kernel_lacks_it(p))
 		return "use a kernel with CONFIG_USERFAULTFD";
-	if (group != NULL)
-		return group;
 	if (p->device_err == -EACCES)
-		return "allow it: sudo chmod a+rw " PROBE_DEVICE;
+		return open_device();
 	if (p->seccomp)
 		return "start the container with: --device " PROBE_DEVICE;
 	return "allow it: sudo sysctl vm.unprivileged_userfaultfd=1";

@@ -1,4 +1,5 @@
 """What steward run hands to a program, and what it tells about it. The stub plays the library."""
+import errno
 import grp
 import json
 import os
@@ -639,8 +640,47 @@ def test_doctor_names_the_group_that_has_the_device():
         if r.returncode == 0:
             raise Skip("everybody may have a userfaultfd here")
         eq(r.stdout.splitlines()[-1], f"steward run does not work here: this user may not open /dev/userfaultfd; allow it: {remedy}")
+    # In a user namespace the group is not mapped, as in a rootless container.
+    r = steward("doctor", prefix=(*prefix, *nobody, "unshare", "--user", "--map-root-user"), MODE="660")
+    if r.returncode == 1:
+        eq(r.stdout.splitlines()[-1], "steward run does not work here: this user may not open /dev/userfaultfd; "
+           "start the container with: --group-add keep-groups")
     in_group = (*nobody[:-1], f"--groups={grp.getgrnam('games').gr_gid}")
     eq(steward("doctor", prefix=(*prefix, *in_group), MODE="660").stdout.splitlines()[-1], "steward run works here.")
+
+
+def filtered(error):
+    """In front of a command: a seccomp filter refuses userfaultfd(2), as the default profiles of containers do."""
+    script = ("import ctypes, os, struct, sys\n"
+              "code = ((0x20, 0, 0, 0), (0x15, 0, 1, 323), (6, 0, 0, 0x50000 + int(sys.argv[1])), (6, 0, 0, 0x7fff0000))\n"
+              "program = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *c) for c in code))\n"
+              "libc = ctypes.CDLL(None, use_errno=True)\n"
+              "fprog = struct.pack('HxxxxxxQ', len(code), ctypes.addressof(program))\n"
+              "assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, fprog) == 0, ctypes.get_errno()\n"
+              "os.execvp(sys.argv[2], sys.argv[2:])\n")
+    return (sys.executable, "-c", script, str(error))
+
+
+def test_a_container_with_the_device_and_without():
+    """The filter and the /dev of a container: with the device all works, without it one is told how to get it."""
+    own_dev = ("set -e; d=$(mktemp -d); mount -t tmpfs none $d; mknod -m 666 $d/null c 1 3\n"
+               "[ -z \"$DEVICE\" ] || mknod -m 600 $d/userfaultfd c $(stat -c '0x%t 0x%T' /dev/userfaultfd)\n"
+               "mount --move $d /dev; rmdir $d; exec \"$@\"")
+    prefix = ("unshare", "-m", "sh", "-c", own_dev, "sh")
+    if not os.path.exists("/dev/userfaultfd") or steward("version", prefix=prefix, DEVICE="1").returncode != 0:
+        raise Skip("no /dev/userfaultfd, or no mount namespace with a /dev of its own")
+    for error in (errno.EPERM, errno.ENOSYS):
+        container = (*prefix, *filtered(error))
+        r = steward("doctor", prefix=container, DEVICE="1")
+        refused = rf"^  system call +{os.strerror(error)}$"
+        assert re.search(refused, r.stdout, re.M), r.stdout
+        for line in ("^seccomp +a filter is on this process$", "^userfaultfd +yes, through /dev/userfaultfd$",
+                     "^steward run works here.$"):
+            assert re.search(line, r.stdout, re.M), r.stdout
+        eq(steward("run", "--ram", RAM, "sh", "-c", "exit 4", STUB="fit", prefix=container, DEVICE="1").returncode, 4)
+        r = steward("run", "true", prefix=container, DEVICE="")
+        eq((r.returncode, r.stderr), (125, "steward: userfaultfd: a seccomp filter forbids userfaultfd and there is no usable "
+                                      "/dev/userfaultfd; start the container with: --device /dev/userfaultfd\n"))
 
 
 def test_malloc_only_gives_the_allocator_and_nothing_else():
