@@ -134,11 +134,27 @@ def versions_are_the_same_everywhere():
             yield "%s: %s, and meson.build has %s" % (name, found, version)
 
 
+def the_image_is_made_of_what_is_built():
+    """Its packages are those of the Debian packages, and the files that it copies are installed."""
+    recipe = read("examples/deploy/Containerfile").replace("\\\n", " ")
+    packages = set(re.search(r"apt-get install ([^&\n]*)", recipe).group(1).split())
+    wanted = re.search(r"^Build-Depends: (.*)", read("debian/control"), re.M).group(1)
+    # The manual is not in the image, and what every Debian system that builds has is not in debian/control.
+    for name in sorted(set(re.findall(r"([\w.+-]+)(?: \([^)]*\))?(?:, |$)", wanted)) - {"debhelper-compat", "scdoc"} | {"gcc", "libc6-dev"}):
+        if name not in packages:
+            yield "examples/deploy/Containerfile lacks %s" % name
+    with open(os.path.join(BUILD, "meson-info", "intro-installed.json"), encoding="utf-8") as f:
+        installed = {os.path.basename(target) for target in json.load(f).values()}
+    for name in re.findall(r"^COPY --from=build \S*/(\S+) ", recipe, re.M):
+        if not any(target == name or target.startswith(name + ".") for target in installed):
+            yield "examples/deploy/Containerfile copies %s" % name
+
+
 def main():
     tests = [every_option_is_in_the_man_page, every_option_in_the_man_page_exists,
              every_steward_command_in_the_documents_exists, every_make_target_in_the_documents_exists,
              links_between_documents_resolve, every_man_page_named_exists,
-             what_man_pages_refer_to_and_headers_are_installed, versions_are_the_same_everywhere]
+             what_man_pages_refer_to_and_headers_are_installed, the_image_is_made_of_what_is_built, versions_are_the_same_everywhere]
     print("1..%d" % len(tests))
     failed = False
     for number, test in enumerate(tests, 1):
