@@ -10,7 +10,8 @@
  *     (unset)   as if the library had not been loaded
  *
  * SIGUSR2 makes the second place that pages go to fail, for a process that plays "pressure".
- * SIGUSR1 makes a process that plays "pressure" count another 10 minor, 20 soft and 30 major faults, and 40 and 50 pages in and out.
+ * SIGUSR1 makes a process that plays "pressure" count another 10 minor, 20 soft and 30 major faults, and 40 and 50 pages in and out,
+ * and 5 that waited for a frame.
  *
  * A process that is not named by STUB_ONLY (its comm), if that is set, plays
  * "fit" whatever STUB says, and one named by STUB_ASKS plays "ask". STUB_LOG gets a line for each process: how it came
@@ -136,6 +137,7 @@ static void count_more(int sig)
 	c[VM_pgmajfault] += 30;
 	c[VM_pswpin] += 40;
 	c[VM_pswpout] += 50;
+	c[VM_allocstall] += 5;
 }
 
 static void fail_place(int sig)

@@ -12,7 +12,7 @@ from tap import STEWARD, Skip, environment, eq, main, steward
 PAGE = 4096
 HEAD = " FREE   LOW  HIGH   RES  POOL  SWAP  MINOR   SOFT  MAJOR     IN    OUT STALL\n"
 SIZES = " 1.1M  800K  1.5M   85M   31M  351M"
-RISE = {"pgfault": 60, "pgminor": 10, "pgsoft": 20, "pgmajfault": 30, "pswpin": 40, "pswpout": 50}
+RISE = {"allocstall": 5, "pgfault": 60, "pgminor": 10, "pgsoft": 20, "pgmajfault": 30, "pswpin": 40, "pswpout": 50}
 
 
 def lines(*args):

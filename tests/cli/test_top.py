@@ -15,13 +15,13 @@ PAGE = 4096
 KEY_DOWN = "\x1b[B"
 SCREEN = """\
 steward run {launcher}: sh, 1 process, TIME
-budget [########ppp.............] of 256M resident 85M pool 31M Steward OWN
-free   [##############..........] 1.1M min 400K low 800K high 1.5M kswapd 0.0%
-lists  [aaaaaaaaaaaaaaaaaaiiiiis] active 58M inactive 15M sample 3.9M
+budget [#######pp...........] of 256M resident 85M pool 31M Steward OWN
+free   [############........] 1.1M min 400K low 800K high 1.5M kswapd 0.0%
+lists  [aaaaaaaaaaaaaaaiiiis] active 58M inactive 15M sample 3.9M
 out    351M: pool 93M in 31M, ratio 3.0, file:/DIR 257M 3 errors
 a sec.  minor N soft N major N in N out N stall N%
-fault  <1us @.         .         >268ms  since the start: p50 0.0us p99 1.1us
-heap   [##################ssssff] of 122M live 93M 76.2% slots 17M chunks 10M
+fault  <1us @.         .         >268ms  since start: p50 0.0us p99 1.1us
+heap   [###############sssff] of 122M live 93M 76.2% slots 17M chunks 10M
     PID STATE   BUDGET   RES  POOL  SWAP MINOR  SOFT MAJOR  STALL COMMAND
 {process} engaged   113M   85M   31M  351M     N     N     N     N% sh
 """
@@ -61,7 +61,7 @@ def test_the_terminal_shows_the_same():
 def test_bars_in_utf8():
     with running(STUB="pressure") as run:
         text = printed("top", "--once", str(run.pid), LC_ALL="C.UTF-8").splitlines()
-    assert re.match(r"budget \[█{10,16}·+\] of 256M ", text[1]), text[1]
+    assert re.match(r"budget \[█{8,13}·+\] of 256M ", text[1]), text[1]
     assert text[6].startswith("fault  <1us █▁"), text[6]
 
 
@@ -106,7 +106,9 @@ def test_sorts_filters_and_trees():
         text = t.press("q\n", lambda text: "filter: sleeq" in text)
         assert "no process has the filter in its name or pid" in text, text
         t.press("/\x1b", lambda text: len(table_of(text)) == 4)
-        t.press("h", lambda text: "ends top; the run goes on" in text)
+        text = t.press("h", lambda text: "ends top; the run goes on" in text)
+        for end in ("Esc clears$", "by up and down$", "go through the processes$"):
+            assert re.search(end, text, re.M), text
         t.press("x", lambda text: len(table_of(text)) == 4)
         for pid in (sleep, inner, nested):
             os.kill(pid, signal.SIGKILL)
@@ -127,6 +129,17 @@ def test_events_as_they_come():
         run.stdin.write("\n")
         run.stdin.flush()
         t.until(lambda text: "the launcher has ended" in text and "no process is left" in text)
+        eq(t.quit(), 0)
+
+
+def test_what_happens_again_and_again_is_one_line():
+    with running(STUB="pressure") as run, terminal(str(run.pid), "-d", "100ms") as t:
+        t.until(lambda text: "q quit" in text)
+        for times in (5, 10, 15):
+            os.kill(process_of(run), signal.SIGUSR1)
+            want = rf"^\d\d:\d\d:\d\d direct reclaim: a fault waited for a frame, {times} times( in \d s)?$"
+            text = t.until(lambda text, want=want: re.search(want, text, re.M))
+            eq(text.count("direct reclaim"), 1)
         eq(t.quit(), 0)
 
 
@@ -171,7 +184,7 @@ def test_the_heap_of_a_process():
         shell = process_of(run)
         sleep, = children_of(shell)
         text = t.press("m", lambda text: f"heap of {shell} sh " in text and "does not say" in text)
-        for line in ("heap   [##################ssssff] of 122M live 93M 76.2% slots 17M chunks 10M",
+        for line in ("heap   [###############sssff] of 122M live 93M 76.2% slots 17M chunks 10M",
                      "more      blocks of their own 20M kept by threads 1.0M books 2.0M",
                      "slots    16    @                                                     8192 bytes",
                      "used           *",
@@ -193,7 +206,7 @@ def test_colours():
     with running(STUB="pressure") as run, terminal(str(run.pid)) as t:
         t.until(lambda text: "q quit" in text)
         cells = t.screen.buffer
-        eq((cells[0][0].reverse, cells[1][0].bold, cells[2][8].fg, cells[1][17].fg), (True, True, "green", "magenta"))
+        eq((cells[0][0].reverse, cells[1][0].bold, cells[2][8].fg, cells[1][16].fg), (True, True, "green", "magenta"))
         eq({cells[row][col].bg for row in range(24) for col in range(80)}, {"default"})
         t.quit()
 

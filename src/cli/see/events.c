@@ -3,18 +3,54 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/see/show.h"
 
+/* What comes again and again would push everything else from the screen: it is counted while it is among the last few. */
+#define AGAIN_EVENTS 4
+#define AGAIN_S 10
+
+static bool counted(struct events *e, const struct event *new)
+{
+	for (unsigned i = 0; i < MIN(e->nr, (unsigned)AGAIN_EVENTS); i++) {
+		struct event *old = &e->event[(e->nr - 1 - i) % EVENTS_MAX];
+
+		if (new->when - old->until <= AGAIN_S && strcmp(old->text, new->text) == 0) {
+			old->until = new->when;
+			old->times += new->times;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void add_text(struct events *e, bool bad, uint64_t times, const char *format, va_list args)
+{
+	struct event new = { .when = time(NULL), .times = times, .bad = bad };
+
+	new.until = new.when;
+	vsnprintf(new.text, sizeof(new.text), format, args);
+	if (!counted(e, &new))
+		e->event[e->nr++ % EVENTS_MAX] = new;
+}
+
 static void __attribute__((format(printf, 3, 4))) add(struct events *e, bool bad, const char *format, ...)
 {
-	struct event *event = &e->event[e->nr++ % EVENTS_MAX];
 	va_list args;
 
-	event->when = time(NULL);
-	event->bad = bad;
 	va_start(args, format);
-	vsnprintf(event->text, sizeof(event->text), format, args);
+	add_text(e, bad, 1, format, args);
+	va_end(args);
+}
+
+/* So often in the interval. */
+static void __attribute__((format(printf, 3, 4))) add_times(struct events *e, uint64_t times, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	add_text(e, true, times, format, args);
 	va_end(args);
 }
 
@@ -61,7 +97,7 @@ static void reclaim(struct events *e, const struct sample *before, const struct 
 	if (f->online > 0 && f->free < f->min && was->free >= was->min)
 		add(e, true, "free memory is below min: faults wait for kswapd");
 	if (waited > 0)
-		add(e, true, "direct reclaim: %" PRIu64 " faults waited for a frame", waited);
+		add_times(e, waited, "direct reclaim: a fault waited for a frame");
 	if (demoted > 0 && before->counter[VM_pgdemote] == 0)
 		add(e, false, "the pool is full: its oldest pages go on to the swap file");
 	if (killed > 0)

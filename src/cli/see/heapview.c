@@ -23,7 +23,7 @@
 #include "malloc/slab.h"
 
 #define LABEL_COLS 9
-#define BAR_COLS 24
+#define BAR_COLS 20
 #define CELLS 256     /* of the map, about: four questions to the process */
 #define CELL_MIN (4 * PAGE_SIZE)
 #define EMPTIEST 2    /* sizes told by name */

@@ -20,7 +20,7 @@
 
 #include "cli/see/show.h"
 
-#define BAR_COLS 24
+#define BAR_COLS 20 /* what stands beside it fits into SCREEN_COLS, with figures of four digits */
 #define EVENT_ROWS 4
 #define LABEL_COLS 7
 #define HEAP_ROW 7
@@ -186,7 +186,7 @@ static void draw_latency(struct canvas *c, const struct screen *s)
 	c->style = STYLE_PLAIN;
 	canvas_put(c, " >268ms");
 	if (s->now->fault_ns.count > 0)
-		canvas_printf(c, "  since the start: p50 %s p99 %s", show_time(hist_quantile(&s->now->fault_ns, 500)),
+		canvas_printf(c, "  since start: p50 %s p99 %s", show_time(hist_quantile(&s->now->fault_ns, 500)),
 			      show_time(hist_quantile(&s->now->fault_ns, 990)));
 }
 
@@ -228,8 +228,8 @@ static void draw_help(struct canvas *c)
 		"+ -     a longer or shorter interval",
 		"s r     sorts by the next column; turns the order round",
 		"t       children below their parents",
-		"/       only processes with this in their name or pid; Enter ends it, Esc clears it",
-		"m       map of the heap of a process: the first one here, others by up and down",
+		"/       only processes with this in their name or pid; Enter ends, Esc clears",
+		"m       the heap of a process: the first one here, others by up and down",
 		"b       another budget for the run, after a question",
 		"up down PageUp PageDown Home End   go through the processes",
 		"h ?     this; any key ends it",
@@ -256,6 +256,10 @@ static void draw_events(struct canvas *c, const struct screen *s)
 		canvas_put(c, when);
 		c->style = e->bad ? STYLE_BAD : STYLE_PLAIN;
 		canvas_printf(c, " %s", e->text);
+		if (e->times > 1)
+			canvas_printf(c, ", %" PRIu64 " times", e->times);
+		if (e->until > e->when)
+			canvas_printf(c, " in %lld s", (long long)(e->until - e->when));
 	}
 }
 
