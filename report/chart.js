@@ -61,7 +61,11 @@ function axis(unit, more) {
 function range(chart) {
 	if (chart.log_y)
 		return undefined;
-	return (u, low, high) => [0, Math.max(high === null ? 0 : high * 1.05, chart.y_unit === "percent" ? 100 : 0) || 1];
+	return (u, low, high) => {
+		const all = Math.max(high === null ? 0 : high * 1.05, chart.y_unit === "percent" ? 100 : 0) || 1;
+
+		return [0, chart.y_most > 0 ? Math.min(all, chart.y_most) : all];
+	};
 }
 
 function plotOptions(chart, width) {
@@ -112,8 +116,16 @@ class Chart {
 		this.data = aligned(chart);
 		this.values = chart.series.map(() => make("output", {}));
 		this.area = make("div", { class: "plot", role: "img", "aria-label": chart.title });
-		this.element = make("figure", {}, make("figcaption", { text: chart.title }), this.legend(), this.area);
+		this.element = make("figure", {}, make("figcaption", {}, chart.title, ...this.beyond()), this.legend(), this.area);
 		this.moved = moved;
+	}
+
+	// Said where the axis ends before the values do.
+	beyond() {
+		const most = this.chart.y_most;
+
+		return most > 0 && this.chart.series.some(s => s.y.some(v => v > most)) ?
+			[make("span", { class: "beyond", text: `: up to ${format(this.chart.y_unit, most)}, what is above is not drawn` })] : [];
 	}
 
 	legend() {

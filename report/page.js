@@ -22,7 +22,7 @@ class Page {
 	}
 
 	input(input) {
-		return make("article", {}, make("h1", { text: input.title }), make("p", { class: "headline", text: input.headline }),
+		return make("article", {}, make("h1", { text: input.title, title: input.title }), make("p", { class: "headline", text: input.headline }),
 			    ...input.sections.map(s => this.section(s)));
 	}
 

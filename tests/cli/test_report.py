@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 
 import stwrun
@@ -78,6 +79,18 @@ def test_a_place_that_fails_is_an_event():
                    STUB_ONLY="sh").returncode, 0)
         eq([(e["bad"], e["text"]) for e in of_kind(stwrun.read(path)[1], "event") if e["text"].startswith("file:")],
            [(True, "file:/tmp: failing")])
+
+
+def test_what_goes_on_is_an_event_when_it_begins():
+    with scratch() as d:
+        path = os.path.join(d, "a.stwrun")
+        script = "import os, signal, time\nfor i in range(3): time.sleep(.2); os.kill(os.getpid(), signal.SIGUSR1)\ntime.sleep(.3)"
+        eq(steward("run", "--ram", "256M", "--record", path, sys.executable, "-c", script, STUB="pressure").returncode, 0)
+        records = stwrun.read(path)[1]
+    stalls = [s["counters"]["allocstall"] for s in of_kind(records, "sample")]
+    assert len(set(stalls)) >= 3 and stalls[-1] - stalls[0] == 15, stalls
+    eq([(e["bad"], e["text"]) for e in of_kind(records, "event") if "reclaim" in e["text"]],
+       [(True, "direct reclaim: a fault waited for a frame")])
 
 
 def test_what_was_recorded_outlives_the_launcher():
@@ -184,6 +197,10 @@ def test_figures_in_the_page_are_those_of_the_recording():
                                      ("Refaults a second: evicted pages", "came back", "workingset_refault"),
                                      ("Reclaim: pages a second", "looked at by kswapd", "pgscan_kswapd")):
             near(line(page, title, name), rates(samples, counter))
+        most, high = 2 * max(s["frames"]["high"] for s in samples) * PAGE, max(s["frames"]["free"] for s in samples) * PAGE
+        marks = FIND % '"Free memory between its watermarks"'
+        eq(page.run(f"({marks}).plot.scales.y.max"), min(most, high * 1.05))
+        eq("what is above is not drawn" in page.run(f"({marks}).element.textContent"), high > most)
         eq(line(page, "Over time", "99 in 100 at most"), [None] + [quantile(a, b, 990) for a, b in zip(samples, samples[1:])])
         eq(sum(line(page, "Faults by how long they took", "faults")),
            sum(n for bucket, n in samples[-1]["histogram"].items() if bucket >= 8))

@@ -31,6 +31,7 @@ struct chart {
 	bool log_y;          /* to the base 2; values must be above 0 */
 	bool log_x;          /* the same, in a browser only, as is what follows */
 	bool bars;           /* one at each x, instead of lines */
+	double y_most;       /* the axis ends here at the latest; 0: where all values are on it */
 	struct chart_series series[CHART_SERIES_MAX];
 	unsigned nr_series;
 	struct chart_mark mark[CHART_MARKS_MAX];

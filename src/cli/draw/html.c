@@ -216,6 +216,8 @@ void html_chart(struct html *h, const struct chart *c)
 	put_bool(h, "log_x", c->log_x);
 	put_bool(h, "log_y", c->log_y);
 	put_bool(h, "bars", c->bars);
+	put_key(h, "y_most");
+	put_double(h->f, c->y_most);
 	if (same)
 		put_doubles(h, "x", c->series[0].x, c->series[0].n);
 	open_with(h, "series", "[");

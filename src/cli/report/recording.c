@@ -162,15 +162,27 @@ static void draw(struct drawing *d, const char *title, enum chart_unit unit, con
 	draw_lines(d, &(struct chart){ .title = title, .x_unit = CHART_TIME, .y_unit = unit }, line, nr);
 }
 
+/* A process that ends frees far more at once than lies between the marks: the axis is theirs. */
+static void free_memory(struct drawing *d)
+{
+	static const struct line marks[] = {
+		{ "free", SIZE_OF(frames.free) }, { "high", SIZE_OF(frames.high) }, { "low: kswapd wakes up", SIZE_OF(frames.low) },
+		{ "min: faults wait", SIZE_OF(frames.min) },
+	};
+	struct chart c = { .title = "Free memory between its watermarks", .x_unit = CHART_TIME, .y_unit = CHART_BYTES };
+	uint64_t high = 0;
+
+	for (unsigned i = 0; i < d->run->n; i++)
+		high = MAX(high, d->run->sample[i].frames.high);
+	c.y_most = (double)(2 * high << PAGE_SHIFT);
+	draw_lines(d, &c, marks, ARRAY_SIZE(marks));
+}
+
 static void memory(struct drawing *d)
 {
 	static const struct line used[] = {
 		{ "budget", SIZE_OF(ram) }, { "the program, in memory", v_program, 0 }, { "compressed pool", SIZE_OF(use.pool) },
 		{ "Steward", v_own, 0 }, { "out", SIZE_OF(use.swapped) },
-	};
-	static const struct line marks[] = {
-		{ "free", SIZE_OF(frames.free) }, { "high", SIZE_OF(frames.high) }, { "low: kswapd wakes up", SIZE_OF(frames.low) },
-		{ "min: faults wait", SIZE_OF(frames.min) },
 	};
 	static const struct line lists[] = {
 		{ "active", SIZE_OF(frames.active) }, { "inactive", SIZE_OF(frames.inactive) },
@@ -180,7 +192,7 @@ static void memory(struct drawing *d)
 
 	html_section(d->h, "Memory");
 	draw(d, "What the run has, and its budget", CHART_BYTES, used, ARRAY_SIZE(used));
-	draw(d, "Free memory between its watermarks", CHART_BYTES, marks, ARRAY_SIZE(marks));
+	free_memory(d);
 	draw(d, "Pages in memory, by how hot they are", CHART_BYTES, lists, ARRAY_SIZE(lists));
 	draw(d, "The pool: bytes that one byte holds", CHART_TIMES, ratio, ARRAY_SIZE(ratio));
 }
