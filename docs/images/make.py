@@ -52,7 +52,7 @@ def watch(pid):
     stream = pyte.ByteStream(screen)
     child, fd = pty.fork()
     if child == 0:
-        os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
+        os.environ.update(TERM="linux", LC_ALL="C.UTF-8")
         os.execv(STEWARD, [STEWARD, "top", str(pid)])
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     until = time.time() + SECONDS / 2
@@ -87,6 +87,8 @@ def as_page(screen):
 
 def picture(page, name, width, element, height):
     with browser(page, width=width) as b:
+        # The picture is taken without the scroll bar, and would be cut by its width.
+        b.run("document.documentElement.style.overflow = 'hidden'")
         x, y, w, h = b.run(f"new Promise(done => setTimeout(() => {{ const r = {element}.getBoundingClientRect();"
                            "done([r.x, r.y, r.width, r.height]) }, 300))")
         shot = b.call("Page.captureScreenshot", format="png", captureBeyondViewport=True,
