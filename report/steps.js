@@ -58,8 +58,9 @@ class Player {
 		const row = bin => make("tr", {}, make("td", { class: "t", text: bin.name }), make("td", { class: "t" },
 			this.chips(bin.chunks, before.bins.find(b => b.name === bin.name)?.chunks ?? [])));
 		const bins = now.bins.length > 0 ? make("table", {}, make("tbody", {}, ...now.bins.map(row))) : make("p", { text: "all are empty" });
+		const binmap = now.binmap.length > 0 ? this.chips(now.binmap.map(String), before.binmap.map(String)) : make("p", { text: "none" });
 		const boxes = [this.box("The heap, chunk by chunk", this.chips(now.chunks, before.chunks)), this.box("Bins", bins),
-			       this.box("binmap: these bins may have something", this.chips(now.binmap.map(String), before.binmap.map(String)))];
+			       this.box("binmap: these bins may have something", binmap)];
 
 		if (now.remainder)
 			boxes.push(this.box("Last remainder", this.chips(now.remainder, before.remainder ?? [])));

@@ -162,7 +162,7 @@ static void draw(struct drawing *d, const char *title, enum chart_unit unit, con
 	draw_lines(d, &(struct chart){ .title = title, .x_unit = CHART_TIME, .y_unit = unit }, line, nr);
 }
 
-/* A process that ends frees far more at once than lies between the marks: the axis is theirs. */
+/* A process that ends frees far more at once than lies between the marks: the axis is theirs, unless free memory is up there. */
 static void free_memory(struct drawing *d)
 {
 	static const struct line marks[] = {
@@ -170,11 +170,15 @@ static void free_memory(struct drawing *d)
 		{ "min: faults wait", SIZE_OF(frames.min) },
 	};
 	struct chart c = { .title = "Free memory between its watermarks", .x_unit = CHART_TIME, .y_unit = CHART_BYTES };
-	uint64_t high = 0;
+	uint64_t most = 0;
+	unsigned within = 0;
 
 	for (unsigned i = 0; i < d->run->n; i++)
-		high = MAX(high, d->run->sample[i].frames.high);
-	c.y_most = (double)(2 * high << PAGE_SHIFT);
+		most = MAX(most, 2 * d->run->sample[i].frames.high);
+	for (unsigned i = 0; i < d->run->n; i++)
+		within += d->run->sample[i].frames.free <= most;
+	if (within > d->run->n / 2)
+		c.y_most = (double)(most << PAGE_SHIFT);
 	draw_lines(d, &c, marks, ARRAY_SIZE(marks));
 }
 
