@@ -7,32 +7,13 @@
 
 #include "cli/see/show.h"
 
-/* What comes again and again would push everything else from the screen: it is counted while it is among the last few. */
-#define AGAIN_EVENTS 4
-#define AGAIN_S 10
-
-static bool counted(struct events *e, const struct event *new)
+static struct event make(bool bad, const char *format, va_list args)
 {
-	for (unsigned i = 0; i < MIN(e->nr, (unsigned)AGAIN_EVENTS); i++) {
-		struct event *old = &e->event[(e->nr - 1 - i) % EVENTS_MAX];
-
-		if (new->when - old->until <= AGAIN_S && strcmp(old->text, new->text) == 0) {
-			old->until = new->when;
-			old->times += new->times;
-			return true;
-		}
-	}
-	return false;
-}
-
-static void add_text(struct events *e, bool bad, uint64_t times, const char *format, va_list args)
-{
-	struct event new = { .when = time(NULL), .times = times, .bad = bad };
+	struct event new = { .when = time(NULL), .times = 1, .bad = bad };
 
 	new.until = new.when;
 	vsnprintf(new.text, sizeof(new.text), format, args);
-	if (!counted(e, &new))
-		e->event[e->nr++ % EVENTS_MAX] = new;
+	return new;
 }
 
 static void __attribute__((format(printf, 3, 4))) add(struct events *e, bool bad, const char *format, ...)
@@ -40,18 +21,42 @@ static void __attribute__((format(printf, 3, 4))) add(struct events *e, bool bad
 	va_list args;
 
 	va_start(args, format);
-	add_text(e, bad, 1, format, args);
+	e->event[e->nr++ % EVENTS_MAX] = make(bad, format, args);
 	va_end(args);
 }
 
-/* So often in the interval. */
-static void __attribute__((format(printf, 3, 4))) add_times(struct events *e, uint64_t times, const char *format, ...)
+/* What comes again and again would push everything else from the screen: it is counted while it is among the last few. */
+#define AGAIN_EVENTS 4
+#define AGAIN_S 10
+
+static struct event *just_said(struct events *e, const struct event *new)
 {
+	for (unsigned i = 0; i < MIN(e->nr, (unsigned)AGAIN_EVENTS); i++) {
+		struct event *old = &e->event[(e->nr - 1 - i) % EVENTS_MAX];
+
+		if (new->when - old->until <= AGAIN_S && strcmp(old->text, new->text) == 0)
+			return old;
+	}
+	return NULL;
+}
+
+/* Of what may go on: so often in the interval. */
+static void __attribute__((format(printf, 4, 5))) add_times(struct events *e, bool bad, uint64_t times, const char *format, ...)
+{
+	struct event new, *old;
 	va_list args;
 
 	va_start(args, format);
-	add_text(e, true, times, format, args);
+	new = make(bad, format, args);
 	va_end(args);
+	new.times = times;
+	old = just_said(e, &new);
+	if (old == NULL) {
+		e->event[e->nr++ % EVENTS_MAX] = new;
+		return;
+	}
+	old->until = new.when;
+	old->times += times;
 }
 
 static void state_changed(struct events *e, const struct sample_process *p)
@@ -95,9 +100,9 @@ static void reclaim(struct events *e, const struct sample *before, const struct 
 	const struct ledger_frames *f = &now->frames, *was = &before->frames;
 
 	if (f->online > 0 && f->free < f->min && was->free >= was->min)
-		add(e, true, "free memory is below min: faults wait for kswapd");
+		add_times(e, true, 1, "free memory is below min: faults wait for kswapd");
 	if (waited > 0)
-		add_times(e, waited, "direct reclaim: a fault waited for a frame");
+		add_times(e, true, waited, "direct reclaim: a fault waited for a frame");
 	if (demoted > 0 && before->counter[VM_pgdemote] == 0)
 		add(e, false, "the pool is full: its oldest pages go on to the swap file");
 	if (killed > 0)
@@ -110,7 +115,7 @@ static void areas(struct events *e, const struct sample *before, const struct sa
 		const struct sample_area *a = &now->area[i];
 
 		if (a->state > before->area[i].state)
-			add(e, a->state >= SWAP_FAILING, "%s: %s", a->name, swap_state_name(a->state));
+			add_times(e, a->state >= SWAP_FAILING, 1, "%s: %s", a->name, swap_state_name(a->state));
 	}
 }
 

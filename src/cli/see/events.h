@@ -10,7 +10,7 @@
 
 struct event {
 	time_t when, until; /* the first time, and the last */
-	uint64_t times;
+	uint64_t times;     /* of what goes on; else 1 */
 	bool bad;           /* somebody waits, or ends */
 	char text[96];
 };
@@ -20,7 +20,7 @@ struct events {
 	unsigned nr;                    /* ever seen */
 };
 
-/* Adds what is new in now. before: of the same run. What has just been said is counted there instead. */
+/* Adds what is new in now. before: of the same run. What goes on is counted where it was said. */
 void events_add(struct events *e, const struct sample *before, const struct sample *now);
 /* The nth from the end, 0 the newest; NULL: there are not so many, or it is forgotten. */
 const struct event *events_last(const struct events *e, unsigned n);
