@@ -9,7 +9,8 @@
 #include "malloc/count.h"
 #include "malloc/tcache.h"
 
-#define CACHED_BYTES_MAX ((size_t)256 << 10)
+#define CACHED_BYTES ((size_t)256 << 10) /* that a thread may have in any case, */
+#define CACHED_BYTES_MAX ((size_t)1 << 20) /* and if all threads that have a cache may have as many */
 #define ARENA_SHIFT 4        /* they may be this part of their arena */
 #define TRIES 3              /* chunks of a stack that are looked at */
 #define SLACK_SHIFT 3        /* a chunk may be larger by an eighth */
@@ -77,10 +78,19 @@ static void give_back(struct tcache *t, struct chunk_stack *st, unsigned n)
 	count_tell(&counts->cached, &t->told_bytes, t->cached_bytes);
 }
 
+/* Room for one more of this size: while there is too much, the older half of each stack goes. share: what may be in caches of the arena. */
+static void make_room(struct tcache *t, size_t size, size_t share)
+{
+	size_t limit = MIN(share, MAX(CACHED_BYTES, MIN(share / tcache_busy(), CACHED_BYTES_MAX)));
+
+	while (t->cached_bytes != 0 && t->cached_bytes + size > limit)
+		for (unsigned i = 0; i < NR_CHUNK_STACKS; i++)
+			give_back(t, &t->stacks[i], (t->stacks[i].n + 1) / 2);
+}
+
 bool chunk_cache_put(struct tcache *t, const struct arena *a, struct chunk *c)
 {
-	size_t size = chunk_size(c);
-	size_t limit = MIN(atomic_load_explicit(&a->segment_bytes, memory_order_relaxed) >> ARENA_SHIFT, CACHED_BYTES_MAX);
+	size_t size = chunk_size(c), share = atomic_load_explicit(&a->segment_bytes, memory_order_relaxed) >> ARENA_SHIFT;
 	struct chunk_stack *st;
 
 	if (!is_cacheable(size))
@@ -88,12 +98,12 @@ bool chunk_cache_put(struct tcache *t, const struct arena *a, struct chunk *c)
 	if (unlikely(*word_of(c) == tcache_mark(t, word_of(c))))
 		misuse("double free", word_of(c));
 	st = stack_of(t, size);
-	if (size > limit)
+	if (size > share)
 		return false;
 	if (st->n == CHUNK_STACK_MAX)
 		give_back(t, st, CHUNK_STACK_MAX / 2);
-	if (t->cached_bytes + size > limit)
-		chunk_cache_flush(t);
+	if (t->cached_bytes + size > MIN(share, CACHED_BYTES))
+		make_room(t, size, share);
 	*word_of(c) = tcache_mark(t, word_of(c));
 	st->chunks[st->n++] = c;
 	t->cached_bytes += size;

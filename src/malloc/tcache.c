@@ -22,7 +22,7 @@ const struct bin tcache_no_bins[NR_CLASSES + 1];
 static struct tcache first_tcache;
 static _Atomic(struct tcache *) all_tcaches = &first_tcache;
 static _Atomic bool disabled, no_shortcuts;
-static _Atomic unsigned nr_idle = 1;
+static _Atomic unsigned nr_tcaches = 1, nr_idle = 1;
 
 __thread struct tcache *tcache_fast = TCACHE_NONE;
 __thread struct tcache *tcache_own;
@@ -421,6 +421,7 @@ static void prepare(struct tcache *t)
 	t->secret = process_secret();
 	t->secure = secure_mode() ? secure_new() : NULL;
 	for (unsigned class = 0; class < NR_CLASSES; class++) {
+	atomic_fetch_add(&nr_tcaches, 1);
 		struct bin *b = &t->bins[class];
 
 		b->limit = (uint32_t)MIN(MAX(STACK_BYTES / class_bytes(class), (size_t)STACK_SLOTS_MIN), (size_t)STACK_SLOTS_MAX);
@@ -473,6 +474,14 @@ static void count_one(struct tcache *t, struct tcache_count *n)
 	n->threads += atomic_load_explicit(&t->state, memory_order_relaxed) == TCACHE_BUSY;
 	for (unsigned class = 0; class < NR_CLASSES; class++) {
 		size_t slots = __atomic_load_n(&t->bins[class].n, __ATOMIC_RELAXED) + outbox_slots(t, class);
+
+unsigned tcache_busy(void)
+{
+	unsigned all = atomic_load_explicit(&nr_tcaches, memory_order_relaxed);
+	unsigned idle = atomic_load_explicit(&nr_idle, memory_order_relaxed);
+
+	return all > idle ? all - idle : 1;
+}
 
 		n->slots[class] += slots;
 		n->blocks += slots;

@@ -145,6 +145,9 @@ static inline size_t tcache_budget(const struct tcache *t)
 }
 
 /* A chunk of at least `size` and little more whose block happens to be aligned, or NULL. */
+/* Threads that have a cache, at about this moment; at least 1. */
+unsigned tcache_busy(void);
+
 struct chunk *chunk_cache_get(struct tcache *t, size_t size, size_t align);
 /* False: it does not take c, a chunk of a. The block must not be in it; that is checked. */
 bool chunk_cache_put(struct tcache *t, const struct arena *a, struct chunk *c);
