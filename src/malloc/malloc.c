@@ -1,13 +1,10 @@
 /* The API: argument rules, errno, and which arena or mapping a call goes to. */
-#include "steward/malloc.h"
+#include "malloc/short.h"
 
 #include <errno.h>
-#include <string.h>
 
-#include "malloc/arena.h"
 #include "malloc/control.h"
 #include "malloc/heapmap.h"
-#include "malloc/pagemap.h"
 #include "malloc/profile.h"
 #include "malloc/secure.h"
 #include "malloc/zero.h"
@@ -209,35 +206,19 @@ void *malloc_mapped(size_t bytes, size_t align)
 	return c != NULL ? chunk_mem(c) : NULL;
 }
 
-static void *allocate(size_t bytes, size_t align, bool zeroed)
+void *malloc_long(size_t bytes, size_t align, bool zeroed)
 {
 	return secure_mode() ? secure_alloc(bytes, align, zeroed) : malloc_plain(bytes, align, zeroed);
 }
 
 API void *stw_malloc(size_t bytes)
 {
-	if (likely(bytes <= SLOT_MAX)) {
-		void *mem = tcache_pop(tcache_fast, slot_class(bytes));
-
-		if (likely(mem != NULL))
-			return mem;
-	}
-	return allocate(bytes, CHUNK_ALIGN, false);
+	return malloc_short(bytes);
 }
 
 API void *stw_calloc(size_t n, size_t bytes)
 {
-	size_t total;
-
-	if (unlikely(__builtin_mul_overflow(n, bytes, &total)))
-		total = SIZE_MAX;
-	if (likely(total <= SLOT_MAX)) {
-		void *mem = tcache_pop(tcache_fast, slot_class(total));
-
-		if (likely(mem != NULL))
-			return memset(mem, 0, total);
-	}
-	return allocate(total, CHUNK_ALIGN, true);
+	return calloc_short(n, bytes);
 }
 
 /* The chunk and its arena (NULL: a mapping of its own) of a block that a program hands in. */
@@ -254,8 +235,7 @@ static struct chunk *owned_chunk(void *mem, const char *what, struct arena **a)
 	return c;
 }
 
-/* A slot whose slab is another thread's, or that is not to take the short way. */
-static __attribute__((noinline)) void free_slot(struct slab *s, void *mem)
+void free_slot(struct slab *s, void *mem)
 {
 	size_t i;
 
@@ -282,11 +262,14 @@ static __attribute__((noinline)) void free_slot(struct slab *s, void *mem)
 		outbox_put(tcache_own, s, i, mem);
 }
 
-static __attribute__((noinline)) void free_chunk(void *mem)
+void free_chunk(void *mem)
 {
 	struct arena *a;
-	struct chunk *c = owned_chunk(mem, "free of an invalid pointer", &a);
+	struct chunk *c;
 
+	if (mem == NULL)
+		return;
+	c = owned_chunk(mem, "free of an invalid pointer", &a);
 	if (profile_is_on())
 		profile_forget(mem);
 	if (a == NULL)
@@ -299,16 +282,7 @@ static __attribute__((noinline)) void free_chunk(void *mem)
 
 API void stw_free(void *mem)
 {
-	struct slab *s = pagemap_slab(mem);
-
-	if (likely(s != NULL)) {
-		if (likely(tcache_owns(tcache_fast, s)))
-			tcache_push(tcache_fast, s, mem);
-		else
-			free_slot(s, mem);
-	} else if (mem != NULL) {
-		free_chunk(mem);
-	}
+	free_short(mem);
 }
 
 /* What the user of a slot may use; aborts if there is none. */
@@ -365,10 +339,6 @@ API void stw_free_aligned_sized(void *mem, size_t align, size_t bytes)
 		return;
 	if (unlikely(((uintptr_t)mem & (align - 1)) != 0))
 		misuse("free with a wrong alignment", mem);
-	if (likely(s != NULL && tcache_owns(tcache_fast, s) && bytes <= SLOT_MAX && slot_class(bytes) == s->class)) {
-		tcache_push(tcache_fast, s, mem);
-		return;
-	}
 	if (unlikely(s != NULL ? !slot_fits(s, mem, align, bytes) : bytes > block_usable(mem, "free of an invalid pointer")))
 		misuse("free with a wrong size", mem);
 	stw_free(mem);
@@ -376,7 +346,7 @@ API void stw_free_aligned_sized(void *mem, size_t align, size_t bytes)
 
 API void stw_free_sized(void *mem, size_t bytes)
 {
-	stw_free_aligned_sized(mem, CHUNK_ALIGN, bytes);
+	free_sized_short(mem, bytes);
 }
 
 /* True: done in place. */
@@ -467,7 +437,7 @@ API void *stw_aligned_alloc(size_t align, size_t bytes)
 		errno = EINVAL;
 		return NULL;
 	}
-	return allocate(bytes, MAX(align, CHUNK_ALIGN), false);
+	return malloc_long(bytes, MAX(align, CHUNK_ALIGN), false);
 }
 
 API void *stw_memalign(size_t align, size_t bytes)
@@ -480,7 +450,7 @@ API void *stw_memalign(size_t align, size_t bytes)
 		align = CHUNK_ALIGN;
 	else if (!power_of_two(align))
 		align = (size_t)1 << (64 - __builtin_clzll(align));
-	return allocate(bytes, align, false);
+	return malloc_long(bytes, align, false);
 }
 
 API int stw_posix_memalign(void **mem, size_t align, size_t bytes)
@@ -488,7 +458,7 @@ API int stw_posix_memalign(void **mem, size_t align, size_t bytes)
 	if (!power_of_two(align) || align % sizeof(void *) != 0)
 		return EINVAL;
 
-	void *p = allocate(bytes, MAX(align, CHUNK_ALIGN), false);
+	void *p = malloc_long(bytes, MAX(align, CHUNK_ALIGN), false);
 
 	if (p == NULL)
 		return ENOMEM;
@@ -498,12 +468,12 @@ API int stw_posix_memalign(void **mem, size_t align, size_t bytes)
 
 API void *stw_valloc(size_t bytes)
 {
-	return allocate(bytes, PAGE_SIZE, false);
+	return malloc_long(bytes, PAGE_SIZE, false);
 }
 
 API void *stw_pvalloc(size_t bytes)
 {
-	return allocate(bytes > PTRDIFF_MAX ? bytes : ALIGN_UP(bytes, PAGE_SIZE), PAGE_SIZE, false);
+	return malloc_long(bytes > PTRDIFF_MAX ? bytes : ALIGN_UP(bytes, PAGE_SIZE), PAGE_SIZE, false);
 }
 
 API size_t stw_malloc_usable_size(void *mem)

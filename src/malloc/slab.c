@@ -127,6 +127,7 @@ struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, 
 	s->slot_bytes = (uint16_t)slot_bytes;
 	s->inverse = (uint32_t)((((uint64_t)1 << 32) + slot_bytes - 1) / slot_bytes);
 	s->nr_slots = (uint16_t)slots_of(pages, slot_bytes);
+	s->bytes = (uint16_t)(s->nr_slots * slot_bytes);
 	s->used = 0;
 	s->marked = 0;
 	s->next = s->prev = NULL;
@@ -172,12 +173,15 @@ static void mark_new(struct slab *s, const void *last)
 	if (end < s->marked)
 		return;
 	end = MIN(end + ahead, (size_t)s->nr_slots);
-	for (size_t i = s->marked; i < end; i++) {
-		uintptr_t *mem = slot_at(s, i);
 
-		if (unlikely(secure_slab(s)))
-			secure_format(mem, s->slot_bytes);
-		*mem = free_mark(secret, mem);
+	size_t slot_bytes = s->slot_bytes;
+	uintptr_t first = s->base + s->marked * slot_bytes, stop = s->base + end * slot_bytes;
+	bool secure = secure_slab(s);
+
+	for (uintptr_t mem = first; mem < stop; mem += slot_bytes) {
+		if (unlikely(secure))
+			secure_format((void *)mem, slot_bytes);
+		*(uintptr_t *)mem = free_mark(secret, (void *)mem);
 	}
 	s->marked = (uint16_t)end;
 }
@@ -194,33 +198,23 @@ void slab_look(const struct slab *s, size_t slots)
 
 uint32_t slab_take(struct slab *s, uint32_t n, void **mem)
 {
+	size_t slot_bytes = s->slot_bytes;
 	uint32_t got = 0;
 
 	for (size_t i = 0; i < SLAB_WORDS && got < n; i++) {
 		uint64_t w = slab_word(s, i);
-		uintptr_t base = s->base + i * 64 * s->slot_bytes;
+		uintptr_t base = s->base + i * 64 * slot_bytes;
 
 		if (w == 0)
 			continue;
 		for (; w != 0 && got < n; w &= w - 1)
-			mem[n - ++got] = (void *)(base + (size_t)__builtin_ctzll(w) * s->slot_bytes);
+			mem[n - ++got] = (void *)(base + (size_t)__builtin_ctzll(w) * slot_bytes);
 		slab_set_word(s, i, w);
 	}
 	s->used = (uint16_t)(s->used + got);
 	if (got != 0)
 		mark_new(s, mem[n - got]);
 	return got;
-}
-
-bool slab_free(struct slab *s, size_t i, const void *mem)
-{
-	uint64_t bit = (uint64_t)1 << i % 64, w = slab_word(s, i / 64);
-
-	if (unlikely((w & bit) != 0))
-		misuse("double free", mem);
-	slab_set_word(s, i / 64, w | bit);
-	s->used--;
-	return (s->used & SLAB_FULL) != 0 || s->used == 0;
 }
 
 static bool has_remote(const struct slab *s)

@@ -53,11 +53,12 @@ struct slab {
 	uintptr_t base;                      /* c; slot 0, page-aligned */
 	_Atomic(struct tcache *) owner;      /* c; NULL: no slab at all */
 	uint32_t inverse;                    /* c; 2^32 / slot_bytes, rounded up */
-	uint16_t slot_bytes;                 /* c */
-	uint16_t used;                       /* o */
-	uint16_t nr_slots;                   /* c */
+	uint16_t bytes;                      /* c; of all slots */
 	uint8_t class;                       /* c */
 	uint8_t pages;                       /* c */
+	uint16_t slot_bytes;                 /* c */
+	uint16_t nr_slots;                   /* c */
+	uint16_t used;                       /* o */
 	uint16_t marked;                     /* o */
 
 	_Alignas(64) _Atomic uint64_t remote[SLAB_WORDS]; /* a */
@@ -93,12 +94,27 @@ static inline void slab_set_word(struct slab *s, size_t i, uint64_t w)
 	__atomic_store_n(&s->free[i], w, __ATOMIC_RELAXED);
 }
 
-/* The index of the slot that begins at mem, or SIZE_MAX: none does. mem lies in a page of s. */
+/*
+ * Does a slot begin at mem? It lies in a page of s. An offset is a multiple of slot_bytes if what is left of its product with
+ * the inverse is less than the inverse: exact while offset * slot_bytes < 2^32 (Lemire, Kaser, Kurz 2019).
+ */
+static inline bool slab_has(const struct slab *s, const void *mem)
+{
+	uint64_t offset = (uintptr_t)mem - s->base;
+
+	return likely(offset < s->bytes) && likely((uint32_t)offset * s->inverse < s->inverse);
+}
+
+/* The index of the slot that mem, which is in one, lies in. */
+static inline size_t slab_index(const struct slab *s, const void *mem)
+{
+	return ((uintptr_t)mem - s->base) * s->inverse >> 32;
+}
+
+/* The index of the slot that begins at mem, or SIZE_MAX: none does. */
 static inline size_t slab_slot(const struct slab *s, const void *mem)
 {
-	uint64_t offset = (uintptr_t)mem - s->base, i = (uint64_t)(uint32_t)offset * s->inverse >> 32;
-
-	return likely(i * s->slot_bytes == offset && i < s->nr_slots) ? i : SIZE_MAX;
+	return slab_has(s, mem) ? slab_index(s, mem) : SIZE_MAX;
 }
 
 /* What the first word of free memory at mem is as long as a slab or a cache has it. */
@@ -118,7 +134,17 @@ void slab_destroy(struct slab *s);
 /* Takes up to n free slots, the lowest last in mem[0 .. n), for which it fills from the end; says how many. Owner only. */
 uint32_t slab_take(struct slab *s, uint32_t n, void **mem);
 /* Slot i is free again. True: it was full before, or nothing is in use now. Owner only. */
-bool slab_free(struct slab *s, size_t i, const void *mem);
+static inline bool slab_free(struct slab *s, size_t i, const void *mem)
+{
+	uint64_t bit = (uint64_t)1 << i % 64, w = slab_word(s, i / 64);
+
+	if (unlikely((w & bit) != 0))
+		misuse("double free", mem);
+	slab_set_word(s, i / 64, w | bit);
+	s->used--;
+	return (s->used & SLAB_FULL) != 0 || s->used == 0;
+}
+
 /* The slots of these bits, which have their marks, were freed by a thread that does not own s. At least one. */
 void slab_free_remote(struct slab *s, const uint64_t bits[SLAB_WORDS]);
 /* The owner takes over what others freed; false: nothing. */

@@ -16,7 +16,9 @@
 #define LOOK_SLOTS 8
 #define WARM_CACHES 4      /* idle ones that keep their free slots */
 
-const struct bin tcache_no_bins[NR_CLASSES + 1];
+/* What stands before the first slot of a stack that has none. */
+static void *nothing;
+void **const tcache_no_tops[NR_CLASSES + 1] = { [0 ... NR_CLASSES] = &nothing + 1 };
 
 /* The first thread's: it needs no memory. */
 static struct tcache first_tcache;
@@ -81,7 +83,7 @@ void tcache_slab_freed(struct tcache *t, struct slab *s)
 /* Blocks that came from the stack, or to it, since it was counted last. What it has from now on is `then`. */
 static void count_used(struct tcache *t, unsigned class, uint32_t then)
 {
-	uint32_t now = t->bins[class].n;
+	uint32_t now = tcache_held(t, class);
 
 	if (now != t->told[class])
 		count_add(&counts->class[class].used, (uint64_t)t->told[class] - now);
@@ -91,19 +93,31 @@ static void count_used(struct tcache *t, unsigned class, uint32_t then)
 /* The n oldest slots of a stack go back to their slabs. */
 static void flush(struct tcache *t, unsigned class, uint32_t n)
 {
-	struct bin *b = &t->bins[class];
+	void **stack = t->bins[class].stack;
+	uint32_t left = tcache_held(t, class) - n;
+	struct slab *s = NULL;
 
-	count_used(t, class, b->n - n);
+	count_used(t, class, left);
 	for (uint32_t i = 0; i < n; i++) {
-		void *mem = b->stack[i];
-		struct slab *s = pagemap_slab(mem);
+		void *mem = stack[i];
 
-		if (slab_free(s, slab_slot(s, mem), mem))
+		/* Neighbours were often freed one after the other. */
+		if (s == NULL || (uintptr_t)mem - s->base >= s->bytes)
+			s = pagemap_slab(mem);
+		if (slab_free(s, slab_index(s, mem), mem)) {
 			tcache_slab_freed(t, s);
+			s = NULL; /* perhaps it is gone */
+		}
 	}
-	b->n -= n;
-	for (uint32_t i = 0; i < b->n; i++)
-		b->stack[i] = b->stack[i + n];
+	for (uint32_t i = 0; i < left; i++)
+		stack[i] = stack[i + n];
+	t->top[class] = stack + left;
+}
+
+static void set_max(struct tcache *t, unsigned class, uint32_t max)
+{
+	t->bins[class].max = max;
+	t->full[class] = t->bins[class].stack + max;
 }
 
 static void grow_stack(struct tcache *t, unsigned class)
@@ -115,7 +129,7 @@ static void grow_stack(struct tcache *t, unsigned class)
 	if (t->stack_bytes + bytes > tcache_budget(t))
 		return;
 	t->stack_bytes += bytes;
-	b->max = max;
+	set_max(t, class, max);
 }
 
 /* A smaller stack leaves others more of the budget (tcache_budget). */
@@ -124,10 +138,10 @@ static void shrink_stack(struct tcache *t, unsigned class)
 	struct bin *b = &t->bins[class];
 	uint32_t max = MAX(b->max / 2, (uint32_t)STACK_SLOTS_MIN);
 
-	if (t->secure != NULL || b->n >= max || max == b->max)
+	if (t->secure != NULL || tcache_held(t, class) >= max || max == b->max)
 		return;
 	t->stack_bytes -= (b->max - max) * class_bytes(class);
-	b->max = max;
+	set_max(t, class, max);
 }
 
 /* Once a tick: what has not been used since the last one goes back, by and by. */
@@ -141,26 +155,27 @@ static void shrink_idle(struct tcache *t)
 	outbox_flush(t);
 	chunk_cache_flush(t);
 	for (unsigned class = 0; class < NR_CLASSES; class++) {
-		struct bin *b = &t->bins[class];
+		uint32_t n = tcache_held(t, class);
 
-		if (b->n != 0 && b->n == t->held[class]) {
-			flush(t, class, (b->n + 1) / 2);
+		if (n != 0 && n == t->held[class]) {
+			flush(t, class, (n + 1) / 2);
 			shrink_stack(t, class);
 		}
-		t->held[class] = b->n;
+		t->held[class] = tcache_held(t, class);
 	}
+}
+
+__attribute__((cold)) void tcache_refuse(const struct slab *s, const void *mem)
+{
+	misuse(slab_has(s, mem) ? "double free" : "free of an invalid pointer", mem);
 }
 
 void tcache_overflow(struct tcache *t, unsigned class)
 {
-	struct bin *b = &t->bins[class];
-	uint32_t n;
-
 	shrink_idle(t);
-	n = b->n;
 	grow_stack(t, class);
-	if (b->max == n)
-		flush(t, class, n / 2);
+	if (t->top[class] == t->full[class])
+		flush(t, class, t->bins[class].max / 2);
 }
 
 /* Takes over what others freed. */
@@ -220,8 +235,9 @@ static bool next_slab(struct tcache *t, unsigned class, bool cheap)
 static void look_over(struct tcache *t)
 {
 	const struct bin *b = &t->bins[t->refilled];
+	uint32_t n = tcache_held(t, t->refilled);
 
-	for (uint32_t i = b->n - MIN(b->n, (uint32_t)LOOK_SLOTS); i < b->n; i++) {
+	for (uint32_t i = n - MIN(n, (uint32_t)LOOK_SLOTS); i < n; i++) {
 		uintptr_t *mem = b->stack[i];
 
 		if (unlikely(*mem != tcache_mark(t, mem)))
@@ -256,7 +272,7 @@ static bool refill(struct tcache *t, unsigned class)
 	if (unlikely(t->secure != NULL))
 		secure_shuffle(t, slots, got);
 	count_used(t, class, got);
-	b->n = got;
+	t->top[class] = slots + got;
 	t->refilled = class;
 	if (profile_is_on())
 		profile_refilled(got * class_bytes(class));
@@ -301,7 +317,7 @@ static bool settle(struct tcache *t, unsigned class, bool leave)
 	struct slab *s, *next;
 	bool done = false;
 
-	flush(t, class, b->n);
+	flush(t, class, tcache_held(t, class));
 	s = b->current;
 	if (s != NULL && (leave || s->used == 0)) {
 		b->current = NULL;
@@ -405,6 +421,7 @@ static struct tcache *new_tcache(void)
 
 	struct tcache *head = atomic_load(&all_tcaches);
 
+	atomic_fetch_add(&nr_tcaches, 1);
 	do
 		atomic_store_explicit(&t->next, head, memory_order_relaxed);
 	while (!atomic_compare_exchange_weak(&all_tcaches, &head, t));
@@ -421,15 +438,16 @@ static void prepare(struct tcache *t)
 	t->secret = process_secret();
 	t->secure = secure_mode() ? secure_new() : NULL;
 	for (unsigned class = 0; class < NR_CLASSES; class++) {
-	atomic_fetch_add(&nr_tcaches, 1);
 		struct bin *b = &t->bins[class];
 
 		b->limit = (uint32_t)MIN(MAX(STACK_BYTES / class_bytes(class), (size_t)STACK_SLOTS_MIN), (size_t)STACK_SLOTS_MAX);
-		b->max = t->secure != NULL ? MAX(b->limit / 2, (uint32_t)STACK_SLOTS_MIN) : STACK_SLOTS_MIN;
-		b->stack = stack;
-		stack += b->limit;
+		b->stack = stack + 1;
+		__atomic_store_n(&t->top[class], b->stack, __ATOMIC_RELEASE);
+		stack += 1 + b->limit;
+		set_max(t, class, t->secure != NULL ? MAX(b->limit / 2, (uint32_t)STACK_SLOTS_MIN) : STACK_SLOTS_MIN);
 	}
-	ASSERT(stack == t->slots + STACKS_SLOTS);
+	t->top[CLASS_ZERO] = tcache_no_tops[CLASS_ZERO];
+	ASSERT(stack == t->slots + ARRAY_SIZE(t->slots));
 }
 
 static struct tcache *next_tcache(struct tcache *t)
@@ -457,6 +475,14 @@ struct tcache *tcache_get(void)
 	return t;
 }
 
+unsigned tcache_busy(void)
+{
+	unsigned all = atomic_load_explicit(&nr_tcaches, memory_order_relaxed);
+	unsigned idle = atomic_load_explicit(&nr_idle, memory_order_relaxed);
+
+	return all > idle ? all - idle : 1;
+}
+
 bool tcache_trim(void)
 {
 	bool done = tcache_own != NULL && settle_all(tcache_own, false);
@@ -473,15 +499,7 @@ static void count_one(struct tcache *t, struct tcache_count *n)
 {
 	n->threads += atomic_load_explicit(&t->state, memory_order_relaxed) == TCACHE_BUSY;
 	for (unsigned class = 0; class < NR_CLASSES; class++) {
-		size_t slots = __atomic_load_n(&t->bins[class].n, __ATOMIC_RELAXED) + outbox_slots(t, class);
-
-unsigned tcache_busy(void)
-{
-	unsigned all = atomic_load_explicit(&nr_tcaches, memory_order_relaxed);
-	unsigned idle = atomic_load_explicit(&nr_idle, memory_order_relaxed);
-
-	return all > idle ? all - idle : 1;
-}
+		size_t slots = tcache_held(t, class) + outbox_slots(t, class);
 
 		n->slots[class] += slots;
 		n->blocks += slots;
@@ -526,7 +544,8 @@ static void check_bin(struct tcache *t, unsigned class)
 		empty += s->used == 0;
 	}
 	ASSERT(empty <= 1);
-	for (uint32_t i = 0; i < b->n; i++) {
+	ASSERT(b->stack == NULL || b->stack[-1] == NULL);
+	for (uint32_t i = 0; i < tcache_held(t, class); i++) {
 		const void *mem = b->stack[i];
 		const struct slab *s = pagemap_slab(mem);
 		size_t slot = slab_slot(s, mem);

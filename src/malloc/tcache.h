@@ -57,9 +57,9 @@
 struct secure;
 
 struct bin {
-	uint32_t n, max;                 /* slots in the stack; where it is full */
-	void **stack;                    /* in slots */
-	uint32_t nr_slabs, limit;        /* limit: of max */
+	void **stack;                    /* in slots; NULL stands before it */
+	uint32_t max, limit;             /* slots in the stack where it is full; limit: of max */
+	uint32_t nr_slabs;
 	struct slab *current;            /* NULL: none */
 	struct slab *partial, *partial_last;
 };
@@ -72,10 +72,15 @@ struct chunk_stack {
 /* The sum of the limits: 256 up to 256 bytes, then by bytes down to 8 (tcache.c asserts it). */
 #define STACKS_SLOTS 6710
 
-/* All of the owner thread, but for remote, state and next; tcache_count reads the counts of others (relaxed). */
+/*
+ * All of the owner thread, but for remote, state and next; tcache_count reads the counts of others (relaxed). First what
+ * every malloc and free reads, in arrays that an instruction can index.
+ */
 struct tcache {
-	struct bin bins[NR_CLASSES + 1]; /* the last: CLASS_ZERO */
+	void **top[NR_CLASSES + 1];      /* of each stack: behind its newest slot. The last: CLASS_ZERO */
+	void **full[NR_CLASSES];         /* top when the stack is full */
 	uintptr_t secret;                /* process_secret(), at hand */
+	struct bin bins[NR_CLASSES];
 	size_t slab_bytes;               /* of its slabs */
 	size_t stack_bytes;              /* of the slots in its stacks if all are full */
 	_Atomic(struct slab *) remote;   /* linked by next_remote */
@@ -90,12 +95,12 @@ struct tcache {
 	uint64_t told_bytes;             /* cached_bytes then */
 	size_t cached_bytes;
 	struct chunk_stack stacks[NR_CHUNK_STACKS];
-	void *slots[STACKS_SLOTS];       /* of all stacks */
+	void *slots[STACKS_SLOTS + NR_CLASSES]; /* of all stacks, and a NULL before each */
 };
 
-/* The bins of a cache that has nothing: it serves every thread before there is one. */
-extern const struct bin tcache_no_bins[NR_CLASSES + 1];
-#define TCACHE_NONE ((struct tcache *)tcache_no_bins)
+/* The tops of a cache that has nothing: it serves every thread before there is one. */
+extern void **const tcache_no_tops[NR_CLASSES + 1];
+#define TCACHE_NONE ((struct tcache *)tcache_no_tops)
 
 /*
  * fast: what malloc and free look at first; TCACHE_NONE as long as the thread
@@ -113,6 +118,8 @@ void tcache_no_shortcuts(void);
 void tcache_forget(void);
 /* A slot of the class, by all means there are; NULL: no memory. */
 void *tcache_alloc(struct tcache *t, unsigned class);
+/* Aborts: mem, in a page of s, begins no slot, or one that is free. It is said to return, so that tcache_push can jump to it. */
+void tcache_refuse(const struct slab *s, const void *mem);
 /* The stack of the class is full: makes room. */
 void tcache_overflow(struct tcache *t, unsigned class);
 /* Slots of s, whose owner is t, were given back: s was full before, or has none in use now. */
@@ -138,6 +145,9 @@ void tcache_check(void);
 
 /* chunkcache.c: freed chunks of this thread, from SLOT_MAX to CACHED_CHUNK_MAX, that have not gone back to their arena. */
 
+/* Threads that have a cache, at about this moment; at least 1. */
+unsigned tcache_busy(void);
+
 /* Bytes that the stacks may hold. */
 static inline size_t tcache_budget(const struct tcache *t)
 {
@@ -145,9 +155,6 @@ static inline size_t tcache_budget(const struct tcache *t)
 }
 
 /* A chunk of at least `size` and little more whose block happens to be aligned, or NULL. */
-/* Threads that have a cache, at about this moment; at least 1. */
-unsigned tcache_busy(void);
-
 struct chunk *chunk_cache_get(struct tcache *t, size_t size, size_t align);
 /* False: it does not take c, a chunk of a. The block must not be in it; that is checked. */
 bool chunk_cache_put(struct tcache *t, const struct arena *a, struct chunk *c);
@@ -159,21 +166,26 @@ static inline uintptr_t tcache_mark(const struct tcache *t, const void *mem)
 	return free_mark(t->secret, mem);
 }
 
+/* Slots in the stack of a class; of another thread's cache, which may be in the making: at about this moment. */
+static inline uint32_t tcache_held(const struct tcache *t, unsigned class)
+{
+	void **top = __atomic_load_n(&t->top[class], __ATOMIC_ACQUIRE);
+
+	return top != NULL ? (uint32_t)(top - t->bins[class].stack) : 0;
+}
+
 /* A slot out of the stack; NULL: it is empty. */
 static inline void *tcache_pop(struct tcache *t, unsigned class)
 {
-	struct bin *b = &t->bins[class];
-	uint32_t n = b->n;
+	void **top = t->top[class] - 1;
+	uintptr_t *mem = *top;
 
-	if (unlikely(n == 0))
+	if (unlikely(mem == NULL))
 		return NULL;
-
-	uintptr_t *mem = b->stack[n - 1];
-
-	b->n = n - 1;
-	*mem ^= tcache_mark(t, mem);
-	if (unlikely(*mem != 0))
+	t->top[class] = top;
+	if (unlikely(*mem != tcache_mark(t, mem)))
 		misuse("write to a freed block", mem);
+	*mem = 0;
 	return mem;
 }
 
@@ -185,19 +197,19 @@ static inline bool tcache_owns(const struct tcache *t, const struct slab *s)
 /* mem, in a page of s, is given back by the owner of s, whose cache is t. */
 static inline void tcache_push(struct tcache *t, struct slab *s, void *mem)
 {
-	struct bin *b = &t->bins[s->class];
+	unsigned class = s->class;
+	void **top = t->top[class];
 	uintptr_t mark = tcache_mark(t, mem);
-	uint32_t n = b->n;
 
-	if (unlikely(slab_slot(s, mem) == SIZE_MAX))
-		misuse("free of an invalid pointer", mem);
-	if (unlikely(*(uintptr_t *)mem == mark))
-		misuse("double free", mem);
+	if (unlikely(!slab_has(s, mem) || *(uintptr_t *)mem == mark)) {
+		tcache_refuse(s, mem);
+		return;
+	}
 	*(uintptr_t *)mem = mark;
-	b->stack[n] = mem;
-	b->n = n + 1;
-	if (unlikely(n + 1 == b->max))
-		tcache_overflow(t, s->class);
+	*top++ = mem;
+	t->top[class] = top;
+	if (unlikely(top == t->full[class]))
+		tcache_overflow(t, class);
 }
 
 #endif

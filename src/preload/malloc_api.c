@@ -11,13 +11,13 @@
 #include <stdlib.h>
 
 #include "malloc/control.h"
-#include "steward/malloc.h"
+#include "malloc/short.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
-EXPORT void *malloc(size_t bytes) { return stw_malloc(bytes); }
-EXPORT void free(void *mem) { stw_free(mem); }
-EXPORT void *calloc(size_t n, size_t bytes) { return stw_calloc(n, bytes); }
+EXPORT void *malloc(size_t bytes) { return malloc_short(bytes); }
+EXPORT void free(void *mem) { free_short(mem); }
+EXPORT void *calloc(size_t n, size_t bytes) { return calloc_short(n, bytes); }
 EXPORT void *realloc(void *mem, size_t bytes) { return stw_realloc(mem, bytes); }
 EXPORT void *aligned_alloc(size_t align, size_t bytes) { return stw_aligned_alloc(align, bytes); }
 EXPORT void *memalign(size_t align, size_t bytes) { return stw_memalign(align, bytes); }

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/fmt.h"
-#include "steward/malloc.h"
+#include "malloc/short.h"
 
 #define OPERATOR(type, name, mangled, ...) \
 	__attribute__((visibility("default"))) type name(__VA_ARGS__) __asm__(mangled)
@@ -111,7 +111,7 @@ static void *nothrow_aligned_failed(const char *mangled, size_t bytes, size_t al
 
 void *new(size_t bytes)
 {
-	void *mem = stw_malloc(bytes);
+	void *mem = malloc_short(bytes);
 
 	return likely(mem != NULL) ? mem : new_failed(bytes);
 }
@@ -120,14 +120,14 @@ void *new_array(size_t bytes) { return new(bytes); }
 
 void *new_nothrow(size_t bytes, const struct nothrow *tag)
 {
-	void *mem = new == our_new ? stw_malloc(bytes) : NULL;
+	void *mem = new == our_new ? malloc_short(bytes) : NULL;
 
 	return likely(mem != NULL) ? mem : nothrow_failed("_ZnwmRKSt9nothrow_t", bytes, tag);
 }
 
 void *new_array_nothrow(size_t bytes, const struct nothrow *tag)
 {
-	void *mem = new == our_new && new_array == our_new_array ? stw_malloc(bytes) : NULL;
+	void *mem = new == our_new && new_array == our_new_array ? malloc_short(bytes) : NULL;
 
 	return likely(mem != NULL) ? mem : nothrow_failed("_ZnamRKSt9nothrow_t", bytes, tag);
 }
@@ -175,7 +175,7 @@ static bool whole_blocks_aligned(void)
 void delete_sized(void *mem, size_t bytes)
 {
 	if (whole_blocks())
-		stw_free_sized(mem, bytes);
+		free_sized_short(mem, bytes);
 	else
 		delete(mem);
 }
@@ -183,7 +183,7 @@ void delete_sized(void *mem, size_t bytes)
 void delete_array_sized(void *mem, size_t bytes)
 {
 	if (whole_blocks() && new_array == our_new_array && delete_array == our_delete_array)
-		stw_free_sized(mem, bytes);
+		free_sized_short(mem, bytes);
 	else
 		delete_array(mem);
 }
@@ -208,7 +208,7 @@ void delete_array_sized_aligned(void *mem, size_t bytes, size_t align)
 /* The other forms need nothing of what they are told. */
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-void delete(void *mem) { stw_free(mem); }
+void delete(void *mem) { free_short(mem); }
 void delete_array(void *mem) { delete(mem); }
 void delete_nothrow(void *mem, const struct nothrow *tag) { delete(mem); }
 void delete_array_nothrow(void *mem, const struct nothrow *tag) { delete_array(mem); }

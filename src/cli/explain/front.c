@@ -48,7 +48,7 @@ static void look(unsigned class)
 	const struct tcache *t = tcache_own;
 
 	before.class = class;
-	before.slots = t != NULL ? t->bins[class].n : 0;
+	before.slots = t != NULL ? tcache_held(t, class) : 0;
 	before.slabs = t != NULL ? t->bins[class].nr_slabs : 0;
 	before.nr_chunks = cached_chunks(before.chunks);
 }
@@ -73,12 +73,13 @@ static void tell_class(unsigned class)
 static void tell_refill(const struct slab *s)
 {
 	const struct bin *b = &tcache_own->bins[before.class];
+	uint32_t held = tcache_held(tcache_own, before.class);
 
 	printf("  cache     has no free slot of the class\n");
 	if (b->nr_slabs > before.slabs)
 		printf("  slab      made of a chunk of the arena, %zu bytes, %u slots\n",
 		       (size_t)s->pages * PAGE_SIZE, s->nr_slots);
-	printf("  cache     filled with %u slot%s of the slab at 0x%llx\n", b->n + 1, b->n == 0 ? "" : "s",
+	printf("  cache     filled with %u slot%s of the slab at 0x%llx\n", held + 1, held == 0 ? "" : "s",
 	       (unsigned long long)heap_address((const void *)s->base));
 }
 
@@ -109,7 +110,7 @@ bool front_tell_malloc(const void *mem, uint64_t bytes)
 
 bool front_tell_free(const void *mem)
 {
-	const struct bin *b = &tcache_own->bins[before.class];
+	uint32_t held = tcache_held(tcache_own, before.class);
 
 	if (before.slab == NULL) {
 		if (!is_cached(mem_chunk(mem)))
@@ -118,11 +119,11 @@ bool front_tell_free(const void *mem)
 		return true;
 	}
 	tell_class(before.class);
-	if (b->n > before.slots)
-		printf("  cache     takes the slot: %u at hand\n", b->n);
+	if (held > before.slots)
+		printf("  cache     takes the slot: %u at hand\n", held);
 	else
-		printf("  cache     was full: older ones went back to their slabs, %u at hand\n", b->n);
-	if (b->nr_slabs < before.slabs)
+		printf("  cache     was full: older ones went back to their slabs, %u at hand\n", held);
+	if (tcache_own->bins[before.class].nr_slabs < before.slabs)
 		printf("  slab      without a slot in use: its chunk goes back to the arena\n");
 	return true;
 }
@@ -144,7 +145,7 @@ bool front_tell_chunk(const void *mem)
 	const struct slab *s = pagemap_slab(mem);
 
 	if (s != NULL) {
-		size_t used = s->nr_slots - slab_free_slots(s), cached = tcache_own->bins[s->class].n;
+		size_t used = s->nr_slots - slab_free_slots(s), cached = tcache_held(tcache_own, s->class);
 
 		printf("slab: %u slots of %u, %zu free, %zu at hand\n", s->nr_slots, s->slot_bytes, s->nr_slots - used, cached);
 	} else if (is_cached(mem_chunk(mem))) {

@@ -153,9 +153,11 @@ static void put_cache(struct heapsteps *p)
 
 	json_array(&p->json, "cache");
 	for (unsigned class = 0; t != NULL && class < NR_CLASSES; class++) {
-		if (t->bins[class].n == 0)
+		uint32_t n = tcache_held(t, class);
+
+		if (n == 0)
 			continue;
-		snprintf(text, sizeof(text), "%zu bytes: %u slot%s", class_bytes(class), t->bins[class].n, t->bins[class].n == 1 ? "" : "s");
+		snprintf(text, sizeof(text), "%zu bytes: %u slot%s", class_bytes(class), n, n == 1 ? "" : "s");
 		json_string(&p->json, NULL, text);
 	}
 	for (unsigned i = 0; t != NULL && i < NR_CHUNK_STACKS; i++)
