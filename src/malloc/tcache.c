@@ -395,7 +395,7 @@ static void thread_ends(void *t)
 }
 
 /*
- * Has thread_ends called. A destructor of the program that allocates later gets a
+ * Has thread_ends called; also for the main thread, which may end before others do. A destructor of the program that allocates later gets a
  * cache again, and us another round of destructors.
  */
 static void watch_thread(struct tcache *t)
@@ -470,8 +470,7 @@ struct tcache *tcache_get(void)
 	prepare(t);
 	tcache_own = t;
 	set_way(t);
-	if (t != &first_tcache)
-		watch_thread(t);
+	watch_thread(t);
 	return t;
 }
 

@@ -113,6 +113,54 @@ static void threads_that_come_and_go_leave_no_memory_behind(void **state)
 	}
 }
 
+#define LEGACY 40000
+#define LEGACY_BYTES 500
+
+static unsigned char *legacy[LEGACY];
+static pthread_t main_thread;
+
+static size_t held(void)
+{
+	struct mallinfo2 m = mallinfo2();
+
+	return m.arena + m.hblkhd;
+}
+
+/* A child's second thread: frees what the first one left, and needs as much again. */
+static void *heir(void *arg)
+{
+	size_t before;
+
+	pthread_join(main_thread, NULL);
+	for (unsigned i = 0; i < LEGACY; i++)
+		p_free(legacy[i]);
+	before = held();
+	for (unsigned i = 0; i < LEGACY; i++)
+		legacy[i] = p_malloc(LEGACY_BYTES);
+	_exit(held() <= before + LEGACY * LEGACY_BYTES / 4 ? 11 : 1);
+	return arg;
+}
+
+static void what_the_main_thread_leaves_serves_others(void **state)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		pthread_t t;
+
+		main_thread = pthread_self();
+		for (unsigned i = 0; i < LEGACY; i++)
+			legacy[i] = marked(LEGACY_BYTES, 3);
+		start(&t, heir, NULL);
+		pthread_exit(NULL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 11);
+}
+
 /* What C++ compilers call for thread_local objects: runs after the destructors of all keys. */
 extern int __cxa_thread_atexit_impl(void (*fn)(void *), void *arg, void *dso);
 
@@ -244,6 +292,7 @@ static void forks_in_signal_handlers_meet_a_busy_allocator(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_the_main_thread_leaves_serves_others), /* first: the heap has nothing else */
 		cmocka_unit_test(a_thousand_threads_at_once),
 		cmocka_unit_test(threads_that_come_and_go_leave_no_memory_behind),
 		cmocka_unit_test(destructors_of_threads_may_allocate_and_free),

@@ -16,7 +16,7 @@
 #include "base/rand.h"
 #include "malloc/arena.h"
 #include "malloc/control.h"
-#include "malloc/slab.h"
+#include "malloc/tcache.h"
 #include "steward/malloc.h"
 #include "testsrc.h"
 
@@ -379,9 +379,31 @@ static void fork_in_a_handler_that_interrupted_malloc_does_not_hang(void **state
 	malloc_check();
 }
 
+static void *needs_a_cache(void *arg)
+{
+	stw_free(stw_malloc(100));
+	return arg;
+}
+
+/* As in a program that opens the library while it runs, or whose libraries start threads. */
+static void the_first_thread_of_all_may_be_any_and_end(void **state)
+{
+	struct tcache_count n;
+	pthread_t t;
+
+	(void)state;
+	tcache_count(&n);
+	assert_int_equal(n.threads, 0);
+	pthread_create(&t, NULL, needs_a_cache, NULL);
+	pthread_join(t, NULL);
+	tcache_count(&n);
+	assert_int_equal(n.threads, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_first_thread_of_all_may_be_any_and_end),
 		cmocka_unit_test(threads_keep_their_bytes_and_free_each_others_blocks),
 		cmocka_unit_test(what_another_thread_frees_comes_back_to_who_made_it),
 		cmocka_unit_test(others_allocate_and_free_while_a_fork_holds_the_arenas),
