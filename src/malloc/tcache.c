@@ -114,10 +114,30 @@ static void flush(struct tcache *t, unsigned class, uint32_t n)
 	t->top[class] = stack + left;
 }
 
-static void set_max(struct tcache *t, unsigned class, uint32_t max)
+static void stack_set(struct tcache *t, unsigned class, void **stack, uint32_t n)
 {
-	t->bins[class].max = max;
-	t->full[class] = t->bins[class].stack + max;
+	__atomic_store_n(&t->bins[class].stack, stack, __ATOMIC_RELAXED);
+	__atomic_store_n(&t->top[class], stack + n, __ATOMIC_RELAXED);
+}
+
+/* From now on the stack is full with max slots, more than it has; false: there is no memory for so many. */
+static bool set_max(struct tcache *t, unsigned class, uint32_t max)
+{
+	struct bin *b = &t->bins[class];
+
+	if (max > b->room) {
+		uint32_t n = tcache_held(t, class);
+		void **room = meta_alloc((1 + max) * sizeof(*room));
+
+		if (room == NULL)
+			return false;
+		memcpy(room + 1, b->stack, n * sizeof(*room));
+		stack_set(t, class, room + 1, n);
+		b->room = max;
+	}
+	b->max = max;
+	t->full[class] = b->stack + max;
+	return true;
 }
 
 static void grow_stack(struct tcache *t, unsigned class)
@@ -126,10 +146,8 @@ static void grow_stack(struct tcache *t, unsigned class)
 	uint32_t max = MIN(b->max * 2, b->limit);
 	size_t bytes = (max - b->max) * class_bytes(class);
 
-	if (t->stack_bytes + bytes > tcache_budget(t))
-		return;
-	t->stack_bytes += bytes;
-	set_max(t, class, max);
+	if (max != b->max && t->stack_bytes + bytes <= tcache_budget(t) && set_max(t, class, max))
+		t->stack_bytes += bytes;
 }
 
 /* A smaller stack leaves others more of the budget (tcache_budget). */
@@ -251,12 +269,13 @@ static void look_over(struct tcache *t)
 static bool refill(struct tcache *t, unsigned class)
 {
 	struct bin *b = &t->bins[class];
-	void **slots = b->stack;
 	uint32_t want, got = 0;
+	void **slots;
 
 	shrink_idle(t);
 	if (b->current != NULL)
 		grow_stack(t, class);
+	slots = b->stack;
 	want = t->secure != NULL ? b->max - 1 : b->max / 2;
 	look_over(t);
 	if (atomic_load_explicit(&t->remote, memory_order_relaxed) != NULL)
@@ -431,8 +450,6 @@ static struct tcache *new_tcache(void)
 /* What a cache needs before its first block. */
 static void prepare(struct tcache *t)
 {
-	void **stack = t->slots;
-
 	if (t->secret != 0)
 		return;
 	t->secret = process_secret();
@@ -441,13 +458,13 @@ static void prepare(struct tcache *t)
 		struct bin *b = &t->bins[class];
 
 		b->limit = (uint32_t)MIN(MAX(STACK_BYTES / class_bytes(class), (size_t)STACK_SLOTS_MIN), (size_t)STACK_SLOTS_MAX);
-		b->stack = stack + 1;
-		__atomic_store_n(&t->top[class], b->stack, __ATOMIC_RELEASE);
-		stack += 1 + b->limit;
-		set_max(t, class, t->secure != NULL ? MAX(b->limit / 2, (uint32_t)STACK_SLOTS_MIN) : STACK_SLOTS_MIN);
+		b->room = STACK_ROOM;
+		stack_set(t, class, &t->slots[class][1], 0);
+		set_max(t, class, STACK_SLOTS_MIN);
+		if (t->secure != NULL)
+			set_max(t, class, MAX(b->limit / 2, (uint32_t)STACK_SLOTS_MIN));
 	}
 	t->top[CLASS_ZERO] = tcache_no_tops[CLASS_ZERO];
-	ASSERT(stack == t->slots + ARRAY_SIZE(t->slots));
 }
 
 static struct tcache *next_tcache(struct tcache *t)

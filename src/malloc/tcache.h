@@ -14,6 +14,8 @@
  * class already has. A stack that is full gives the older half back to the
  * slabs. Both let it grow, as long as all stacks together are small beside
  * what the slabs take (tcache_budget): a small program is not to be made large.
+ * So a stack begins in the cache itself, with little room, and is moved when it
+ * needs twice as much; what it was in before is lost.
  *
  * Only slots of the thread's own slabs are in its stacks: so two threads do not
  * get slots of one cache line because one of them freed what the other made.
@@ -48,17 +50,18 @@
 #define CHUNK_STACK_MAX 8
 #define CACHED_CHUNK_MAX ((size_t)64 << 10)
 
-#define STACK_BYTES ((size_t)64 << 10) /* of the slots in a full stack, where not limited by number */
+#define STACK_BYTES ((size_t)128 << 10) /* of the slots in a full stack, where not limited by number */
 #define STACK_SLOTS_MIN 2
 #define STACK_SLOTS_MAX 256
+#define STACK_ROOM 15           /* slots that a stack has room for before it is moved */
 #define BUDGET_MIN ((size_t)256 << 10)
 #define BUDGET_SHIFT 3
 
 struct secure;
 
 struct bin {
-	void **stack;                    /* in slots; NULL stands before it */
-	uint32_t max, limit;             /* slots in the stack where it is full; limit: of max */
+	void **stack;                    /* NULL stands before it */
+	uint32_t max, room, limit;       /* slots in the stack where it is full; max ≤ room, which can grow up to limit */
 	uint32_t nr_slabs;
 	struct slab *current;            /* NULL: none */
 	struct slab *partial, *partial_last;
@@ -68,9 +71,6 @@ struct chunk_stack {
 	struct chunk *chunks[CHUNK_STACK_MAX];
 	unsigned n;
 };
-
-/* The sum of the limits: 256 up to 256 bytes, then by bytes down to 8 (tcache.c asserts it). */
-#define STACKS_SLOTS 6710
 
 /*
  * All of the owner thread, but for remote, state and next; tcache_count reads the counts of others (relaxed). First what
@@ -95,7 +95,7 @@ struct tcache {
 	uint64_t told_bytes;             /* cached_bytes then */
 	size_t cached_bytes;
 	struct chunk_stack stacks[NR_CHUNK_STACKS];
-	void *slots[STACKS_SLOTS + NR_CLASSES]; /* of all stacks, and a NULL before each */
+	void *slots[NR_CLASSES][1 + STACK_ROOM]; /* the first stack of each class */
 };
 
 /* The tops of a cache that has nothing: it serves every thread before there is one. */
@@ -166,12 +166,13 @@ static inline uintptr_t tcache_mark(const struct tcache *t, const void *mem)
 	return free_mark(t->secret, mem);
 }
 
-/* Slots in the stack of a class; of another thread's cache, which may be in the making: at about this moment. */
+/* Slots in the stack of a class; of another thread's cache: at about this moment, and 0 while the stack is made or moved. */
 static inline uint32_t tcache_held(const struct tcache *t, unsigned class)
 {
-	void **top = __atomic_load_n(&t->top[class], __ATOMIC_ACQUIRE);
+	void **top = __atomic_load_n(&t->top[class], __ATOMIC_RELAXED), **stack = __atomic_load_n(&t->bins[class].stack, __ATOMIC_RELAXED);
+	uintptr_t n = ((uintptr_t)top - (uintptr_t)stack) / sizeof(*top);
 
-	return top != NULL ? (uint32_t)(top - t->bins[class].stack) : 0;
+	return likely(n <= STACK_SLOTS_MAX) ? (uint32_t)n : 0;
 }
 
 /* A slot out of the stack; NULL: it is empty. */
