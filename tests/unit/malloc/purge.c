@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -52,8 +53,14 @@ static unsigned wait_until_below(size_t bytes)
 	return s;
 }
 
-/* Blocks of one size up to the peak; the last part stays. */
-static void a_peak_of(size_t bytes)
+/* Of a peak of blocks, made one after the other, the last run of KEEP_PARTS stays. */
+static bool stays(size_t i, size_t run)
+{
+	return i / run % KEEP_PARTS == KEEP_PARTS - 1;
+}
+
+/* Blocks of one size up to the peak; runs of so many live and die together. */
+static void a_peak_of(size_t bytes, size_t run)
 {
 	size_t n = PEAK_BYTES / bytes, live = PEAK_BYTES / KEEP_PARTS;
 	char **mem = calloc(n, sizeof(*mem));
@@ -63,11 +70,14 @@ static void a_peak_of(size_t bytes)
 		memset(mem[i], (int)i, bytes);
 	}
 	assert_true(rss_bytes() >= PEAK_BYTES);
-	for (size_t i = 0; i < n - n / KEEP_PARTS; i++)
-		free(mem[i]);
+	for (size_t i = 0; i < n; i++)
+		if (!stays(i, run))
+			free(mem[i]);
 
 	assert_true(wait_until_below(bytes_at_start + n * sizeof(*mem) + live + live / 100 * 15 + (2 << 20)) < PATIENCE_S);
-	for (size_t i = n - n / KEEP_PARTS; i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
+		if (!stays(i, run))
+			continue;
 		assert_int_equal(mem[i][0], (char)i);
 		assert_int_equal(mem[i][bytes - 1], (char)i);
 		free(mem[i]);
@@ -78,13 +88,19 @@ static void a_peak_of(size_t bytes)
 static void small_blocks_go_back(void **state)
 {
 	(void)state;
-	a_peak_of(64);
+	a_peak_of(64, PEAK_BYTES / 64 / KEEP_PARTS);
 }
 
 static void chunks_go_back(void **state)
 {
 	(void)state;
-	a_peak_of(50000);
+	a_peak_of(50000, PEAK_BYTES / 50000 / KEEP_PARTS);
+}
+
+static void runs_between_survivors_go_back(void **state)
+{
+	(void)state;
+	a_peak_of(500, 2000);
 }
 
 /* Allocates and frees `bytes` in blocks of one size. */
@@ -139,7 +155,7 @@ static void a_child_purges_for_itself(void **state)
 
 	(void)state;
 	if (pid == 0) {
-		a_peak_of(5000);
+		a_peak_of(5000, PEAK_BYTES / 5000 / KEEP_PARTS);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -151,6 +167,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(small_blocks_go_back),
 		cmocka_unit_test(chunks_go_back),
+		cmocka_unit_test(runs_between_survivors_go_back),
 		cmocka_unit_test(a_child_purges_for_itself),
 		cmocka_unit_test(what_a_thread_does_not_use_leaves_its_cache),
 		cmocka_unit_test(the_thread_ends_when_there_is_nothing_left_to_do),
