@@ -2,7 +2,7 @@
 """Steward's malloc beside glibc's, jemalloc, tcmalloc and mimalloc: time and peak memory.
 
   malloc.py [--runs N] [--only NAME,…] [--allocators NAME,…] [--ours LIBRARY] [--add "NAME=LIBRARY [VAR=VALUE…]"]…
-            [--mimalloc-bench DIR] [--json FILE] [--build DIR] [--list]
+            [--mimalloc-bench DIR] [--instructions] [--json FILE] [--build DIR] [--list]
 
 Each allocator is preloaded into the same program, and they take turns: A B C D E, B C D E A, … (--runs rounds), so
 that what disturbs the machine meets all alike. glibc's is preloaded too, because some programs bring another with them
@@ -16,6 +16,10 @@ Figures: wall time; CPU time, user and system; peak RSS of the largest process. 
 first allocator of the list, glibc; what is printed is their median, with the least and the largest. How to read
 the tables: docs/performance.md.
 
+--instructions counts them in place of measuring: one run of each program under valgrind's cachegrind, the sum over its
+processes. For differences that times cannot show, because other work on the machine hardly changes it. What it does not see: system calls,
+cache misses.
+
 Status 1 when a program failed or printed something else under ours. A peer's failure is told, and is not ours. After ctrl-C the
 summary is of what was measured until then, and the status 130.
 """
@@ -24,6 +28,7 @@ import argparse
 import os
 import platform
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -44,6 +49,7 @@ PEERS = {"glibc": ("libc.so.6", "libc6"), "jemalloc": ("libjemalloc.so.2", "libj
          "tcmalloc": ("libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"), "mimalloc": ("libmimalloc.so.2", "libmimalloc2.0")}
 MEASURES = ["wall", "cpu", "rss"]
 TIMEOUT = 180
+SLOWER = 10  # under valgrind, and more for programs that do little but touch memory
 
 
 class Allocator:
@@ -130,6 +136,21 @@ class Bench:
             sample["output"] = programs.fields(text)
         return sample, result.digest
 
+    def counted(self, program, a):
+        """One run under valgrind: (sample, digest), or (None, why)."""
+        with tempfile.TemporaryDirectory(dir=self.work) as logs:
+            prefix = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null", "--trace-children=yes",
+                      "--soname-synonyms=somalloc=nouserintercepts", "--log-file=" + os.path.join(logs, "%p")]
+            result = cage.run(program.argv(prefix), TIMEOUT * SLOWER, cwd=self.work,
+                              env={**os.environ, **program.env, **a.env, "LD_PRELOAD": a.library})
+            if result.timed_out or result.status != 0:
+                return None, "status %d: %s" % (result.status, result.stderr.strip()[-200:])
+            counts = []
+            for name in os.listdir(logs):
+                with open(os.path.join(logs, name), encoding="utf-8", errors="replace") as f:
+                    counts += [int(n.replace(",", "")) for n in re.findall(r"I +refs: +([\d,]+)", f.read())]
+        return {"instructions": sum(counts) / 1e6}, result.digest
+
     def measure(self, program):
         """All runs of one program, in turn; stops using an allocator that failed."""
         program.prepare(self.work)
@@ -139,7 +160,7 @@ class Bench:
             for a in self.allocators[first:] + self.allocators[:first]:
                 if a.name in out:
                     continue
-                sample, digest = self.once(program, a)
+                sample, digest = (self.counted if self.args.instructions else self.once)(program, a)
                 if sample is not None and not program.free and right is not None and digest != right:
                     sample, digest = None, "wrong output"
                 if sample is None:
@@ -149,15 +170,20 @@ class Bench:
                     continue
                 right = right or digest
                 self.samples.append(dict(sample, program=program.name, kind=program.kind, allocator=a.name, run=run))
-                print("# %s, run %d, %s: %.2f s, %.1f MiB" % (program.name, run + 1, a.name, sample["wall"], sample["rss"]),
-                      file=sys.stderr, flush=True)
+                said = "%.0f M instructions" % sample["instructions"] if self.args.instructions else (
+                    "%.2f s, %.1f MiB" % (sample["wall"], sample["rss"]))
+                print("# %s, run %d, %s: %s" % (program.name, run + 1, a.name, said), file=sys.stderr, flush=True)
 
     def run(self):
         for program in self.chosen():
             if program.missing():
                 print("# %s: %s is not there" % (program.name, ", ".join(program.missing())))
                 continue
+            if self.args.instructions and (program.seconds or program.drives or program.kind == "idle"):
+                continue  # they run for a time
             self.measure(program)
+            if self.args.instructions:
+                continue
             if program.kind == "idle":
                 print_idle(self.samples, self.names())
             else:
@@ -205,6 +231,22 @@ def print_idle(samples, names):
                  for key in ("peak_kib", "live_kib", "freed_kib", "later_kib")]
         cells.append(figures.spread([(o["later_kib"] - o["start_kib"]) / o["live_kib"] for o in out], 2))
         print("| %s | %s |" % (name, " | ".join(cells)), flush=True)
+
+
+def print_instructions(samples, names):
+    """Millions of the first allocator; then ratios to it."""
+    def one(program, name):
+        return statistics.median(series(samples, program, name, "instructions").values())
+
+    counted = [p for p in dict.fromkeys(s["program"] for s in samples)
+               if all(series(samples, p, n, "instructions") for n in names)]
+    print("\n| instructions | %s, M | %s |" % (names[0], " | ".join("%s / %s" % (n, names[0]) for n in names[1:])))
+    print("|---" * (len(names) + 1) + "|")
+    for p in counted:
+        print("| %s | %.0f | %s |" % (p, one(p, names[0]), " | ".join("%.3f" % (one(p, n) / one(p, names[0])) for n in names[1:])))
+    if counted:
+        print("| **geometric mean** | | %s |" % " | ".join(
+            "%.3f" % figures.geomean([one(p, n) / one(p, names[0]) for p in counted]) for n in names[1:]))
 
 
 class Summary:
@@ -282,12 +324,13 @@ def parse():
         return s.split(",")
 
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--runs", type=int, default=5, help="rounds (5)")
+    p.add_argument("--runs", type=int, help="rounds (5)")
     p.add_argument("--only", type=words, help="these programs or kinds")
     p.add_argument("--allocators", type=words, default=[*PEERS, OURS], help="of %s (all)" % ",".join([*PEERS, OURS]))
     p.add_argument("--ours", metavar="LIBRARY", help="what is measured as steward (libsteward-malloc.so.0 of the build directory)")
     p.add_argument("--add", action="append", default=[], metavar="NAME=LIBRARY", help="another allocator, or ours with variables set")
     p.add_argument("--mimalloc-bench", metavar="DIR", help="also the programs that are built there")
+    p.add_argument("--instructions", action="store_true", help="count them, under valgrind, in place of measuring; --runs 1 unless said")
     p.add_argument("--json", metavar="FILE", help="write every run and the summary")
     p.add_argument("--build", default=os.path.join(HERE, "..", "build"), help="build directory")
     p.add_argument("--list", action="store_true", help="print the names of the programs and end")
@@ -295,6 +338,9 @@ def parse():
     unknown = set(args.allocators) - {*PEERS, OURS}
     if unknown:
         p.error("no allocator %s: there are %s; others come with --add" % (", ".join(sorted(unknown)), ", ".join([*PEERS, OURS])))
+    if args.instructions and shutil.which("valgrind") is None:
+        p.error("--instructions needs valgrind: apt install valgrind (make deps does)")
+    args.runs = args.runs or (1 if args.instructions else 5)
     args.build = os.path.abspath(args.build)
     args.ours = args.ours or os.path.join(args.build, "src", "preload", "libsteward-malloc.so.0")
     return args
@@ -316,13 +362,17 @@ def main():
         except KeyboardInterrupt:
             interrupted = True
             print("\ninterrupted: what follows is of the rounds until then")
-    summary = Summary(bench.samples, bench.names())
-    summary.print()
-    summary.print_against_best()
+    if args.instructions:
+        print_instructions(bench.samples, bench.names())
+        summary = None
+    else:
+        summary = Summary(bench.samples, bench.names())
+        summary.print()
+        summary.print_against_best()
     print("\n%.0f s in all, load %.1f at the end" % (time.time() - began, os.getloadavg()[0]))
     if args.json:
         figures.write_json(args.json, {"kernel": platform.release(), "cpus": os.cpu_count(), "runs": bench.samples,
-                                       "failures": bench.failures, "summary": summary.as_json()})
+                                       "failures": bench.failures, "summary": summary.as_json() if summary else []})
     for program, name, why in bench.failures:
         print("FAILED: %s, %s: %s" % (program, name, why), file=sys.stderr)
     return 130 if interrupted else 1 if any(name not in PEERS for _, name, _ in bench.failures) else 0

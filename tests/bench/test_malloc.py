@@ -1,4 +1,5 @@
 """The allocator's benchmark: its programs notice a wrong allocator, and its figures are what they are called."""
+import argparse
 import os
 import re
 import signal
@@ -100,6 +101,20 @@ def test_ratios_are_taken_round_by_round():
         assert abs(summary.geomean(kind, "steward", "wall") - want) < 1e-12, kind
     tap.eq([(p, row["wall"]) for p, row in summary.against_best()],
            [("b", (4.0, "jemalloc")), ("a", (1.0, "jemalloc")), ("c", (0.5, "jemalloc"))])
+
+
+def test_instructions_are_those_of_all_processes():
+    args = argparse.Namespace(allocators=["glibc"], add=[])
+    with tap.scratch() as folder:
+        bench = malloc.Bench(args, folder)
+
+        def count(rounds):  # of a loop in a child
+            loop = "i=0; while [ $i -lt %d ]; do i=$((i + 1)); done" % rounds
+            program = malloc.programs.Program("loop", "pattern", ["/bin/sh", "-c", "/bin/sh -c '%s'; exit 0" % loop], free=True)
+            return bench.counted(program, bench.allocators[0])[0]["instructions"]
+
+        none, some, more = count(0), count(20000), count(40000)
+    assert some - none > 1 and abs((more - some) / (some - none) - 1) < 0.02, (none, some, more)
 
 
 def test_a_library_that_cannot_be_loaded_is_refused():
