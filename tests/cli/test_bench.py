@@ -9,16 +9,23 @@ import time
 from tap import STEWARD, environment, eq, main, scratch, steward
 
 WORKLOADS = ("random-read random-rw sequential sequential-rw reverse strided streams4 hot80 zipf moving-hot random-2t random-8t").split()
-SMALL = ("--size", "24M", "--limit", "6M", "--touches", "400")
+SMALL = ("--limit", "6M", "--touches", "400")
+# Others may measure beside us, with swap and groups of their own: ours are known by a size that nobody else has.
+SIZE = (24 << 20) + (os.getpid() % 1024 << 12)
 
 
-def swaps():
+def size(pages=0):
+    return "--size", "%dK" % (SIZE // 1024 + 4 * pages)
+
+
+def swaps(pages=0):
+    """Those on a device of twice so much data; the area has a header."""
     with open("/proc/swaps", encoding="ascii") as f:
-        return sorted(line.split()[0] for line in f.readlines()[1:])
+        return [line.split()[0] for line in f.readlines()[1:] if int(line.split()[2]) == 2 * (SIZE // 1024 + 4 * pages) - 4]
 
 
-def groups():
-    return glob.glob("/sys/fs/cgroup/**/steward-bench-*", recursive=True)
+def groups(pid):
+    return glob.glob("/sys/fs/cgroup/**/steward-bench-%d-*" % pid, recursive=True)
 
 
 def test_touches_of_every_workload():
@@ -30,14 +37,15 @@ def test_touches_of_every_workload():
 
 
 def test_the_sides_and_the_table():
-    before = swaps()
     with scratch() as d:
         out = os.path.join(d, "bench.json")
-        r = steward("bench", *SMALL, "--only", "sequential,hot80", "--json", out, timeout=90, STEWARD_PRELOAD=None)
-        eq((r.stderr, r.returncode), ("", 0))
+        with subprocess.Popen([STEWARD, "bench", *size(), *SMALL, "--only", "sequential,hot80", "--json", out], text=True,
+                              env=environment(STEWARD_PRELOAD=None), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as bench:
+            stdout, stderr = bench.communicate(timeout=90)
+        eq((stderr, bench.returncode), ("", 0))
         with open(out, encoding="utf-8") as f:
             found = json.load(f)
-    eq((found["schema"], found["size_bytes"], found["limit_bytes"], found["touches"]), (1, 24 << 20, 6 << 20, 400))
+    eq((found["schema"], found["size_bytes"], found["limit_bytes"], found["touches"]), (1, SIZE, 6 << 20, 400))
     sides = ["native", "steward"] + (["kernel"] if os.geteuid() == 0 else [])
     for side in sides:
         eq(sorted(found[side]), ["first-touch", "hot80", "sequential"])
@@ -47,9 +55,9 @@ def test_the_sides_and_the_table():
     assert 6 << 20 < found["ram_bytes"] < 30 << 20, found["ram_bytes"]
     # Data that does not fit is slower than data that does.
     assert found["steward"]["sequential"]["fault_p99_ns"] > 0, found
-    rows = [line.split()[0] for line in r.stdout.splitlines()[3:6]]
+    rows = [line.split()[0] for line in stdout.splitlines()[3:6]]
     eq(rows, ["first-touch", "sequential", "hot80"])
-    eq((swaps(), groups()), (before, []))
+    eq((swaps(), groups(bench.pid)), ([], []))
 
 
 def test_without_root_the_kernels_side_says_so():
@@ -59,25 +67,25 @@ def test_without_root_the_kernels_side_says_so():
         os.chmod(d, 0o755)
         nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
         # As a user who may have a userfaultfd: an inherited descriptor of the device.
-        r = subprocess.run([*nobody, STEWARD, "bench", *SMALL, "--only", "hot80"], env=environment(STEWARD_PRELOAD=None), timeout=90,
+        r = subprocess.run([*nobody, STEWARD, "bench", *size(), *SMALL, "--only", "hot80"], env=environment(STEWARD_PRELOAD=None), timeout=90,
                            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, check=False)
     assert "kernel, zram: not measured: it takes root to set a limit and swap\n" in r.stdout, r
 
 
 def test_killed_it_leaves_no_swap_and_no_group():
-    before = swaps()
     # So many touches that they are quick in memory, and take far longer than it takes to be killed in the group.
-    bench = subprocess.Popen([STEWARD, "bench", "--size", "64M", "--touches", "2000000", "--only", "random-read"],
+    bench = subprocess.Popen([STEWARD, "bench", *size(10000), "--touches", "2000000", "--only", "random-read"],
                              env=environment(STEWARD_PRELOAD=None), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 60
-    while not groups() and bench.poll() is None and time.monotonic() < end:
+    while not groups(bench.pid) and bench.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
-    assert groups() or os.geteuid() != 0, "no group was made"
+    assert groups(bench.pid) or os.geteuid() != 0, "no group was made"
+    assert len(swaps(10000)) == len(groups(bench.pid)), "its swap is not known by its size"
     bench.send_signal(signal.SIGKILL)
     bench.wait()
-    while (groups() or swaps() != before) and time.monotonic() < end:
+    while (groups(bench.pid) or swaps(10000)) and time.monotonic() < end:
         time.sleep(0.05)
-    eq((swaps(), groups()), (before, []))
+    eq((swaps(10000), groups(bench.pid)), ([], []))
 
 
 def test_what_is_wrong_is_told():
