@@ -116,6 +116,7 @@ def main():
     p.add_argument("--dir", default="/var/tmp")
     p.add_argument("--json")
     args = p.parse_args()
+    cage.end_tidily()
     print("load before: %.1f" % os.getloadavg()[0])
     why = cage.why_not()
     if why is not None:

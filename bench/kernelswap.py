@@ -1,6 +1,7 @@
 """The kernel's swap for the benchmarks: zram, a swap file, and zswap before one; taken
 down again whatever happens."""
 
+import atexit
 import os
 import subprocess
 import sys
@@ -61,6 +62,7 @@ class Zram:
         return None
 
     def __enter__(self):
+        atexit.register(self._take_down)
         try:
             _write(ZRAM + "/reset", 1)
             _write(ZRAM + "/comp_algorithm", "lz4")
@@ -85,6 +87,7 @@ class Zram:
         if _active(self.device):
             subprocess.run(["swapoff", self.device], check=False)
         _write(ZRAM + "/reset", 1)
+        atexit.unregister(self._take_down)
 
     def __exit__(self, *_):
         self._stop.set()
@@ -101,6 +104,7 @@ class SwapFile:
         self.size = size
 
     def __enter__(self):
+        atexit.register(self.__exit__)
         try:
             fd = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             try:
@@ -120,6 +124,7 @@ class SwapFile:
             subprocess.run(["swapoff", self.path], check=False)
         if os.path.exists(self.path):
             os.unlink(self.path)
+        atexit.unregister(self.__exit__)
 
 
 class Zswap:
@@ -164,6 +169,7 @@ class Zswap:
     def __enter__(self):
         try:
             self.before = {name: _read(self.folder + name).strip() for name in self.names}
+            atexit.register(self._put_back)
             self.compressor = self._fastest()
             _write(self.folder + "max_pool_percent", 1)
             _write(self.folder + "enabled", "Y")
@@ -182,6 +188,7 @@ class Zswap:
     def _put_back(self):
         for name, value in reversed(self.before.items()):
             _write(self.folder + name, value)
+        atexit.unregister(self._put_back)
 
     def __exit__(self, *_):
         self._stop.set()

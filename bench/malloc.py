@@ -29,7 +29,6 @@ import os
 import platform
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -348,7 +347,7 @@ def parse():
 
 def main():
     args = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cage.end_tidily()
     began, interrupted = time.time(), False
     with tempfile.TemporaryDirectory(prefix="malloc.", dir=os.environ.get("TMPDIR", "/var/tmp")) as work:
         bench = Bench(args, work)

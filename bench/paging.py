@@ -28,7 +28,6 @@ import argparse
 import json
 import os
 import platform
-import signal
 import sys
 import tempfile
 import time
@@ -279,7 +278,7 @@ def refuse():
 def main():
     args = parse()
     refuse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cage.end_tidily()
     began = time.time()
     with tempfile.TemporaryDirectory(prefix="steward-bench.", dir=args.swap_dir) as work:
         bench = Bench(args, work)

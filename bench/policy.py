@@ -117,6 +117,7 @@ def main():
     p.add_argument("--json", metavar="FILE", help="write every run")
     p.add_argument("--build", default=os.path.join(HERE, "..", "build"), help="build directory")
     args = p.parse_args()
+    cage.end_tidily()
     args.build = os.path.abspath(args.build)
     unknown = set(args.policies) - set(POLICIES) or set(args.only or []) - {j.name for j in jobs.JOBS}
     if unknown:

@@ -19,7 +19,6 @@ Needs root (cgroup, swapon). Status 1 when an output was wrong or Steward failed
 import argparse
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -181,7 +180,7 @@ def refuse():
 def main():
     args = parse()
     refuse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cage.end_tidily()
     done, failures, began = {}, [], time.time()
     print("Linux %s, %d CPUs, %s; %d run(s), %d touches" % (
         os.uname().release.split("-")[0], os.cpu_count(), time.strftime("%Y-%m-%d"), args.runs, args.touches))

@@ -19,7 +19,6 @@ output was wrong or Steward failed. See docs/performance.md.
 import argparse
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -159,5 +158,5 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cage.end_tidily()
     main()

@@ -14,12 +14,17 @@ moment instead, which makes the kernel try again, and counts that in stalls.
 
 Only processes that are in the cage, or were started by run(), are ever killed,
 each by its pid.
+
+A program that makes cages, or swap (bench/kernelswap.py), calls end_tidily() first: then it leaves none behind when it
+is ended by a signal.
 """
 
+import atexit
 import hashlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -53,6 +58,23 @@ def _read(path):
         return f.read()
 
 
+def end_tidily():
+    """From now on SIGTERM, SIGINT and SIGHUP end the program as an exception does, and only the first one: what it takes down then
+    is taken down, although timeout(1) sends two of them, and people press Ctrl-C again. What has come up and is not yet in
+    its `with` goes by atexit."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+    def end(number, _):
+        for n in numbers:
+            signal.signal(n, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+    for n in numbers:
+        signal.signal(n, end)
+
+
 def why_not():
     """None if cages can be made here, otherwise the reason in a few words."""
     try:
@@ -78,11 +100,16 @@ class Cage:
         self.path = os.path.join(root, "steward-%s-%d" % (name, os.getpid()))
         if self.version == 2:
             _write(os.path.join(root, "cgroup.subtree_control"), "+memory")
-        os.mkdir(self.path)
+        atexit.register(self.close)
+        try:
+            os.mkdir(self.path)
+        except OSError:
+            atexit.unregister(self.close)
+            raise
         try:
             self._limit(limit, swap)
         except OSError:
-            os.rmdir(self.path)
+            self.close()
             raise
         if patient and self.version == 1:
             _write(self._file("memory.oom_control"), 1)
@@ -168,13 +195,15 @@ class Cage:
         if self._patience is not None:
             self._patience.join()
         for _ in range(100):
+            self.kill()  # one that was just started may enter as late as this
             try:
                 os.rmdir(self.path)
-                return
+                break
             except FileNotFoundError:
-                return
+                break
             except OSError:
                 time.sleep(0.02)
+        atexit.unregister(self.close)
 
     def __enter__(self):
         return self

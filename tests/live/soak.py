@@ -202,5 +202,5 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cage.end_tidily()
     sys.exit(main())
