@@ -100,13 +100,13 @@ static uint64_t away(void)
 	return lru_of_policy(&m->lruvec[0]) + m->vmalloc.nr_pages + own_outside() - OWN_FIXED;
 }
 
-/* Pages at home of frames in use: the sample, the pool, tables. Lock held. */
+/* Pages at home of frames in use: unmapped ones, the pool, tables. Lock held. */
 static uint64_t used_at_home(void)
 {
 	const struct machine *m = &engine.m;
 	uint64_t tables = table_frames();
 
-	return m->lruvec[0].nr[LRU_SAMPLE] + engine.zpool.store.stat.frames + tables - MIN(tables, m->vmalloc.nr_pages);
+	return lru_unmapped(&m->lruvec[0]) + engine.zpool.store.stat.frames + tables - MIN(tables, m->vmalloc.nr_pages);
 }
 
 /*
@@ -316,7 +316,7 @@ static void publish_frames(struct ledger_frames *f, const struct machine *m)
 	f->high = phys_wmark(&m->phys, 0, WMARK_HIGH);
 	f->active = v->nr[LRU_ACTIVE_ANON];
 	f->inactive = lru_of_policy(v) - f->active;
-	f->sample = v->nr[LRU_SAMPLE];
+	f->sample = lru_unmapped(v);
 	f->online = phys_managed_frames(&m->phys, 0);
 }
 

@@ -135,9 +135,9 @@ static int map_page(struct mm *mm, const struct vma *vma, vpn_t vpn, struct fram
 	return 0;
 }
 
-static bool on_sample(const struct frame *f)
+static bool is_unmapped(const struct frame *f)
 {
-	return (f->flags & FRAME_LRU) && lru_list_of(f) == LRU_SAMPLE;
+	return (f->flags & FRAME_LRU) && (lru_list_of(f) == LRU_SAMPLE || lru_list_of(f) == LRU_REFUSED);
 }
 
 /* A cached page is touched: minor, unless it was taken away to see whether it would be. */
@@ -145,7 +145,7 @@ static void touched(struct machine *m, struct frame *f)
 {
 	struct lruvec *v = lruvec_of(m, f);
 
-	if (!on_sample(f)) {
+	if (!is_unmapped(f)) {
 		COUNT(m, pgminor);
 		return;
 	}
@@ -167,7 +167,7 @@ static void fault_around(struct mm *mm, struct vma *vma, vpn_t vpn)
 	for (uint64_t at = lo; at < hi; at++) {
 		struct frame *f = at == vpn.n ? NULL : pagecache_get(vma->file, vma_pgoff(vma, (vpn_t){ at }));
 
-		if (f == NULL || (f->flags & FRAME_LOCKED) || on_sample(f) || !pte_is_none(pt_get(&mm->pt, (vpn_t){ at })))
+		if (f == NULL || (f->flags & FRAME_LOCKED) || is_unmapped(f) || !pte_is_none(pt_get(&mm->pt, (vpn_t){ at })))
 			continue;
 		if (map_page(mm, vma, (vpn_t){ at }, f, user_prot(vma, FAULT_READ) & ~PTE_ACCESSED) != 0)
 			break;

@@ -140,6 +140,7 @@ struct machine {
 	struct swap swap;
 	struct poolshare poolshare;
 	uint64_t *counter; /* VM_COUNTER_NR words, the engine's */
+	uint64_t refused;  /* pages that no area gained anything by, since a frame came free */
 	bool reclaiming;   /* somebody is inside reclaim_batch or demote_batch: stores take one batch at a time */
 	struct {
 		struct swap_io io[SWAP_AHEAD_BATCHES][SWAP_AHEAD];

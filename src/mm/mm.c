@@ -18,6 +18,7 @@ int machine_init(struct machine *m, const struct machine_ops *ops, void *engine,
 	m->ops = ops;
 	m->engine = engine;
 	m->counter = counters;
+	m->refused = 0;
 	m->reclaiming = false;
 	m->leaving.first = m->leaving.nr = 0;
 	TAILQ_INIT(&m->mms);

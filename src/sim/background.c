@@ -145,7 +145,7 @@ static void take_sample(struct sim *s, double now)
 		p->tlb_misses += mmu_stat(s->cpu[i].mmu)->walks;
 	for (unsigned node = 0; node < m->phys.nr_nodes; node++) {
 		p->free[node] = phys_free_frames(&m->phys, node);
-		p->sample += m->lruvec[node].nr[LRU_SAMPLE];
+		p->sample += lru_unmapped(&m->lruvec[node]);
 		for (unsigned k = 0; k < 4; k++)
 			p->lists[k] += m->lruvec[node].nr[k];
 	}

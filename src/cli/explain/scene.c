@@ -132,6 +132,8 @@ const char *scene_list(const struct sim *s, unsigned list)
 		return "sample";
 	if (list == LRU_UNEVICTABLE)
 		return "unevictable";
+	if (list == LRU_REFUSED)
+		return "refused";
 	return s->m.policy == &policy_two_list && list < ARRAY_SIZE(classical) ? classical[list] : numbered[list % 8];
 }
 

@@ -441,14 +441,24 @@ void swap_next_slots(struct swap *s, unsigned area, uint64_t n, void (*see)(void
 	}
 }
 
+static bool takes(const struct swap_area *a)
+{
+	return !a->full && a->state == SWAP_AREA_TAKES && (a->slots_max == 0 || a->nr_used < a->slots_max);
+}
+
 bool swap_has_room(const struct swap *s, int prio)
 {
-	for (unsigned i = 0; i < s->nr_areas; i++) {
-		const struct swap_area *a = &s->area[i];
-
-		if (a->prio < prio && !a->full && a->state == SWAP_AREA_TAKES && (a->slots_max == 0 || a->nr_used < a->slots_max))
+	for (unsigned i = 0; i < s->nr_areas; i++)
+		if (s->area[i].prio < prio && takes(&s->area[i]))
 			return true;
-	}
+	return false;
+}
+
+bool swap_takes_refused(const struct swap *s)
+{
+	for (unsigned i = 0; i < s->nr_areas; i++)
+		if (!s->area[i].store->ops->read_locked && takes(&s->area[i]))
+			return true;
 	return false;
 }
 

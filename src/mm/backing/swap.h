@@ -212,6 +212,8 @@ void swap_each_handle(struct swap *s, unsigned area, void (*see)(void *ctx, uint
 void swap_next_slots(struct swap *s, unsigned area, uint64_t n, void (*see)(void *ctx, struct swap_slot *slot), void *ctx);
 /* Does any area of a priority below prio take pages? */
 bool swap_has_room(const struct swap *s, int prio);
+/* Does any area take what the pool gains nothing by? */
+bool swap_takes_refused(const struct swap *s);
 /* Areas whose writes have failed get another chance. To be called every now and then. */
 void swap_try_again(struct swap *s);
 /* The area whose store is in memory, the compressed pool; NULL: there is none. */

@@ -36,9 +36,14 @@ uint64_t lru_of_policy(const struct lruvec *v)
 	return n;
 }
 
+uint64_t lru_unmapped(const struct lruvec *v)
+{
+	return v->nr[LRU_SAMPLE] + v->nr[LRU_REFUSED];
+}
+
 uint64_t lru_resident(const struct lruvec *v)
 {
-	return lru_of_policy(v) + v->nr[LRU_SAMPLE];
+	return lru_of_policy(v) + lru_unmapped(v);
 }
 
 void lru_check(const struct lruvec *v, const struct phys *p)
@@ -51,7 +56,7 @@ void lru_check(const struct lruvec *v, const struct phys *p)
 			ASSERT(frame_pfn(p, f).n < p->nr_frames);
 			ASSERT(f->flags & FRAME_LRU);
 			ASSERT(f->list == i);
-			ASSERT(i != LRU_SAMPLE || !(f->flags & FRAME_AWAY));
+			ASSERT((i != LRU_SAMPLE && i != LRU_REFUSED) || !(f->flags & FRAME_AWAY));
 			n += frame_pages(f);
 		}
 		ASSERT(n == v->nr[i]);

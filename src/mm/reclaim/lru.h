@@ -4,13 +4,15 @@
  * Lists 0 to 7 are the policy's. The names are those of the classical ones, which two of the policies use; others have
  * names of their own for the numbers. On an engine without an accessed bit there is one list more in front of the way
  * out, the sample: pages that are resident but unmapped, so that the next touch is a fault and proves them hot
- * (Babaoglu & Joy 1981).
+ * (Babaoglu & Joy 1981). Those of them that no store takes, because it would gain nothing, stay as they are and are off the
+ * way: what nobody has touched has not changed, so it would be refused again.
  *
  *      first touch, refault ──► the policy's lists ──► evicted                        with accessed bits
  *
  *      first touch, refault ──► the policy's lists ──► SAMPLE ──► evicted             without
  *                                     ▲                   │ touched: soft fault
- *                                     └───────────────────┘
+ *                                     ├───────────────────┘                  │ refused
+ *                                     └─────────────────────── REFUSED ◄─────┘
  */
 #ifndef STW_MM_RECLAIM_LRU_H
 #define STW_MM_RECLAIM_LRU_H
@@ -28,6 +30,7 @@ enum lru_list {
 	NR_POLICY_LRU = 8,
 	LRU_SAMPLE = NR_POLICY_LRU,
 	LRU_UNEVICTABLE, /* locked by mlock: nobody looks at them */
+	LRU_REFUSED,     /* unmapped as those of the sample, but no store takes them as they are: until they are touched, or there is another */
 	NR_LRU,
 };
 
@@ -50,8 +53,10 @@ void lru_add_tail(struct lruvec *v, struct frame *f, enum lru_list list);
 static inline void lru_del(struct lruvec *v, struct frame *f);
 /* The unlisted frame gets the place of the listed one, whose flags do not change yet. */
 void lru_replace(struct lruvec *v, struct frame *listed, struct frame *f);
-/* Pages on the policy's lists, however many of these it uses: all that reclaim may look at, less the sample. */
+/* Pages on the policy's lists, however many of these it uses: all that reclaim may look at, less those that are unmapped. */
 uint64_t lru_of_policy(const struct lruvec *v);
+/* Pages that are resident but unmapped. */
+uint64_t lru_unmapped(const struct lruvec *v);
 /* Pages on all lists that reclaim may look at. */
 uint64_t lru_resident(const struct lruvec *v);
 void lru_check(const struct lruvec *v, const struct phys *p);
@@ -65,7 +70,7 @@ static inline uint64_t frame_pages(const struct frame *f)
 static inline void lru_account_add(struct lruvec *v, struct frame *f, enum lru_list list)
 {
 	DEBUG_ASSERT(!(f->flags & FRAME_LRU));
-	DEBUG_ASSERT(list != LRU_SAMPLE || !(f->flags & FRAME_AWAY));
+	DEBUG_ASSERT((list != LRU_SAMPLE && list != LRU_REFUSED) || !(f->flags & FRAME_AWAY));
 	f->flags |= FRAME_LRU;
 	f->list = list;
 	v->nr[list] += frame_pages(f);

@@ -20,6 +20,11 @@
  * unlocked. A page that was waited for while it was being evicted has proved
  * hot: the stored copy is given up again and the page stays.
  *
+ * A page by which no store gains anything leaves the sample, or it would be asked for
+ * again with every lap, and soon stand in the way of all others. As long as nobody touches it, it cannot have changed: it
+ * waits on REFUSED until it is touched, dropped by the heap, or there is an area that takes such pages. (The kernel makes
+ * it active again, mm/page_io.c; zram keeps it as it is, which frees nothing.)
+ *
  * How long is the sample? SAMPLE_SHARE of resident memory: each hot page in it
  * costs one soft fault per lap, each page too few makes the choice of victims
  * blinder.
@@ -43,6 +48,7 @@
 #define EVICT_BATCH_DISK 32
 #define SAMPLE_SHARE 16   /* SAMPLE: one page in 16 */
 #define SAMPLE_MIN 32
+#define RECALL_BATCH (EVICT_BATCH / 2) /* refused pages that are looked at in a step; others must get on if these are refused again */
 
 static void count_scan(struct machine *m, bool kswapd, unsigned n)
 {
@@ -238,11 +244,11 @@ static unsigned discard(struct machine *m, struct frame **frames, unsigned n, un
 	return left;
 }
 
-/* It stays: on the sample, or where the policy wants it. */
-static void put_back(struct machine *m, struct frame *f)
+/* It stays: on the sample, off the way because it was refused, or where the policy wants it. */
+static void put_back(struct machine *m, struct frame *f, bool refused)
 {
 	if (m->ops->test_and_clear_accessed == NULL)
-		lru_add(lruvec_of(m, f), f, LRU_SAMPLE);
+		lru_add(lruvec_of(m, f), f, refused ? LRU_REFUSED : LRU_SAMPLE);
 	else
 		m->policy->arrive(m, lruvec_of(m, f), f, ARRIVE_BACK);
 	user_page_unlock(m, f);
@@ -253,12 +259,13 @@ static bool evict_commit(struct machine *m, struct swap_io *io)
 	struct frame *f = io->frame;
 
 	if (io->err != 0) {
-		put_back(m, f);
+		put_back(m, f, io->refused);
+		m->refused += io->refused;
 		return false;
 	}
 	if (f->flags & FRAME_WAITED) {
 		swap_put(&m->swap, io->entry);
-		put_back(m, f);
+		put_back(m, f, false);
 		return false;
 	}
 	workingset_evict(m, f, swap_slot_of(&m->swap, io->entry));
@@ -411,12 +418,38 @@ static unsigned evict(struct machine *m, bool kswapd, bool *progress)
 	return freed;
 }
 
+/* The next refused pages go back to the old end of the sample, if they can go out now. */
+static void recall(struct machine *m)
+{
+	struct lruvec *v = &m->lruvec[0];
+	bool all = swap_takes_refused(&m->swap);
+	unsigned n = (unsigned)MIN(v->nr[LRU_REFUSED], (uint64_t)RECALL_BATCH);
+
+	while (n-- > 0) {
+		struct frame *f = TAILQ_LAST(&v->list[LRU_REFUSED], frame_list);
+
+		lru_del(v, f);
+		if (all || (m->ops->discardable != NULL && m->ops->discardable(m, f->user.mm, f->user.vpn)))
+			lru_add_tail(v, f, LRU_SAMPLE);
+		else
+			lru_add(v, f, LRU_REFUSED);
+	}
+}
+
 unsigned reclaim_batch(struct machine *m, bool kswapd, bool *progress)
 {
 	ASSERT(!m->reclaiming);
 	m->reclaiming = true;
+	if (m->lruvec[0].nr[LRU_REFUSED] > 0)
+		recall(m);
 	sample(m, kswapd, progress);
 	unsigned freed = evict(m, kswapd, progress);
+
+	if (freed > 0)
+		m->refused = 0;
+	/* All that there is has been refused since something came free: unmapping more of it is no progress. */
+	if (m->refused > lru_resident(&m->lruvec[0]))
+		*progress = false;
 	m->reclaiming = false;
 	for (unsigned node = 0; freed > 0 && !kswapd && node < m->phys.nr_nodes; node++)
 		m->kswapd[node].failures = 0;
