@@ -20,13 +20,31 @@ struct engine engine;
 
 static struct engine_lock start_lock;
 
-void engine_own(uint64_t start, uint64_t len)
+static void own(uint64_t start, uint64_t len, uint64_t guard)
 {
 	struct engine *e = &engine;
 
 	ASSERT(e->nr_own < OWN_RANGES);
-	e->own[e->nr_own++] = (struct own_range){ start, start + len };
+	e->own[e->nr_own++] = (struct own_range){ start, start + len, guard };
 	record_own(start, len);
+}
+
+void engine_own(uint64_t start, uint64_t len)
+{
+	own(start, len, 0);
+}
+
+void engine_unmap_own(const void *keep)
+{
+	struct engine *e = &engine;
+
+	for (unsigned i = 0; i < e->nr_own; i++) {
+		const struct own_range *r = &e->own[i];
+
+		if (r->start != (uint64_t)(uintptr_t)keep)
+			sys_munmap((void *)(uintptr_t)(r->start - r->guard), r->end - r->start + 2 * r->guard);
+	}
+	e->nr_own = 0;
 }
 
 bool engine_owns(uint64_t start, uint64_t end)
@@ -162,7 +180,7 @@ void *engine_own_memory(size_t bytes)
 		sys_munmap(p - PAGE_SIZE, len + 2 * PAGE_SIZE);
 		return NULL;
 	}
-	engine_own((uint64_t)(uintptr_t)p, len);
+	own((uint64_t)(uintptr_t)p, len, PAGE_SIZE);
 	return p;
 }
 

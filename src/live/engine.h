@@ -36,6 +36,7 @@
 
 struct own_range {
 	uint64_t start, end;
+	uint64_t guard; /* bytes before and after it that were mapped with it */
 };
 
 struct engine {
@@ -126,8 +127,10 @@ void engine_fatal(const char *what) __attribute__((noreturn));
 /* The range is ours: never to be managed. */
 void engine_own(uint64_t start, uint64_t len);
 bool engine_owns(uint64_t start, uint64_t end);
-/* Fresh memory of the host, ours; NULL: there is none. */
+/* Fresh memory of the host, ours, between two guard pages; NULL: there is none. */
 void *engine_own_memory(size_t bytes);
+/* Unmaps all that is ours, with its guards, but for the range that begins at keep (NULL: nothing is kept). Nothing is ours after it. */
+void engine_unmap_own(const void *keep);
 
 static inline void engine_take(void) { engine_lock_take(&engine.lock); }
 static inline bool engine_drop(void) { return engine_lock_drop(&engine.lock); }

@@ -151,9 +151,7 @@ static void forget_engine(void)
 	};
 
 	atomic_store(&clean.program_threads, 1);
-	for (unsigned i = 0; i < e->nr_own; i++)
-		if (e->own[i].start != (uint64_t)(uintptr_t)e->discard_map)
-			sys_munmap((void *)(uintptr_t)e->own[i].start, e->own[i].end - e->own[i].start);
+	engine_unmap_own(e->discard_map);
 	*e = clean;
 	if (e->discard_map != NULL)
 		engine_own((uint64_t)(uintptr_t)e->discard_map, DISCARD_MAP_BYTES);

@@ -543,7 +543,50 @@ def signals_pass_through(suite):
     return problems
 
 
-SCENARIOS = [status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory, budget_changed,
+# Memory that is only reserved makes the engine start, and nothing more. Prints what is new in the address space, in the program and in a child.
+RESERVES = """
+import json, mmap, os, sys
+
+def areas():
+    found, area = [], None
+    for line in open("/proc/self/smaps"):
+        words = line.split()
+        if "-" in words[0] and words[0][0] in "0123456789abcdef":
+            start, end = (int(x, 16) for x in words[0].split("-"))
+            area = [start, end, words[1], False] if words[4:] == ["0"] else None
+        elif words[0] == "VmFlags:" and area is not None:
+            area[3] = "nr" in words
+            found.append(area)
+    return found
+
+before = [a[:2] for a in areas()]
+mine = mmap.mmap(-1, 1 << 30, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+print(json.dumps([a for a in areas() if a[:2] not in before]), flush=True)
+pid = os.fork()
+if pid == 0:
+    print(json.dumps([a for a in areas() if a[:2] not in before]), flush=True)
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+
+
+def engine_memory(suite):
+    """The engine's memory lies between guard pages, and a child that does without an engine has nothing left of it."""
+    got = cage.run(suite.prefix(64 * MIB) + ["/usr/bin/python3", "-c", RESERVES], 30)
+    if got.status != 0:
+        return ["status %d" % got.status, got.stderr]
+    parent, child = (json.loads(line) for line in got.head.decode().splitlines())
+    # Reserved without accounting (MAP_NORESERVE, which the program does not do): the engine's; its guards can be read only.
+    ours = [a for a in parent if a[3] and a[2] == "rw-p"]
+    guards = [a for a in parent if a[3] and a[2] == "r--p"]
+    starts, ends = {a[0] for a in guards}, {a[1] for a in guards}
+    problems = ["%x-%x is not between guards" % tuple(a[:2]) for a in ours if a[0] not in ends or a[1] not in starts]
+    if len(ours) < 5:
+        problems.append("the engine has %d areas: did it start?" % len(ours))
+    return problems + ["left in the child: %x-%x %s" % tuple(a[:3]) for a in child if a[3]]
+
+
+SCENARIOS = [engine_memory, status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory, budget_changed,
              kill_program, kill_launcher, launcher_stopped, one_cpu, user_with_descriptor, user_without] + accounts.ACCOUNTS
 
 
