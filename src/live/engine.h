@@ -248,6 +248,8 @@ bool share_is_hoard(uint64_t pages);
 void share_take(uint64_t want);
 /* Somebody has less than he needs, perhaps ourselves: there is no time to lose. */
 bool share_is_urgent(void);
+/* What the process has come to need since it promised, `needed` pages with all, comes first: the promise is cut down to what is beyond. Lock held. */
+void share_break_promise(uint64_t needed);
 /* What has been promised is given, if the online frames are down to the target, or have had long enough. */
 void share_keep_promise(uint64_t online, uint64_t target);
 

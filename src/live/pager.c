@@ -219,15 +219,6 @@ static uint64_t working_frames(bool asleep)
 	return asleep ? WORKING_ASLEEP : WORKING_MIN;
 }
 
-/* What the process has come to need since it promised comes first. Lock held. */
-static void break_promise(uint64_t floor)
-{
-	struct engine *e = &engine;
-	uint64_t granted = atomic_load(&e->slot->granted), needed = own_outside() + e->unmanaged + floor;
-
-	e->promised = MIN(e->promised, granted - MIN(granted, needed));
-}
-
 static void balloon(uint64_t now)
 {
 	struct engine *e = &engine;
@@ -235,7 +226,7 @@ static void balloon(uint64_t now)
 	engine_take();
 	uint64_t tables = table_frames(), floor = working_frames(is_asleep(now)) + tables;
 
-	break_promise(floor);
+	share_break_promise(own_outside() + e->unmanaged + floor);
 	uint64_t target = online_target(), online = phys_managed_frames(&e->m.phys, 0);
 
 	if (target < floor) {

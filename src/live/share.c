@@ -171,6 +171,13 @@ void share_look(struct share_use use)
 	atomic_store(&me->urgency, urgency(atomic_load(&me->granted), use.needed, stall));
 }
 
+void share_break_promise(uint64_t needed)
+{
+	uint64_t granted = atomic_load(&engine.slot->granted);
+
+	engine.promised = MIN(engine.promised, granted - MIN(granted, needed));
+}
+
 void share_keep_promise(uint64_t online, uint64_t target)
 {
 	struct engine *e = &engine;

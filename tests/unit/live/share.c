@@ -274,6 +274,35 @@ static void a_promise_is_given_when_the_frames_are_offline(void **state)
 	assert_int_equal(handed_out(), RAM);
 }
 
+/* By whatever the grant exceeds it, and never more than was promised. */
+static void what_the_process_needs_itself_breaks_its_promise(void **state)
+{
+	const struct {
+		uint64_t promised, needed, kept;
+	} cases[] = {
+		{ 60000, 10000, 60000 }, { 60000, 30000, 60000 }, { 60000, 30001, 59999 }, { 60000, 75000, 15000 },
+		{ 60000, 89999, 1 }, { 60000, 90000, 0 }, { 60000, 90001, 0 }, { 60000, UINT64_MAX, 0 }, { 0, 10000, 0 },
+	};
+
+	(void)state;
+	start(0, 90000, 30000, false);
+	start(1, 10000, 120000, false);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		engine = (struct engine){ .ledger = l, .slot = &l->slot[0], .promised = cases[i].promised };
+		share_break_promise(cases[i].needed);
+		assert_int_equal(engine.promised, cases[i].kept);
+		/* Nothing has been given: the process has it all still. */
+		assert_int_equal(granted(0), 90000);
+		assert_int_equal(handed_out(), RAM);
+	}
+	/* What is left of it is given as any other promise. */
+	engine = (struct engine){ .ledger = l, .slot = &l->slot[0], .promised = 60000 };
+	share_break_promise(75000);
+	share_keep_promise(75000, 75000);
+	assert_int_equal(granted(0), 75000);
+	assert_int_equal(engine.promised, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_run, close_run)
@@ -290,6 +319,7 @@ int main(void)
 		TEST(a_debt_is_given_by_who_sleeps_first_and_by_all_in_the_end),
 		TEST(who_has_most_of_a_run_that_gets_short_is_a_hoard),
 		TEST(a_promise_is_given_when_the_frames_are_offline),
+		TEST(what_the_process_needs_itself_breaks_its_promise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
