@@ -448,7 +448,7 @@ unsigned reclaim_batch(struct machine *m, bool kswapd, bool *progress)
 	if (freed > 0)
 		m->refused = 0;
 	/* All that there is has been refused since something came free: unmapping more of it is no progress. */
-	if (m->refused > lru_resident(&m->lruvec[0]))
+	if (m->refused > 0 && m->refused > lru_resident(&m->lruvec[0]))
 		*progress = false;
 	m->reclaiming = false;
 	for (unsigned node = 0; freed > 0 && !kswapd && node < m->phys.nr_nodes; node++)

@@ -75,6 +75,7 @@ static int refusal(unsigned page)
 static int sim_map(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n, bool zero)
 {
 	ASSERT(m == &sim->m && mm == &sim->mm && sim->locked && n >= 1);
+	sim->map_calls++;
 	for (unsigned i = 0; i < n; i++) {
 		unsigned page = sim_index(vpn) + i;
 		int err = refusal(page);

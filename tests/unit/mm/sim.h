@@ -55,6 +55,7 @@ struct sim {
 	void (*woken)(unsigned page);
 	unsigned woken_page, woken_times; /* sim_count_wake */
 	bool kswapd_woken;
+	uint64_t map_calls;
 	uint64_t exchanged;      /* pages that came to another home than they had left */
 	struct {
 		unsigned fails;  /* one page in so many is left to others; 0: none */
