@@ -35,6 +35,8 @@ struct fake_store {
 	unsigned read_fails;   /* one read in so many says -EIO; 0: none */
 	unsigned next_writes, next_reads; /* so many calls say -EIO for each page, then -EAGAIN, and so on */
 	unsigned moves;
+	bool in_order;         /* pages lie one after the other, as they come */
+	unsigned next_cell;
 	struct fake_cell cell[FAKE_CELLS];
 };
 
@@ -52,10 +54,10 @@ static inline struct fake_cell *fake_cell(struct fake_store *f, uint64_t handle)
 	return &f->cell[handle - 1000];
 }
 
-/* Cells are handed out at random. */
+/* Cells are handed out at random, unless they are to be in order. */
 static inline struct fake_cell *fake_pick(struct fake_store *f)
 {
-	unsigned from = (unsigned)rand_below(&f->rand, f->cells);
+	unsigned from = f->in_order ? f->next_cell++ % f->cells : (unsigned)rand_below(&f->rand, f->cells);
 
 	for (unsigned i = 0; i < f->cells; i++) {
 		struct fake_cell *c = &f->cell[(from + i) % f->cells];

@@ -20,9 +20,9 @@ static unsigned waits; /* faults */
 static uint64_t now;   /* ns */
 static unsigned retries; /* of the swap layer */
 static unsigned woken[SIM_PAGES];
-static uint64_t before[VM_COUNTER_NR]; /* any page came back */
+static uint64_t before[VM_COUNTER_NR]; /* counters when all pages were out */
 
-/* What is counted, as anybody would who sees each touch, and what is where before and after it. */
+/* A naive count: of what each touch found. */
 static struct {
 	uint64_t major;  /* touches of a page that was out */
 	uint64_t joined; /* … and on its way already */
@@ -52,13 +52,24 @@ static uint64_t counted(enum vm_counter c)
 	return sim->counter[c] - before[c];
 }
 
+static void poll_disk(bool wait)
+{
+	sim->m.ops->unlock(&sim->m);
+	swap_read_poll(&sim->m.swap, wait);
+	sim->m.ops->lock(&sim->m);
+}
+
+static void wait_for_end(struct swapin_done *done)
+{
+	while (!mm_swapin_done(&sim->m, done))
+		poll_disk(true);
+}
+
 static void end_swapins(bool wait)
 {
 	struct swapin_done done;
 
-	sim->m.ops->unlock(&sim->m);
-	swap_read_poll(&sim->m.swap, wait);
-	sim->m.ops->lock(&sim->m);
+	poll_disk(wait);
 	while (mm_swapin_done(&sim->m, &done))
 		assert_int_not_equal(done.result, FAULT_LOST);
 }
@@ -83,7 +94,6 @@ static bool read_page(unsigned page)
 	seen.major += out;
 	seen.joined += on_its_way(page);
 	seen.soft += pte_is_soft(sim_pte(page));
-
 	while (!sim->page[page].there) {
 		enum fault_result r = fault(page);
 
@@ -107,6 +117,12 @@ static void end(void)
 	sim_drop();
 }
 
+/* Page i of a stream of that stride, which begins at the end if it goes backwards. */
+static unsigned nth(int stride, unsigned i)
+{
+	return (unsigned)(stride > 0 ? (int)i * stride : PAGES - 1 + (int)i * stride);
+}
+
 static void a_stream_does_not_wait_for_a_disk_that_is_fast_enough(void **state)
 {
 	(void)state;
@@ -117,8 +133,7 @@ static void a_stream_does_not_wait_for_a_disk_that_is_fast_enough(void **state)
 			continue;
 		begin(0);
 		for (unsigned i = 0; i < n; i++) {
-			unsigned page = (unsigned)(stride > 0 ? (int)i * stride : PAGES - 1 + (int)i * stride);
-			bool waited = read_page(page);
+			bool waited = read_page(nth(stride, i));
 
 			assert_true(!waited || i < LEARNING);
 			/* What is read meanwhile. */
@@ -176,12 +191,6 @@ static void without_frames_to_spare_nothing_is_read_ahead(void **state)
 	}
 	assert_true(waits > PAGES / RA_MAX);
 	end();
-}
-
-/* Pages [from, to) of a stream of that stride, or backwards from the end. */
-static unsigned nth(int stride, unsigned i)
-{
-	return (unsigned)(stride > 0 ? (int)i * stride : PAGES - 1 + (int)i * stride);
 }
 
 static void what_is_counted_is_what_was_seen(void **state)
@@ -252,11 +261,7 @@ static void the_first_page_of_a_window_is_its_mark(void **state)
 		unsigned n = ahead()->n;
 
 		assert_true(n > 2);
-		while (!mm_swapin_done(&sim->m, &done)) {
-			sim->m.ops->unlock(&sim->m);
-			swap_read_poll(&sim->m.swap, true);
-			sim->m.ops->lock(&sim->m);
-		}
+		wait_for_end(&done);
 		/* Nobody has touched it: nothing to tell, nobody to wake. */
 		assert_int_equal(done.vpn.n, sim_vpn(nth(stride, first)).n);
 		assert_false(done.report.major);
@@ -302,10 +307,8 @@ static void touches_of_a_window_on_its_way_wait_for_its_end(void **state)
 	sim->woken = count_woken;
 	memset(woken, 0, sizeof(woken));
 	while (in->busy) {
-		sim->m.ops->unlock(&sim->m);
-		swap_read_poll(&sim->m.swap, true);
-		sim->m.ops->lock(&sim->m);
-		if (!mm_swapin_done(&sim->m, &done) || done.vpn.n != sim_vpn(first + 3).n)
+		wait_for_end(&done);
+		if (done.vpn.n != sim_vpn(first + 3).n)
 			continue;
 		assert_int_equal(done.result, FAULT_DONE);
 		assert_int_equal(done.since, 777);
@@ -323,7 +326,7 @@ static void touches_of_a_window_on_its_way_wait_for_its_end(void **state)
 static void a_touch_that_begins_to_read_is_told_of_its_end(void **state)
 {
 	struct fault_report report;
-	struct swapin_done done = { .vpn = { 0 } };
+	struct swapin_done done;
 	unsigned page = 0;
 
 	(void)state;
@@ -332,11 +335,7 @@ static void a_touch_that_begins_to_read_is_told_of_its_end(void **state)
 	while (fault_since(page, 555, &report) != FAULT_WAIT)
 		page++;
 	assert_true(report.later);
-	while (!mm_swapin_done(&sim->m, &done)) {
-		sim->m.ops->unlock(&sim->m);
-		swap_read_poll(&sim->m.swap, true);
-		sim->m.ops->lock(&sim->m);
-	}
+	wait_for_end(&done);
 	assert_int_equal(done.vpn.n, sim_vpn(page).n);
 	assert_int_equal(done.since, 555);
 	assert_int_equal(done.result, FAULT_DONE);
@@ -388,11 +387,7 @@ static void what_fails_under_a_touch_is_tried_six_times(void **state)
 		swp_t entry = pte_swp(sim_pte(page));
 
 		sim->disk->next_reads = failures;
-		while (!mm_swapin_done(&sim->m, &done)) {
-			sim->m.ops->unlock(&sim->m);
-			swap_read_poll(&sim->m.swap, true);
-			sim->m.ops->lock(&sim->m);
-		}
+		wait_for_end(&done);
 		assert_int_equal(retries, SWAP_TRIES - 1);
 		if (failures < SWAP_TRIES) {
 			assert_int_equal(done.result, FAULT_DONE);
@@ -450,6 +445,121 @@ static void nothing_is_on_its_way_from_a_store_in_memory(void **state)
 	end();
 }
 
+/* Noise that has left in order, page after page. */
+static void begin_in_order(void)
+{
+	memset(&swapins, 0, sizeof(swapins));
+	sim_make(1, FRAMES, false, FAKE_CELLS);
+	sim->m.swapins = &swapins;
+	sim->disk->in_order = true;
+	map_pages(0, PAGES);
+	for (unsigned i = 0; i < PAGES; i++) {
+		assert_int_equal(fault(i), FAULT_DONE);
+		while (!sim->page[i].there)
+			assert_int_equal(fault(i), FAULT_DONE);
+		for (unsigned k = 0; k < PAGE_SIZE; k++)
+			sim->bytes[i][k] = (uint8_t)sim_below(256);
+		memcpy(sim->want[i], sim->bytes[i], PAGE_SIZE);
+	}
+	all_swapped(0, PAGES);
+}
+
+/* The page is touched by chance: no stream may say it. */
+static void read_alone(unsigned page)
+{
+	struct vma *vma = vma_find(&sim->mm.vmas, sim_vpn(page));
+
+	memset(vma->streams, 0, sizeof(vma->streams));
+	read_page(page);
+}
+
+static uint64_t handle_of(unsigned page)
+{
+	return swap_slot_of(&sim->m.swap, pte_swp(sim_pte(page)))->handle;
+}
+
+/* How many of the pages beside it lie beside it in the store, too: `most` at most, in the direction of step. */
+static unsigned beside(unsigned page, int step, unsigned most)
+{
+	unsigned n = 0;
+
+	for (int at = (int)page + step; n < most && at >= 0 && at < PAGES && pte_is_swap(sim_pte((unsigned)at)); at += step, n++)
+		if (handle_of((unsigned)at) != handle_of(page) + (uint64_t)(int64_t)(step * (int)(n + 1)))
+			break;
+	return n;
+}
+
+static void a_page_brings_the_neighbours_that_left_with_it(void **state)
+{
+	const unsigned pages[] = { 3, 200, 100, 300, 30, 250, 199, 397, 60, 350, 349 };
+	unsigned brought = 0;
+
+	(void)state;
+	begin_in_order();
+	for (unsigned i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+		unsigned page = pages[i];
+
+		/* The last ones were all worth it. */
+		sim->m.cluster = (struct cluster){ .hits = CLUSTER_MAX - 1, .size = 1 };
+		unsigned after = beside(page, 1, CLUSTER_MAX - 1), ahead_of = beside(page, -1, CLUSTER_MAX - 1 - after);
+		uint64_t in = sim->counter[VM_pswpin];
+
+		read_alone(page);
+		for (unsigned at = page - ahead_of; at <= page + after; at++)
+			assert_true(at == page ? sim->page[at].there : pte_is_soft(sim_pte(at)));
+		assert_int_equal(sim->counter[VM_pswpin] - in, 1 + after + ahead_of);
+		/* Their touches say that they were. */
+		for (unsigned at = page - ahead_of; at <= page + after; at++)
+			read_page(at);
+		assert_int_equal(sim->m.cluster.hits, ahead_of + after);
+		brought += ahead_of + after;
+	}
+	assert_true(brought > 20);
+	end();
+}
+
+static void a_stream_brings_its_own_pages_only(void **state)
+{
+	(void)state;
+	begin_in_order();
+	/* A stride of three: its neighbours lie beside it. */
+	for (unsigned i = 0; i < PAGES / 3; i++) {
+		uint64_t in = sim->counter[VM_pswpin];
+
+		sim->m.cluster = (struct cluster){ .hits = i > 8 ? CLUSTER_MAX - 1 : 0, .size = 1 };
+		read_page(3 * i);
+		assert_true(i > 8 || sim->counter[VM_pswpin] - in <= 8);
+	}
+	for (unsigned page = 0; page < PAGES; page++)
+		assert_true(page % 3 == 0 || pte_is_swap(sim_pte(page)));
+	end();
+}
+
+/* As many pages as were worth it, a power of two; half as many when none was; and after a long time of nothing one try. */
+static void clusters_grow_with_hits_and_shrink_without(void **state)
+{
+	const struct {
+		uint16_t hits, size, next;
+	} rule[] = { { 0, 1, 1 }, { 1, 1, 4 }, { 2, 1, 4 }, { 3, 1, 8 }, { 7, 1, 8 }, { 0, 8, 4 }, { 0, 4, 2 }, { 0, 2, 1 }, { 1, 8, 4 } };
+
+	(void)state;
+	begin_in_order();
+	for (unsigned i = 0; i < sizeof(rule) / sizeof(rule[0]); i++) {
+		sim->m.cluster = (struct cluster){ .hits = rule[i].hits, .size = rule[i].size };
+		read_alone(37 * i + 5);
+		assert_int_equal(sim->m.cluster.size, rule[i].next);
+	}
+	sim->m.cluster = (struct cluster){ .size = 1 };
+	for (unsigned i = 0, page = 0; i < 32; i++) {
+		while (!pte_is_swap(sim_pte(page)))
+			page++;
+		assert_int_equal(sim->m.cluster.size, 1);
+		read_alone(page);
+	}
+	assert_int_equal(sim->m.cluster.size, 4);
+	end();
+}
+
 static uint64_t clock_now(struct machine *m)
 {
 	(void)m;
@@ -483,7 +593,7 @@ static void the_time_of_a_wait_is_measured_where_somebody_waits(void **state)
 	now += 16 * 1600 * n;
 	while (swapins.awaited > 0)
 		end_swapins(true);
-	/* A sixteenth of it, less a sixteenth of the mean: 16 x 1600 a page. */
+	/* 16 × 1600 ns a page: a sixteenth of it, less a sixteenth of the mean. */
 	assert_int_equal(sim->m.poolshare.wait_ns, wait_ns + 1600 - (wait_ns + 1600) / 16);
 	end();
 }
@@ -503,6 +613,9 @@ int main(void)
 		cmocka_unit_test(what_fails_under_a_touch_is_tried_six_times),
 		cmocka_unit_test(at_most_six_windows_are_on_their_way_ahead),
 		cmocka_unit_test(nothing_is_on_its_way_from_a_store_in_memory),
+		cmocka_unit_test(a_page_brings_the_neighbours_that_left_with_it),
+		cmocka_unit_test(a_stream_brings_its_own_pages_only),
+		cmocka_unit_test(clusters_grow_with_hits_and_shrink_without),
 		cmocka_unit_test(the_time_of_a_wait_is_measured_where_somebody_waits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
