@@ -308,8 +308,9 @@ static void touches_of_a_window_on_its_way_wait_for_its_end(void **state)
 	memset(woken, 0, sizeof(woken));
 	while (in->busy) {
 		wait_for_end(&done);
-		if (done.vpn.n != sim_vpn(first + 3).n)
+		if (in->busy)
 			continue;
+		assert_int_equal(done.vpn.n, sim_vpn(first + 3).n);
 		assert_int_equal(done.result, FAULT_DONE);
 		assert_int_equal(done.since, 777);
 		assert_true(done.report.major);
@@ -319,6 +320,32 @@ static void touches_of_a_window_on_its_way_wait_for_its_end(void **state)
 		assert_true(sim->page[first + k].there);
 		assert_true(woken[first + k] > 0);
 	}
+	end();
+}
+
+/* What could not be read ahead is not there, but whoever waits for it is woken, and touches it again. */
+static void who_waits_for_what_has_failed_is_woken(void **state)
+{
+	struct fault_report report;
+
+	(void)state;
+	begin(0);
+	unsigned first = first_ahead(1, until_ahead(1)), touched = first + 1;
+	struct swapin *in = ahead();
+
+	/* One that is no repeated word: those cannot fail. */
+	while (swap_slot_of(&sim->m.swap, pte_swp(sim_pte(touched)))->flags & SLOT_SAME)
+		touched++;
+	assert_int_equal(fault_since(touched, 1, &report), FAULT_WAIT);
+	sim->woken = count_woken;
+	memset(woken, 0, sizeof(woken));
+	atomic_store(&sim->faulty.reads_fail, true);
+	while (in->busy)
+		end_swapins(true);
+	atomic_store(&sim->faulty.reads_fail, false);
+	assert_false(sim->page[touched].there);
+	assert_true(woken[touched] > 0);
+	read_page(touched);
 	end();
 }
 
@@ -608,6 +635,7 @@ int main(void)
 		cmocka_unit_test(what_is_counted_is_what_was_seen),
 		cmocka_unit_test(the_first_page_of_a_window_is_its_mark),
 		cmocka_unit_test(touches_of_a_window_on_its_way_wait_for_its_end),
+		cmocka_unit_test(who_waits_for_what_has_failed_is_woken),
 		cmocka_unit_test(a_touch_that_begins_to_read_is_told_of_its_end),
 		cmocka_unit_test(what_fails_ahead_is_left_for_its_touch),
 		cmocka_unit_test(what_fails_under_a_touch_is_tried_six_times),
