@@ -66,3 +66,30 @@ int procmem_read_part(int32_t pid, struct procmem_part *part)
 	part->shared = DIV_ROUND_UP(kib_of(text, "\nPss_File:") + kib_of(text, "\nPss_Shmem:"), page_kib);
 	return 0;
 }
+
+int procmem_read_untouched(int32_t pid, uint64_t largest, uint64_t *pages)
+{
+	char path[48], line[512], perms[5];
+	unsigned long long start, end;
+	uint64_t size = 0, sum = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	f = fopen(path, "re");
+	*pages = 0;
+	if (f == NULL)
+		return -errno;
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "%llx-%llx %4s ", &start, &end, perms) == 3) {
+			size = perms[1] == 'w' && perms[3] == 'p' ? (end - start) >> PAGE_SHIFT : 0;
+			size = size <= largest ? size : 0;
+		} else if (strncmp(line, "Anonymous:", strlen("Anonymous:")) == 0) {
+			uint64_t touched = strtoull(line + strlen("Anonymous:"), NULL, 10) / (PAGE_SIZE / KIB);
+
+			sum += size - MIN(size, touched);
+		}
+	}
+	fclose(f);
+	*pages = sum;
+	return 0;
+}

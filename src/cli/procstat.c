@@ -8,7 +8,7 @@
 
 int procstat_read(int32_t pid, struct procstat *s)
 {
-	unsigned long long threads, start;
+	unsigned long long faults, threads, start;
 	char path[32], text[1024];
 	const char *p;
 	ssize_t n;
@@ -26,9 +26,10 @@ int procstat_read(int32_t pid, struct procstat *s)
 	text[n] = '\0';
 	/* The name in field 2 may hold anything, but no ')' comes after it. */
 	p = strrchr(text, ')');
-	if (p == NULL || sscanf(p, ") %c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %*s %llu",
-				&s->state, &s->parent, &threads, &start) != 4)
+	if (p == NULL || sscanf(p, ") %c %d %*s %*s %*s %*s %*s %llu %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu %*s %llu",
+				&s->state, &s->parent, &faults, &threads, &start) != 5)
 		return -EINVAL;
+	s->faults = faults;
 	s->threads = threads;
 	s->start = start;
 	return 0;

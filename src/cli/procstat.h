@@ -7,6 +7,7 @@
 struct procstat {
 	char state;        /* 'R', 'S', 'T', 'Z' … */
 	int32_t parent;
+	uint64_t faults;   /* field 10: page faults without a read, of all its threads */
 	uint64_t threads;
 	uint64_t start;    /* field 22: clock ticks after boot; tells a pid that was given away again */
 };

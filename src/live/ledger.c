@@ -54,7 +54,8 @@ static void granted(struct ledger *l, struct ledger_slot *s, uint64_t got)
 
 uint64_t ledger_overdraw(struct ledger *l, struct ledger_slot *s, uint64_t want)
 {
-	int64_t free = atomic_load(&l->free_pages), least = -(int64_t)ledger_overdraft(l);
+	uint64_t most = ledger_overdraft(l), lent = atomic_load(&l->lent_pages);
+	int64_t free = atomic_load(&l->free_pages), least = -(int64_t)(most - MIN(most, lent));
 
 	do {
 		if (free - (int64_t)want < least)
@@ -160,6 +161,26 @@ static uint64_t squeeze_one(struct ledger_slot *o, uint64_t want)
 		return take;
 	atomic_fetch_add(&o->granted, take);
 	return 0;
+}
+
+bool ledger_take_unused(struct ledger *l, struct ledger_slot *s, uint64_t keep)
+{
+	int64_t allowed = atomic_load(&s->allowed);
+	uint64_t granted = atomic_load(&s->granted);
+
+	/* Nothing is allowed while it looks, and this must be seen to change. */
+	if (allowed <= 0)
+		return false;
+	do {
+		if (granted <= keep)
+			return false;
+	} while (!atomic_compare_exchange_weak(&s->granted, &granted, keep));
+	if (!atomic_compare_exchange_strong(&s->allowed, &allowed, 0)) {
+		atomic_fetch_add(&s->granted, granted - keep);
+		return false;
+	}
+	atomic_fetch_add(&l->free_pages, (int64_t)(granted - keep));
+	return true;
 }
 
 static uint64_t squeeze_others(struct ledger *l, const struct ledger_slot *s, uint64_t want)

@@ -142,6 +142,7 @@ struct ledger {
 	_Atomic uint64_t debt_pages;   /* by how much the budget is still to be lowered; supervisor */
 	uint64_t left_pages;           /* left to the page cache: cli/run/filecache.c; supervisor */
 	_Atomic uint32_t files_missed; /* 1: files that the kernel has dropped are read back, and it takes a part of the time; supervisor */
+	_Atomic uint64_t lent_pages;   /* that NATIVE processes could touch although they were taken from their grants: cli/run/lend.c; supervisor */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
 	_Atomic uint32_t told_pid_ns;  /* the user has heard of processes outside of pid_ns; process, once */
 	_Atomic uint32_t over;         /* the launcher was killed; keeper, once */
@@ -161,7 +162,7 @@ struct ledger {
 uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want);
 /*
  * For a process so small that an engine would take more than it could page out: want pages beyond what is free, as long as
- * the run is not overdrawn by more than ledger_overdraft(); all or nothing. Processes with an engine repay it (share.c).
+ * what is overdrawn and what is lent are not more than ledger_overdraft(); all or nothing. Processes with an engine repay it (share.c).
  * Returns the pages granted. Lock-free.
  */
 uint64_t ledger_overdraw(struct ledger *l, struct ledger_slot *s, uint64_t want);
@@ -201,6 +202,12 @@ uint64_t ledger_allowed(uint64_t room);
  * allowed to 0 before it reads granted.
  */
 uint64_t ledger_squeeze(struct ledger *l, struct ledger_slot *s, uint64_t want);
+
+/*
+ * Leaves a NATIVE process keep pages of its grant, and the run the rest; it has nothing that it may map without a look then. False: it is
+ * looking at its books, or was not allowed anything. Supervisor only. Lock-free.
+ */
+bool ledger_take_unused(struct ledger *l, struct ledger_slot *s, uint64_t keep);
 
 /*
  * Claims a free slot for the calling process (or finds the one that it already owns: exec). NULL: all taken.

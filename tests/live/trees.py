@@ -61,6 +61,18 @@ def short_processes(suite):
     return problems
 
 
+# Has a MiB that it has not touched, sleeps, and touches it when all others do.
+SLEEPER = ("import mmap, sys, time; m = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); "
+           "time.sleep(float(sys.argv[1]) - time.time()); m[:] = bytes([65 + int(sys.argv[2])]) * len(m); print(m[5], m.rfind(m[5:6]))")
+
+
+def sleepers(suite):
+    """Six processes that sleep, lend what they have not touched, and touch it all at once, beside one that is under pressure."""
+    script = ("%s random-write 32 & end=$(($(date +%%s) + 3)); for i in 1 2 3 4 5 6; do python3 -I -S -c \"$0\" $end $i & done | sort; wait"
+              % suite.tool("verifier"))
+    return same(suite, ["sh", "-c", script, SLEEPER], 48)
+
+
 def pipeline(suite):
     """A pipeline of three programs that each want all of the budget."""
     return same(suite, ["sh", "-c", "seq 300000 | LC_ALL=C sort -r -S 200M | xz -7 -T1 -c | cksum"], 40)
@@ -78,4 +90,4 @@ def parallel_make(suite):
     return same(suite, ["sh", "-c", "make -s -j2 all && make -s clean"], 72, cwd=folder)
 
 
-TREES = [preforking_server, short_processes, pipeline, parallel_make]
+TREES = [preforking_server, short_processes, sleepers, pipeline, parallel_make]

@@ -477,10 +477,9 @@ static void ready(void *ctx)
 	share_serve(&((struct sampled *)ctx)->share);
 }
 
-static void tick(void *ctx, uint64_t now)
+static void tick(void *ctx, uint64_t now_ns)
 {
-	(void)now;
-	watch_scan(&((struct sampled *)ctx)->watch);
+	watch_scan(&((struct sampled *)ctx)->watch, now_ns);
 }
 
 /* No budget: a process may have all that the machine has. */

@@ -477,7 +477,7 @@ static void tick(void *ctx, uint64_t now_ns)
 {
 	struct run *r = ctx;
 
-	watch_scan(&r->watch);
+	watch_scan(&r->watch, now_ns);
 	outsiders_tick(&r->outsiders, now_ns);
 	stall_tick(&r->stall, &r->oom, now_ns);
 	squeeze_tick(&r->squeeze, now_ns);

@@ -28,19 +28,26 @@
 #include <unistd.h>
 
 #include "cli/msg.h"
+#include "cli/procmem.h"
 #include "cli/procstat.h"
 #include "cli/run/parts.h"
+
+static bool is_gone(int32_t pid, uint64_t start_time, struct procstat *s)
+{
+	int err = procstat_read(pid, s);
+
+	if (err != 0)
+		return (err == -ENOENT || err == -ESRCH) && kill(pid, 0) != 0 && errno == ESRCH;
+	if (start_time != 0 && s->start != start_time)
+		return true;
+	return procstat_ended(s);
+}
 
 bool watch_is_gone(int32_t pid, uint64_t start_time)
 {
 	struct procstat s;
-	int err = procstat_read(pid, &s);
 
-	if (err != 0)
-		return (err == -ENOENT || err == -ESRCH) && kill(pid, 0) != 0 && errno == ESRCH;
-	if (start_time != 0 && s.start != start_time)
-		return true;
-	return procstat_ended(&s);
+	return is_gone(pid, start_time, &s);
 }
 
 void watch_signal(int32_t pid, uint64_t start_time, int sig)
@@ -137,6 +144,8 @@ void watch_init(struct watch *w, struct ledger *l)
 {
 	memset(w, 0, sizeof(*w));
 	w->ledger = l;
+	w->lend.ledger = l;
+	w->lend.untouched = procmem_read_untouched;
 }
 
 static uint64_t processes(const struct ledger *l)
@@ -160,7 +169,7 @@ static void bound(const struct ledger *l, struct ledger_usage *now, uint64_t *ne
 	*need -= excess;
 }
 
-void watch_scan(struct watch *w)
+void watch_scan(struct watch *w, uint64_t now_ns)
 {
 	struct ledger_area area[SWAP_SPECS] = { 0 };
 	struct ledger_usage now = { 0 };
@@ -175,7 +184,8 @@ void watch_scan(struct watch *w)
 		if (pid == 0)
 			continue;
 		w->slots = MAX(w->slots, i + 1);
-		bool gone = watch_is_gone(pid, s->start_time);
+		struct procstat stat = { 0 };
+		bool gone = is_gone(pid, s->start_time, &stat);
 
 		if (atomic_load(&s->state) == LEDGER_FATAL)
 			tell_message(w, i);
@@ -188,10 +198,16 @@ void watch_scan(struct watch *w)
 				kcompressd_forget(&w->ledger->kcompressd, i);
 			if (i < REMOTE_RINGS)
 				remote_forget(&w->ledger->remote, i);
+			lend_forget(&w->lend, i);
 			ledger_retire(w->ledger, s);
 			continue;
 		}
 		struct ledger_usage usage = part_of(i, s, together);
+
+		if (atomic_load(&s->state) == LEDGER_NATIVE)
+			lend_look(&w->lend, i, stat.faults, usage.unmanaged, now_ns);
+		else
+			lend_forget(&w->lend, i);
 
 		add_usage(&now, &usage);
 		add_areas(w, area, s);

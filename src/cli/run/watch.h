@@ -2,6 +2,7 @@
 #ifndef STW_CLI_RUN_WATCH_H
 #define STW_CLI_RUN_WATCH_H
 
+#include "cli/run/lend.h"
 #include "live/ledger.h"
 
 struct watch {
@@ -14,6 +15,7 @@ struct watch {
 	uint64_t pool_bytes;             /* their compressed size */
 	uint64_t pool_frames;            /* what they took of memory */
 	struct ledger_area area[SWAP_SPECS]; /* used: the most at one moment; errors of processes that have ended; worst */
+	struct lend lend;
 	char fatal[256];                 /* the first message of a process that Steward stopped; empty: none */
 };
 
@@ -35,8 +37,8 @@ void watch_signal(int32_t pid, uint64_t start_time, int sig);
 
 void watch_init(struct watch *w, struct ledger *l);
 
-/* Samples, prints the messages of stopped processes, retires the slots of processes that are gone. */
-void watch_scan(struct watch *w);
+/* Samples, prints the messages of stopped processes, retires the slots of processes that are gone. now_ns: monotonic. */
+void watch_scan(struct watch *w, uint64_t now_ns);
 
 /* The sums. Call after the last watch_scan(). */
 void watch_total(const struct watch *w, struct watch_total *t);
