@@ -89,7 +89,7 @@ struct engine {
 	uint64_t promised;           /* pages of the grant that the run gets when they are offline */
 	uint64_t promised_since;     /* ns */
 
-	_Atomic uint32_t aging;      /* filemap.c: mapped files are being looked at */
+	_Atomic uint32_t aging;      /* fileage.c: mapped files are being looked at */
 	_Atomic uint32_t held;       /* calls of program threads that this must not happen beside */
 
 	bool changing;               /* the handler is following an event */
@@ -185,15 +185,15 @@ void copying_end(void);
 /* Of shared pages (statm), those that are ours to count, because others map them, too. Any one thread at a time. */
 uint64_t file_part(uint64_t shared);
 
-/* filemap.c */
+/* fileage.c */
 /*
  * Pager: takes pages of files out of the page tables, once a second, to see which are used. mapped: how many are there now (statm).
  * Returns how many count: those that were used in the last second, or have been since. Pages.
  */
-uint64_t filemap_age(uint64_t mapped, uint64_t now);
+uint64_t fileage_look(uint64_t mapped, uint64_t now);
 /* Around a call that unmaps files by itself: nothing is taken out meanwhile. Any thread. */
-void filemap_hold(void);
-void filemap_release(void);
+void fileage_hold(void);
+void fileage_release(void);
 
 /* native.c */
 /* A program thread is about to have bytes more of writable memory. False: beyond what was allowed, look again. Any thread. */

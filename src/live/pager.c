@@ -141,7 +141,7 @@ static void measure(uint64_t now)
 		return;
 	uint64_t anon = mem.resident > mem.shared ? mem.resident - mem.shared : 0, rest = outside_anon(anon, now);
 	/* File pages are the kernel's to drop; beyond a quarter of the budget they do not count against it. */
-	uint64_t file = MIN(file_part(filemap_age(mem.shared, now)), atomic_load(&e->slot->granted) / 4);
+	uint64_t file = MIN(file_part(fileage_look(mem.shared, now)), atomic_load(&e->slot->granted) / 4);
 
 	engine_take();
 	uint64_t others = rest + away() + used_at_home();

@@ -163,7 +163,7 @@ EXPORT int madvise(void *addr, size_t len, int advice)
 
 EXPORT int mprotect(void *addr, size_t len, int prot)
 {
-	/* Code that is about to be changed must not be dropped meanwhile (live/filemap.c). */
+	/* Code that is about to be changed must not be dropped meanwhile (live/fileage.c). */
 	struct change change = change_begins(prot & PROT_WRITE);
 	int err = sys_mprotect(addr, len, prot);
 
@@ -182,10 +182,10 @@ EXPORT int dlclose(void *handle)
 
 	if (real == NULL)
 		real = (__typeof__(real))dlsym(RTLD_NEXT, "dlclose");
-	filemap_hold();
+	fileage_hold();
 	int err = real(handle);
 
-	filemap_release();
+	fileage_release();
 	return err;
 }
 

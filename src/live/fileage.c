@@ -11,7 +11,7 @@
  * Safety. MADV_DONTNEED would lose what a process has written to a private mapping. So it must be one that cannot be written to and
  * has no page that is the process's own (relocations, a breakpoint), and nobody may unmap it, write to it, or put other memory at its
  * place between our look and the call. Calls of the program that could are announced and wait (change_announce), or hold us off
- * (filemap_hold: the loader unmaps by itself). What the loader does beyond that is an attempt that failed, which is over in a
+ * (fileage_hold: the loader unmaps by itself). What the loader does beyond that is an attempt that failed, which is over in a
  * moment: a mapping must have been there at two looks. And the C library unloads its character converters by itself: they are left alone.
  */
 #include <string.h>
@@ -41,14 +41,14 @@ static struct {
 	uint64_t used;              /* pages that were there when this one began */
 } ages;
 
-void filemap_hold(void)
+void fileage_hold(void)
 {
 	atomic_fetch_add(&engine.held, 1);
 	while (atomic_load(&engine.aging) != 0)
 		sys_sched_yield();
 }
 
-void filemap_release(void)
+void fileage_release(void)
 {
 	atomic_fetch_sub(&engine.held, 1);
 }
@@ -103,7 +103,7 @@ static void age_all(void)
 	copying_end();
 }
 
-uint64_t filemap_age(uint64_t mapped, uint64_t now)
+uint64_t fileage_look(uint64_t mapped, uint64_t now)
 {
 	/* What has come back so soon is not all that is used. */
 	/* What is missing is not unused, and what is in the page tables is the last that the kernel drops. */
