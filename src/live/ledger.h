@@ -141,7 +141,7 @@ struct ledger {
 	_Atomic int64_t free_pages;    /* granted to nobody; below 0: overdrawn */
 	_Atomic uint64_t debt_pages;   /* by how much the budget is still to be lowered; supervisor */
 	uint64_t left_pages;           /* left to the page cache: cli/run/filecache.c; supervisor */
-	_Atomic uint32_t files_missed; /* 1: files that the kernel has dropped are read back, and it takes a part of the time; supervisor */
+	_Atomic uint32_t files_missed; /* 1: lately files that the kernel had dropped were read back for a part of the time; supervisor */
 	_Atomic uint64_t lent_pages;   /* that NATIVE processes could touch although they were taken from their grants: cli/run/lend.c; supervisor */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
 	_Atomic uint32_t told_pid_ns;  /* the user has heard of processes outside of pid_ns; process, once */

@@ -12,6 +12,7 @@ struct filecache {
 	uint64_t refaults;  /* at the last look */
 	uint64_t looked_ns; /* 0: no look yet */
 	uint64_t calm_ns;   /* since when nothing was missing; 0: something is */
+	uint64_t missed_ns; /* when files were missed last; 0: never */
 	uint64_t most_pages; /* largest part that was left to it */
 };
 
