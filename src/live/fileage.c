@@ -24,7 +24,7 @@
 #define AREA_MIN (64 * KIB)   /* what one touch maps */
 #define AREA_MAX (256 * MIB)  /* larger ones are data, and take long to look at */
 #define AREAS 256
-#define AGE_NS 500000000      /* 0.5 s between two looks, at least … */
+#define AGE_NS 500000000      /* 0.5 s between two looks but the first ones, at least … */
 #define SELDOM 200            /* … and so many times what one takes, with … */
 #define TOUCH_NS 100          /* … what it takes to bring a page back */
 
@@ -37,6 +37,7 @@ static struct {
 	unsigned nr[2];
 	unsigned now;               /* which of them is this one's */
 	unsigned next;              /* of the look before, the first that may lie at the address that this one has come to */
+	unsigned looks;             /* up to 2 */
 	uint64_t next_ns;           /* when the next one is due */
 	uint64_t used;              /* pages that were there when this one began */
 } ages;
@@ -105,8 +106,10 @@ static void age_all(void)
 
 uint64_t fileage_look(uint64_t mapped, uint64_t now)
 {
-	/* What has come back so soon is not all that is used. */
-	/* What is missing is not unused, and what is in the page tables is the last that the kernel drops. */
+	/*
+	 * What has come back so soon is not all that is used. And while the kernel drops files that are wanted, what is missing is not
+	 * unused, and what is in the page tables is the last that it drops.
+	 */
 	if (now < ages.next_ns || atomic_load(&engine.ledger->files_missed))
 		return MAX(mapped, ages.used);
 	ages.used = mapped;
@@ -114,8 +117,10 @@ uint64_t fileage_look(uint64_t mapped, uint64_t now)
 	if (engine.mm.swapents == 0)
 		return mapped;
 	age_all();
-	/* The first look only sees what there is. */
-	if (ages.nr[1 - ages.now] != 0)
+	/* The first look only sees what there is, and what the second one takes out is worth the most. */
+	if (ages.looks < 2)
+		ages.looks++;
+	else
 		ages.next_ns = now + MAX((uint64_t)AGE_NS, (now_ns() - now + mapped * TOUCH_NS) * SELDOM);
 	return mapped;
 }

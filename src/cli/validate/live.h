@@ -16,7 +16,7 @@
 /* What a run that is in no case has shown: none of it can be known from the sequence. */
 struct live_costs {
 	uint64_t launcher, unmanaged; /* pages of the budget that the launcher has, and the program outside of what is managed */
-	uint64_t besides;             /* pages of managed memory that it may touch besides the workload's */
+	uint64_t besides;             /* pages that count before the engine is engaged, besides the workload's and unmanaged */
 	double ratio;                 /* pages in a frame of the pool */
 };
 
@@ -28,8 +28,9 @@ struct live_args {
 
 /* 0 or an exit status after having said why. */
 int live_main(const struct live_args *o);
-/* The program that a run runs: says LIVE_BESIDES as JSON, touches the pages of a workload. */
+/* The program that a run runs: says LIVE_BESIDES as JSON, touches the pages of a workload, says LIVE_FILES, those in use then. */
 #define LIVE_BESIDES "besides_bytes"
+#define LIVE_FILES "files_bytes"
 int live_touch(const char *workload);
 
 /*

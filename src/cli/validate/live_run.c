@@ -73,7 +73,10 @@ static void take_costs(const char *stats, uint64_t frames, struct live_costs *co
 
 	costs->launcher = number(stats, "launcher_bytes") >> PAGE_SHIFT;
 	costs->unmanaged = ram - costs->launcher - OWN_FIXED - table - frames;
-	costs->besides = number(stats, LIVE_BESIDES) >> PAGE_SHIFT;
+	uint64_t besides = number(stats, LIVE_BESIDES);
+
+	/* What is in use at the end is unmanaged all the time. */
+	costs->besides = (besides - MIN(besides, number(stats, LIVE_FILES))) >> PAGE_SHIFT;
 	costs->ratio = (double)number(stats, "stored_peak_bytes") / (double)MAX(number(stats, "memory_bytes"), 1u);
 }
 
