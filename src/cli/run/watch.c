@@ -30,6 +30,7 @@
 #include "cli/msg.h"
 #include "cli/procmem.h"
 #include "cli/procstat.h"
+#include "cli/run/lend.h"
 #include "cli/run/parts.h"
 
 static bool is_gone(int32_t pid, uint64_t start_time, struct procstat *s)
@@ -140,12 +141,14 @@ static void tell_message(struct watch *w, unsigned i)
 		memcpy(w->fatal, message, sizeof(message));
 }
 
+/* Apart: it is large, and only what is used of it is to take memory. */
+static struct lend lend;
+
 void watch_init(struct watch *w, struct ledger *l)
 {
 	memset(w, 0, sizeof(*w));
-	w->ledger = l;
-	w->lend.ledger = l;
-	w->lend.untouched = procmem_read_untouched;
+	w->ledger = lend.ledger = l;
+	lend.untouched = procmem_read_untouched;
 }
 
 static uint64_t processes(const struct ledger *l)
@@ -198,16 +201,16 @@ void watch_scan(struct watch *w, uint64_t now_ns)
 				kcompressd_forget(&w->ledger->kcompressd, i);
 			if (i < REMOTE_RINGS)
 				remote_forget(&w->ledger->remote, i);
-			lend_forget(&w->lend, i);
+			lend_forget(&lend, i);
 			ledger_retire(w->ledger, s);
 			continue;
 		}
 		struct ledger_usage usage = part_of(i, s, together);
 
 		if (atomic_load(&s->state) == LEDGER_NATIVE)
-			lend_look(&w->lend, i, stat.faults, usage.unmanaged, now_ns);
+			lend_look(&lend, i, stat.faults, usage.unmanaged, now_ns);
 		else
-			lend_forget(&w->lend, i);
+			lend_forget(&lend, i);
 
 		add_usage(&now, &usage);
 		add_areas(w, area, s);

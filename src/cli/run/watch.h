@@ -2,7 +2,6 @@
 #ifndef STW_CLI_RUN_WATCH_H
 #define STW_CLI_RUN_WATCH_H
 
-#include "cli/run/lend.h"
 #include "live/ledger.h"
 
 struct watch {
@@ -15,7 +14,6 @@ struct watch {
 	uint64_t pool_bytes;             /* their compressed size */
 	uint64_t pool_frames;            /* what they took of memory */
 	struct ledger_area area[SWAP_SPECS]; /* used: the most at one moment; errors of processes that have ended; worst */
-	struct lend lend;
 	char fatal[256];                 /* the first message of a process that Steward stopped; empty: none */
 };
 
