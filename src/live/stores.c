@@ -20,10 +20,12 @@
 
 #include "base/assert.h"
 #include "base/size.h"
+#include "live/clock.h"
 #include "live/engine.h"
 
 #define NS_PER_S UINT64_C(1000000000)
 #define TRY_AGAIN_NS (10 * NS_PER_S) /* after writes have failed */
+#define BACK_NS (2 * NS_PER_S)        /* after a server has come back */
 #define PATIENCE_NS NS_PER_S          /* a disk that is full may get room */
 
 _Static_assert(REMOTE_AREAS == SWAP_SPECS, "any area may be on a server");
@@ -355,11 +357,18 @@ static bool server_is_back(void)
 
 uint64_t stores_patience_ns(void)
 {
-	uint64_t ns = PATIENCE_NS;
+	static uint64_t down[SWAP_SPECS]; /* when it was seen to be down last */
+	uint64_t ns = PATIENCE_NS, now = now_ns();
 
-	for (unsigned i = 0; i < engine.ledger->nr_swap; i++)
-		if (spec_of(i)->kind == SWAP_NBD && area_at(i) != NULL && is_down(i))
+	for (unsigned i = 0; i < engine.ledger->nr_swap; i++) {
+		if (spec_of(i)->kind != SWAP_NBD || area_at(i) == NULL)
+			continue;
+		if (is_down(i))
+			down[i] = now;
+		/* One that has just come back is written to when the pager has looked (stores_tick). */
+		if (down[i] != 0 && now - down[i] < BACK_NS)
 			ns = MAX(ns, spec_of(i)->deadline_s * NS_PER_S);
+	}
 	return ns;
 }
 
