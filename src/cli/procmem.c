@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/page.h"
+#include "cli/maps.h"
 
 /* A small file of the process, whole, with a NUL behind it. 0 or -errno. */
 static int read_file(int32_t pid, const char *name, char *text, size_t size)
@@ -69,9 +70,9 @@ int procmem_read_part(int32_t pid, struct procmem_part *part)
 
 int procmem_read_untouched(int32_t pid, uint64_t largest, uint64_t *pages)
 {
-	char path[48], line[512], perms[5];
-	unsigned long long start, end;
+	char path[48], line[4096 + 128];
 	uint64_t size = 0, sum = 0;
+	struct maps_line l;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
@@ -80,8 +81,8 @@ int procmem_read_untouched(int32_t pid, uint64_t largest, uint64_t *pages)
 	if (f == NULL)
 		return -errno;
 	while (fgets(line, sizeof(line), f) != NULL) {
-		if (sscanf(line, "%llx-%llx %4s ", &start, &end, perms) == 3) {
-			size = perms[1] == 'w' && perms[3] == 'p' ? (end - start) >> PAGE_SHIFT : 0;
+		if (maps_parse(line, &l)) {
+			size = l.rights[1] == 'w' && l.rights[3] == 'p' ? (l.end - l.start) >> PAGE_SHIFT : 0;
 			size = size <= largest ? size : 0;
 		} else if (strncmp(line, "Anonymous:", strlen("Anonymous:")) == 0) {
 			uint64_t touched = strtoull(line + strlen("Anonymous:"), NULL, 10) / (PAGE_SIZE / KIB);

@@ -240,8 +240,6 @@ struct share_use {
 };
 /* Gives and takes by how the others fare. Five times a second. */
 void share_look(struct share_use use);
-/* Little of the budget is free. Any thread. */
-bool share_is_short(void);
 /* A process of a tree that has so many pages has most of a run that gets short. Any thread. */
 bool share_is_hoard(uint64_t pages);
 /* Up to want pages of what is free, but not of what is left for processes that start, unless we are one. Any thread. */

@@ -44,6 +44,13 @@ uint64_t ledger_free(const struct ledger *l)
 	return (uint64_t)MAX(atomic_load(&l->free_pages), 0);
 }
 
+#define SHORT_PART 4 /* short: no more than this part of the budget is free */
+
+bool ledger_is_short(const struct ledger *l)
+{
+	return ledger_free(l) <= atomic_load(&l->ram_pages) / SHORT_PART;
+}
+
 static void granted(struct ledger *l, struct ledger_slot *s, uint64_t got)
 {
 	uint64_t ram = atomic_load(&l->ram_pages), free = ledger_free(l) + l->left_pages;
@@ -65,16 +72,22 @@ uint64_t ledger_overdraw(struct ledger *l, struct ledger_slot *s, uint64_t want)
 	return want;
 }
 
-void ledger_trim(struct ledger *l, struct ledger_slot *s, uint64_t keep)
+/* The grant becomes keep pages, if it is more. Returns by how many it was. */
+static uint64_t lower(struct ledger_slot *s, uint64_t keep)
 {
 	uint64_t granted = atomic_load(&s->granted);
 
-	/* Whoever squeezes us meanwhile may have taken some, and will put it back when he finds that nothing is allowed. */
 	do {
 		if (granted <= keep)
-			return;
+			return 0;
 	} while (!atomic_compare_exchange_weak(&s->granted, &granted, keep));
-	atomic_fetch_add(&l->free_pages, (int64_t)(granted - keep));
+	return granted - keep;
+}
+
+void ledger_trim(struct ledger *l, struct ledger_slot *s, uint64_t keep)
+{
+	/* Whoever squeezes us meanwhile may have taken some, and will put it back when he finds that nothing is allowed. */
+	atomic_fetch_add(&l->free_pages, (int64_t)lower(s, keep));
 }
 
 uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want)
@@ -166,20 +179,16 @@ static uint64_t squeeze_one(struct ledger_slot *o, uint64_t want)
 bool ledger_take_unused(struct ledger *l, struct ledger_slot *s, uint64_t keep)
 {
 	int64_t allowed = atomic_load(&s->allowed);
-	uint64_t granted = atomic_load(&s->granted);
-
 	/* Nothing is allowed while it looks, and this must be seen to change. */
-	if (allowed <= 0)
+	uint64_t taken = allowed > 0 ? lower(s, keep) : 0;
+
+	if (taken == 0)
 		return false;
-	do {
-		if (granted <= keep)
-			return false;
-	} while (!atomic_compare_exchange_weak(&s->granted, &granted, keep));
 	if (!atomic_compare_exchange_strong(&s->allowed, &allowed, 0)) {
-		atomic_fetch_add(&s->granted, granted - keep);
+		atomic_fetch_add(&s->granted, taken);
 		return false;
 	}
-	atomic_fetch_add(&l->free_pages, (int64_t)(granted - keep));
+	atomic_fetch_add(&l->free_pages, (int64_t)taken);
 	return true;
 }
 

@@ -172,6 +172,8 @@ uint64_t ledger_overdraft(const struct ledger *l);
 uint64_t ledger_overdrawn(const struct ledger *l);
 /* What is granted to nobody, 0 if it is overdrawn. Pages. */
 uint64_t ledger_free(const struct ledger *l);
+/* Little of the budget is free. */
+bool ledger_is_short(const struct ledger *l);
 /* The same as ledger_grant, and what is missing then is squeezed out of others. */
 uint64_t ledger_demand(struct ledger *l, struct ledger_slot *s, uint64_t want);
 /*

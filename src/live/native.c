@@ -233,7 +233,7 @@ bool native_look(void)
 
 bool native_is_loose(void)
 {
-	return share_is_short() || atomic_load(&allowed_then) - atomic_load(&engine.slot->allowed) > LOOSE;
+	return ledger_is_short(engine.ledger) || atomic_load(&allowed_then) - atomic_load(&engine.slot->allowed) > LOOSE;
 }
 
 void native_settle(void)
@@ -248,7 +248,7 @@ void native_settle(void)
 
 	sys_close(e->homes.pagemap_fd);
 	e->homes.pagemap_fd = -1;
-	if (share_is_short())
+	if (ledger_is_short(engine.ledger))
 		ledger_trim(e->ledger, e->slot, ledger_native_grant(used + (LEDGER_KEEP >> PAGE_SHIFT)));
 	limit = native_limit();
 	allow(limit > used ? limit - used : 0);

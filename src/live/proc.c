@@ -198,42 +198,47 @@ bool proc_absent(int fd, uint64_t address)
 	return n == (ssize_t)sizeof(entry) && (entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) == 0;
 }
 
+#define ENTRIES 128
+
+/* The entries of the pages from at on, ENTRIES at most and none of end or beyond. Returns how many, or -errno. */
+static int read_entries(int fd, uint64_t at, uint64_t end, uint64_t entry[ENTRIES])
+{
+	size_t want = MIN((end - at) >> PAGE_SHIFT, (uint64_t)ENTRIES);
+	ssize_t n = sys_pread(fd, entry, want * sizeof(entry[0]), (at >> PAGE_SHIFT) * sizeof(entry[0]));
+
+	if (n < (ssize_t)sizeof(entry[0]))
+		return n < 0 ? (int)n : -EIO;
+	return (int)((size_t)n / sizeof(entry[0]));
+}
+
 int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t address), void *ctx)
 {
-	uint64_t entry[128];
+	uint64_t entry[ENTRIES];
+	int got;
 
-	for (uint64_t at = start; at < end;) {
-		size_t want = MIN((end - at) >> PAGE_SHIFT, ARRAY_SIZE(entry));
-		ssize_t n = sys_pread(fd, entry, want * sizeof(entry[0]), (at >> PAGE_SHIFT) * sizeof(entry[0]));
-
-		if (n < (ssize_t)sizeof(entry[0]))
-			return n < 0 ? (int)n : -EIO;
-		size_t got = (size_t)n / sizeof(entry[0]);
-
-		for (size_t i = 0; i < got; i++)
+	for (uint64_t at = start; at < end; at += (uint64_t)got << PAGE_SHIFT) {
+		got = read_entries(fd, at, end, entry);
+		if (got < 0)
+			return got;
+		for (int i = 0; i < got; i++)
 			if (entry[i] & PAGEMAP_PRESENT)
-				see(ctx, at + (i << PAGE_SHIFT));
-		at += got << PAGE_SHIFT;
+				see(ctx, at + ((uint64_t)i << PAGE_SHIFT));
 	}
 	return 0;
 }
 
 bool proc_is_all_file(int fd, uint64_t start, uint64_t end)
 {
-	uint64_t entry[128];
+	uint64_t entry[ENTRIES];
+	int got;
 
-	for (uint64_t at = start; at < end;) {
-		size_t want = MIN((end - at) >> PAGE_SHIFT, ARRAY_SIZE(entry));
-		ssize_t n = sys_pread(fd, entry, want * sizeof(entry[0]), (at >> PAGE_SHIFT) * sizeof(entry[0]));
-
-		if (n < (ssize_t)sizeof(entry[0]))
+	for (uint64_t at = start; at < end; at += (uint64_t)got << PAGE_SHIFT) {
+		got = read_entries(fd, at, end, entry);
+		if (got < 0)
 			return false;
-		size_t got = (size_t)n / sizeof(entry[0]);
-
-		for (size_t i = 0; i < got; i++)
+		for (int i = 0; i < got; i++)
 			if ((entry[i] & PAGEMAP_SWAPPED) || ((entry[i] & PAGEMAP_PRESENT) && !(entry[i] & PAGEMAP_FILE)))
 				return false;
-		at += got << PAGE_SHIFT;
 	}
 	return true;
 }

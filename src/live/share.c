@@ -31,8 +31,7 @@
 #define STARTERS_PART 4         /* of what the run may be overdrawn by, left free where processes start … */
 #define STARTERS_PART_FEW 8     /* … and where there is only one beside us, a shell that waits for us mostly */
 #define STARTER_PAGES (8 * MIB >> PAGE_SHIFT) /* who has no more than that counts as one who starts */
-#define HOARD_PART 3            /* whoever has this part of the budget … */
-#define SHORT_PART 4            /* … while the run is short, that is less than this part is free, and is not alone, is to have an engine */
+#define HOARD_PART 3            /* whoever has this part of the budget while the run is short, and is not alone, is to have an engine */
 #define PROMISE_NS 1000000000   /* 1 s: what is not offline by then stays ours */
 
 /* The others, at one look. */
@@ -91,16 +90,11 @@ static void promise(uint64_t pages)
 	engine.promised_since = now_ns();
 }
 
-bool share_is_short(void)
-{
-	return ledger_free(engine.ledger) <= engine.ledger->ram_pages / SHORT_PART;
-}
-
 bool share_is_hoard(uint64_t pages)
 {
 	struct look others;
 
-	if (pages < engine.ledger->ram_pages / HOARD_PART || !share_is_short())
+	if (pages < engine.ledger->ram_pages / HOARD_PART || !ledger_is_short(engine.ledger))
 		return false;
 	look(&others);
 	return others.others > 1;

@@ -64,13 +64,13 @@ void filecache_look(struct filecache *p, uint64_t refaults, uint64_t now)
 		return;
 	uint64_t lost = came * READ_NS * 1000 / dt, stall = worst_stall(l), ram = atomic_load(&l->ram_pages), left = l->left_pages;
 
-	if (lost >= LOST_MIN)
+	if (lost >= LOST_MIN) {
 		p->missed_ns = now;
-	atomic_store(&l->files_missed, p->missed_ns != 0 && now - p->missed_ns < CALM_NS);
-	if (lost >= LOST_MIN)
 		p->calm_ns = 0;
-	else if (p->calm_ns == 0)
+	} else if (p->calm_ns == 0) {
 		p->calm_ns = now;
+	}
+	atomic_store(&l->files_missed, p->missed_ns != 0 && now - p->missed_ns < CALM_NS);
 	if (lost >= LOST_MIN && lost > stall / 2) {
 		if (ledger_overdrawn(l) == 0)
 			leave(p, MIN(left + ram / STEP_PART, MAX(left, ram / MOST_PART)));

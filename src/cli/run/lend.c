@@ -15,13 +15,7 @@
 #define LARGEST (16 * MIB >> PAGE_SHIFT)      /* who holds more could touch more before the next look than a run can do without */
 #define MARGIN 16                             /* pages: what it may touch without having to wait for a look */
 #define LEAST 32                              /* pages: less is not worth it */
-#define SHORT_PART 4                          /* a run is short if less than this part of it is free */
 #define MOST_PART 2                           /* of the overdraft; the rest is for processes that start */
-
-static bool is_short(const struct ledger *l)
-{
-	return ledger_free(l) < atomic_load(&l->ram_pages) / SHORT_PART;
-}
 
 /* So many pages of what it could touch count no more: it has them, or their place. */
 static void settle(struct lend *d, struct lend_process *p, uint64_t pages)
@@ -87,6 +81,6 @@ void lend_look(struct lend *d, unsigned i, uint64_t faults, uint64_t part, uint6
 	}
 	if (p->kept > 0 && part + MARGIN / 2 > p->kept)
 		follow(d, p, s, part);
-	else if (p->kept == 0 && now - p->since >= STILL_NS && is_short(d->ledger))
+	else if (p->kept == 0 && now - p->since >= STILL_NS && ledger_is_short(d->ledger))
 		lend(d, p, s, part);
 }

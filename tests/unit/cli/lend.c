@@ -104,7 +104,7 @@ static void nothing_is_lent_while_there_is_enough(void **state)
 {
 	(void)state;
 	open_world(500);
-	ledger_return(l, &l->slot[3], RAM / 4);
+	ledger_return(l, &l->slot[3], RAM / 4 + 1);
 	look(2 * STILL);
 	assert_int_equal(granted(0), 500);
 	close_world();
