@@ -28,7 +28,7 @@
 #define GIFT_PART 4             /* of spare × difference, one in so many is given at a look */
 #define GIFT_MIN 16             /* pages: less is not worth a promise */
 #define LEAST_PART 8            /* nobody is squeezed below this part of an even share */
-#define STARTERS_PART 4         /* of what the run may be overdrawn by, left free where processes start … */
+#define STARTERS_PART 2         /* of what the run may be overdrawn by, left free where processes start … */
 #define STARTERS_PART_FEW 8     /* … and where there is only one beside us, a shell that waits for us mostly */
 #define STARTER_PAGES (8 * MIB >> PAGE_SHIFT) /* who has no more than that counts as one who starts */
 #define HOARD_PART 3            /* whoever has this part of the budget while the run is short, and is not alone, is to have an engine */
