@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Steward against the kernel's own swap, side by side, at equal total memory.
 
-  paging.py [--quick] [--runs N] [--touches N] [--only NAME,…] [--json FILE] [--build DIR] [--swap-dir DIR] [--cached]
+  paging.py [--quick] [--runs N] [--touches N] [--only NAME,…] [--shares PERCENT,…] [--json FILE] [--build DIR] [--swap-dir DIR] [--cached]
 
 Peers, interleaved (A B C, A B C, …):
 
@@ -16,7 +16,7 @@ maps count in its limit, as in a container. Pages that are cached already stay w
 whoever read them first (--cached), while Steward's budget counts them in any case.
 
 Workloads: single touches of 512 MiB (steward bench --touch, L = 128 MiB), and the real
-programs of tests/live/jobs.py (L = a quarter of their footprint). Every run's
+programs of tests/live/jobs.py (L = a share of their footprint, a quarter unless --shares says more). Every run's
 output is checked: the touches verify every byte, a program's output must be
 that of a run without any limit. See docs/performance.md.
 
@@ -28,6 +28,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import sys
 import tempfile
 import time
@@ -53,6 +54,7 @@ PEERS = ["zram", "file", "steward"]
 
 class Bench:
     workloads, limit, size_mib = WORKLOADS, LIMIT, SIZE_MIB
+    shares = [25]  # of a program's footprint, per cent
 
     def __init__(self, args, work):
         self.args = args
@@ -169,9 +171,11 @@ class Bench:
             if native.status != 0:
                 self.failures.append("%s: fails by itself: %s" % (job.name, native.stderr.strip()[-300:]))
                 continue
-            self.runs.append({"case": job.name, "peer": "unlimited", "run": 0, "ok": True, "seconds": round(native.seconds, 4)})
-            self.measure(job.name, lambda prefix, j=job: j.argv(self.work, self.tools, prefix), job.footprint_mib * MIB // 4,
-                         lambda result, n=native: result.digest == n.digest, timeout=180)
+            for share in self.shares:
+                case = job.name if len(self.shares) == 1 else "%s at %g %%" % (job.name, share)
+                self.runs.append({"case": case, "peer": "unlimited", "run": 0, "ok": True, "seconds": round(native.seconds, 4)})
+                self.measure(case, lambda prefix, j=job: j.argv(self.work, self.tools, prefix), int(job.footprint_mib * share / 100) * MIB,
+                             lambda result, n=native: result.digest == n.digest, timeout=180)
 
     def run(self):
         self.peers_now = self.peers()
@@ -229,6 +233,14 @@ def print_table(runs, peers, ratios):
     return summary
 
 
+def print_programs(summary, ratios):
+    """The geometric mean of the medians of all programs."""
+    for ratio in ratios:
+        medians = [statistics.median(row["ratios"][ratio]) for row in summary if row["row"].endswith(", s") and row["ratios"][ratio]]
+        if medians:
+            print("\nprograms, %s: %.2f (geometric mean of %d)" % (ratio, figures.geomean(medians), len(medians)))
+
+
 def print_memory(runs):
     zram = [r["zram_bytes"] / MIB for r in runs if r["peer"] == "zram" and r["case"] == "touches"]
     if zram:
@@ -257,6 +269,8 @@ def parse():
     p.add_argument("--runs", type=int, help="repetitions (default 3)")
     p.add_argument("--touches", type=int, help="touches a workload (default 100000)")
     p.add_argument("--only", type=lambda s: s.split(","), help="these workloads and programs")
+    p.add_argument("--shares", type=lambda s: [float(x) for x in s.split(",")], default=Bench.shares,
+                   help="limits of programs in per cent of their footprint (25)")
     p.add_argument("--json", metavar="FILE", help="write every run and the summary")
     add_places(p)
     args = p.parse_args()
@@ -282,12 +296,14 @@ def main():
     began = time.time()
     with tempfile.TemporaryDirectory(prefix="steward-bench.", dir=args.swap_dir) as work:
         bench = Bench(args, work)
+        bench.shares = args.shares
         bench.run()
     unpack(bench.runs)
     print("Linux %s, %d CPUs, %s; %d run(s), %d touches" % (
         platform.release().split("-")[0], os.cpu_count(), time.strftime("%Y-%m-%d"), args.runs, args.touches))
     ratios = ["zram / steward", "file / steward"] if "steward" in bench.peers_now else ["file / zram"]
     summary = print_table(bench.runs, bench.peers_now, ratios)
+    print_programs(summary, ratios)
     print_memory(bench.runs)
     print("%.0f s in all" % (time.time() - began))
     if args.json:

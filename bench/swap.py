@@ -138,10 +138,7 @@ def report(bench):
     paging.unpack(bench.runs)
     print("\n%s (%d MiB touched, L = %d MiB)" % (bench.title, bench.size_mib, bench.limit // MIB))
     summary = paging.print_table(bench.runs, bench.peers_now, bench.ratios)
-    for ratio in bench.ratios:
-        values = [v for row in summary if row["row"].endswith(", s") for v in row["ratios"][ratio]]
-        if values:
-            print("programs, %s: %.2f (geometric mean)" % (ratio, figures.geomean(values)))
+    paging.print_programs(summary, bench.ratios)
     extra = [r["zram_bytes"] / MIB for r in bench.runs if r.get("zram_bytes")]
     if extra:
         print("Z = %s MiB" % figures.spread(extra, 0))

@@ -90,6 +90,16 @@ def every_make_target_in_the_documents_exists():
                     yield "%s: make %s" % (document, target)
 
 
+def every_script_in_the_documents_can_be_run():
+    """A script with options after it is a command: it is there, and executable. (Other projects have other folders.)"""
+    for document in documents(".md"):
+        for line in code_of(document):
+            for name in re.findall(r"^(?:\$ )?(?:sudo )?((?:\w+/)+\w+\.(?:py|sh)) -", line):
+                ours = os.path.isdir(os.path.join(ROOT, name.split("/")[0]))
+                if ours and not os.access(os.path.join(ROOT, name), os.X_OK):
+                    yield "%s: %s" % (document, name)
+
+
 def links_between_documents_resolve():
     for document in documents(".md"):
         for target in re.findall(r"\]\(([^)\s]+)\)", read(document)):
@@ -153,7 +163,7 @@ def the_image_is_made_of_what_is_built():
 def main():
     tests = [every_option_is_in_the_man_page, every_option_in_the_man_page_exists,
              every_steward_command_in_the_documents_exists, every_make_target_in_the_documents_exists,
-             links_between_documents_resolve, every_man_page_named_exists,
+             every_script_in_the_documents_can_be_run, links_between_documents_resolve, every_man_page_named_exists,
              what_man_pages_refer_to_and_headers_are_installed, the_image_is_made_of_what_is_built, versions_are_the_same_everywhere]
     print("1..%d" % len(tests))
     failed = False
