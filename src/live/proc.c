@@ -1,7 +1,9 @@
 #include "live/proc.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 
 #include "base/fmt.h"
@@ -211,20 +213,90 @@ static int read_entries(int fd, uint64_t at, uint64_t end, uint64_t entry[ENTRIE
 	return (int)((size_t)n / sizeof(entry[0]));
 }
 
-int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t address), void *ctx)
+/* ioctl_pagemap_scan(2), Linux 6.7; our headers are older. */
+struct pagemap_region {
+	uint64_t start, end, categories;
+};
+
+struct pagemap_scan {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+#define PAGEMAP_SCAN _IOWR('f', 16, struct pagemap_scan)
+#define PAGE_IS_PRESENT ((uint64_t)1 << 3)
+
+/*
+ * Runs of present pages of [*at, end), from *at on, REGIONS at most; *at: where to go on. Returns how many, or -errno. Where nothing is
+ * mapped it takes a step a table, not a page: what a program only reserves is seen at once.
+ */
+#define REGIONS 64
+
+static int scan_present(int fd, uint64_t *at, uint64_t end, struct pagemap_region region[REGIONS])
+{
+	struct pagemap_scan scan = {
+		.size = sizeof(scan), .start = *at, .end = end, .vec = (uint64_t)(uintptr_t)region, .vec_len = REGIONS,
+		.category_mask = PAGE_IS_PRESENT, .return_mask = PAGE_IS_PRESENT,
+	};
+	long n = sys_ioctl(fd, PAGEMAP_SCAN, &scan);
+
+	if (n >= 0)
+		*at = scan.walk_end;
+	return (int)n;
+}
+
+static int read_present(int fd, uint64_t *at, uint64_t end, struct pagemap_region region[REGIONS])
 {
 	uint64_t entry[ENTRIES];
-	int got;
+	int got = read_entries(fd, *at, MIN(end, *at + ((uint64_t)REGIONS << PAGE_SHIFT)), entry), n = 0;
 
-	for (uint64_t at = start; at < end; at += (uint64_t)got << PAGE_SHIFT) {
-		got = read_entries(fd, at, end, entry);
-		if (got < 0)
-			return got;
-		for (int i = 0; i < got; i++)
-			if (entry[i] & PAGEMAP_PRESENT)
-				see(ctx, at + ((uint64_t)i << PAGE_SHIFT));
+	for (int i = 0; i < got; i++)
+		if (entry[i] & PAGEMAP_PRESENT)
+			region[n++] = (struct pagemap_region){ *at + ((uint64_t)i << PAGE_SHIFT), *at + ((uint64_t)(i + 1) << PAGE_SHIFT), 0 };
+	if (got < 0)
+		return got;
+	*at += (uint64_t)got << PAGE_SHIFT;
+	return n;
+}
+
+/* sees runs. */
+static int present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t start, uint64_t end), void *ctx)
+{
+	static _Atomic bool old_kernel;
+	struct pagemap_region region[REGIONS];
+	uint64_t at = start;
+
+	while (at < end) {
+		int n = atomic_load(&old_kernel) ? -ENOTTY : scan_present(fd, &at, end, region);
+
+		if (n == -ENOTTY || n == -EINVAL) {
+			atomic_store(&old_kernel, true);
+			n = read_present(fd, &at, end, region);
+		}
+		if (n < 0)
+			return n;
+		for (int i = 0; i < n; i++)
+			see(ctx, region[i].start, region[i].end);
 	}
 	return 0;
+}
+
+struct pages {
+	void (*see)(void *ctx, uint64_t address);
+	void *ctx;
+};
+
+static void see_pages(void *ctx, uint64_t start, uint64_t end)
+{
+	const struct pages *p = ctx;
+
+	for (uint64_t at = start; at < end; at += PAGE_SIZE)
+		p->see(p->ctx, at);
+}
+
+int proc_present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t address), void *ctx)
+{
+	return present(fd, start, end, see_pages, &(struct pages){ see, ctx });
 }
 
 bool proc_is_all_file(int fd, uint64_t start, uint64_t end)
@@ -243,17 +315,16 @@ bool proc_is_all_file(int fd, uint64_t start, uint64_t end)
 	return true;
 }
 
-static void count_one(void *ctx, uint64_t address)
+static void count_run(void *ctx, uint64_t start, uint64_t end)
 {
-	(void)address;
-	(*(uint64_t *)ctx)++;
+	*(uint64_t *)ctx += (end - start) >> PAGE_SHIFT;
 }
 
 uint64_t proc_count_present(int fd, uint64_t start, uint64_t end)
 {
 	uint64_t n = 0;
 
-	return proc_present(fd, start, end, count_one, &n) == 0 ? n : 0;
+	return present(fd, start, end, count_run, &n) == 0 ? n : 0;
 }
 
 /* Field number of a stat file; the second one is in parentheses and may hold anything. */
