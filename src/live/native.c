@@ -365,7 +365,9 @@ void native_engage(void)
 		vpn_t start = v->start, end = v->end;
 
 		at = end.n;
-		native_adopt(start, end);
+		/* The host's: a page of it that is taken would not come back. */
+		if (!(v->flags & VMA_LOCKED))
+			native_adopt(start, end);
 	}
 	native_scan();
 	pager_wake();

@@ -12,15 +12,22 @@
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
 extern const unsigned int __rseq_size __attribute__((weak));
 
+/* Of the TCB: so far the kernel writes (tid, list of robust futexes), but for the rseq area. */
+#define TCB_WRITTEN 1024
+
 void preload_thread_starts(void)
 {
-	if (&__rseq_size == NULL || __rseq_size == 0)
-		return;
-	const struct rseq *area = (const struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+	char *tcb = __builtin_thread_pointer();
+	size_t written = TCB_WRITTEN;
 
-	cpu_thread(sys_gettid(), &area->cpu_id);
-	/* The page with the TCB must never be out; a stack may have been taken for a plain area before it was one. */
-	preload_unmanage(__builtin_thread_pointer(), PAGE_SIZE);
+	if (&__rseq_size != NULL && __rseq_size > 0) {
+		const struct rseq *area = (const struct rseq *)(tcb + __rseq_offset);
+
+		cpu_thread(sys_gettid(), &area->cpu_id);
+		written = (size_t)MAX(__rseq_offset + (ptrdiff_t)sizeof(*area), TCB_WRITTEN);
+	}
+	/* The page with the TCB must never be out; a stack may have been taken for a plain area before it was one. What follows is not ours. */
+	preload_unmanage(tcb, written);
 }
 
 void preload_thread_ends(void)
