@@ -161,6 +161,14 @@ static int64_t unmanage(uint64_t start, uint64_t end)
 	return err;
 }
 
+static int64_t join(uint64_t start, uint64_t end)
+{
+	engine_take();
+	native_join(start, end);
+	engine_drop();
+	return 0;
+}
+
 static int64_t execute(const struct bell *bell)
 {
 	switch (bell->op) {
@@ -172,6 +180,8 @@ static int64_t execute(const struct bell *bell)
 		return fork_thaw();
 	case BELL_UNMANAGE:
 		return unmanage(bell->arg[0], bell->arg[1]);
+	case BELL_JOIN:
+		return join(bell->arg[0], bell->arg[1]);
 	}
 	return -EINVAL;
 }

@@ -214,6 +214,8 @@ void native_engage(void);
 int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated);
 /* [start, end) became usable (mprotect, mremap in place): the parts that are not known are treated as new. Lock held. */
 int native_grown(uint64_t start, uint64_t end);
+/* [start, end) is to be one area of the kernel's again: windows in it are fenced again. Lock held. */
+void native_join(uint64_t start, uint64_t end);
 /* Counts what is present in [start, end) and not counted yet. Lock held. 0 or -errno. */
 int native_adopt(vpn_t start, vpn_t end);
 /* Gives [start, end) back to the host, with everything in it present. Lock held, given up inside. 0 or -ENOMEM. */
@@ -263,6 +265,7 @@ enum bell_op {
 	BELL_FREEZE,
 	BELL_THAW,
 	BELL_UNMANAGE, /* a: start, b: end */
+	BELL_JOIN,     /* a: start, b: end */
 };
 enum bell_mapped { BELL_WRITABLE = 1, BELL_POPULATED = 2, BELL_GROWN = 4 /* parts of it may be known */ };
 int bell_init(void);

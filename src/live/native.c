@@ -10,9 +10,13 @@
  * the run for more budget. When there is no more, the engine arms: what exceeds
  * the headroom is registered before it is ever touched, a fence. A touch of
  * the fence is one fault; if the headroom allows, a window of it becomes native
- * (half of the headroom, so a dozen windows cover any budget). If not, the
+ * (a quarter of the headroom, so a dozen windows cover most of any budget). If not, the
  * engine engages: every area is registered, the pages that are present are
  * counted into frames, and from then on every fault is ours.
+ *
+ * A program that touches little of what it maps (hash tables, arenas of a runtime) has its windows counted as a whole, and
+ * would soon be taken for one that does not fit. So before the engine engages, what was not touched of large areas
+ * is fenced again, as long as that brings something: resident memory must have grown since the last time.
  *
  * The count only grows: what is unmapped stays in it until the next look. A process that starts another one often sleeps
  * until that is over, and a compiler is started by a row of five; so it looks then (native_settle), and in a run that is short
@@ -40,6 +44,10 @@
 #define WINDOW_MIN (2 * MIB)    /* below this headroom the engine engages */
 #define GUARD_MAX (64 * KIB)    /* a PROT_NONE range up to this size below an area makes it a stack … */
 #define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
+#define WINDOW_PAGES (WINDOW_MIN >> PAGE_SHIFT)
+#define WINDOW_PART 4           /* of the headroom … */
+#define WINDOW_PART_SPARSE 16   /* … and where much of a window stays untouched */
+#define FENCE_PART 16           /* untouched memory is fenced again when a part of the budget so large has become resident */
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
 #define LOOSE 262144            /* bytes: so much may be counted that is gone again */
 #define BLIND_PAGES 256         /* allowed when the books cannot be read */
@@ -52,7 +60,7 @@ struct walk {
 	bool prev_guard;   /* the area before is a small PROT_NONE one */
 	bool prev_file, prev_exe;
 	uint64_t exe_inode;
-	uint64_t sum;      /* potential */
+	uint64_t sum;      /* pages: what the walk is for */
 };
 
 static bool candidate(struct walk *w, const struct proc_area *a)
@@ -274,6 +282,28 @@ int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated)
 	return err != 0 ? err : mm_map(&e->mm, from, to, VMA_READ | VMA_WRITE, NULL, 0);
 }
 
+/* The parts of [at, to) that the set does not hold. What the host will not register (a hole, a file) stays native. Returns the pages fenced. */
+static uint64_t fence(vpn_t at, vpn_t to)
+{
+	struct engine *e = &engine;
+	uint64_t fenced = 0;
+
+	while (at.n < to.n) {
+		struct vma *next = vma_overlap(&e->mm.vmas, at, to);
+		vpn_t stop = next != NULL ? next->start : to, resume = next != NULL ? next->end : to;
+		uint64_t n = stop.n - at.n;
+
+		if (n > 0 && host_register(e->homes.prog_fd, vpn_address(at), n << PAGE_SHIFT, true) == 0) {
+			if (mm_map(&e->mm, at, stop, VMA_READ | VMA_WRITE, NULL, 0) == 0)
+				fenced += n;
+			else
+				host_unregister(e->homes.prog_fd, vpn_address(at), n << PAGE_SHIFT);
+		}
+		at = resume;
+	}
+	return fenced;
+}
+
 int native_grown(uint64_t start, uint64_t end)
 {
 	struct engine *e = &engine;
@@ -288,23 +318,68 @@ int native_grown(uint64_t start, uint64_t end)
 	allow(room);
 	if (room > (WINDOW_MIN >> PAGE_SHIFT))
 		return 0;
-	while (at.n < to.n) {
-		struct vma *next = vma_overlap(&e->mm.vmas, at, to);
-		vpn_t stop = next != NULL ? next->start : to, resume = next != NULL ? next->end : to;
-
-		/* What the host will not register (a hole, a file) stays native. */
-		if (stop.n > at.n && host_register(e->homes.prog_fd, vpn_address(at), (stop.n - at.n) << PAGE_SHIFT, true) == 0)
-			mm_map(&e->mm, at, stop, VMA_READ | VMA_WRITE, NULL, 0);
-		at = resume;
-	}
+	fence(at, to);
 	return 0;
+}
+
+void native_join(uint64_t start, uint64_t end)
+{
+	if (atomic_load(&engine.state) == LEDGER_ARMED)
+		fence(vpn_of(start), vpn_of(end));
+}
+
+/* The last time that untouched memory was fenced again. Lock held. */
+static struct {
+	bool ever;
+	uint64_t resident; /* pages that the process had then */
+} refenced;
+
+/* Pages of the next window; 0: there is no room for one. */
+static uint64_t window(void)
+{
+	uint64_t room = headroom();
+
+	return room >= 2 * WINDOW_PAGES ? MAX(room / (refenced.ever ? WINDOW_PART_SPARSE : WINDOW_PART), WINDOW_PAGES) : 0;
+}
+
+/* An area with much that was never touched. From now on only what is present counts of it. */
+static bool fence_area(void *ctx, const struct proc_area *a)
+{
+	struct engine *e = &engine;
+	struct walk *w = ctx;
+	uint64_t pages = (a->end - a->start) >> PAGE_SHIFT;
+
+	if (a->write && pages >= WINDOW_PAGES && candidate(w, a) && vma_find(&e->mm.vmas, vpn_of(a->start)) == NULL &&
+	    pages - MIN(pages, proc_count_present(e->homes.pagemap_fd, a->start, a->end)) >= WINDOW_PAGES)
+		w->sum += fence(vpn_of(a->start), vpn_of(a->end));
+	walk_next(w, a);
+	return true;
+}
+
+/* True: there may be headroom again. */
+static bool fence_again(void)
+{
+	struct walk w = { 0 };
+	struct proc_memory mem;
+
+	if (engine.ledger->eager || proc_memory(&mem, false) != 0)
+		return false;
+	if (refenced.ever && mem.resident < refenced.resident + native_limit() / FENCE_PART)
+		return false;
+	refenced.ever = true;
+	refenced.resident = mem.resident;
+	proc_maps(fence_area, &w);
+	return w.sum > 0;
 }
 
 void native_trip(vpn_t vpn)
 {
 	struct engine *e = &engine;
+	uint64_t room = window();
+
+	if (room == 0 && fence_again())
+		room = window();
 	struct vma *vma = vma_find(&e->mm.vmas, vpn);
-	uint64_t room = headroom() / 2;
 
 	if (vma == NULL) {
 		/* Grown in place: native until the next look. */
@@ -314,7 +389,7 @@ void native_trip(vpn_t vpn)
 	vpn_t from = { MAX(vma->start.n, ALIGN_DOWN(vpn.n, WINDOW_MIN >> PAGE_SHIFT)) };
 	vpn_t to = { MIN(vma->end.n, from.n + room) };
 
-	if (room < (WINDOW_MIN >> PAGE_SHIFT) || mm_unmap(&e->mm, from, to) != 0) {
+	if (room == 0 || mm_unmap(&e->mm, from, to) != 0) {
 		native_engage();
 		return;
 	}

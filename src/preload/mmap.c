@@ -121,6 +121,21 @@ static void grown(void *addr, size_t len)
 	errno = saved_errno;
 }
 
+static void *remap(void *old, size_t old_len, size_t new_len, int flags, void *to)
+{
+	struct change change = change_begins(true);
+	void *p = sys_mremap(old, old_len, new_len, flags, to);
+
+	change_ends(&change);
+	return p;
+}
+
+/*
+ * Fences and the windows in them (live/native.c) are areas of their own to the kernel, which moves one at a time: they are joined
+ * then. Other threads may open a window again meanwhile.
+ */
+#define JOIN_TRIES 8
+
 EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 {
 	void *to = NULL;
@@ -132,10 +147,14 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		to = va_arg(ap, void *);
 		va_end(ap);
 	}
-	struct change change = change_begins(true);
-	void *p = sys_mremap(old, old_len, new_len, flags, to);
+	void *p = remap(old, old_len, new_len, flags, to);
 
-	change_ends(&change);
+	for (unsigned i = 0; i < JOIN_TRIES && (long)p == -EFAULT && preload_attached && engine_state() == LEDGER_ARMED; i++) {
+		uint64_t start = ALIGN_DOWN((uint64_t)(uintptr_t)old, PAGE_SIZE);
+
+		bell_ring(BELL_JOIN, start, ALIGN_UP((uint64_t)(uintptr_t)old + old_len, PAGE_SIZE), 0);
+		p = remap(old, old_len, new_len, flags, to);
+	}
 	if (sys_is_err((long)p))
 		return (void *)fail((long)p);
 	if (new_len > old_len)

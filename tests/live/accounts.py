@@ -86,6 +86,32 @@ def fault_times(suite):
     return ["a fault took %.1f s of %.1f" % (longest / 1e9, wall / 1e9)] if longest > wall else []
 
 
+# Takes much more than it touches, a little of each piece at a time.
+TOUCHES_LITTLE = """
+import mmap
+pieces = [mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) for _ in range(12)]
+for at in range(0, 3 << 20, 4096):
+    for i, m in enumerate(pieces):
+        m[at] = (i + at // 4096) % 251
+for m in pieces[::3]:
+    m.resize(80 << 20)
+print(sum(m[at] for m in pieces for at in range(0, 3 << 20, 4096)))
+"""
+
+
+def sparse(suite):
+    """A program that touches little of what it takes fits, if that does; and it can still resize it."""
+    stats = os.path.join(suite.work, "stats.json")
+    argv = [sys.executable, "-c", TOUCHES_LITTLE]
+    native = cage.run(argv, 60)
+    got = cage.run(suite.prefix(96 * MIB, ["--stats", stats]) + argv, 60)
+    problems = suite.problems(native, got)
+    if problems:
+        return problems
+    with open(stats, encoding="utf-8") as f:
+        return [] if json.load(f)["fitted"] else ["it did not fit: " + got.stderr]
+
+
 # Goes through a mapped file again and again, as through code, and through as much other memory that compresses well.
 READS_FILE = """
 import hashlib, mmap, os, sys, time
@@ -153,4 +179,4 @@ def file_aged(suite):
     return [] if mapped <= 8 < 16 <= int(native.stderr) else ["%d MiB of files were mapped at the end, %s without Steward" % (mapped, native.stderr)]
 
 
-ACCOUNTS = [given_back, file_aged, forked, fault_times, mapped_file]
+ACCOUNTS = [given_back, sparse, file_aged, forked, fault_times, mapped_file]
