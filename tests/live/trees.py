@@ -63,7 +63,7 @@ def short_processes(suite):
 
 # Has a MiB that it has not touched, sleeps, and touches it when all others do.
 SLEEPER = ("import mmap, sys, time; m = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); "
-           "time.sleep(float(sys.argv[1]) - time.time()); m[:] = bytes([65 + int(sys.argv[2])]) * len(m); print(m[5], m.rfind(m[5:6]))")
+           "time.sleep(max(float(sys.argv[1]) - time.time(), 0)); m[:] = bytes([65 + int(sys.argv[2])]) * len(m); print(m[5], m.rfind(m[5:6]))")
 
 
 def sleepers(suite):
