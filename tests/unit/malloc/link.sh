@@ -114,6 +114,37 @@ if command -v gcc >/dev/null; then
 		gcc -o "$dir/host" "$dir/host.c" && "$dir/host" "$dir/plugin.so"
 	result $? "a library that is linked with it can be opened later, in spite of its thread-local variables"
 
+	# A block of the program's goes to a library that has been opened so, and back; and what the library opens by name is found beside it.
+	mkdir "$dir/lib"
+	cat >"$dir/module.c" <<-'EOF'
+		#include <dlfcn.h>
+		#include <stdlib.h>
+		char *module(char *mem);
+		char *module(char *mem)
+		{
+			free(mem);
+			return dlopen("beside.so", RTLD_NOW) != NULL ? malloc(100) : NULL;
+		}
+	EOF
+	cat >"$dir/deep.c" <<-'EOF'
+		#include <dlfcn.h>
+		#include <stdlib.h>
+		int main(int argc, char **argv)
+		{
+			void *object = dlopen(argv[argc - 1], RTLD_NOW | RTLD_DEEPBIND);
+			char *(*module)(char *) = object != NULL ? (char *(*)(char *))dlsym(object, "module") : NULL;
+			char *mem = module != NULL ? module(malloc(100)) : NULL;
+
+			free(mem);
+			return mem == NULL;
+		}
+	EOF
+	echo 'int beside;' >"$dir/beside.c"
+	gcc -w -shared -fPIC -o "$dir/lib/beside.so" "$dir/beside.c" &&
+		gcc -w -D_GNU_SOURCE -shared -fPIC -o "$dir/module.so" "$dir/module.c" -Wl,-rpath,"$dir/lib" &&
+		gcc -w -D_GNU_SOURCE -o "$dir/deep" "$dir/deep.c" && "$dir/deep" "$dir/module.so" && LD_PRELOAD=$library "$dir/deep" "$dir/module.so"
+	result $? "a library that is opened with RTLD_DEEPBIND has the same heap, and finds its own libraries"
+
 	cat >"$dir/new.c" <<-'EOF'
 		#include <stddef.h>
 		void *new(size_t bytes) __asm__("_Znwm");
@@ -131,7 +162,7 @@ if command -v gcc >/dev/null; then
 	[ $? -eq 134 ] && [ "$(grep -v Aborted "$dir/err")" = "steward: operator new: no memory for 4611686018427387903 bytes, and no C++ library is there to throw std::bad_alloc; link with libstdc++" ]
 	result $? "operator new without memory in a program without C++"
 else
-	for name in "linked with -l" "opened later" "without C++"; do
+	for name in "linked with -l" "opened later" "opened with RTLD_DEEPBIND" "without C++"; do
 		skip "$name" gcc
 	done
 fi
