@@ -141,7 +141,7 @@ static int64_t mapped(uint64_t start, uint64_t len, uint64_t flags)
 	}
 	int64_t err = vma_overlap(&e->mm.vmas, from, to) != NULL && atomic_load(&e->state) != LEDGER_ENGAGED
 			      ? 0
-			      : native_mapped(start, len, flags & BELL_WRITABLE, flags & BELL_POPULATED);
+			      : native_mapped(start, len, flags & BELL_WRITABLE);
 
 	engine_drop();
 	return err;

@@ -211,7 +211,7 @@ void native_trip(vpn_t vpn);
 /* ARMED → ENGAGED. Lock held. */
 void native_engage(void);
 /* A new range of the program: fence it, leave it native, or manage it. Lock held. */
-int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated);
+int native_mapped(uint64_t start, uint64_t len, bool writable);
 /* [start, end) became usable (mprotect, mremap in place): the parts that are not known are treated as new. Lock held. */
 int native_grown(uint64_t start, uint64_t end);
 /* [start, end) is to be one area of the kernel's again: windows in it are fenced again. Lock held. */
@@ -267,7 +267,7 @@ enum bell_op {
 	BELL_UNMANAGE, /* a: start, b: end */
 	BELL_JOIN,     /* a: start, b: end */
 };
-enum bell_mapped { BELL_WRITABLE = 1, BELL_POPULATED = 2, BELL_GROWN = 4 /* parts of it may be known */ };
+enum bell_mapped { BELL_WRITABLE = 1, BELL_GROWN = 2 /* parts of it may be known */ };
 int bell_init(void);
 int bell_register(void);
 /* A request of a program thread to the handler; returns its result. The engine must be ARMED or ENGAGED. */

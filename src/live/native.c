@@ -262,7 +262,7 @@ void native_settle(void)
 	allow(limit > used ? limit - used : 0);
 }
 
-int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated)
+int native_mapped(uint64_t start, uint64_t len, bool writable)
 {
 	struct engine *e = &engine;
 	vpn_t from = vpn_of(start), to = vpn_of(start + len);
@@ -275,7 +275,7 @@ int native_mapped(uint64_t start, uint64_t len, bool writable, bool populated)
 	uint64_t room = headroom();
 
 	allow(room);
-	if ((writable && room > (WINDOW_MIN >> PAGE_SHIFT)) || populated)
+	if (writable && room > (WINDOW_MIN >> PAGE_SHIFT))
 		return 0;
 	int err = host_register(e->homes.prog_fd, start, len, true);
 

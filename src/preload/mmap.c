@@ -21,13 +21,12 @@ static long fail(long err)
 	return -1;
 }
 
-static void ring_mapped(void *addr, size_t len, bool writable, bool populated)
+static void ring_mapped(void *addr, size_t len, bool writable)
 {
 	uint64_t start = ALIGN_DOWN((uint64_t)(uintptr_t)addr, PAGE_SIZE);
 	uint64_t end = ALIGN_UP((uint64_t)(uintptr_t)addr + len, PAGE_SIZE);
 
-	bell_ring(BELL_MAPPED, start, end - start,
-		  (writable ? BELL_WRITABLE : 0) | (populated ? BELL_POPULATED : 0));
+	bell_ring(BELL_MAPPED, start, end - start, writable ? BELL_WRITABLE : 0);
 }
 
 static uint32_t engine_state(void)
@@ -35,14 +34,14 @@ static uint32_t engine_state(void)
 	return atomic_load(&engine.state);
 }
 
-void preload_mapped(void *addr, size_t len, bool writable, bool populated)
+void preload_mapped(void *addr, size_t len, bool writable)
 {
 	if (!preload_attached)
 		return;
 	if (engine_state() != LEDGER_ENGAGED && (!writable || native_account(len))) {
 		/* It may have engaged meanwhile, and then it must hear of the range. */
 		if (engine_state() == LEDGER_ENGAGED)
-			ring_mapped(addr, len, writable, populated);
+			ring_mapped(addr, len, writable);
 		return;
 	}
 	int saved_errno = errno;
@@ -52,7 +51,7 @@ void preload_mapped(void *addr, size_t len, bool writable, bool populated)
 		errno = saved_errno;
 		return;
 	}
-	ring_mapped(addr, len, writable, populated);
+	ring_mapped(addr, len, writable);
 	errno = saved_errno;
 }
 
@@ -85,17 +84,36 @@ static void change_ends(const struct change *c)
 		change_over(&c->signals);
 }
 
+static bool is_managed_kind(int flags)
+{
+	return (flags & (MAP_ANONYMOUS | MAP_TYPE)) == (MAP_ANONYMOUS | MAP_PRIVATE) &&
+	       !(flags & (MAP_HUGETLB | MAP_LOCKED | MAP_GROWSDOWN));
+}
+
+/*
+ * What MAP_POPULATE asks for, as far as the budget has it: the kernel would do it within mmap, before anyone could fence the
+ * range. Without an engine the range is covered by the allowance. Where it is not, pages come with their first touch, which
+ * the kernel does not promise to spare anyone either; so too before Linux 5.14.
+ */
+static void populate(void *addr, size_t len, int prot)
+{
+	if (engine_state() == LEDGER_NATIVE)
+		(void)sys_madvise(addr, len, prot & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+}
+
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
 	struct change change = change_begins(flags & MAP_FIXED);
-	void *p = sys_mmap(addr, len, prot, flags, fd, (uint64_t)offset);
+	bool managed = is_managed_kind(flags), later = managed && preload_attached && (flags & MAP_POPULATE);
+	void *p = sys_mmap(addr, len, prot, later ? flags & ~MAP_POPULATE : flags, fd, (uint64_t)offset);
 
 	change_ends(&change);
 	if (sys_is_err((long)p))
 		return (void *)fail((long)p);
-	if ((flags & (MAP_ANONYMOUS | MAP_TYPE)) == (MAP_ANONYMOUS | MAP_PRIVATE) &&
-	    !(flags & (MAP_HUGETLB | MAP_LOCKED | MAP_GROWSDOWN)))
-		preload_mapped(p, len, prot & PROT_WRITE, flags & MAP_POPULATE);
+	if (managed)
+		preload_mapped(p, len, prot & PROT_WRITE);
+	if (later)
+		populate(p, len, prot);
 	return p;
 }
 
@@ -225,7 +243,7 @@ static int move_break(uintptr_t from, uintptr_t to)
 	uintptr_t start = ALIGN_UP(from, PAGE_SIZE), end = ALIGN_UP(to, PAGE_SIZE);
 
 	if (end > start)
-		preload_mapped((void *)start, end - start, true, false);
+		preload_mapped((void *)start, end - start, true);
 	return 0;
 }
 

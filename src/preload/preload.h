@@ -15,7 +15,7 @@ struct ledger;
  * [addr, addr + len) is new anonymous private memory of the program, or became writable:
  * lets the engine fence or manage it before anybody touches it. Keeps errno.
  */
-void preload_mapped(void *addr, size_t len, bool writable, bool populated);
+void preload_mapped(void *addr, size_t len, bool writable);
 /* The host must keep this range present (mlock, stacks with a TCB). */
 void preload_unmanage(const void *addr, size_t len);
 /*

@@ -1,7 +1,7 @@
 /*
  * Changes of the address space under pressure: mremap, madvise, mprotect,
  * munmap, the same by raw system calls, brk, bss, shared and file mappings,
- * mlock.
+ * mlock, MAP_POPULATE.
  */
 #include "verifier.h"
 
@@ -423,6 +423,30 @@ uint64_t mode_mlock(size_t n, uint64_t seed)
 	must(locked != 0 || munlock(region_page(&r, n / 2), 256 * PAGE) == 0, "munlock: %s", strerror(errno));
 	for (size_t k = 0; k < n / 2; k++)
 		region_write(&r, below64(&seed, n));
+	region_check_all(&r, "last look");
+	return region_digest(&r);
+}
+
+/* More than the budget is asked for at once, while there is no engine and when there is one. */
+uint64_t mode_populate(size_t n, uint64_t seed)
+{
+	struct region r;
+
+	region_make(&r, n);
+	for (unsigned round = 0; round < 2; round++) {
+		unsigned char *p = mmap(r.base, n * PAGE, PROT_READ | PROT_WRITE,
+					MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE, -1, 0);
+
+		must(p == r.base, "mmap: %s", strerror(errno));
+		for (size_t k = 0; k < 64; k++) {
+			size_t i = below64(&seed, n);
+
+			for (size_t b = 0; b < PAGE; b++)
+				must(region_page(&r, i)[b] == 0, "byte %zu of new page %zu", b, i);
+		}
+		region_fill(&r, 0, n);
+		region_sample(&r, &seed, n / 2, "after the fill");
+	}
 	region_check_all(&r, "last look");
 	return region_digest(&r);
 }

@@ -40,6 +40,7 @@ static const struct {
 	{ "shared", mode_shared },
 	{ "file", mode_file },
 	{ "mlock", mode_mlock },
+	{ "populate", mode_populate },
 	{ "model", mode_model },
 	{ "threads", mode_threads },
 	{ "atomic", mode_atomic },
