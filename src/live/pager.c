@@ -131,6 +131,18 @@ static uint64_t outside_anon(uint64_t anon, uint64_t now)
 	return rest = anon > ours ? anon - ours : 0;
 }
 
+/*
+ * The process's part of what it maps of files and shared memory. Pages of files are the kernel's to drop, and beyond a
+ * quarter of the budget they do not count against it. Shared memory nobody drops.
+ */
+static uint64_t mapped_part(const struct proc_memory *mem, uint64_t now)
+{
+	uint64_t sum = fileage_look(mem->shared - mem->shmem, now) + mem->shmem, part = file_part(sum);
+	uint64_t shmem = sum > 0 ? part * mem->shmem / sum : 0;
+
+	return shmem + MIN(part - shmem, atomic_load(&engine.slot->granted) / 4);
+}
+
 /* What the process has resident that is neither arena nor managed. */
 static void measure(uint64_t now)
 {
@@ -140,13 +152,12 @@ static void measure(uint64_t now)
 	if (proc_memory(&mem, true) != 0)
 		return;
 	uint64_t anon = mem.resident > mem.shared ? mem.resident - mem.shared : 0, rest = outside_anon(anon, now);
-	/* File pages are the kernel's to drop; beyond a quarter of the budget they do not count against it. */
-	uint64_t file = MIN(file_part(fileage_look(mem.shared, now)), atomic_load(&e->slot->granted) / 4);
+	uint64_t mapped = mapped_part(&mem, now);
 
 	engine_take();
 	uint64_t others = rest + away() + used_at_home();
 
-	e->unmanaged = rest + file + mem.tables;
+	e->unmanaged = rest + mapped + mem.tables;
 	e->free_at_home = anon - MIN(anon, others);
 	engine_drop();
 }

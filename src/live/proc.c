@@ -137,20 +137,29 @@ static ssize_t read_small(const char *path, char *buf, size_t size)
 	return n;
 }
 
-static uint64_t page_tables(void)
+static uint64_t kib_after(const char *text, size_t len, const char *name)
 {
-	char buf[4096];
-	ssize_t n = read_small("/proc/self/status", buf, sizeof(buf));
-	const char *p = n > 0 ? memmem(buf, (size_t)n, "VmPTE:", 6) : NULL;
+	const char *p = memmem(text, len, name, strlen(name));
 
 	if (p == NULL)
 		return 0;
-	for (p += 6; *p == ' ' || *p == '\t'; p++)
+	for (p += strlen(name); *p == ' ' || *p == '\t'; p++)
 		;
-	return DIV_ROUND_UP(parse_dec(&p), 4); /* kB */
+	return parse_dec(&p);
 }
 
-int proc_memory(struct proc_memory *out, bool want_tables)
+static void read_status(struct proc_memory *out)
+{
+	char buf[4096];
+	ssize_t n = read_small("/proc/self/status", buf, sizeof(buf));
+	size_t len = n > 0 ? (size_t)n : 0;
+
+	/* The two files are of two moments. */
+	out->shmem = MIN(kib_after(buf, len, "RssShmem:") / (PAGE_SIZE / KIB), out->shared);
+	out->tables = DIV_ROUND_UP(kib_after(buf, len, "VmPTE:"), PAGE_SIZE / KIB);
+}
+
+int proc_memory(struct proc_memory *out, bool in_detail)
 {
 	char buf[128];
 	ssize_t n = read_small("/proc/self/statm", buf, sizeof(buf));
@@ -163,19 +172,10 @@ int proc_memory(struct proc_memory *out, bool want_tables)
 	out->resident = parse_dec(&p);
 	p++;
 	out->shared = parse_dec(&p);
-	out->tables = want_tables ? page_tables() : 0;
+	out->shmem = out->tables = 0;
+	if (in_detail)
+		read_status(out);
 	return 0;
-}
-
-static uint64_t kib_after(const char *text, size_t len, const char *name)
-{
-	const char *p = memmem(text, len, name, strlen(name));
-
-	if (p == NULL)
-		return 0;
-	for (p += strlen(name); *p == ' '; p++)
-		;
-	return parse_dec(&p);
 }
 
 uint64_t proc_shared_part(void)

@@ -33,11 +33,12 @@ struct proc_memory {
 	uint64_t size;     /* virtual pages */
 	uint64_t resident; /* resident pages, file and shared ones included */
 	uint64_t shared;   /* of them backed by files or shared memory */
+	uint64_t shmem;    /* of those, shared memory and files in memory (RssShmem, Linux 4.5) */
 	uint64_t tables;   /* page-table pages (VmPTE) */
 };
 
-/* 0 or -errno. tables costs a second, slower file: only with want_tables. */
-int proc_memory(struct proc_memory *out, bool want_tables);
+/* 0 or -errno. shmem and tables cost a second, slower file: 0 unless in_detail. */
+int proc_memory(struct proc_memory *out, bool in_detail);
 
 /* Pages of files and shared memory, each divided by the number of those who map it. UINT64_MAX: the kernel does not say. */
 uint64_t proc_shared_part(void);

@@ -179,4 +179,25 @@ def file_aged(suite):
     return [] if mapped <= 8 < 16 <= int(native.stderr) else ["%d MiB of files were mapped at the end, %s without Steward" % (mapped, native.stderr)]
 
 
-ACCOUNTS = [given_back, sparse, file_aged, forked, fault_times, mapped_file]
+# Fills shared memory, and goes through other memory that compresses well.
+SHARES = """
+import hashlib, mmap, time
+m, b = mmap.mmap(-1, 28 << 20), bytearray(range(256)) * (24 << 12)
+for i in range(0, len(m), 4096):
+    m[i:i + 4096] = bytes([i >> 12 & 255]) * 4096
+time.sleep(0.5)
+b += bytes(range(256)) * (24 << 12)
+print(hashlib.sha256(b).hexdigest(), hashlib.sha256(m).hexdigest())
+"""
+
+
+def shared_memory(suite):
+    """Shared memory counts however much it is, for nobody can drop it."""
+    if suite.no_cage:
+        return suite.no_cage
+    argv = [sys.executable, "-c", SHARES]
+    got = suite.limited(lambda prefix: prefix + argv, 56 * MIB, 8 * MIB, 60)
+    return suite.problems(cage.run(argv, 60), got)
+
+
+ACCOUNTS = [given_back, sparse, file_aged, forked, fault_times, mapped_file, shared_memory]
