@@ -148,12 +148,13 @@ static int64_t mapped(uint64_t start, uint64_t len, uint64_t flags)
 }
 
 /* The range is the host's from now on (mlock, a stack with a thread's TCB): everything in it is brought in. */
-static int64_t unmanage(uint64_t start, uint64_t end)
+static int64_t unmanage(const struct bell *bell)
 {
 	struct engine *e = &engine;
 
 	engine_take();
-	int64_t err = native_release(start, end);
+	int64_t err = bell->op == BELL_LOCK ? native_lock(bell->arg[0], bell->arg[1], bell->arg[2])
+					    : native_release(bell->arg[0], bell->arg[1]);
 
 	if (err == 0 && atomic_load(&e->state) == LEDGER_ENGAGED)
 		pager_wake();
@@ -179,7 +180,8 @@ static int64_t execute(const struct bell *bell)
 	case BELL_THAW:
 		return fork_thaw();
 	case BELL_UNMANAGE:
-		return unmanage(bell->arg[0], bell->arg[1]);
+	case BELL_LOCK:
+		return unmanage(bell);
 	case BELL_JOIN:
 		return join(bell->arg[0], bell->arg[1]);
 	}

@@ -220,6 +220,11 @@ void native_join(uint64_t start, uint64_t end);
 int native_adopt(vpn_t start, vpn_t end);
 /* Gives [start, end) back to the host, with everything in it present. Lock held, given up inside. 0 or -ENOMEM. */
 int native_release(uint64_t start, uint64_t end);
+/*
+ * The same for memory that the host will make present at once, and makes room for it. whole_end: up to there it will be asked for
+ * in steps. Lock held, given up inside. 0, or -ENOMEM: the process has not so much of the budget.
+ */
+int native_lock(uint64_t start, uint64_t end, uint64_t whole_end);
 
 /* pager.c */
 void pager_run(void *arg);
@@ -266,6 +271,7 @@ enum bell_op {
 	BELL_THAW,
 	BELL_UNMANAGE, /* a: start, b: end */
 	BELL_JOIN,     /* a: start, b: end */
+	BELL_LOCK,     /* a: start, b: end, c: end of the whole */
 };
 enum bell_mapped { BELL_WRITABLE = 1, BELL_GROWN = 2 /* parts of it may be known */ };
 int bell_init(void);

@@ -51,6 +51,7 @@
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
 #define LOOSE 262144            /* bytes: so much may be counted that is gone again */
 #define BLIND_PAGES 256         /* allowed when the books cannot be read */
+#define LOCK_LEAVES 4           /* a quarter of what the process has of the budget is not for mlock */
 #define SMALL_PAGES 384         /* a process with no more could not page out what its engine would take (ledger.c: OWN_PAGES) … */
 #define SMALL_STEP 32           /* … and gets so much beyond what it has, if the run has to be overdrawn for it */
 
@@ -467,6 +468,61 @@ static int release_page(vpn_t vpn)
 			live_ops.relax(&e->m);
 	}
 	return -ENOMEM;
+}
+
+/* Takes as many frames as the host is about to have pages: it asks nobody, and the next measurement comes too late. */
+static int pay(uint64_t pages)
+{
+	struct engine *e = &engine;
+
+	for (unsigned round = 0; pages > 0; round++) {
+		uint64_t done = arena_offline(pages);
+
+		e->unmanaged += done;
+		pages -= done;
+		if (pages > 0 && round == 10000)
+			return -ENOMEM;
+		if (pages > 0) {
+			pager_wake();
+			live_ops.relax(&e->m);
+		}
+	}
+	return 0;
+}
+
+/* Pages of [from, to) that the manager has in its areas and may take away. */
+static uint64_t reclaimable(vpn_t from, vpn_t to)
+{
+	struct vma *v;
+	uint64_t pages = 0;
+
+	for (; (v = vma_overlap(&engine.mm.vmas, from, to)) != NULL; from = v->end)
+		if (!(v->flags & VMA_LOCKED))
+			pages += MIN(v->end.n, to.n) - MAX(v->start.n, from.n);
+	return pages;
+}
+
+int native_lock(uint64_t start, uint64_t end, uint64_t whole_end)
+{
+	struct engine *e = &engine;
+	vpn_t from = vpn_of(start), to = vpn_of(end);
+	uint64_t pages = reclaimable(from, to), granted = atomic_load(&e->slot->granted);
+
+	if (atomic_load(&e->state) != LEDGER_ENGAGED) {
+		uint64_t room = headroom(), fences = reclaimable(from, vpn_of(whole_end));
+
+		if (room > fences + (WINDOW_MIN >> PAGE_SHIFT)) {
+			allow(room - pages);
+			return native_release(start, end);
+		}
+		native_engage();
+		pages = reclaimable(from, to);
+	}
+	if (phys_managed_frames(&e->m.phys, 0) < reclaimable(from, vpn_of(whole_end)) + granted / LOCK_LEAVES)
+		return -ENOMEM;
+	int err = native_release(start, end);
+
+	return err != 0 ? err : pay(pages);
 }
 
 int native_release(uint64_t start, uint64_t end)

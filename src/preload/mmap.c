@@ -15,6 +15,8 @@
 #include "live/engine.h"
 #include "preload/preload.h"
 
+#define LOCK_STEP MIB /* locked at a time: so much may be resident twice */
+
 static long fail(long err)
 {
 	errno = (int)-err;
@@ -84,10 +86,40 @@ static void change_ends(const struct change *c)
 		change_over(&c->signals);
 }
 
+static long kernel_lock(uint64_t at, uint64_t len, unsigned flags)
+{
+	return flags == 0 ? sys_call3(SYS_mlock, (long)at, (long)len, 0) : sys_call3(SYS_mlock2, (long)at, (long)len, flags);
+}
+
+/*
+ * Locked memory is the host's: it must be present, and MOVE would be refused. With an engine it is locked step by step, each after
+ * the engine has made room for it.
+ */
+static long lock_range(void *addr, size_t len, unsigned flags)
+{
+	uint64_t start = ALIGN_DOWN((uint64_t)(uintptr_t)addr, PAGE_SIZE);
+	uint64_t end = ALIGN_UP((uint64_t)(uintptr_t)addr + len, PAGE_SIZE);
+	long err = 0;
+
+	if (!preload_attached || engine_state() == LEDGER_NATIVE || end <= start)
+		return kernel_lock((uint64_t)(uintptr_t)addr, len, flags);
+	for (uint64_t at = start, step; at < end; at += step) {
+		step = MIN(LOCK_STEP, end - at);
+		err = (long)bell_ring(BELL_LOCK, at, at + step, end);
+		if (err == 0)
+			err = kernel_lock(at, step, flags);
+		if (err != 0) {
+			sys_call3(SYS_munlock, (long)start, (long)(at - start), 0);
+			break;
+		}
+	}
+	return err;
+}
+
 static bool is_managed_kind(int flags)
 {
 	return (flags & (MAP_ANONYMOUS | MAP_TYPE)) == (MAP_ANONYMOUS | MAP_PRIVATE) &&
-	       !(flags & (MAP_HUGETLB | MAP_LOCKED | MAP_GROWSDOWN));
+	       !(flags & (MAP_HUGETLB | MAP_GROWSDOWN));
 }
 
 /*
@@ -104,15 +136,20 @@ static void populate(void *addr, size_t len, int prot)
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
 {
 	struct change change = change_begins(flags & MAP_FIXED);
-	bool managed = is_managed_kind(flags), later = managed && preload_attached && (flags & MAP_POPULATE);
-	void *p = sys_mmap(addr, len, prot, later ? flags & ~MAP_POPULATE : flags, fd, (uint64_t)offset);
+	bool managed = is_managed_kind(flags);
+	int later = managed && preload_attached ? flags & (MAP_POPULATE | MAP_LOCKED) : 0;
+	void *p = sys_mmap(addr, len, prot, flags & ~later, fd, (uint64_t)offset);
 
 	change_ends(&change);
 	if (sys_is_err((long)p))
 		return (void *)fail((long)p);
 	if (managed)
 		preload_mapped(p, len, prot & PROT_WRITE);
-	if (later)
+	if ((later & MAP_LOCKED) && lock_range(p, len, 0) != 0) {
+		munmap(p, len);
+		return (void *)fail(-EAGAIN);
+	}
+	if (later & MAP_POPULATE)
 		populate(p, len, prot);
 	return p;
 }
@@ -263,19 +300,22 @@ EXPORT void *sbrk(intptr_t delta)
 	return move_break(from, to) == 0 ? (void *)from : (void *)-1;
 }
 
-/* Locked memory is the host's: it must be present, and MOVE would be refused. */
-EXPORT int mlock(const void *addr, size_t len)
+EXPORT int mlock2(const void *addr, size_t len, unsigned flags)
 {
-	preload_unmanage(addr, len);
-	long err = sys_call3(SYS_mlock, (long)addr, (long)len, 0);
+	long err = lock_range((void *)(uintptr_t)addr, len, flags);
 
 	return err < 0 ? (int)fail(err) : 0;
 }
 
-EXPORT int mlock2(const void *addr, size_t len, unsigned flags)
+EXPORT int mlock(const void *addr, size_t len)
 {
-	preload_unmanage(addr, len);
-	long err = sys_call3(SYS_mlock2, (long)addr, (long)len, flags);
+	return mlock2(addr, len, 0);
+}
+
+/* It would make all present that we and the allocator have reserved. So it is more than may be locked. */
+EXPORT int mlockall(int flags)
+{
+	long err = preload_attached ? -ENOMEM : sys_call3(SYS_mlockall, flags, 0, 0);
 
 	return err < 0 ? (int)fail(err) : 0;
 }

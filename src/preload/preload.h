@@ -16,7 +16,7 @@ struct ledger;
  * lets the engine fence or manage it before anybody touches it. Keeps errno.
  */
 void preload_mapped(void *addr, size_t len, bool writable);
-/* The host must keep this range present (mlock, stacks with a TCB). */
+/* The host must keep this range present (stacks with a TCB). */
 void preload_unmanage(const void *addr, size_t len);
 /*
  * The supervisor would take this process for another one, because its pid is of

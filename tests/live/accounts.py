@@ -1,5 +1,6 @@
 """What a run says of its memory, beside what the kernel says."""
 
+import errno
 import json
 import os
 import subprocess
@@ -200,4 +201,19 @@ def shared_memory(suite):
     return suite.problems(cage.run(argv, 60), got)
 
 
-ACCOUNTS = [given_back, sparse, file_aged, forked, fault_times, mapped_file, shared_memory]
+# Whether all may be locked, and that the program goes on in any case.
+LOCKS_ALL = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.mlockall(1), ctypes.get_errno(), sum(bytearray(range(256)) * 1000))
+"""
+
+
+def locked_all(suite):
+    """mlockall is refused: it would bring in all that is only reserved"""
+    got = suite.limited(lambda prefix: prefix + [sys.executable, "-c", LOCKS_ALL], 48 * MIB, 8 * MIB, 60)
+    want = "-1 %d %d" % (errno.ENOMEM, sum(range(256)) * 1000)
+    return [] if got.status == 0 and got.head.decode().strip() == want else ["status %d, %s %s" % (got.status, got.head, got.stderr)]
+
+
+ACCOUNTS = [given_back, sparse, file_aged, forked, fault_times, locked_all, mapped_file, shared_memory]

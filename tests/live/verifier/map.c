@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -408,23 +409,40 @@ uint64_t mode_shared(size_t n, uint64_t seed)
 	return region_digest(&priv) + region_digest(&shared);
 }
 
+/* A limit on locked memory is no fault of ours, a wrong byte is. */
+static bool lock(const struct region *r, size_t from, size_t len)
+{
+	bool locked = mlock(region_page(r, from), len * PAGE) == 0;
+
+	must(locked || errno == ENOMEM || errno == EPERM || errno == EAGAIN, "mlock: %s", strerror(errno));
+	return locked;
+}
+
 uint64_t mode_mlock(size_t n, uint64_t seed)
 {
-	struct region r;
+	struct region r, fresh;
 
 	region_make(&r, n);
+	region_make(&fresh, n / 8);
 	region_fill(&r, 0, n);
-	/* A limit on locked memory is no fault of ours, a wrong byte is. */
-	int locked = mlock(region_page(&r, n / 2), 256 * PAGE);
-	must(locked == 0 || errno == ENOMEM || errno == EPERM || errno == EAGAIN, "mlock: %s", strerror(errno));
+	bool locked = lock(&r, n / 2, n / 8);
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+	void *p = mmap(fresh.base, n / 8 * PAGE, PROT_READ | PROT_WRITE, flags | MAP_LOCKED, -1, 0);
+	must(p != MAP_FAILED || errno == EAGAIN || errno == EPERM, "mmap of locked memory: %s", strerror(errno));
+	must(p != MAP_FAILED || mmap(fresh.base, n / 8 * PAGE, PROT_READ | PROT_WRITE, flags, -1, 0) == fresh.base, "mmap: %s", strerror(errno));
 	region_sample(&r, &seed, n, "beside locked pages");
-	for (size_t i = n / 2; i < n / 2 + 256; i++)
+	region_fill(&fresh, 0, n / 8);
+	for (size_t i = n / 2; i < n / 2 + n / 8; i++)
 		region_write(&r, i);
-	must(locked != 0 || munlock(region_page(&r, n / 2), 256 * PAGE) == 0, "munlock: %s", strerror(errno));
+	must(!locked || munlock(region_page(&r, n / 2), n / 8 * PAGE) == 0, "munlock: %s", strerror(errno));
 	for (size_t k = 0; k < n / 2; k++)
 		region_write(&r, below64(&seed, n));
+	/* More than the budget has is refused. */
+	if (lock(&r, 0, n))
+		munlock(r.base, n * PAGE);
 	region_check_all(&r, "last look");
-	return region_digest(&r);
+	region_check_all(&fresh, "last look");
+	return region_digest(&r) + region_digest(&fresh);
 }
 
 /* More than the budget is asked for at once, while there is no engine and when there is one. */
