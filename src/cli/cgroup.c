@@ -308,13 +308,27 @@ int cgroup_memory_read(const char *root, struct cgroup_memory *out)
 	return 0;
 }
 
-bool cgroup_file_refaults(const char *root, const struct cgroup_memory *group, uint64_t *pages)
+/* The number after key in a file of the group that sets the limit. */
+static bool read_beside(const char *root, const struct cgroup_memory *group, const char *name, const char *key, uint64_t *value)
 {
 	char path[sizeof(group->file) + PATH_SIZE];
 	const char *slash = strrchr(group->file, '/');
 
 	if (slash == NULL)
 		return false;
-	snprintf(path, sizeof(path), "%s%.*s/memory.stat", root, (int)(slash - group->file), group->file);
-	return read_number(path, group->version == 1 ? "total_workingset_refault_file" : "workingset_refault_file", pages);
+	snprintf(path, sizeof(path), "%s%.*s/%s", root, (int)(slash - group->file), group->file, name);
+	return read_number(path, key, value);
+}
+
+bool cgroup_file_refaults(const char *root, const struct cgroup_memory *group, uint64_t *pages)
+{
+	return read_beside(root, group, "memory.stat", group->version == 1 ? "total_workingset_refault_file" : "workingset_refault_file",
+			   pages);
+}
+
+uint64_t cgroup_oom_kills(const char *root, const struct cgroup_memory *group)
+{
+	uint64_t kills;
+
+	return read_beside(root, group, group->version == 1 ? "memory.oom_control" : "memory.events", "oom_kill", &kills) ? kills : 0;
 }

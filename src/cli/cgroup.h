@@ -28,4 +28,10 @@ int cgroup_memory_read(const char *root, struct cgroup_memory *out);
  */
 bool cgroup_file_refaults(const char *root, const struct cgroup_memory *group, uint64_t *pages);
 
+/*
+ * How many processes the kernel has killed because the limit was reached, in the group that sets it since that was made; version 1
+ * counts those of groups below there. 0: there is no limit, or it does not tell.
+ */
+uint64_t cgroup_oom_kills(const char *root, const struct cgroup_memory *group);
+
 #endif

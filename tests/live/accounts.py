@@ -216,4 +216,22 @@ def locked_all(suite):
     return [] if got.status == 0 and got.head.decode().strip() == want else ["status %d, %s %s" % (got.status, got.head, got.stderr)]
 
 
-ACCOUNTS = [given_back, sparse, file_aged, forked, fault_times, locked_all, mapped_file, shared_memory]
+# Fills a file in memory without mapping it.
+FILLS_FILE = """
+import os
+fd = os.memfd_create("file")
+for i in range(96):
+    os.write(fd, bytes(1 << 20))
+"""
+
+
+def killed_at_limit(suite):
+    """Who was killed at a limit around the run is told so"""
+    if suite.no_cage:
+        return suite.no_cage
+    got = suite.limited(lambda prefix: prefix + [sys.executable, "-c", FILLS_FILE], 32 * MIB, 8 * MIB, 60)
+    said = "the kernel killed 1 of the processes: the memory limit around the run was reached (/" in got.stderr
+    return [] if got.status == 137 and got.oom_kills == 1 and said else ["status %d, %d kills: %s" % (got.status, got.oom_kills, got.stderr)]
+
+
+ACCOUNTS = [given_back, sparse, file_aged, forked, fault_times, killed_at_limit, locked_all, mapped_file, shared_memory]

@@ -586,7 +586,32 @@ def engine_memory(suite):
     return problems + ["left in the child: %x-%x %s" % tuple(a[:3]) for a in child if a[3]]
 
 
-SCENARIOS = [engine_memory, status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory, budget_changed,
+# Makes a mapping larger and smaller whose beginning is in use and fits, and which is larger than the budget.
+RESIZES = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+MIB, sizes = 1 << 20, (96 << 20, 192 << 20)
+at = libc.mmap(None, sizes[0], 3, 0x22, -1, 0)
+for k in range(32):
+    for i in range(k * MIB, (k + 1) * MIB, 4096):
+        ctypes.memset(at + i, k + 1, 4096)
+    at = libc.mremap(at, sizes[k % 2], sizes[1 - k % 2], 1)
+    if at == 2 ** 64 - 1:
+        raise OSError(ctypes.get_errno(), "mremap %d" % k)
+print([ctypes.string_at(at + k * MIB + 4095, 1)[0] for k in range(32)])
+"""
+
+
+def resized_early(suite):
+    """A mapping of which a part is fenced can be resized, as without Steward."""
+    argv = ["/usr/bin/python3", "-c", RESIZES]
+    return suite.problems(cage.run(argv, 30), suite.limited(lambda prefix: prefix + argv, 64 * MIB, SLACK, 60))
+
+
+SCENARIOS = [engine_memory, resized_early, status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory, budget_changed,
              kill_program, kill_launcher, launcher_stopped, one_cpu, user_with_descriptor, user_without] + accounts.ACCOUNTS
 
 

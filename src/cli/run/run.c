@@ -76,6 +76,7 @@ struct run {
 	struct filecache filecache;
 	struct outsiders outsiders;
 	struct outcome outcome;
+	uint64_t oom_kills;        /* of the cgroup, before */
 	pid_t keeper;
 };
 
@@ -375,6 +376,8 @@ static void say_plan(const struct run *r)
 
 static struct summary summarize(struct run *r, char **argv)
 {
+	uint64_t kills = cgroup_oom_kills("", &r->filecache.cgroup);
+
 	watch_total(&r->watch, &r->total);
 	return (struct summary){
 		.argv = argv,
@@ -386,6 +389,7 @@ static struct summary summarize(struct run *r, char **argv)
 		.squeeze = &r->squeeze,
 		.filecache = &r->filecache,
 		.launcher_bytes = MAX(own_pages(&r->share), r->share.ledger->reserved_pages) * PAGE_SIZE,
+		.killed_outside = kills - MIN(kills, r->oom_kills),
 	};
 }
 
@@ -532,6 +536,7 @@ int run_main(int argc, char **argv)
 	squeeze_init(&r.squeeze, r.share.ledger);
 	resize_init(&r.resize, r.share.ledger);
 	filecache_init(&r.filecache, r.share.ledger);
+	r.oom_kills = cgroup_oom_kills("", &r.filecache.cgroup);
 	outsiders_init(&r.outsiders, r.share.ledger);
 	attendant.fd = r.share.listen_fd;
 	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);

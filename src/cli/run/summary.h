@@ -17,6 +17,7 @@ struct summary {
 	const struct squeeze *squeeze;
 	const struct filecache *filecache;
 	uint64_t launcher_bytes;        /* memory of launcher and ledger at the end */
+	uint64_t killed_outside;        /* processes that the kernel killed at the limit of the cgroup during the run */
 };
 
 /* Prints to stderr: one line if the program fitted, else a table. With verbose every counter that is not zero. */
