@@ -47,7 +47,7 @@
 #include "malloc/slab.h"
 
 #define NR_CHUNK_STACKS 12      /* four for each doubling from 8 to 64 KiB */
-#define CHUNK_STACK_MAX 8
+#define CHUNK_STACK_MAX 16
 #define CACHED_CHUNK_MAX ((size_t)64 << 10)
 
 #define STACK_BYTES ((size_t)128 << 10) /* of the slots in a full stack, where not limited by number */
@@ -67,8 +67,14 @@ struct bin {
 	struct slab *partial, *partial_last;
 };
 
+/* With the size at hand, a search touches no chunk but the one that it takes. */
+struct cached_chunk {
+	struct chunk *chunk;
+	size_t size;
+};
+
 struct chunk_stack {
-	struct chunk *chunks[CHUNK_STACK_MAX];
+	struct cached_chunk chunks[CHUNK_STACK_MAX];
 	unsigned n;
 };
 
@@ -94,6 +100,7 @@ struct tcache {
 	uint32_t told[NR_CLASSES];       /* slots in each stack when it was counted last (count.h) */
 	uint64_t told_bytes;             /* cached_bytes then */
 	size_t cached_bytes;
+	unsigned next_shorter;           /* the stack that is the next to give room (chunkcache.c) */
 	struct chunk_stack stacks[NR_CHUNK_STACKS];
 	void *slots[NR_CLASSES][1 + STACK_ROOM]; /* the first stack of each class */
 };

@@ -24,7 +24,7 @@ static unsigned cached_chunks(const struct chunk **chunks)
 
 	for (unsigned i = 0; t != NULL && i < NR_CHUNK_STACKS; i++)
 		for (unsigned j = 0; j < t->stacks[i].n; j++)
-			chunks[n++] = t->stacks[i].chunks[j];
+			chunks[n++] = t->stacks[i].chunks[j].chunk;
 	return n;
 }
 

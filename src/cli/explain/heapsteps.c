@@ -162,7 +162,7 @@ static void put_cache(struct heapsteps *p)
 	}
 	for (unsigned i = 0; t != NULL && i < NR_CHUNK_STACKS; i++)
 		for (unsigned k = 0; k < t->stacks[i].n; k++)
-			put_chunk(p, t->stacks[i].chunks[k], "");
+			put_chunk(p, t->stacks[i].chunks[k].chunk, "");
 	json_array_end(&p->json);
 }
 

@@ -280,6 +280,28 @@ static void aligned_blocks_come_back(void **state)
 		p_free(ballast[i]);
 }
 
+static void of_freed_blocks_the_one_that_fits_best_is_used_again(void **state)
+{
+	static void *ballast[100];
+	static const size_t sizes[] = { 22000, 20600, 21000, 20400, 21500, 24000 };
+	void *mem[COUNT(sizes)], *again;
+
+	(void)state;
+	if (getenv("STEWARD_MALLOC") != NULL)
+		return; /* secure: they wait first */
+	for (unsigned i = 0; i < COUNT(ballast); i++)
+		ballast[i] = p_malloc(60000);
+	for (unsigned i = 0; i < COUNT(sizes); i++)
+		mem[i] = p_malloc(sizes[i]);
+	for (unsigned i = 0; i < COUNT(sizes); i++)
+		p_free(mem[i]);
+	again = p_malloc(20500);
+	assert_ptr_equal(again, mem[1]);
+	p_free(again);
+	for (unsigned i = 0; i < COUNT(ballast); i++)
+		p_free(ballast[i]);
+}
+
 static void pages_from_valloc_and_pvalloc(void **state)
 {
 	void *p = p_valloc(10), *q = p_pvalloc(1), *r = p_pvalloc(4097);
@@ -461,6 +483,7 @@ int main(void)
 		cmocka_unit_test(every_block_is_aligned_to_16_and_its_slack_is_writable),
 		cmocka_unit_test(bad_alignments_are_refused),
 		cmocka_unit_test(aligned_blocks_come_back),
+		cmocka_unit_test(of_freed_blocks_the_one_that_fits_best_is_used_again),
 		cmocka_unit_test(pages_from_valloc_and_pvalloc),
 		cmocka_unit_test(realloc_keeps_contents_over_all_borders),
 		cmocka_unit_test(statistics_are_ours),

@@ -245,6 +245,16 @@ MISUSE(write_to_a_chunk_in_the_cache, "write to a freed block", {
 	p_malloc(20000);
 })
 
+MISUSE(write_before_a_chunk_in_the_cache, "write to a freed block", {
+	large_heap();
+
+	char *p = p_malloc(20000);
+
+	p_free(p);
+	p[-7] ^= 0x10; /* the size of the chunk */
+	p_malloc(20000);
+})
+
 MISUSE(use_of_a_freed_block, "use of a freed block", {
 	static char *p[1000];
 
@@ -648,6 +658,7 @@ int main(void)
 		cmocka_unit_test(double_free_by_its_owner_after_another_thread),
 		cmocka_unit_test(double_free_of_a_chunk_in_the_cache),
 		cmocka_unit_test(write_to_a_chunk_in_the_cache),
+		cmocka_unit_test(write_before_a_chunk_in_the_cache),
 		cmocka_unit_test(use_of_a_freed_block),
 		cmocka_unit_test(free_of_a_misaligned_pointer),
 		cmocka_unit_test(realloc_of_a_stack_pointer),
