@@ -191,6 +191,7 @@ static inline void *tcache_pop(struct tcache *t, unsigned class)
 	if (unlikely(mem == NULL))
 		return NULL;
 	t->top[class] = top;
+	__builtin_prefetch(top[-1], 1); /* the next request for the class looks at its mark */
 	if (unlikely(*mem != tcache_mark(t, mem)))
 		misuse("write to a freed block", mem);
 	*mem = 0;
