@@ -10,7 +10,7 @@ TSAN := build-tsan
 LOGS := $(BUILD)/meson-logs/check $(BUILD)/meson-logs/live $(TEST)/meson-logs/check $(TSAN)/meson-logs/check
 RUN_TESTS := meson test --print-errorlogs --logbase
 
-.PHONY: all deps demo check bench-file bench-instructions bench-malloc bench-paging bench-policy bench-predict bench-sim bench-swap bench-tree images soak install uninstall deb clean help
+.PHONY: all deps demo check bench-file bench-fits bench-instructions bench-malloc bench-paging bench-policy bench-pool bench-predict bench-sim bench-swap bench-tree images soak install uninstall deb clean help
 .NOTPARALLEL:
 
 all: $(BUILD)/build.ninja ## build the release into build/ (the default)
@@ -57,6 +57,12 @@ bench-file: all ## regions of files beside mmap, four times larger than memory (
 
 bench-instructions: deps all ## instructions of mm/ for a fault and an eviction, beside the last figures
 	$(PYTHON) bench/instructions.py
+
+bench-fits: deps all ## what steward run costs programs that fit their budget
+	$(PYTHON) bench/fits.py
+
+bench-pool: deps all ## how much memory a page takes in the pool, beside zram (root, cgroup, zram; five minutes)
+	$(PYTHON) bench/pool.py
 
 bench-predict: all ## what the model predicts beside what this kernel and steward run do (root, cgroup, zram; eleven minutes)
 	@status=0; for how in "" --live; do $(BUILD)/src/cli/steward validate $$how || status=1; done; exit $$status

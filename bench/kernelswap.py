@@ -37,13 +37,16 @@ def drop_page_cache():
 
 
 class Zram:
-    """with Zram(bytes) as z: …; z.peak is the largest memory of the device, pool and all, in bytes."""
+    """
+    with Zram(bytes) as z: …; z.peak is the largest memory of the device, pool and all, in bytes; z.stored: the bytes of the pages in it
+    when they were most, and z.used: the memory that they took then.
+    """
 
     device = "/dev/zram0"
 
     def __init__(self, size):
         self.size = size
-        self.peak = 0
+        self.peak = self.stored = self.used = 0
         self._stop = threading.Event()
         self._poller = threading.Thread(target=self._poll, daemon=True)
 
@@ -78,6 +81,8 @@ class Zram:
     def _sample(self):
         fields = _read(ZRAM + "/mm_stat").split()
         self.peak = max(self.peak, int(fields[2]), int(fields[4]))
+        if int(fields[0]) > self.stored:
+            self.stored, self.used = int(fields[0]), int(fields[2])
 
     def _poll(self):
         while not self._stop.wait(0.05):

@@ -281,12 +281,12 @@ def parse():
     return args
 
 
-def refuse():
+def refuse(bench="bench-paging"):
     """One line and status 1 when this machine cannot run the comparison."""
     for why in (kernelswap.Zram.why_not(), cage.why_not()):
         if why:
-            sys.exit("bench-paging: cannot compare: %s; run it as root on a machine with cgroups and zram" % why)
-    kernelswap.demand_no_other("bench-paging")
+            sys.exit("%s: cannot compare: %s; run it as root on a machine with cgroups and zram" % (bench, why))
+    kernelswap.demand_no_other(bench)
 
 
 def main():
