@@ -183,11 +183,11 @@ def file_aged(suite):
 # Fills shared memory, and goes through other memory that compresses well.
 SHARES = """
 import hashlib, mmap, time
-m, b = mmap.mmap(-1, 28 << 20), bytearray(range(256)) * (24 << 12)
+m, b = mmap.mmap(-1, 24 << 20), bytearray(range(256)) * (16 << 12)
 for i in range(0, len(m), 4096):
     m[i:i + 4096] = bytes([i >> 12 & 255]) * 4096
 time.sleep(0.5)
-b += bytes(range(256)) * (24 << 12)
+b += bytes(range(256)) * (32 << 12)
 print(hashlib.sha256(b).hexdigest(), hashlib.sha256(m).hexdigest())
 """
 
