@@ -162,10 +162,10 @@ static int64_t unmanage(const struct bell *bell)
 	return err;
 }
 
-static int64_t join(uint64_t start, uint64_t end)
+static int64_t join(uint64_t start, uint64_t len)
 {
 	engine_take();
-	native_join(start, end);
+	native_join(start, start + len);
 	engine_drop();
 	return 0;
 }

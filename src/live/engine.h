@@ -214,7 +214,7 @@ void native_engage(void);
 int native_mapped(uint64_t start, uint64_t len, bool writable);
 /* [start, end) became usable (mprotect, mremap in place): the parts that are not known are treated as new. Lock held. */
 int native_grown(uint64_t start, uint64_t end);
-/* [start, end) is to be one area of the kernel's again: windows in it are fenced again. Lock held. */
+/* [start, end) is to be one area of the kernel's: what is native in it, a window or too small to matter, is fenced or managed. Lock held. */
 void native_join(uint64_t start, uint64_t end);
 /* Counts what is present in [start, end) and not counted yet. Lock held. 0 or -errno. */
 int native_adopt(vpn_t start, vpn_t end);
@@ -270,7 +270,7 @@ enum bell_op {
 	BELL_FREEZE,
 	BELL_THAW,
 	BELL_UNMANAGE, /* a: start, b: end */
-	BELL_JOIN,     /* a: start, b: end */
+	BELL_JOIN,     /* a: address, b: bytes */
 	BELL_LOCK,     /* a: start, b: end, c: end of the whole */
 };
 enum bell_mapped { BELL_WRITABLE = 1, BELL_GROWN = 2 /* parts of it may be known */ };

@@ -323,10 +323,27 @@ int native_grown(uint64_t start, uint64_t end)
 	return 0;
 }
 
+struct range {
+	uint64_t start, end;
+};
+
+static bool join_part(void *ctx, const struct proc_area *a)
+{
+	const struct range *r = ctx;
+	uint64_t start = MAX(a->start, r->start), end = MIN(a->end, r->end);
+
+	if (start < end && !a->file && !a->shared && !engine_owns(a->start, a->end)) {
+		if (atomic_load(&engine.state) == LEDGER_ENGAGED)
+			manage_unknown(vpn_of(start), vpn_of(end));
+		else
+			fence(vpn_of(start), vpn_of(end));
+	}
+	return a->start < r->end;
+}
+
 void native_join(uint64_t start, uint64_t end)
 {
-	if (atomic_load(&engine.state) == LEDGER_ARMED)
-		fence(vpn_of(start), vpn_of(end));
+	proc_maps(join_part, &(struct range){ start, end });
 }
 
 /* The last time that untouched memory was fenced again. Lock held. */

@@ -23,12 +23,17 @@ static long fail(long err)
 	return -1;
 }
 
-static void ring_mapped(void *addr, size_t len, bool writable)
+static void ring_range(enum bell_op op, void *addr, size_t len, uint64_t flags)
 {
 	uint64_t start = ALIGN_DOWN((uint64_t)(uintptr_t)addr, PAGE_SIZE);
 	uint64_t end = ALIGN_UP((uint64_t)(uintptr_t)addr + len, PAGE_SIZE);
 
-	bell_ring(BELL_MAPPED, start, end - start, writable ? BELL_WRITABLE : 0);
+	bell_ring(op, start, end - start, flags);
+}
+
+static void ring_mapped(void *addr, size_t len, bool writable)
+{
+	ring_range(BELL_MAPPED, addr, len, writable ? BELL_WRITABLE : 0);
 }
 
 static uint32_t engine_state(void)
@@ -167,12 +172,8 @@ static void grown(void *addr, size_t len)
 		return;
 	int saved_errno = errno;
 
-	if (engine_state() != LEDGER_NATIVE || engine_cover() != 0) {
-		uint64_t start = ALIGN_DOWN((uint64_t)(uintptr_t)addr, PAGE_SIZE);
-		uint64_t end = ALIGN_UP((uint64_t)(uintptr_t)addr + len, PAGE_SIZE);
-
-		bell_ring(BELL_MAPPED, start, end - start, BELL_WRITABLE | BELL_GROWN);
-	}
+	if (engine_state() != LEDGER_NATIVE || engine_cover() != 0)
+		ring_range(BELL_MAPPED, addr, len, BELL_WRITABLE | BELL_GROWN);
 	errno = saved_errno;
 }
 
@@ -186,8 +187,8 @@ static void *remap(void *old, size_t old_len, size_t new_len, int flags, void *t
 }
 
 /*
- * Fences and the windows in them (live/native.c) are areas of their own to the kernel, which moves one at a time: they are joined
- * then. Other threads may open a window again meanwhile.
+ * What is registered and what is native beside it (windows in a fence, parts too small to be managed: live/native.c) are areas of
+ * their own to the kernel, which moves one at a time: they are joined then. Other threads may open a window again meanwhile.
  */
 #define JOIN_TRIES 8
 
@@ -204,10 +205,8 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	}
 	void *p = remap(old, old_len, new_len, flags, to);
 
-	for (unsigned i = 0; i < JOIN_TRIES && (long)p == -EFAULT && preload_attached && engine_state() == LEDGER_ARMED; i++) {
-		uint64_t start = ALIGN_DOWN((uint64_t)(uintptr_t)old, PAGE_SIZE);
-
-		bell_ring(BELL_JOIN, start, ALIGN_UP((uint64_t)(uintptr_t)old + old_len, PAGE_SIZE), 0);
+	for (unsigned i = 0; i < JOIN_TRIES && (long)p == -EFAULT && preload_attached && engine_state() != LEDGER_NATIVE; i++) {
+		ring_range(BELL_JOIN, old, old_len, 0);
 		p = remap(old, old_len, new_len, flags, to);
 	}
 	if (sys_is_err((long)p))
