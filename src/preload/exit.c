@@ -10,7 +10,7 @@
 static void leave(void)
 {
 	/* A child of vfork, or of clone without the fork handlers, has the memory of its parent, or a copy: not it ends. */
-	if (preload_attached && engine.pid == sys_getpid())
+	if (preload_attached && !preload_sandboxed && engine.pid == sys_getpid())
 		engine_leave();
 }
 

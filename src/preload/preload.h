@@ -9,6 +9,9 @@
 /* This process belongs to a run. False: every wrapper does what libc does, and nothing else. */
 extern bool preload_attached;
 
+/* This process has asked for a filter of system calls. */
+extern bool preload_sandboxed;
+
 struct ledger;
 
 /*

@@ -611,7 +611,37 @@ def resized_early(suite):
     return suite.problems(cage.run(argv, 30), suite.limited(lambda prefix: prefix + argv, 64 * MIB, SLACK, 60))
 
 
-SCENARIOS = [engine_memory, resized_early, status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory, budget_changed,
+# Forbids itself all system calls but exit_group and write, by the given call, and ends.
+SANDBOX = """
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+code = b"".join(struct.pack("=HBBI", *line) for line in [
+    (0x20, 0, 0, 0), (0x15, 2, 0, 231), (0x15, 1, 0, 1), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000)])
+lines = ctypes.create_string_buffer(code)
+program = ctypes.create_string_buffer(struct.pack("=H6xQ", 5, ctypes.addressof(lines)))
+libc.prctl(38, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+if sys.argv[1] == "prctl":
+    libc.prctl(22, ctypes.c_ulong(2), ctypes.c_void_p(ctypes.addressof(program)))
+else:
+    libc.syscall(ctypes.c_long(317), ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_void_p(ctypes.addressof(program)))
+os.write(1, b"in the sandbox\\n")
+os._exit(7)
+"""
+
+
+def sandboxed(suite):
+    """A program that forbids itself system calls is not killed for one of ours when it ends."""
+    problems = []
+    for how in ("prctl", "seccomp"):
+        argv = ["/usr/bin/python3", "-c", SANDBOX, how]
+        native = cage.run(argv, 30)
+        if native.status != 7:
+            return "no filter can be set here"
+        problems += suite.problems(native, cage.run(suite.prefix(64 * MIB) + argv, 60))
+    return problems
+
+
+SCENARIOS = [engine_memory, resized_early, sandboxed, status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory, budget_changed,
              kill_program, kill_launcher, launcher_stopped, one_cpu, user_with_descriptor, user_without] + accounts.ACCOUNTS
 
 
