@@ -10,6 +10,7 @@
 #include "malloc/zero.h"
 
 #define CONSOLIDATE_PART 4 /* when the cache has this part of a large request */
+#define READY_MAX ((size_t)64 << 10) /* zeroed blocks whose pages are touched at once */
 
 #define API __attribute__((visibility("protected")))
 
@@ -127,11 +128,20 @@ static struct chunk *alloc_chunk(size_t bytes, size_t align, uintptr_t *fresh)
 	return c;
 }
 
-/* Clears what is not known to be zero. */
+/*
+ * Clears what is not known to be zero, and makes the rest of a block of a few pages ready to be written. A page that a
+ * program reads first costs it two faults, the second with an interrupt on each CPU where it has a thread.
+ */
 static void clear(void *mem, size_t bytes, uintptr_t fresh)
 {
-	if (fresh > (uintptr_t)mem)
-		memset(mem, 0, MIN(fresh - (uintptr_t)mem, bytes));
+	uintptr_t start = (uintptr_t)mem, end = start + bytes;
+
+	if (fresh > start)
+		memset(mem, 0, MIN(fresh - start, bytes));
+	if (fresh >= end || bytes > READY_MAX)
+		return;
+	for (uintptr_t page = ALIGN_UP(MAX(fresh, start), PAGE_SIZE); page < end; page += PAGE_SIZE)
+		*(volatile uint8_t *)page = 0;
 }
 
 /* Bytes of a request whose block is also aligned, if it is one for a slab; else 0. A slot is a multiple of each power of two that divides the request. */

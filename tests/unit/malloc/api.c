@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <dlfcn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -302,6 +303,36 @@ static void of_freed_blocks_the_one_that_fits_best_is_used_again(void **state)
 		p_free(ballast[i]);
 }
 
+static long minor_faults(void)
+{
+	struct rusage r;
+
+	getrusage(RUSAGE_SELF, &r);
+	return r.ru_minflt;
+}
+
+static void zeroed_blocks_of_a_few_pages_are_ready_to_be_read_and_written(void **state)
+{
+	enum { PAGES = 12, BYTES = PAGES * 4096 - 64 };
+	static char *mem[200];
+	long before;
+
+	(void)state;
+	if (getenv("STEWARD_MALLOC") != NULL)
+		return; /* secure: pages are touched by its trailers */
+	for (unsigned i = 0; i < COUNT(mem); i++)
+		mem[i] = p_calloc(1, BYTES);
+	before = minor_faults();
+	for (unsigned i = 0; i < COUNT(mem); i++)
+		for (unsigned at = 0; at < BYTES; at += 4096) {
+			assert_int_equal(((volatile char *)mem[i])[at], 0);
+			mem[i][at] = 1;
+		}
+	assert_in_range(minor_faults() - before, 0, COUNT(mem) * PAGES / 10);
+	for (unsigned i = 0; i < COUNT(mem); i++)
+		p_free(mem[i]);
+}
+
 static void pages_from_valloc_and_pvalloc(void **state)
 {
 	void *p = p_valloc(10), *q = p_pvalloc(1), *r = p_pvalloc(4097);
@@ -472,6 +503,7 @@ static void fork_works_while_threads_allocate_and_print(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(zeroed_blocks_of_a_few_pages_are_ready_to_be_read_and_written), /* first: the heap is fresh */
 		cmocka_unit_test(all_names_are_exported_by_one_object),
 		cmocka_unit_test(too_large_requests_fail_with_enomem),
 		cmocka_unit_test(calloc_refuses_a_product_that_overflows),
