@@ -641,7 +641,26 @@ def sandboxed(suite):
     return problems
 
 
-SCENARIOS = [engine_memory, resized_early, sandboxed, status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory, budget_changed,
+# Reserves 16 TiB, as sanitizers and browsers do, and works on 96 MiB.
+RESERVES_MUCH = """
+import ctypes
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+assert libc.mmap(None, 1 << 44, 0, 0x4022, -1, 0) != 2 ** 64 - 1
+print(sum((bytearray(range(256)) * (96 << 12))[7::4096]))
+"""
+
+
+def reserved(suite):
+    """A reservation of many terabytes is not looked at page by page."""
+    if tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2]) < (6, 7):
+        return "Linux 6.7 is needed"
+    argv = ["/usr/bin/python3", "-c", RESERVES_MUCH]
+    return suite.problems(cage.run(argv, 30), suite.limited(lambda prefix: prefix + argv, 64 * MIB, SLACK, 30))
+
+
+SCENARIOS = [engine_memory, resized_early, sandboxed, reserved, status_and_signal, signals_pass_through, budget_too_small, budget_of_any_size, pool_and_file_full, out_of_memory, budget_changed,
              kill_program, kill_launcher, launcher_stopped, one_cpu, user_with_descriptor, user_without] + accounts.ACCOUNTS
 
 
