@@ -1,11 +1,12 @@
 /*
  * churn: small blocks replaced at random, each by the thread that made it. The commonest pattern of all:
- * nothing but malloc's and free's shortest way, and how near to each other blocks of one size lie.
+ * nothing but malloc's and free's shortest way, and how near to each other blocks of one size lie. --blind 1: blocks
+ * are not looked at before they are freed.
  */
 #include "base/rand.h"
 #include "bench.h"
 
-static size_t threads = 1, slots = 20000, steps = 10000000, size_max = 512;
+static size_t threads = 1, slots = 20000, steps = 10000000, size_max = 512, blind;
 
 static void churn(void *arg, size_t me)
 {
@@ -16,7 +17,10 @@ static void churn(void *arg, size_t me)
 	for (size_t i = 0; i < steps / threads; i++) {
 		struct block *b = &blocks[rand_below(&r, slots)];
 
-		block_free(b);
+		if (blind)
+			free(b->p);
+		else
+			block_free(b);
 		/* Small ones are commoner: the smaller of two draws. */
 		size_t one = rand_below(&r, size_max - 7), two = rand_below(&r, size_max - 7);
 
@@ -29,7 +33,7 @@ static void churn(void *arg, size_t me)
 int main(int argc, char **argv)
 {
 	const struct bench_option options[] = { { "threads", &threads }, { "slots", &slots }, { "steps", &steps },
-		{ "size-max", &size_max }, { NULL, NULL } };
+		{ "size-max", &size_max }, { "blind", &blind }, { NULL, NULL } };
 
 	bench_options(argc, argv, options);
 	bench_threads(threads, churn, bench_table(threads * slots, sizeof(struct block)), slots * sizeof(struct block));
