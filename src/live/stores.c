@@ -25,7 +25,7 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 #define TRY_AGAIN_NS (10 * NS_PER_S) /* after writes have failed */
-#define BACK_NS (2 * NS_PER_S)        /* after a server has come back */
+#define BACK_NS (5 * NS_PER_S)        /* after a server has come back: at a load of ten for each CPU two were not enough */
 #define PATIENCE_NS NS_PER_S          /* a disk that is full may get room */
 
 _Static_assert(REMOTE_AREAS == SWAP_SPECS, "any area may be on a server");
