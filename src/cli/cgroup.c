@@ -326,6 +326,18 @@ bool cgroup_file_refaults(const char *root, const struct cgroup_memory *group, u
 			   pages);
 }
 
+bool cgroup_kept(const char *root, const struct cgroup_memory *group, uint64_t *bytes)
+{
+	bool v1 = group->version == 1;
+	uint64_t anon, shmem;
+
+	if (!read_beside(root, group, "memory.stat", v1 ? "total_rss" : "anon", &anon) ||
+	    !read_beside(root, group, "memory.stat", v1 ? "total_shmem" : "shmem", &shmem))
+		return false;
+	*bytes = anon + shmem;
+	return true;
+}
+
 uint64_t cgroup_oom_kills(const char *root, const struct cgroup_memory *group)
 {
 	uint64_t kills;

@@ -29,6 +29,12 @@ int cgroup_memory_read(const char *root, struct cgroup_memory *out);
 bool cgroup_file_refaults(const char *root, const struct cgroup_memory *group, uint64_t *pages);
 
 /*
+ * Anonymous and shared memory, bytes, of the group that sets the limit and those below: what the kernel cannot drop for it, but for its own.
+ * False: there is no limit, or it does not tell (version 1 before Linux 4.14).
+ */
+bool cgroup_kept(const char *root, const struct cgroup_memory *group, uint64_t *bytes);
+
+/*
  * How many processes the kernel has killed because the limit was reached, in the group that sets it since that was made; version 1
  * counts those of groups below there. 0: there is no limit, or it does not tell.
  */

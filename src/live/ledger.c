@@ -39,6 +39,12 @@ uint64_t ledger_overdrawn(const struct ledger *l)
 	return free < 0 ? (uint64_t)-free : 0;
 }
 
+void ledger_leave(struct ledger *l, int64_t more)
+{
+	atomic_fetch_sub(&l->free_pages, more);
+	l->left_pages = (uint64_t)((int64_t)l->left_pages + more);
+}
+
 uint64_t ledger_free(const struct ledger *l)
 {
 	return (uint64_t)MAX(atomic_load(&l->free_pages), 0);

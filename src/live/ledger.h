@@ -140,7 +140,8 @@ struct ledger {
 	char command[64];              /* what it was told to run, without directory; cut */
 	_Atomic int64_t free_pages;    /* granted to nobody; below 0: overdrawn */
 	_Atomic uint64_t debt_pages;   /* by how much the budget is still to be lowered; supervisor */
-	uint64_t left_pages;           /* left to the page cache: cli/run/filecache.c; supervisor */
+	uint64_t left_pages;           /* left to the page cache (cli/run/filecache.c) and to what nobody counts (cli/run/uncounted.c); supervisor */
+	uint64_t uncounted_pages;      /* of them, the second; supervisor */
 	_Atomic uint32_t files_missed; /* 1: lately files that the kernel had dropped were read back for a part of the time; supervisor */
 	_Atomic uint64_t lent_pages;   /* that NATIVE processes could touch although they were taken from their grants: cli/run/lend.c; supervisor */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
@@ -172,6 +173,8 @@ uint64_t ledger_overdraft(const struct ledger *l);
 uint64_t ledger_overdrawn(const struct ledger *l);
 /* What is granted to nobody, 0 if it is overdrawn. Pages. */
 uint64_t ledger_free(const struct ledger *l);
+/* So many pages more (below 0: less) are left to what is in no process's books. Overdraws the run if they are not free. Supervisor only. */
+void ledger_leave(struct ledger *l, int64_t more);
 /* Little of the budget is free. */
 bool ledger_is_short(const struct ledger *l);
 /* The same as ledger_grant, and what is missing then is squeezed out of others. */

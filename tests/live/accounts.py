@@ -216,6 +216,29 @@ def locked_all(suite):
     return [] if got.status == 0 and got.head.decode().strip() == want else ["status %d, %s %s" % (got.status, got.head, got.stderr)]
 
 
+# Writes a file in memory that it does not map, and has more other memory than there is, which compresses well.
+WRITES_SHMEM = """
+import hashlib, os, time
+b, fd = bytearray(range(256)) * (60 << 12), os.memfd_create("file")
+for i in range(24):
+    os.write(fd, bytes([i]) * (1 << 20))
+    time.sleep(0.1)
+for k in range(3):
+    for i in range(0, len(b), 4096):
+        b[i] = k
+print(hashlib.sha256(b).hexdigest(), hashlib.sha256(os.pread(fd, 24 << 20, 0)).hexdigest())
+"""
+
+
+def unmapped(suite):
+    """Memory that a limit around the run counts and no process does is left room for."""
+    if suite.no_cage:
+        return suite.no_cage
+    argv = [sys.executable, "-c", WRITES_SHMEM]
+    got = suite.limited(lambda prefix: prefix + argv, 48 * MIB, 8 * MIB, 60)
+    return suite.problems(cage.run(argv, 60), got)
+
+
 # Fills a file in memory without mapping it.
 FILLS_FILE = """
 import os
@@ -234,4 +257,4 @@ def killed_at_limit(suite):
     return [] if got.status == 137 and got.oom_kills == 1 and said else ["status %d, %d kills: %s" % (got.status, got.oom_kills, got.stderr)]
 
 
-ACCOUNTS = [given_back, sparse, file_aged, forked, fault_times, killed_at_limit, locked_all, mapped_file, shared_memory]
+ACCOUNTS = [given_back, sparse, file_aged, forked, fault_times, killed_at_limit, locked_all, mapped_file, shared_memory, unmapped]

@@ -45,10 +45,8 @@ static uint64_t worst_stall(const struct ledger *l)
 
 static void leave(struct filecache *p, uint64_t left)
 {
-	struct ledger *l = p->ledger;
-
-	atomic_fetch_sub(&l->free_pages, (int64_t)left - (int64_t)l->left_pages);
-	l->left_pages = left;
+	ledger_leave(p->ledger, (int64_t)left - (int64_t)p->left_pages);
+	p->left_pages = left;
 	p->most_pages = MAX(p->most_pages, left);
 }
 
@@ -62,7 +60,7 @@ void filecache_look(struct filecache *p, uint64_t refaults, uint64_t now)
 	p->looked_ns = now;
 	if (first || dt == 0)
 		return;
-	uint64_t lost = came * READ_NS * 1000 / dt, stall = worst_stall(l), ram = atomic_load(&l->ram_pages), left = l->left_pages;
+	uint64_t lost = came * READ_NS * 1000 / dt, stall = worst_stall(l), ram = atomic_load(&l->ram_pages), left = p->left_pages;
 
 	if (lost >= LOST_MIN) {
 		p->missed_ns = now;

@@ -13,7 +13,8 @@ struct filecache {
 	uint64_t looked_ns; /* 0: no look yet */
 	uint64_t calm_ns;   /* since when nothing was missing; 0: something is */
 	uint64_t missed_ns; /* when files were missed last; 0: never */
-	uint64_t most_pages; /* largest part that was left to it */
+	uint64_t left_pages; /* of the budget */
+	uint64_t most_pages; /* the largest that was left to it */
 };
 
 void filecache_init(struct filecache *p, struct ledger *l);

@@ -74,6 +74,7 @@ struct run {
 	struct squeeze squeeze;
 	struct resize resize;
 	struct filecache filecache;
+	struct uncounted uncounted;
 	struct outsiders outsiders;
 	struct outcome outcome;
 	uint64_t oom_kills;        /* of the cgroup, before */
@@ -388,6 +389,7 @@ static struct summary summarize(struct run *r, char **argv)
 		.outcome = &r->outcome,
 		.squeeze = &r->squeeze,
 		.filecache = &r->filecache,
+		.uncounted = &r->uncounted,
 		.launcher_bytes = MAX(own_pages(&r->share), r->share.ledger->reserved_pages) * PAGE_SIZE,
 		.killed_outside = kills - MIN(kills, r->oom_kills),
 	};
@@ -487,6 +489,7 @@ static void tick(void *ctx, uint64_t now_ns)
 	squeeze_tick(&r->squeeze, now_ns);
 	resize_tick(&r->resize, now_ns);
 	filecache_tick(&r->filecache, now_ns);
+	uncounted_tick(&r->uncounted, now_ns);
 	oom_tick(&r->oom, now_ns);
 	metrics_tick(&r->metrics);
 }
@@ -536,6 +539,7 @@ int run_main(int argc, char **argv)
 	squeeze_init(&r.squeeze, r.share.ledger);
 	resize_init(&r.resize, r.share.ledger);
 	filecache_init(&r.filecache, r.share.ledger);
+	uncounted_init(&r.uncounted, r.share.ledger, &r.filecache.cgroup);
 	r.oom_kills = cgroup_oom_kills("", &r.filecache.cgroup);
 	outsiders_init(&r.outsiders, r.share.ledger);
 	attendant.fd = r.share.listen_fd;

@@ -58,6 +58,8 @@ static void rows_memory(struct table *t, const struct summary *s)
 	put_bytes(&t->f, "", budget, "");
 	if (s->filecache->most_pages > 0)
 		put_bytes(&t->f, ", of which up to ", bytes(s->filecache->most_pages), " were left to the page cache");
+	if (s->uncounted->most_pages > 0)
+		put_bytes(&t->f, ", of which up to ", bytes(s->uncounted->most_pages), " were taken by what no process counts");
 	table_row(t, "peak");
 	put_bytes(&t->f, "", peak_bytes(s), " = ");
 	put_bytes(&t->f, "managed ", bytes(peak->managed), " + ");
@@ -236,6 +238,7 @@ static void write_memory(struct json *j, const struct summary *s)
 	json_u64(j, "launcher_bytes", bytes(l->reserved_pages));
 	json_u64(j, "granted_peak_bytes", bytes(atomic_load(&l->peak_granted)));
 	json_u64(j, "page_cache_peak_bytes", bytes(s->filecache->most_pages));
+	json_u64(j, "uncounted_peak_bytes", bytes(s->uncounted->most_pages));
 	json_object_end(j);
 
 	json_object(j, "processes");

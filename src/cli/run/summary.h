@@ -5,6 +5,7 @@
 #include "cli/run/filecache.h"
 #include "cli/run/squeeze.h"
 #include "cli/run/supervise.h"
+#include "cli/run/uncounted.h"
 #include "cli/run/watch.h"
 
 struct summary {
@@ -16,6 +17,7 @@ struct summary {
 	const struct outcome *outcome;
 	const struct squeeze *squeeze;
 	const struct filecache *filecache;
+	const struct uncounted *uncounted;
 	uint64_t launcher_bytes;        /* memory of launcher and ledger at the end */
 	uint64_t killed_outside;        /* processes that the kernel killed at the limit of the cgroup during the run */
 };

@@ -152,7 +152,8 @@ static void take_run(struct sample *s, const struct ledger *l)
 	s->ram = l->ram_pages;
 	s->asked = atomic_load(&l->ram_asked);
 	s->reserved = l->reserved_pages;
-	s->left = l->left_pages;
+	s->uncounted = l->uncounted_pages;
+	s->left = l->left_pages - MIN(l->left_pages, s->uncounted);
 	s->free = ledger_free(l);
 	take_areas(s, l);
 	s->use = (struct ledger_usage){ 0 };

@@ -37,7 +37,7 @@ struct sample {
 	int32_t launcher;
 	bool watched;                    /* the launcher lives */
 	char command[64];
-	uint64_t ram, reserved, left, free; /* pages: the budget, parts of the launcher and of the page cache, what nobody has */
+	uint64_t ram, reserved, left, uncounted, free; /* pages: the budget, parts of the launcher, of the page cache, of what no process counts, what nobody has */
 	uint64_t asked;                  /* budget that somebody has asked for and that is not reached or given up; 0: none */
 	struct ledger_usage use;         /* of all processes */
 	struct ledger_frames frames;     /* the same */

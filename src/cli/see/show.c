@@ -177,6 +177,7 @@ void show_json_run(struct json *j, const struct sample *s)
 	json_pages(j, "ram_bytes", s->ram);
 	json_pages(j, "launcher_bytes", s->reserved);
 	json_pages(j, "page_cache_bytes", s->left);
+	json_pages(j, "uncounted_bytes", s->uncounted);
 	json_pages(j, "free_bytes", s->free);
 	json_usage(j, &s->use);
 	json_frames(j, &s->frames);
