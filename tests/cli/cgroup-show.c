@@ -1,4 +1,4 @@
-/* Prints what cgroup_memory_read(), cgroup_file_refaults() and budget_auto() find below a directory that looks like a machine. */
+/* Prints what the functions of cli/cgroup.h and budget_auto() find below a directory that looks like a machine. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -16,7 +16,7 @@ int main(int argc, char **argv)
 {
 	struct cgroup_memory m;
 	struct budget b;
-	uint64_t refaults;
+	uint64_t refaults, kept;
 	int err;
 
 	if (argc != 2)
@@ -33,6 +33,9 @@ int main(int argc, char **argv)
 	printf("file=%s\n", m.file);
 	if (cgroup_file_refaults(argv[1], &m, &refaults))
 		printf("refaults=%" PRIu64 "\n", refaults);
+	if (cgroup_kept(argv[1], &m, &kept))
+		printf("kept=%" PRIu64 "\n", kept);
+	show("kills", cgroup_oom_kills(argv[1], &m));
 	err = budget_auto(argv[1], &b);
 	if (err == 0)
 		printf("auto=%" PRIu64 "\nfrom=%s\n", b.bytes, b.from);

@@ -96,6 +96,26 @@ def test_refaults_are_those_of_the_group_that_sets_the_limit():
     eq("refaults" in v2({d + "memory.max": 512 * M, d + "memory.stat": "workingset_refault 12"}, path="/a"), False)
 
 
+def test_what_is_kept_and_who_was_killed_is_told_by_the_group_that_sets_the_limit():
+    d = "/sys/fs/cgroup/memory"
+    files = {d + "/a/memory.limit_in_bytes": 900 * M, d + "/memory.limit_in_bytes": V1_NONE,
+             d + "/a/memory.stat": "cache 9\nrss 1\nshmem 2\ntotal_cache 900\ntotal_rss 70\ntotal_shmem 7",
+             d + "/a/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3",
+             d + "/a/b/memory.stat": "total_rss 5\ntotal_shmem 1"}
+    check(v1(files, path="/a/b"), kept=77, kills=3)
+    # Linux before 4.14 does not say what is shared memory, and before 4.13 nobody counts.
+    files[d + "/a/memory.stat"] = "total_cache 900\ntotal_rss 70"
+    files[d + "/a/memory.oom_control"] = "oom_kill_disable 0\nunder_oom 0"
+    got = v1(files, path="/a/b")
+    check(got, kills=0)
+    eq("kept" in got, False)
+    files[d + "/a/memory.limit_in_bytes"] = V1_NONE
+    eq("kept" in v1(files, path="/a/b"), False)
+    d = "/sys/fs/cgroup/a/"
+    check(v2({d + "memory.max": 512 * M, d + "memory.stat": "anon 40\nfile 500\nshmem 4\nfile_mapped 1",
+              d + "memory.events": "low 0\nhigh 0\nmax 9\noom 2\noom_kill 1"}, path="/a"), kept=44, kills=1)
+
+
 def test_v1_swap_is_what_memsw_leaves():
     d = "/sys/fs/cgroup/memory/job/"
     files = {d + "memory.limit_in_bytes": 512 * M, d + "memory.memsw.limit_in_bytes": 600 * M}
