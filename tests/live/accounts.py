@@ -180,6 +180,15 @@ def file_aged(suite):
     return [] if mapped <= 8 < 16 <= int(native.stderr) else ["%d MiB of files were mapped at the end, %s without Steward" % (mapped, native.stderr)]
 
 
+def same_in_cage(suite, script, ram):
+    """A Python script in a budget, with a wall 8 MiB beyond it, does what it does without."""
+    if suite.no_cage:
+        return suite.no_cage
+    argv = [sys.executable, "-c", script]
+    got = suite.limited(lambda prefix: prefix + argv, ram, 8 * MIB, 60)
+    return suite.problems(cage.run(argv, 60), got)
+
+
 # Fills shared memory, and goes through other memory that compresses well.
 SHARES = """
 import hashlib, mmap, time
@@ -194,11 +203,7 @@ print(hashlib.sha256(b).hexdigest(), hashlib.sha256(m).hexdigest())
 
 def shared_memory(suite):
     """Shared memory counts however much it is, for nobody can drop it."""
-    if suite.no_cage:
-        return suite.no_cage
-    argv = [sys.executable, "-c", SHARES]
-    got = suite.limited(lambda prefix: prefix + argv, 56 * MIB, 8 * MIB, 60)
-    return suite.problems(cage.run(argv, 60), got)
+    return same_in_cage(suite, SHARES, 56 * MIB)
 
 
 # Whether all may be locked, and that the program goes on in any case.
@@ -232,11 +237,7 @@ print(hashlib.sha256(b).hexdigest(), hashlib.sha256(os.pread(fd, 24 << 20, 0)).h
 
 def unmapped(suite):
     """Memory that a limit around the run counts and no process does is left room for."""
-    if suite.no_cage:
-        return suite.no_cage
-    argv = [sys.executable, "-c", WRITES_SHMEM]
-    got = suite.limited(lambda prefix: prefix + argv, 48 * MIB, 8 * MIB, 60)
-    return suite.problems(cage.run(argv, 60), got)
+    return same_in_cage(suite, WRITES_SHMEM, 48 * MIB)
 
 
 # Fills a file in memory without mapping it.

@@ -250,10 +250,24 @@ static void bad_alignments_are_refused(void **state)
 	p_free(p);
 }
 
-/* More than half of them: what lies around them may be merged with some. The heap is so large that a thread keeps as much. */
+/* A heap so large that a thread keeps what the tests below free. */
+static void *ballast[100];
+
+static void take_ballast(void)
+{
+	for (unsigned i = 0; i < COUNT(ballast); i++)
+		ballast[i] = p_malloc(60000);
+}
+
+static void drop_ballast(void)
+{
+	for (unsigned i = 0; i < COUNT(ballast); i++)
+		p_free(ballast[i]);
+}
+
+/* More than half of them: what lies around them may be merged with some. */
 static void aligned_blocks_come_back(void **state)
 {
-	static void *ballast[100];
 	static const size_t sizes[] = { 23450, 23450, 23550, 23550, 23650, 23650, 33650, 33650 };
 	void *before[COUNT(sizes)], *after[COUNT(sizes)], *between;
 	unsigned same = 0;
@@ -261,8 +275,7 @@ static void aligned_blocks_come_back(void **state)
 	(void)state;
 	if (getenv("STEWARD_MALLOC") != NULL)
 		return; /* secure: they wait first */
-	for (unsigned i = 0; i < COUNT(ballast); i++)
-		ballast[i] = p_malloc(60000);
+	take_ballast();
 	for (unsigned i = 0; i < COUNT(sizes); i++)
 		before[i] = p_memalign(64, sizes[i]);
 	for (unsigned i = 0; i < COUNT(sizes); i++)
@@ -277,21 +290,18 @@ static void aligned_blocks_come_back(void **state)
 	for (unsigned i = 0; i < COUNT(sizes); i++)
 		p_free(after[i]);
 	p_free(between);
-	for (unsigned i = 0; i < COUNT(ballast); i++)
-		p_free(ballast[i]);
+	drop_ballast();
 }
 
 static void of_freed_blocks_the_one_that_fits_best_is_used_again(void **state)
 {
-	static void *ballast[100];
 	static const size_t sizes[] = { 22000, 20600, 21000, 20400, 21500, 24000 };
 	void *mem[COUNT(sizes)], *again;
 
 	(void)state;
 	if (getenv("STEWARD_MALLOC") != NULL)
 		return; /* secure: they wait first */
-	for (unsigned i = 0; i < COUNT(ballast); i++)
-		ballast[i] = p_malloc(60000);
+	take_ballast();
 	for (unsigned i = 0; i < COUNT(sizes); i++)
 		mem[i] = p_malloc(sizes[i]);
 	for (unsigned i = 0; i < COUNT(sizes); i++)
@@ -299,8 +309,7 @@ static void of_freed_blocks_the_one_that_fits_best_is_used_again(void **state)
 	again = p_malloc(20500);
 	assert_ptr_equal(again, mem[1]);
 	p_free(again);
-	for (unsigned i = 0; i < COUNT(ballast); i++)
-		p_free(ballast[i]);
+	drop_ballast();
 }
 
 static long minor_faults(void)
