@@ -16,9 +16,9 @@
  */
 #include "cli/run/uncounted.h"
 
-#define LOOK_NS 100000000                     /* 0.1 s */
+#define LOOK_NS 100000000                            /* 0.1 s */
 #define TOLERANCE ((int64_t)(2 * MIB >> PAGE_SHIFT)) /* a quarter of what should be left around a budget */
-#define MOST_PART 2                           /* of the budget, one in so many at most: processes could not go on with less */
+#define MOST_PART 2                                  /* of the budget, one in so many at most: processes could not go on with less */
 
 static bool read_kept(const struct uncounted *u, uint64_t *pages)
 {
