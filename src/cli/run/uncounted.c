@@ -5,19 +5,20 @@
  *
  * So where there is a limit the kernel is asked what it keeps there of anonymous and shared memory, and that is compared with the budget:
  *
- *     over = kept now − kept before the run − budget
+ *     over = kept now − what is too much: the budget and what was kept before the run, or WALL below the limit if that is more
  *
  *     over above TOLERANCE    so much of the budget is left for it that the middle of the tolerance is reached, and processes have to give
  *                             it (live/share.c); there is no next step before they have
  *     over below 0            half of what is free is given back, as far as it was taken
  *
  * In between nothing happens: the books of processes are a fifth of a second old, and the kernel's not of one moment either. What else is kept in the
- * same limit and grows counts as well: it is as near to it. The kernel's own memory is left out, most of which it can drop.
+ * same limit and grows counts as well; as long as the limit is far nothing does. The kernel's own memory is left out, most of which it can drop.
  */
 #include "cli/run/uncounted.h"
 
 #define LOOK_NS 100000000                            /* 0.1 s */
-#define TOLERANCE ((int64_t)(2 * MIB >> PAGE_SHIFT)) /* a quarter of what should be left around a budget */
+#define WALL (8 * MIB >> PAGE_SHIFT)                 /* what should be left around a budget */
+#define TOLERANCE ((int64_t)(2 * MIB >> PAGE_SHIFT)) /* a quarter of it */
 #define MOST_PART 2                                  /* of the budget, one in so many at most: processes could not go on with less */
 
 static bool read_kept(const struct uncounted *u, uint64_t *pages)
@@ -49,7 +50,8 @@ void uncounted_look(struct uncounted *u, uint64_t kept)
 {
 	struct ledger *l = u->ledger;
 	uint64_t ram = atomic_load(&l->ram_pages), left = l->uncounted_pages, most = MAX(left, ram / MOST_PART);
-	int64_t over = (int64_t)kept - (int64_t)u->before - (int64_t)ram;
+	uint64_t limit = u->cgroup->limit >> PAGE_SHIFT, much = MAX(u->before + ram, limit - MIN(limit, WALL));
+	int64_t over = (int64_t)kept - (int64_t)much;
 
 	if (over > TOLERANCE) {
 		if (ledger_overdrawn(l) == 0)

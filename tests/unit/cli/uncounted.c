@@ -13,6 +13,7 @@
 #define BEFORE 1000
 
 struct world {
+	struct cgroup_memory cgroup;
 	struct ledger *l;
 	struct uncounted u;
 	uint64_t hidden; /* pages that nobody counts */
@@ -29,7 +30,8 @@ static void open_world(struct world *w)
 	atomic_store(&w->l->free_pages, RAM);
 	assert_non_null(ledger_claim(w->l, 1, 1));
 	ledger_grant(w->l, &w->l->slot[0], RAM);
-	w->u = (struct uncounted){ .ledger = w->l, .before = BEFORE };
+	w->cgroup.limit = (uint64_t)(BEFORE + RAM + 8 * MIB_PAGES) << PAGE_SHIFT;
+	w->u = (struct uncounted){ .ledger = w->l, .cgroup = &w->cgroup, .before = BEFORE };
 }
 
 /* The process uses all that it has; returns what is kept in the limit beyond the budget, in MiB. */
@@ -102,11 +104,28 @@ static void nothing_more_is_asked_for_before_it_is_given_and_half_is_the_most(vo
 	free(w.l);
 }
 
+static void a_limit_that_is_far_does_not_matter(void **state)
+{
+	struct world w;
+
+	(void)state;
+	open_world(&w);
+	w.cgroup.limit += 100 * MIB;
+	w.hidden = 90 * MIB_PAGES;
+	live(&w, 20);
+	assert_int_equal(w.u.most_pages, 0);
+	w.hidden = 130 * MIB_PAGES;
+	live(&w, 20);
+	assert_in_range(w.l->left_pages, 28 * MIB_PAGES, 30 * MIB_PAGES);
+	free(w.l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_nobody_counts_is_made_room_for),
 		cmocka_unit_test(it_comes_back_when_it_is_gone),
+		cmocka_unit_test(a_limit_that_is_far_does_not_matter),
 		cmocka_unit_test(nothing_more_is_asked_for_before_it_is_given_and_half_is_the_most),
 	};
 
