@@ -10,11 +10,11 @@
  * the run for more budget. When there is no more, the engine arms: what exceeds
  * the headroom is registered before it is ever touched, a fence. A touch of
  * the fence is one fault; if the headroom allows, a window of it becomes native
- * (a quarter of the headroom, so a dozen windows cover most of any budget). If not, the
+ * (half of the headroom, so a dozen windows cover any budget). If not, the
  * engine engages: every area is registered, the pages that are present are
  * counted into frames, and from then on every fault is ours.
  *
- * A program that touches little of what it maps (hash tables, arenas of a runtime) has its windows counted as a whole, and
+ * A program that maps many times its budget and touches little of it (hash tables, arenas of a runtime) has its windows counted as a whole, and
  * would soon be taken for one that does not fit. So before the engine engages, what was not touched of large areas
  * is fenced again, as long as that brings something: resident memory must have grown since the last time.
  *
@@ -45,8 +45,9 @@
 #define GUARD_MAX (64 * KIB)    /* a PROT_NONE range up to this size below an area makes it a stack … */
 #define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
 #define WINDOW_PAGES (WINDOW_MIN >> PAGE_SHIFT)
-#define WINDOW_PART 4           /* of the headroom … */
+#define WINDOW_PART 2           /* of the headroom … */
 #define WINDOW_PART_SPARSE 16   /* … and where much of a window stays untouched */
+#define FENCE_TIMES 4           /* … of a program that has taken so many times of it */
 #define FENCE_PART 16           /* untouched memory is fenced again when a part of the budget so large has become resident */
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
 #define LOOSE 262144            /* bytes: so much may be counted that is gone again */
@@ -374,6 +375,17 @@ static bool fence_area(void *ctx, const struct proc_area *a)
 	return true;
 }
 
+/* Pages of all fences. */
+static uint64_t fenced(void)
+{
+	const struct vma *v;
+	uint64_t n = 0;
+
+	TAILQ_FOREACH(v, &engine.mm.vmas.list, link)
+		n += v->end.n - v->start.n;
+	return n;
+}
+
 /* True: there may be headroom again. */
 static bool fence_again(void)
 {
@@ -381,6 +393,9 @@ static bool fence_again(void)
 	struct proc_memory mem;
 
 	if (engine.ledger->eager || proc_memory(&mem, false) != 0)
+		return false;
+	/* Less than that is soon touched, and then it is better to have begun early. */
+	if (fenced() < FENCE_TIMES * native_limit())
 		return false;
 	if (refenced.ever && mem.resident < refenced.resident + native_limit() / FENCE_PART)
 		return false;
