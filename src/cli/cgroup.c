@@ -177,34 +177,48 @@ static int each_line(const char *root, const char *name, struct hierarchy *v1, s
 	return 0;
 }
 
-/* A file with one number, or the number after key in a file of "key number" lines. */
-static bool read_number(const char *path, const char *key, uint64_t *value)
+/* What stands after key in a line of "key number"; all of it without a key. NULL: it is another line. */
+static const char *after_key(const char *line, const char *key)
+{
+	size_t n = key != NULL ? strlen(key) : 0;
+
+	if (key == NULL)
+		return line;
+	return strncmp(line, key, n) == 0 && line[n] == ' ' ? line + n + 1 : NULL;
+}
+
+static bool parse_number(const char *p, uint64_t *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoull(p, &end, 10);
+	return *p >= '0' && *p <= '9' && errno == 0 && (*end == '\n' || *end == '\0');
+}
+
+/* The numbers after n keys in a file of "key number" lines, in one reading. False: one is missing. */
+static bool read_numbers(const char *path, const char *const *key, unsigned n, uint64_t *value)
 {
 	char line[256];
-	bool found = false;
+	unsigned found = 0;
 	FILE *f = fopen(path, "re");
 
 	if (f == NULL)
 		return false;
-	while (!found && fgets(line, sizeof(line), f) != NULL) {
-		const char *p = line;
-		char *end;
+	while (found < n && fgets(line, sizeof(line), f) != NULL)
+		for (unsigned i = 0; i < n; i++) {
+			const char *p = after_key(line, key[i]);
 
-		if (key != NULL) {
-			size_t n = strlen(key);
-
-			if (strncmp(p, key, n) != 0 || p[n] != ' ')
-				continue;
-			p += n + 1;
+			found += p != NULL && parse_number(p, &value[i]);
 		}
-		errno = 0;
-		*value = strtoull(p, &end, 10);
-		found = *p >= '0' && *p <= '9' && errno == 0 && (*end == '\n' || *end == '\0');
-		if (key == NULL)
-			break;
-	}
 	fclose(f);
-	return found;
+	return found == n;
+}
+
+/* The same for one key; NULL: a file with one number. */
+static bool read_number(const char *path, const char *key, uint64_t *value)
+{
+	return read_numbers(path, &key, 1, value);
 }
 
 /* One directory of the walk: the longest name below it still fits. */
@@ -308,8 +322,9 @@ int cgroup_memory_read(const char *root, struct cgroup_memory *out)
 	return 0;
 }
 
-/* The number after key in a file of the group that sets the limit. */
-static bool read_beside(const char *root, const struct cgroup_memory *group, const char *name, const char *key, uint64_t *value)
+/* The numbers after n keys in a file of the group that sets the limit. */
+static bool read_beside(const char *root, const struct cgroup_memory *group, const char *name, const char *const *key, unsigned n,
+			uint64_t *value)
 {
 	char path[sizeof(group->file) + PATH_SIZE];
 	const char *slash = strrchr(group->file, '/');
@@ -317,30 +332,31 @@ static bool read_beside(const char *root, const struct cgroup_memory *group, con
 	if (slash == NULL)
 		return false;
 	snprintf(path, sizeof(path), "%s%.*s/%s", root, (int)(slash - group->file), group->file, name);
-	return read_number(path, key, value);
+	return read_numbers(path, key, n, value);
 }
 
 bool cgroup_file_refaults(const char *root, const struct cgroup_memory *group, uint64_t *pages)
 {
-	return read_beside(root, group, "memory.stat", group->version == 1 ? "total_workingset_refault_file" : "workingset_refault_file",
-			   pages);
+	const char *key = group->version == 1 ? "total_workingset_refault_file" : "workingset_refault_file";
+
+	return read_beside(root, group, "memory.stat", &key, 1, pages);
 }
 
 bool cgroup_kept(const char *root, const struct cgroup_memory *group, uint64_t *bytes)
 {
-	bool v1 = group->version == 1;
-	uint64_t anon, shmem;
+	static const char *const v1[] = { "total_rss", "total_shmem" }, *const v2[] = { "anon", "shmem" };
+	uint64_t value[2];
 
-	if (!read_beside(root, group, "memory.stat", v1 ? "total_rss" : "anon", &anon) ||
-	    !read_beside(root, group, "memory.stat", v1 ? "total_shmem" : "shmem", &shmem))
+	if (!read_beside(root, group, "memory.stat", group->version == 1 ? v1 : v2, 2, value))
 		return false;
-	*bytes = anon + shmem;
+	*bytes = value[0] + value[1];
 	return true;
 }
 
 uint64_t cgroup_oom_kills(const char *root, const struct cgroup_memory *group)
 {
+	const char *key = "oom_kill";
 	uint64_t kills;
 
-	return read_beside(root, group, group->version == 1 ? "memory.oom_control" : "memory.events", "oom_kill", &kills) ? kills : 0;
+	return read_beside(root, group, group->version == 1 ? "memory.oom_control" : "memory.events", &key, 1, &kills) ? kills : 0;
 }
