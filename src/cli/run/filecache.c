@@ -25,12 +25,12 @@
 #define STEP_PART 32        /* of the budget, one in so many at a step */
 #define MOST_PART 2
 
-void filecache_init(struct filecache *p, struct ledger *l)
+void filecache_init(struct filecache *p, struct ledger *l, const struct cgroup_memory *cgroup)
 {
 	uint64_t refaults;
 
-	*p = (struct filecache){ .ledger = l };
-	p->watches = cgroup_memory_read("", &p->cgroup) == 0 && cgroup_file_refaults("", &p->cgroup, &refaults);
+	*p = (struct filecache){ .ledger = l, .cgroup = cgroup };
+	p->watches = cgroup_file_refaults("", cgroup, &refaults);
 }
 
 static uint64_t worst_stall(const struct ledger *l)
@@ -83,6 +83,6 @@ void filecache_tick(struct filecache *p, uint64_t now)
 
 	if (!p->watches || (p->looked_ns != 0 && now - p->looked_ns < LOOK_NS))
 		return;
-	if (cgroup_file_refaults("", &p->cgroup, &refaults))
+	if (cgroup_file_refaults("", p->cgroup, &refaults))
 		filecache_look(p, refaults, now);
 }

@@ -7,7 +7,7 @@
 
 struct filecache {
 	struct ledger *ledger;
-	struct cgroup_memory cgroup;
+	const struct cgroup_memory *cgroup;
 	bool watches;       /* there is a limit, and it tells of refaults */
 	uint64_t refaults;  /* at the last look */
 	uint64_t looked_ns; /* 0: no look yet */
@@ -17,7 +17,8 @@ struct filecache {
 	uint64_t most_pages; /* the largest that was left to it */
 };
 
-void filecache_init(struct filecache *p, struct ledger *l);
+/* cgroup stays the caller's. */
+void filecache_init(struct filecache *p, struct ledger *l, const struct cgroup_memory *cgroup);
 
 /* Leaves more or less of the budget: ledger.left_pages. Every tick. */
 void filecache_tick(struct filecache *p, uint64_t now_ns);

@@ -73,6 +73,7 @@ struct run {
 	struct stall stall;
 	struct squeeze squeeze;
 	struct resize resize;
+	struct cgroup_memory cgroup; /* the limit around the run; file is empty without one */
 	struct filecache filecache;
 	struct uncounted uncounted;
 	struct outsiders outsiders;
@@ -377,7 +378,7 @@ static void say_plan(const struct run *r)
 
 static struct summary summarize(struct run *r, char **argv)
 {
-	uint64_t kills = cgroup_oom_kills("", &r->filecache.cgroup);
+	uint64_t kills = cgroup_oom_kills("", &r->cgroup);
 
 	watch_total(&r->watch, &r->total);
 	return (struct summary){
@@ -388,6 +389,7 @@ static struct summary summarize(struct run *r, char **argv)
 		.total = &r->total,
 		.outcome = &r->outcome,
 		.squeeze = &r->squeeze,
+		.cgroup = &r->cgroup,
 		.filecache = &r->filecache,
 		.uncounted = &r->uncounted,
 		.launcher_bytes = MAX(own_pages(&r->share), r->share.ledger->reserved_pages) * PAGE_SIZE,
@@ -538,9 +540,11 @@ int run_main(int argc, char **argv)
 	stall_init(&r.stall, r.share.ledger);
 	squeeze_init(&r.squeeze, r.share.ledger);
 	resize_init(&r.resize, r.share.ledger);
-	filecache_init(&r.filecache, r.share.ledger);
-	uncounted_init(&r.uncounted, r.share.ledger, &r.filecache.cgroup);
-	r.oom_kills = cgroup_oom_kills("", &r.filecache.cgroup);
+	/* If that cannot be read at all there is no limit to be seen. */
+	cgroup_memory_read("", &r.cgroup);
+	filecache_init(&r.filecache, r.share.ledger, &r.cgroup);
+	uncounted_init(&r.uncounted, r.share.ledger, &r.cgroup);
+	r.oom_kills = cgroup_oom_kills("", &r.cgroup);
 	outsiders_init(&r.outsiders, r.share.ledger);
 	attendant.fd = r.share.listen_fd;
 	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);

@@ -180,7 +180,7 @@ void summary_print(const struct summary *s, bool verbose)
 	if (s->killed_outside > 0)
 		msg_note("the kernel killed %llu of the processes: the memory limit around the run was reached (%s); raise it, or lower --ram, "
 			 "because shared memory, copies after fork and the kernel's own need come on top",
-			 (unsigned long long)s->killed_outside, s->filecache->cgroup.file);
+			 (unsigned long long)s->killed_outside, s->cgroup->file);
 	if (s->total->processes == 0) {
 		msg_note("%s: Steward's library was not loaded, so nothing was managed; unset LD_PRELOAD tricks in its start script",
 			 s->argv[0]);

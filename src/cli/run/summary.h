@@ -16,6 +16,7 @@ struct summary {
 	const struct watch_total *total;
 	const struct outcome *outcome;
 	const struct squeeze *squeeze;
+	const struct cgroup_memory *cgroup;
 	const struct filecache *filecache;
 	const struct uncounted *uncounted;
 	uint64_t launcher_bytes;        /* memory of launcher and ledger at the end */
