@@ -6,6 +6,8 @@
  *	   └─────► it does not: a fence ──touch──► half of what is left becomes native behind the touch
  *	                                  └──► that would be less than WINDOW_MIN: engage
  *
+ * What is untouched is not fenced again, as the live engine does for a program that has taken many times its budget.
+ *
  * Pages that are there when the manager is engaged go on the lists in the order of their addresses, because that is how
  * the live engine finds them. For a program that has not touched them in that order, this decides who leaves first.
  */

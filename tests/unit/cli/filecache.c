@@ -3,10 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "cli/run/filecache.h"
+#include "one_process.h"
 
 #define LOOK 250000000ull
 #define RAM 100000 /* pages: the budget, and the limit */
@@ -24,13 +23,7 @@ struct world {
 static void open_world(struct world *w)
 {
 	*w = (struct world){ .now = LOOK, .speed = 20000, .gives = true };
-	w->l = aligned_alloc(_Alignof(struct ledger), sizeof(*w->l));
-	assert_non_null(w->l);
-	memset(w->l, 0, sizeof(*w->l));
-	w->l->ram_pages = RAM;
-	atomic_store(&w->l->free_pages, RAM);
-	assert_non_null(ledger_claim(w->l, 1, 1));
-	ledger_grant(w->l, &w->l->slot[0], RAM);
+	w->l = ledger_of_one(RAM);
 	w->cache = (struct filecache){ .ledger = w->l };
 }
 

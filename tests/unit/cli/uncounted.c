@@ -3,10 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "cli/run/uncounted.h"
+#include "one_process.h"
 
 #define RAM 25600 /* pages: 100 MiB */
 #define MIB_PAGES 256
@@ -23,13 +22,7 @@ struct world {
 static void open_world(struct world *w)
 {
 	*w = (struct world){ .gives = true };
-	w->l = aligned_alloc(_Alignof(struct ledger), sizeof(*w->l));
-	assert_non_null(w->l);
-	memset(w->l, 0, sizeof(*w->l));
-	w->l->ram_pages = RAM;
-	atomic_store(&w->l->free_pages, RAM);
-	assert_non_null(ledger_claim(w->l, 1, 1));
-	ledger_grant(w->l, &w->l->slot[0], RAM);
+	w->l = ledger_of_one(RAM);
 	w->cgroup.limit = (uint64_t)(BEFORE + RAM + 8 * MIB_PAGES) << PAGE_SHIFT;
 	w->u = (struct uncounted){ .ledger = w->l, .cgroup = &w->cgroup, .before = BEFORE };
 }
