@@ -62,7 +62,7 @@ struct walk {
 	bool prev_guard;   /* the area before is a small PROT_NONE one */
 	bool prev_file, prev_exe;
 	uint64_t exe_inode;
-	uint64_t sum;      /* pages: what the walk is for */
+	uint64_t sum;      /* potential */
 };
 
 static bool candidate(struct walk *w, const struct proc_area *a)
@@ -113,15 +113,15 @@ static int manage(vpn_t start, vpn_t end)
 	return native_adopt(start, end);
 }
 
-/* Manages the parts of [start, end) that the set does not hold. What the host will not register stays native. */
-static void manage_unknown(vpn_t at, vpn_t end)
+/* Calls take() for the parts of [at, end) that the set does not hold. What the host will not register (a hole, a file) stays native. */
+static void each_unknown(vpn_t at, vpn_t end, int (*take)(vpn_t start, vpn_t end))
 {
 	while (at.n < end.n) {
 		struct vma *next = vma_overlap(&engine.mm.vmas, at, end);
 		vpn_t stop = next != NULL ? next->start : end, resume = next != NULL ? next->end : end;
 
 		if (stop.n > at.n)
-			manage(at, stop);
+			take(at, stop);
 		at = resume;
 	}
 }
@@ -131,7 +131,7 @@ static bool scan_area(void *ctx, const struct proc_area *a)
 	struct walk *w = ctx;
 
 	if (candidate(w, a))
-		manage_unknown(vpn_of(a->start), vpn_of(a->end));
+		each_unknown(vpn_of(a->start), vpn_of(a->end), manage);
 	walk_next(w, a);
 	return true;
 }
@@ -264,46 +264,37 @@ void native_settle(void)
 	allow(limit > used ? limit - used : 0);
 }
 
+/* From now on only what is present in [start, end) counts of it. */
+static int fence(vpn_t start, vpn_t end)
+{
+	struct engine *e = &engine;
+	uint64_t at = vpn_address(start), len = (end.n - start.n) << PAGE_SHIFT;
+	int err = host_register(e->homes.prog_fd, at, len, true);
+
+	if (err != 0)
+		return err;
+	err = mm_map(&e->mm, start, end, VMA_READ | VMA_WRITE, NULL, 0);
+	if (err != 0)
+		host_unregister(e->homes.prog_fd, at, len);
+	return err;
+}
+
 int native_mapped(uint64_t start, uint64_t len, bool writable)
 {
 	struct engine *e = &engine;
 	vpn_t from = vpn_of(start), to = vpn_of(start + len);
 
 	if (atomic_load(&e->state) == LEDGER_ENGAGED) {
-		manage_unknown(from, to);
+		each_unknown(from, to, manage);
 		return 0;
 	}
 	/* The new range is in the kernel's books already, so the headroom has it subtracted. */
 	uint64_t room = headroom();
 
 	allow(room);
-	if (writable && room > (WINDOW_MIN >> PAGE_SHIFT))
+	if (writable && room > WINDOW_PAGES)
 		return 0;
-	int err = host_register(e->homes.prog_fd, start, len, true);
-
-	return err != 0 ? err : mm_map(&e->mm, from, to, VMA_READ | VMA_WRITE, NULL, 0);
-}
-
-/* The parts of [at, to) that the set does not hold. What the host will not register (a hole, a file) stays native. Returns the pages fenced. */
-static uint64_t fence(vpn_t at, vpn_t to)
-{
-	struct engine *e = &engine;
-	uint64_t fenced = 0;
-
-	while (at.n < to.n) {
-		struct vma *next = vma_overlap(&e->mm.vmas, at, to);
-		vpn_t stop = next != NULL ? next->start : to, resume = next != NULL ? next->end : to;
-		uint64_t n = stop.n - at.n;
-
-		if (n > 0 && host_register(e->homes.prog_fd, vpn_address(at), n << PAGE_SHIFT, true) == 0) {
-			if (mm_map(&e->mm, at, stop, VMA_READ | VMA_WRITE, NULL, 0) == 0)
-				fenced += n;
-			else
-				host_unregister(e->homes.prog_fd, vpn_address(at), n << PAGE_SHIFT);
-		}
-		at = resume;
-	}
-	return fenced;
+	return fence(from, to);
 }
 
 int native_grown(uint64_t start, uint64_t end)
@@ -312,15 +303,15 @@ int native_grown(uint64_t start, uint64_t end)
 	vpn_t at = vpn_of(start), to = vpn_of(end);
 
 	if (atomic_load(&e->state) == LEDGER_ENGAGED) {
-		manage_unknown(at, to);
+		each_unknown(at, to, manage);
 		return 0;
 	}
 	uint64_t room = headroom();
 
 	allow(room);
-	if (room > (WINDOW_MIN >> PAGE_SHIFT))
+	if (room > WINDOW_PAGES)
 		return 0;
-	fence(at, to);
+	each_unknown(at, to, fence);
 	return 0;
 }
 
@@ -333,12 +324,8 @@ static bool join_part(void *ctx, const struct proc_area *a)
 	const struct range *r = ctx;
 	uint64_t start = MAX(a->start, r->start), end = MIN(a->end, r->end);
 
-	if (start < end && !a->file && !a->shared && !engine_owns(a->start, a->end)) {
-		if (atomic_load(&engine.state) == LEDGER_ENGAGED)
-			manage_unknown(vpn_of(start), vpn_of(end));
-		else
-			fence(vpn_of(start), vpn_of(end));
-	}
+	if (start < end && !a->file && !a->shared && !engine_owns(a->start, a->end))
+		each_unknown(vpn_of(start), vpn_of(end), atomic_load(&engine.state) == LEDGER_ENGAGED ? manage : fence);
 	return a->start < r->end;
 }
 
@@ -361,7 +348,7 @@ static uint64_t window(void)
 	return room >= 2 * WINDOW_PAGES ? MAX(room / (refenced.ever ? WINDOW_PART_SPARSE : WINDOW_PART), WINDOW_PAGES) : 0;
 }
 
-/* An area with much that was never touched. From now on only what is present counts of it. */
+/* An area with much that was never touched. */
 static bool fence_area(void *ctx, const struct proc_area *a)
 {
 	struct engine *e = &engine;
@@ -370,7 +357,7 @@ static bool fence_area(void *ctx, const struct proc_area *a)
 
 	if (a->write && pages >= WINDOW_PAGES && candidate(w, a) && vma_find(&e->mm.vmas, vpn_of(a->start)) == NULL &&
 	    pages - MIN(pages, proc_count_present(e->homes.pagemap_fd, a->start, a->end)) >= WINDOW_PAGES)
-		w->sum += fence(vpn_of(a->start), vpn_of(a->end));
+		each_unknown(vpn_of(a->start), vpn_of(a->end), fence);
 	walk_next(w, a);
 	return true;
 }
@@ -402,7 +389,7 @@ static bool fence_again(void)
 	refenced.ever = true;
 	refenced.resident = mem.resident;
 	proc_maps(fence_area, &w);
-	return w.sum > 0;
+	return true;
 }
 
 void native_trip(vpn_t vpn)
@@ -419,7 +406,7 @@ void native_trip(vpn_t vpn)
 		host_unregister(e->homes.prog_fd, vpn_address(vpn), PAGE_SIZE);
 		return;
 	}
-	vpn_t from = { MAX(vma->start.n, ALIGN_DOWN(vpn.n, WINDOW_MIN >> PAGE_SHIFT)) };
+	vpn_t from = { MAX(vma->start.n, ALIGN_DOWN(vpn.n, WINDOW_PAGES)) };
 	vpn_t to = { MIN(vma->end.n, from.n + room) };
 
 	if (room == 0 || mm_unmap(&e->mm, from, to) != 0) {
@@ -543,7 +530,7 @@ int native_lock(uint64_t start, uint64_t end, uint64_t whole_end)
 	if (atomic_load(&e->state) != LEDGER_ENGAGED) {
 		uint64_t room = headroom(), fences = reclaimable(from, vpn_of(whole_end));
 
-		if (room > fences + (WINDOW_MIN >> PAGE_SHIFT)) {
+		if (room > fences + WINDOW_PAGES) {
 			allow(room - pages);
 			return native_release(start, end);
 		}

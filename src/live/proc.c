@@ -259,7 +259,7 @@ static int read_present(int fd, uint64_t *at, uint64_t end, struct pagemap_regio
 	return n;
 }
 
-/* sees runs. */
+/* Calls see() for the runs of present pages in [start, end), ascending. 0 or -errno. */
 static int present(int fd, uint64_t start, uint64_t end, void (*see)(void *ctx, uint64_t start, uint64_t end), void *ctx)
 {
 	static _Atomic bool old_kernel;
