@@ -175,6 +175,8 @@ static int64_t execute(const struct bell *bell)
 	switch (bell->op) {
 	case BELL_MAPPED:
 		return mapped(bell->arg[0], bell->arg[1], bell->arg[2]);
+	case BELL_ROOM:
+		return fork_room();
 	case BELL_FREEZE:
 		return fork_freeze();
 	case BELL_THAW:

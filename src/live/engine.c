@@ -105,7 +105,8 @@ int engine_attach(struct ledger *ledger, int device)
 	e->slot = ledger_claim(ledger, e->pid, proc_start_time());
 	if (e->slot == NULL)
 		return -EAGAIN;
-	/* After exec the slot still has the grant of the old image. */
+	/* After exec the slot still has what belonged to the old image. */
+	fork_execed();
 	ledger_return_all(ledger, e->slot);
 	atomic_store(&e->slot->oom, LEDGER_OOM_NONE);
 	atomic_store(&e->slot->fault_since, 0);

@@ -95,6 +95,9 @@ struct engine {
 	bool changing;               /* the handler is following an event */
 
 	/* fork.c */
+	uint64_t for_child;          /* pages of the grant that are kept for a child which is about to be */
+	bool fleeting;               /* the child will call exec, if it is as the last one was; in the child: it has not lived long enough to be another */
+	uint64_t born;               /* ns, of a fleeting child */
 	bool frozen;                 /* faults are served without changing anything */
 	int dumpable;                /* before it */
 	unsigned nr_frozen;          /* pages in log; beyond FREEZE_LOG: look at all */
@@ -236,6 +239,9 @@ void pager_resume(void);
 void pager_give_way(void);
 /* Writes the sizes to the ledger. Lock held. */
 void pager_publish(void);
+/* Lock held, pages: what the process has of the budget in use; and what it has online beyond what the budget allows. */
+uint64_t pager_used(void);
+uint64_t pager_excess(void);
 
 /* share.c: pager, lock not held. */
 #define SHARE_URGENT 1000 /* thousandths: the urgency of who has less than he needs */
@@ -267,6 +273,7 @@ void oom_relieved(void);
 /* bell.c */
 enum bell_op {
 	BELL_MAPPED,   /* a: address, b: bytes, c: enum bell_mapped */
+	BELL_ROOM,     /* for what a child will have */
 	BELL_FREEZE,
 	BELL_THAW,
 	BELL_UNMANAGE, /* a: start, b: end */
@@ -289,12 +296,22 @@ void bell_arm_thaw(void);
 void bell_wake(void);
 
 /* fork.c */
+/* Program thread, before anything of a fork is locked: waits until there is room for what the child has from the beginning. */
+void fork_make_room(void);
+/* Handler: how many pages are still to be evicted for it, 0: none, or no more can be. */
+int64_t fork_room(void);
+/* Pager: what the process needs comes first, `needed` pages with all. Lock held. */
+void fork_room_break(uint64_t needed);
 int64_t fork_freeze(void);
 int64_t fork_thaw(void);
 /* Frozen: serves a fault without changing the manager. Lock held. */
 void fork_serve(vpn_t vpn);
 /* In the child, before anything of the program runs. */
 void fork_child(void);
+/* A new image, before anything in the slot is changed. */
+void fork_execed(void);
+/* Pager: the process is a child that will soon call exec, as far as one can know: it is to do no work for its memory. */
+bool fork_is_fleeting(uint64_t now);
 
 /* stores.c: lock held, if nothing else is said. */
 /* At start. 0 or -errno; a file that cannot be opened is no error. */

@@ -5,6 +5,8 @@
  * the compressed pool. It needs a userfaultfd and threads of its own, and a
  * manager that was not in the middle of something when it was copied:
  *
+ *   parent, first    ROOM: what a child has from the beginning counts in its books as it does in ours, so the grant is divided, and
+ *                    what is beyond one's part is evicted, once, before both have it
  *   parent, before   FREEZE: the pager stands between two batches, and changes of
  *                    the address space wait; from now on
  *                    the handler answers faults without changing the manager:
@@ -19,20 +21,73 @@
  *
  * What is in stores, both have: stores.c.
  *
- * Budget: the child takes half of its parent's grant; pages that both still
- * share count in both. Its pages cannot be moved while they are shared: the
- * copying path serves them (arena.c).
+ * Budget: pages that both still share count in both, so it does not matter who changes them and when the kernel copies
+ * them. They cannot be moved while they are shared: the pager makes its own copy of one before it takes it home (arena.c).
+ *
+ * A child that only calls exec needs no part. A process whose last child was such a one forks the next without making
+ * room; that child's pager leaves things as they are for a while, and if it has not called exec by then, it was
+ * taken for what it is not: it has to get its part from the others, and may for a moment have more than the budget.
  */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "base/fmt.h"
+#include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
 #include "live/proc.h"
 
+#define STUCK_NS 1000000000 /* 1 s without a page less to be evicted: a child must not wait for the sake of a limit */
+#define LOOK_NS 500000      /* 0.5 ms between two looks */
+#define FLEETING_NS 50000000 /* 50 ms, and … */
+#define FLEETING_FAULTS 256 /* … so many faults: who has not called exec by then lives on */
+
 static uint8_t scratch[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+
+int64_t fork_room(void)
+{
+	struct engine *e = &engine;
+	uint64_t left = 0;
+
+	engine_take();
+	if (atomic_load(&e->state) == LEDGER_ENGAGED && atomic_load(&e->slot->execs) == 0) {
+		if (e->for_child == 0) {
+			uint64_t used = pager_used();
+
+			ledger_grant(e->ledger, e->slot, used);
+			e->for_child = MIN(used, atomic_load(&e->slot->granted) / 2);
+		}
+		left = pager_excess();
+	}
+	engine_drop();
+	if (left > 0)
+		pager_wake();
+	return (int64_t)left;
+}
+
+void fork_room_break(uint64_t needed)
+{
+	struct engine *e = &engine;
+	uint64_t granted = atomic_load(&e->slot->granted);
+
+	e->for_child = MIN(e->for_child, granted - MIN(granted, needed + e->promised));
+}
+
+void fork_make_room(void)
+{
+	const struct timespec moment = { .tv_nsec = LOOK_NS };
+	int64_t least = INT64_MAX, left;
+	uint64_t since = now_ns();
+
+	while ((left = bell_ring(BELL_ROOM, 0, 0, 0)) > 0 && now_ns() - since < STUCK_NS) {
+		if (left < least) {
+			least = left;
+			since = now_ns();
+		}
+		sys_nanosleep(&moment, NULL);
+	}
+}
 
 int64_t fork_freeze(void)
 {
@@ -42,6 +97,7 @@ int64_t fork_freeze(void)
 		pager_pause();
 	bell_arm_thaw();
 	changes_settle();
+	e->fleeting = e->for_child == 0 && atomic_load(&e->slot->execs) != 0;
 	e->nr_frozen = 0;
 	e->frozen = true;
 	/* The child will open our swap files through /proc. */
@@ -80,6 +136,8 @@ int64_t fork_thaw(void)
 			readopt_all();
 	}
 	e->frozen = false;
+	e->for_child = 0;
+	e->fleeting = false;
 	proc_set_dumpable(e->dumpable);
 	engine_drop();
 	copying_end();
@@ -128,17 +186,49 @@ static void claim_slot(void)
 	e->slot = ledger_claim(e->ledger, sys_getpid(), proc_start_time());
 	if (e->slot == NULL)
 		engine_fatal("too many processes in one run");
+	e->slot->parent = (uint32_t)(parent - e->ledger->slot) + 1;
 	memcpy(e->slot->comm, parent->comm, sizeof(parent->comm));
 	record_attach(true);
 	cpu_child(parent);
 	e->m.counter = e->slot->counter;
 	if (atomic_load(&e->state) != LEDGER_ENGAGED)
 		return;
-	uint64_t half = atomic_load(&parent->granted) / 2;
-
-	atomic_fetch_sub(&parent->granted, half);
-	atomic_fetch_add(&e->slot->granted, half);
+	atomic_fetch_sub(&parent->granted, e->for_child);
+	atomic_fetch_add(&e->slot->granted, e->for_child);
+	e->for_child = 0;
+	e->born = now_ns();
 	atomic_store(&e->slot->state, LEDGER_ENGAGED);
+}
+
+/* NULL: the process did not come by fork, or its parent is gone. */
+static struct ledger_slot *parent_of(const struct ledger_slot *s)
+{
+	struct ledger_slot *parent = s->parent != 0 ? &engine.ledger->slot[s->parent - 1] : NULL;
+
+	return parent != NULL && atomic_load(&parent->pid) == sys_getppid() ? parent : NULL;
+}
+
+void fork_execed(void)
+{
+	struct ledger_slot *s = engine.slot, *parent = parent_of(s);
+
+	if (parent != NULL && atomic_load(&s->state) == LEDGER_ENGAGED && s->counter[VM_pgfault] < FLEETING_FAULTS)
+		atomic_store(&parent->execs, 1);
+	s->parent = 0;
+}
+
+bool fork_is_fleeting(uint64_t now)
+{
+	struct engine *e = &engine;
+	struct ledger_slot *parent;
+
+	if (!e->fleeting || (now - e->born < FLEETING_NS && e->m.counter[VM_pgfault] < FLEETING_FAULTS))
+		return e->fleeting;
+	e->fleeting = false;
+	parent = parent_of(e->slot);
+	if (parent != NULL)
+		atomic_store(&parent->execs, 0);
+	return false;
 }
 
 /* The child of a process that was not engaged has all its memory: it starts from nothing. */

@@ -84,12 +84,14 @@ struct ledger_slot {
 	_Atomic int32_t pid;         /* 0: free; claimed by compare-and-swap */
 	_Atomic uint32_t state;      /* enum ledger_state; process */
 	uint64_t start_time;         /* field 22 of /proc/PID/stat: tells a reused pid */
+	uint32_t parent;             /* of a process that came by fork: 1 + the slot its parent had; 0: none; process */
 	_Atomic uint64_t granted;    /* pages of the budget it holds; process, supervisor after its death */
 	_Atomic uint32_t urgency;    /* how much it suffers for want of memory, in thousandths: share.c; process */
 	_Atomic uint64_t spare;      /* pages of its grant that it could do without; process */
 	_Atomic int64_t allowed;     /* bytes that the process may map before its next look, part of granted; process, and who squeezes it */
 	_Atomic uint32_t stall;      /* of its time, how much it has waited for pages lately, in thousandths; supervisor */
 	_Atomic uint64_t fault_since; /* monotonic ns since when the fault is being served that is now, 0: none; process */
+	_Atomic uint32_t execs;      /* 1: its last child called exec before it needed memory of its own; its children, live/fork.c */
 	_Atomic uint32_t oom;        /* enum ledger_oom; whoever the value names */
 	char comm[16];
 	_Atomic uint32_t asked;      /* ask_word: ask.h says who may change it */

@@ -179,7 +179,7 @@ static void give_back(void)
 static uint64_t online_target(void)
 {
 	struct engine *e = &engine;
-	uint64_t granted = atomic_load(&e->slot->granted), taken = own_outside() + e->unmanaged + e->promised;
+	uint64_t granted = atomic_load(&e->slot->granted), taken = own_outside() + e->unmanaged + e->promised + e->for_child;
 
 	uint64_t target = granted > taken ? granted - taken : 0;
 
@@ -188,6 +188,20 @@ static uint64_t online_target(void)
 	uint64_t online = phys_managed_frames(&e->m.phys, 0), used = online - phys_free_frames(&e->m.phys, 0);
 
 	return MIN(target, MAX(online, record_frames(used)));
+}
+
+uint64_t pager_excess(void)
+{
+	uint64_t online = phys_managed_frames(&engine.m.phys, 0);
+
+	return online - MIN(online, online_target());
+}
+
+uint64_t pager_used(void)
+{
+	const struct phys *p = &engine.m.phys;
+
+	return own_outside() + engine.unmanaged + phys_managed_frames(p, 0) - phys_free_frames(p, 0);
 }
 
 static void too_small(uint64_t missing)
@@ -238,6 +252,7 @@ static void balloon(uint64_t now)
 	uint64_t tables = table_frames(), floor = working_frames(is_asleep(now)) + tables;
 
 	share_break_promise(own_outside() + e->unmanaged + floor);
+	fork_room_break(own_outside() + e->unmanaged + floor);
 	uint64_t target = online_target(), online = phys_managed_frames(&e->m.phys, 0);
 
 	if (target < floor) {
@@ -358,10 +373,45 @@ static void wake_all(void)
 		host_wake(engine.homes.prog_fd, vpn_address(v->start), (v->end.n - v->start.n) << PAGE_SHIFT);
 }
 
+/* When what is done every now and then was done last, ns. */
+struct done {
+	uint64_t measured, shared, scanned;
+};
+
+/* The books, and what follows from them: how many frames there are to be. */
+static void keep_books(struct done *last, uint64_t now)
+{
+	struct engine *e = &engine;
+	bool due = now - last->measured > MEASURE_NS;
+
+	if (now - last->shared > SHARE_NS || share_is_urgent()) {
+		share_look(use_of_grant(now));
+		last->shared = now;
+	}
+	if (due) {
+		/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */
+		if (e->ledger->record_ns == 0) {
+			measure(now);
+			give_back();
+		}
+		last->measured = now_ns();
+	}
+	if (now - last->scanned > RESCAN_NS) {
+		engine_take();
+		if (!e->changing)
+			native_scan();
+		stores_tick(now);
+		wake_all();
+		engine_drop();
+		last->scanned = now_ns();
+	}
+	balloon(now);
+}
+
 void pager_run(void *arg)
 {
 	struct engine *e = &engine;
-	uint64_t measured = 0, shared = 0, scanned = now_ns();
+	struct done last = { .scanned = now_ns() };
 	bool answering = false;
 
 	(void)arg;
@@ -377,30 +427,10 @@ void pager_run(void *arg)
 			continue;
 		uint64_t start = now_ns();
 
-		bool due = start - measured > MEASURE_NS;
+		bool fleeting = fork_is_fleeting(start);
 
-		if (start - shared > SHARE_NS || share_is_urgent()) {
-			share_look(use_of_grant(start));
-			shared = start;
-		}
-		if (due) {
-			/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */
-			if (e->ledger->record_ns == 0) {
-				measure(start);
-				give_back();
-			}
-			measured = now_ns();
-		}
-		if (start - scanned > RESCAN_NS) {
-			engine_take();
-			if (!e->changing)
-				native_scan();
-			stores_tick(start);
-			wake_all();
-			engine_drop();
-			scanned = now_ns();
-		}
-		balloon(start);
+		if (!fleeting)
+			keep_books(&last, start);
 		record_tick(start);
 		engine_take();
 		COUNT(&e->m, kswapd_wake);
@@ -411,7 +441,9 @@ void pager_run(void *arg)
 		/* More will not come: who waits for frames need not wait any longer. */
 		if (atomic_exchange(&e->frames_wanted, 0) != 0)
 			futex_wake(&e->frames_wanted);
-		pager_publish();
+		/* Nearly all that it has is its parent's. */
+		if (!fleeting)
+			pager_publish();
 		e->m.counter[VM_kswapd_ns] += now_ns() - start;
 		engine_drop();
 		answering = ask_answer();

@@ -45,6 +45,8 @@ static void before(void)
 	pthread_mutex_lock(&one_fork);
 	if (preload_attached)
 		engine_settle();
+	if (preload_attached && atomic_load(&engine.state) == LEDGER_ENGAGED)
+		fork_make_room();
 	malloc_fork_prepare();
 	engine_hold_start();
 	frozen = atomic_load(&engine.state) != LEDGER_NATIVE;

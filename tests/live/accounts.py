@@ -74,6 +74,33 @@ def forked(suite):
     return []
 
 
+# Comes under pressure once, fits from then on, and uses all that it has between two children.
+CALLS_EXEC = """
+my $scratch = "y" x 30_000_000;
+undef $scratch;
+my @a = map { chr(65 + $_ % 26) x 4000 . $_ } 1 .. 8000;
+my $sum = 0;
+for my $round (1 .. 60) { system("true"); $sum += length($_) + ord(substr($_, 2000, 1)) for @a }
+print "$sum\\n";
+"""
+
+
+def children_exec(suite):
+    """A process whose children call exec at once evicts for the first one, which might have been another, and for no more."""
+    stats = os.path.join(suite.work, "stats.json")
+    argv = ["perl", "-e", CALLS_EXEC]
+    native = cage.run(argv, 60)
+    got = suite.limited(lambda prefix: list(prefix) + argv, 56 * MIB, 8 * MIB, 60, ["--stats", stats])
+    problems = suite.problems(native, got)
+    if not problems:
+        with open(stats, encoding="utf-8") as f:
+            out = json.load(f)["counters"]["pswpout"]
+        # 22 000 for the pressure and the first child; 150 000 when half is evicted for each.
+        if out > 50000:
+            problems.append("%d pages were evicted" % out)
+    return problems
+
+
 def fault_times(suite):
     """No fault took longer than the run, also where memory of threads was out that is given back to the kernel."""
     stats = os.path.join(suite.work, "stats.json")
@@ -258,4 +285,4 @@ def killed_at_limit(suite):
     return [] if got.status == 137 and got.oom_kills == 1 and said else ["status %d, %d kills: %s" % (got.status, got.oom_kills, got.stderr)]
 
 
-ACCOUNTS = [given_back, sparse, file_aged, forked, fault_times, killed_at_limit, locked_all, mapped_file, shared_memory, unmapped]
+ACCOUNTS = [given_back, sparse, file_aged, forked, children_exec, fault_times, killed_at_limit, locked_all, mapped_file, shared_memory, unmapped]

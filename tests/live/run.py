@@ -44,13 +44,11 @@ SLACK = 8 * MIB
 SHARES = [50.0, 25.0, 12.5]
 # What ends within half a minute. All jobs end at all shares, gcc at an eighth after ten minutes: --shares 50,25,12.5
 JOB_SHARES = {"sort": SHARES, "xz": SHARES, "threads8": SHARES, "sqlite": [50.0, 25.0], "redis": [50.0, 25.0]}
-# The accounting of forked processes is simple so far: pages that parent and child both change are not yet held within the
-# budget of the run, so these modes have room beside it. What they hold is the data of both. A deep stack is not managed.
-FORK_MODES = {"fork-read", "fork-write", "fork-nested", "fork-threads", "fork-orphan", "model", "recursion"}
-FORK_SLACK = 512 * MIB
 VERIFIER_MIB = 64
-# Memory mapped by raw system calls is found every half second (docs/limits.md); on a busy machine all of it is touched before.
-RAW_MODES = {"raw"}
+# Beside the budget: memory mapped by raw system calls is found every half second (docs/limits.md), on a busy machine all of it is
+# touched before; and a deep stack is not managed.
+LARGE_SLACK = {"raw": VERIFIER_MIB * MIB, "recursion": 16 * MIB}
+SLOW_MODES = {"fork-read", "fork-write", "fork-nested", "fork-threads", "fork-orphan", "model"}
 # At every share the plain accesses; the others differ in how they change memory, not in how much, and run at one share,
 # unless --shares asks for more.
 BALANCE_MODES = {"random-read", "random-write", "sequential"}
@@ -169,11 +167,9 @@ class Suite:
 
     def verifier(self):
         for mode in self.listed("verifier"):
-            forks = mode in FORK_MODES
-            slack = FORK_SLACK if forks else SLACK + VERIFIER_MIB * MIB if mode in RAW_MODES else SLACK
             shares = self.args.shares or (SHARES if mode in BALANCE_MODES else [50.0])
             self.compare(simple("verifier " + mode, [self.tool("verifier"), mode, str(VERIFIER_MIB)], shares,
-                                slack=slack, timeout=600 if forks else 180))
+                                slack=SLACK + LARGE_SLACK.get(mode, 0), timeout=600 if mode in SLOW_MODES else 180))
 
     def base_path(self):
         self.other_kernel("base path", BASE_PATH_MODES, "--debug-base-path")
@@ -183,9 +179,8 @@ class Suite:
 
     def other_kernel(self, name, modes, option):
         for mode in modes:
-            slack = FORK_SLACK if mode in FORK_MODES else SLACK
             self.compare(simple("%s, verifier %s" % (name, mode), [self.tool("verifier"), mode, str(VERIFIER_MIB)], [25.0],
-                                slack=slack, timeout=180, options=[option]))
+                                timeout=180, options=[option]))
 
     def policies(self):
         """Whoever chooses the pages, the program finds what it has left."""
@@ -193,8 +188,7 @@ class Suite:
             for mode in POLICY_MODES:
                 self.compare(simple("policy %s, verifier %s" % (policy, mode),
                                     [self.tool("verifier"), mode, str(VERIFIER_MIB)], [25.0],
-                                    slack=FORK_SLACK if mode in FORK_MODES else SLACK, timeout=180,
-                                    options=["--policy", policy]))
+                                    timeout=180, options=["--policy", policy]))
         self.own_pages("policies, the program's own pages are no unmanaged memory")
 
     def own_pages(self, name):
@@ -490,10 +484,10 @@ def user_with_descriptor(suite):
     if os.geteuid() != 0 or shutil.which("setpriv") is None or not readable_by_others(suite):
         return "needs root, setpriv and a build directory that others can read"
     problems = []
-    for mode, mib, slack in (("random-write", "64", SLACK), ("fork-write", "32", FORK_SLACK)):
+    for mode, mib in (("random-write", "64"), ("fork-write", "32")):
         command = [suite.tool("verifier"), mode, mib]
         native = cage.run(command, 30)
-        got = suite.limited(lambda prefix, c=command: list(prefix) + as_nobody() + c, 16 * MIB, slack, 180)
+        got = suite.limited(lambda prefix, c=command: list(prefix) + as_nobody() + c, 16 * MIB, SLACK, 180)
         problems += suite.problems(native, got)
     return problems
 

@@ -16,7 +16,6 @@ import cage
 MIB = 1 << 20
 BUDGET = 16 * MIB
 SLACK = 8 * MIB  # of the hard limit, as in run.py
-FORK_SLACK = 512 * MIB
 FOOTPRINT = "64"  # MiB
 STOPPED = re.compile(r"steward: (page 0x[0-9a-f]+ is lost: (checksum mismatch|read error|broken seal) in \S+, slot \d+|out of (room|memory): .*); .+")
 FAULT_SEEDS = range(2, 14)
@@ -270,8 +269,7 @@ def on_server(suite, mode="random-write", options="", meanwhile=None, places=(),
 
         helper = threading.Thread(target=help_along, daemon=True)
         helper.start()
-        slack = FORK_SLACK if mode.startswith("fork") else SLACK
-        got = suite.limited(lambda prefix: list(prefix) + command, BUDGET, slack, 120, swap)
+        got = suite.limited(lambda prefix: list(prefix) + command, BUDGET, SLACK, 120, swap)
         ended.set()
         helper.join()
     return native, got, server.uri
