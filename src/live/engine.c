@@ -229,12 +229,12 @@ static int start_tasks(void)
 }
 
 /*
- * Pages that are to be recorded must be ours, whether memory is short or not; and before the program goes on, because
- * what it maps while its areas are looked for would be found and announced, and be taken for two areas (bell.c).
+ * Pages that are to be recorded must be ours, and those that a child inherits protected, whether memory is short or not; and before the
+ * program goes on, because what it maps while its areas are looked for would be found and announced, and be taken for two areas (bell.c).
  */
-static void engage_to_record(void)
+static void engage_first(void)
 {
-	engine.m.precise = true;
+	engine.m.precise = engine.ledger->record_ns != 0;
 	engine_take();
 	native_engage();
 	engine_drop();
@@ -264,8 +264,8 @@ static int start(void)
 		cpu_init();
 		atomic_store(&e->state, LEDGER_ARMED);
 		atomic_store(&e->slot->state, LEDGER_ARMED);
-		if (e->ledger->record_ns != 0)
-			engage_to_record();
+		if (e->ledger->record_ns != 0 || e->inheriting)
+			engage_first();
 		err = start_tasks();
 	}
 	close_descriptors();

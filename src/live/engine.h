@@ -8,7 +8,7 @@
  *   pager.c: kswapd, balloon, figures ──► reclaim_batch ──► unmap ────┘
  *   share.c: gives budget to those who stall more, and takes what is free
  *   native.c: watches until memory gets short, fences, engages
- *   fork.c: freeze, and a new engine in the child
+ *   fork.c: freeze, and a new engine in the child; inherit.c: a child of a process that has none
  *   oom.c: out of room: asks the supervisor to end another process
  *
  * States (enum ledger_state): NATIVE, no thread, nothing registered → ARMED,
@@ -93,6 +93,10 @@ struct engine {
 	_Atomic uint32_t held;       /* calls of program threads that this must not happen beside */
 
 	bool changing;               /* the handler is following an event */
+
+	/* inherit.c */
+	bool inheriting;             /* what is present in areas that are found is the parent's */
+	uint64_t inherited;          /* pages of it, last measured */
 
 	/* fork.c */
 	uint64_t for_child;          /* pages of the grant that are kept for a child which is about to be */
@@ -255,12 +259,16 @@ struct share_use {
 void share_look(struct share_use use);
 /* A process of a tree that has so many pages has most of a run that gets short. Any thread. */
 bool share_is_hoard(uint64_t pages);
+/* An even part of the budget, pages. Any thread. */
+uint64_t share_even(void);
 /* Up to want pages of what is free, but not of what is left for processes that start, unless we are one. Any thread. */
 void share_take(uint64_t want);
 /* Somebody has less than he needs, perhaps ourselves: there is no time to lose. */
 bool share_is_urgent(void);
 /* What the process has come to need since it promised, `needed` pages with all, comes first: the promise is cut down to what is beyond. Lock held. */
 void share_break_promise(uint64_t needed);
+/* Much has come free, and we have use for it. */
+bool share_has_come_free(void);
 /* What has been promised is given, if the online frames are down to the target, or have had long enough. */
 void share_keep_promise(uint64_t online, uint64_t target);
 
@@ -308,10 +316,30 @@ int64_t fork_thaw(void);
 void fork_serve(vpn_t vpn);
 /* In the child, before anything of the program runs. */
 void fork_child(void);
+/* In a child: the slot of its parent; NULL: that has gone. */
+struct ledger_slot *fork_parent(void);
+/* After it, in a child whose parent had no engine: its part of the budget. */
+void fork_take_part(void);
+/* The process maps memory, or faults: if it is a child, it is none that soon calls exec. */
+void fork_lives(void);
 /* A new image, before anything in the slot is changed. */
 void fork_execed(void);
 /* Pager: the process is a child that will soon call exec, as far as one can know: it is to do no work for its memory. */
 bool fork_is_fleeting(uint64_t now);
+
+/* inherit.c */
+/* In a child without an engine, before anything of the program runs: its part of the budget, or an engine. */
+void inherit_part(const struct ledger_slot *parent);
+/* Instead of counting what is present in [start, end): protects it. 0 or -errno. */
+int inherit_area(vpn_t start, vpn_t end);
+/* Handler, a write to a protected page: takes some inherited pages over. False: it is to be served as any fault. Lock held. */
+bool inherit_window(vpn_t vpn);
+/* In a child after fork, everything registered: what its parent has inherited it has, too. */
+void inherit_again(void);
+/* Pager, lock not held: if the parent does not count what it has any more, we do, as far as there are frames. */
+void inherit_tick(void);
+/* Pager, lock not held: how many pages the process has that it does not count. */
+uint64_t inherit_look(void);
 
 /* stores.c: lock held, if nothing else is said. */
 /* At start. 0 or -errno; a file that cannot be opened is no error. */

@@ -108,7 +108,11 @@ int64_t fork_freeze(void)
 
 static void readopt(void *ctx, uint64_t address)
 {
-	(void)ctx;
+	const bool *all = ctx;
+
+	/* Or it is inherited. */
+	if (!*all && pte_is_none(pt_get(&engine.mm.pt, vpn_of(address))))
+		return;
 	/* -ENOMEM: the page stays uncounted until it is unmapped; its content is where it should be. */
 	mm_readopt(&engine.mm, vpn_of(address));
 }
@@ -116,22 +120,24 @@ static void readopt(void *ctx, uint64_t address)
 /* Counts every present page that the manager believes elsewhere. Lock held. */
 static void readopt_all(void)
 {
+	bool all = engine.inherited == 0;
 	struct vma *v;
 
 	TAILQ_FOREACH(v, &engine.mm.vmas.list, link)
 		if (!(v->flags & VMA_LOCKED))
-			proc_present(engine.homes.pagemap_fd, vpn_address(v->start), vpn_address(v->end), readopt, NULL);
+			proc_present(engine.homes.pagemap_fd, vpn_address(v->start), vpn_address(v->end), readopt, &all);
 }
 
 int64_t fork_thaw(void)
 {
 	struct engine *e = &engine;
+	bool all = true;
 
 	engine_take();
 	if (atomic_load(&e->state) == LEDGER_ENGAGED) {
 		/* Only what the kernel shows: a copy may have been refused, and then the old one is the only one. */
 		for (unsigned i = 0; i < MIN(e->nr_frozen, FREEZE_LOG); i++)
-			proc_present(e->homes.pagemap_fd, e->log[i], e->log[i] + PAGE_SIZE, readopt, NULL);
+			proc_present(e->homes.pagemap_fd, e->log[i], e->log[i] + PAGE_SIZE, readopt, &all);
 		if (e->nr_frozen > FREEZE_LOG)
 			readopt_all();
 	}
@@ -175,6 +181,9 @@ void fork_serve(vpn_t vpn)
 			e->log[e->nr_frozen] = address;
 		e->nr_frozen++;
 	}
+	/* A write to what is inherited: it may be the forking thread's, and nobody else will let it go on. */
+	if (e->inherited > 0)
+		host_protect(e->homes.prog_fd, address, PAGE_SIZE, false);
 	host_wake(e->homes.prog_fd, address, PAGE_SIZE);
 }
 
@@ -200,60 +209,93 @@ static void claim_slot(void)
 	atomic_store(&e->slot->state, LEDGER_ENGAGED);
 }
 
-/* NULL: the process did not come by fork, or its parent is gone. */
-static struct ledger_slot *parent_of(const struct ledger_slot *s)
+struct ledger_slot *fork_parent(void)
 {
+	const struct ledger_slot *s = engine.slot;
 	struct ledger_slot *parent = s->parent != 0 ? &engine.ledger->slot[s->parent - 1] : NULL;
 
 	return parent != NULL && atomic_load(&parent->pid) == sys_getppid() ? parent : NULL;
 }
 
+void fork_take_part(void)
+{
+	struct ledger_slot *parent = fork_parent();
+
+	if (parent != NULL && atomic_load(&engine.state) == LEDGER_NATIVE)
+		inherit_part(parent);
+}
+
+static void parent_learns(bool execs)
+{
+	struct ledger_slot *parent = fork_parent();
+
+	if (parent != NULL)
+		atomic_store(&parent->execs, execs);
+}
+
 void fork_execed(void)
 {
-	struct ledger_slot *s = engine.slot, *parent = parent_of(s);
+	struct ledger_slot *s = engine.slot;
 
-	if (parent != NULL && atomic_load(&s->state) == LEDGER_ENGAGED && s->counter[VM_pgfault] < FLEETING_FAULTS)
-		atomic_store(&parent->execs, 1);
+	/* Without an engine it may have lived long, but not if it never mapped memory. */
+	if (s->counter[VM_pgfault] < FLEETING_FAULTS && (atomic_load(&s->state) == LEDGER_ENGAGED || atomic_load(&s->allowed) == 0))
+		parent_learns(true);
 	s->parent = 0;
+}
+
+void fork_lives(void)
+{
+	parent_learns(false);
 }
 
 bool fork_is_fleeting(uint64_t now)
 {
 	struct engine *e = &engine;
-	struct ledger_slot *parent;
 
 	if (!e->fleeting || (now - e->born < FLEETING_NS && e->m.counter[VM_pgfault] < FLEETING_FAULTS))
 		return e->fleeting;
 	e->fleeting = false;
-	parent = parent_of(e->slot);
-	if (parent != NULL)
-		atomic_store(&parent->execs, 0);
+	fork_lives();
 	return false;
+}
+
+static void stay_native(void)
+{
+	atomic_store(&engine.program_threads, 1);
+	atomic_store(&engine.slot->state, LEDGER_NATIVE);
+}
+
+/* Zeros, written only where there are none: what is written is copied, and of a megabyte most was never used. */
+static void wipe(void *start, size_t bytes)
+{
+	uint64_t __attribute__((may_alias)) *word = start;
+
+	for (size_t i = 0; i < bytes / sizeof(*word); i++)
+		if (word[i] != 0)
+			word[i] = 0;
 }
 
 /* The child of a process that was not engaged has all its memory: it starts from nothing. */
 static void forget_engine(void)
 {
 	struct engine *e = &engine;
-	struct engine clean = {
-		.ledger = e->ledger, .slot = e->slot, .device = e->device,
-		.pid = e->pid, .main_tcb = e->main_tcb, .discard_map = e->discard_map,
-	};
+	struct ledger *ledger = e->ledger;
+	struct ledger_slot *slot = e->slot;
+	int device = e->device, pid = e->pid;
+	uint64_t main_tcb = e->main_tcb, *discard_map = e->discard_map;
 
-	atomic_store(&clean.program_threads, 1);
-	engine_unmap_own(e->discard_map);
-	*e = clean;
-	if (e->discard_map != NULL)
-		engine_own((uint64_t)(uintptr_t)e->discard_map, DISCARD_MAP_BYTES);
+	engine_unmap_own(discard_map);
+	wipe(e, sizeof(*e));
+	e->ledger = ledger;
+	e->slot = slot;
+	e->device = device;
+	e->pid = pid;
+	e->main_tcb = main_tcb;
+	e->discard_map = discard_map;
+	if (discard_map != NULL)
+		engine_own((uint64_t)(uintptr_t)discard_map, DISCARD_MAP_BYTES);
 	atomic_store(&e->state, LEDGER_NATIVE);
-	atomic_store(&e->slot->state, LEDGER_NATIVE);
-}
-
-/* An engine that was never started has nothing to forget, and writing a megabyte of zeros over it would cost each child as much. */
-static void stay_native(void)
-{
-	atomic_store(&engine.program_threads, 1);
-	atomic_store(&engine.slot->state, LEDGER_NATIVE);
+	stay_native();
 }
 
 /* The first part of [at, end) that is not mapped. */
@@ -356,10 +398,11 @@ void fork_child(void)
 		handler_follow();
 	if (err == 0)
 		err = register_areas();
-	if (err == 0)
+	if (err == 0) {
+		inherit_again();
 		readopt_all();
-	if (err == 0)
 		err = engine_restart();
+	}
 	if (err != 0)
 		engine_fatal("cannot serve a child after fork: userfaultfd or the parent's swap file was refused");
 }

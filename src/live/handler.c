@@ -328,6 +328,9 @@ static void fault(const struct uffd_msg *msg)
 	} else if (atomic_load(&e->state) == LEDGER_ARMED) {
 		native_trip(vpn);
 		wake(address);
+	} else if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP && inherit_window(vpn)) {
+		COUNT(&e->m, pgfault);
+		wake(address);
 	} else {
 		COUNT(&e->m, pgfault);
 		COUNT_N(&e->m, fault_frames, phys_managed_frames(&e->m.phys, 0));

@@ -110,7 +110,7 @@ static int manage(vpn_t start, vpn_t end)
 	if (err != 0)
 		return err;
 	record_mapped(vpn_address(start), vpn_address(end));
-	return native_adopt(start, end);
+	return e->inheriting ? inherit_area(start, end) : native_adopt(start, end);
 }
 
 /* Calls take() for the parts of [at, end) that the set does not hold. What the host will not register (a hole, a file) stays native. */
@@ -228,6 +228,7 @@ bool native_look(void)
 	struct engine *e = &engine;
 	uint64_t room;
 
+	fork_lives();
 	e->homes.pagemap_fd = proc_open("/proc/self/pagemap");
 	/* The program is at its limit of descriptors: a little, until it can be looked at. */
 	if (e->homes.pagemap_fd < 0) {

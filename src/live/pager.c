@@ -151,7 +151,8 @@ static void measure(uint64_t now)
 
 	if (proc_memory(&mem, true) != 0)
 		return;
-	uint64_t anon = mem.resident > mem.shared ? mem.resident - mem.shared : 0, rest = outside_anon(anon, now);
+	uint64_t others_pages = mem.shared + inherit_look();
+	uint64_t anon = mem.resident - MIN(mem.resident, others_pages), rest = outside_anon(anon, now);
 	uint64_t mapped = mapped_part(&mem, now);
 
 	engine_take();
@@ -384,7 +385,7 @@ static void keep_books(struct done *last, uint64_t now)
 	struct engine *e = &engine;
 	bool due = now - last->measured > MEASURE_NS;
 
-	if (now - last->shared > SHARE_NS || share_is_urgent()) {
+	if (now - last->shared > SHARE_NS || share_is_urgent() || share_has_come_free()) {
 		share_look(use_of_grant(now));
 		last->shared = now;
 	}
@@ -405,6 +406,7 @@ static void keep_books(struct done *last, uint64_t now)
 		engine_drop();
 		last->scanned = now_ns();
 	}
+	inherit_tick();
 	balloon(now);
 }
 

@@ -27,6 +27,7 @@
 #define MARGIN 50               /* thousandths: what two may differ in stall without moving memory */
 #define GIFT_PART 4             /* of spare × difference, one in so many is given at a look */
 #define GIFT_MIN 16             /* pages: less is not worth a promise */
+#define COME_FREE_PART 8        /* so much of the budget is free: a process has ended, and who has pages out does not wait for his next look */
 #define LEAST_PART 8            /* nobody is squeezed below this part of an even share */
 #define STARTERS_PART 2         /* of what the run may be overdrawn by, left free where processes start … */
 #define STARTERS_PART_FEW 8     /* … and where there is only one beside us, a shell that waits for us mostly */
@@ -84,6 +85,11 @@ bool share_is_urgent(void)
 	return false;
 }
 
+bool share_has_come_free(void)
+{
+	return engine.slot->now.swapped > 0 && ledger_free(engine.ledger) > engine.ledger->ram_pages / COME_FREE_PART;
+}
+
 static void promise(uint64_t pages)
 {
 	engine.promised = pages;
@@ -98,6 +104,14 @@ bool share_is_hoard(uint64_t pages)
 		return false;
 	look(&others);
 	return others.others > 1;
+}
+
+uint64_t share_even(void)
+{
+	struct look others;
+
+	look(&others);
+	return atomic_load(&engine.ledger->ram_pages) / (others.others + 1);
 }
 
 void share_take(uint64_t want)

@@ -104,6 +104,7 @@ static void after_in_child(void)
 		close_ready(0);
 		close_ready(1);
 		preload_thread_starts();
+		fork_take_part();
 	}
 	malloc_fork_child();
 	if (preload_attached)

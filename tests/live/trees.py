@@ -68,7 +68,7 @@ SLEEPER = ("import mmap, sys, time; m = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PR
 
 def sleepers(suite):
     """Six processes that sleep, lend what they have not touched, and touch it all at once, beside one that is under pressure."""
-    script = ("%s random-write 32 & end=$(($(date +%%s) + 3)); for i in 1 2 3 4 5 6; do python3 -I -S -c \"$0\" $end $i & done | sort; wait"
+    script = ("{ %s random-write 32 & end=$(($(date +%%s) + 3)); for i in 1 2 3 4 5 6; do python3 -I -S -c \"$0\" $end $i & done; wait; } | sort"
               % suite.tool("verifier"))
     return same(suite, ["sh", "-c", script, SLEEPER], 48)
 

@@ -147,42 +147,125 @@ static void op_fork(struct model *m, size_t from, size_t n)
 	child_must_succeed(pid, "model: fork");
 }
 
-uint64_t mode_model(size_t n, uint64_t seed)
+static void make(struct model *m, size_t n, uint64_t seed)
 {
-	struct model m = { .seed = seed };
+	*m = (struct model){ .seed = seed };
+	region_make(&m->r, n);
+	m->state = map_anon((n + PAGE - 1) / PAGE);
+	m->tag = (uint64_t *)map_anon((n * sizeof(*m->tag) + PAGE - 1) / PAGE);
+	forget(m, 0, n, WRITE);
+	op_write(m, 0, n);
+}
+
+static void step(struct model *m, unsigned k)
+{
+	size_t n = m->r.pages, len = 1 + below64(&m->seed, k % 16 == 0 ? n / 8 : 64), from = below64(&m->seed, n - len);
+	uint64_t dice = below64(&m->seed, 100);
+
+	if (dice < 45)
+		op_write(m, from, len);
+	else if (dice < 60)
+		op_check(m, from, len);
+	else if (dice < 70)
+		op_map(m, from, len);
+	else if (dice < 75)
+		op_unmap(m, from, len);
+	else if (dice < 85)
+		op_protect(m, from, len);
+	else if (dice < 92)
+		op_discard(m, from, len);
+	else if (dice < 99 || len > 64)
+		op_move(m, from, len);
+	else
+		op_fork(m, from, len);
+	for (unsigned i = 0; i < 16; i++)
+		check_page(m, below64(&m->seed, n), "model: beside");
+}
+
+static uint64_t last_look(const struct model *m)
+{
 	uint64_t digest = 0;
 
-	region_make(&m.r, n);
-	m.state = map_anon((n + PAGE - 1) / PAGE);
-	m.tag = (uint64_t *)map_anon((n * sizeof(*m.tag) + PAGE - 1) / PAGE);
-	forget(&m, 0, n, WRITE);
-	op_write(&m, 0, n);
-	for (unsigned k = 0; k < 3000; k++) {
-		size_t len = 1 + below64(&m.seed, k % 16 == 0 ? n / 8 : 64), from = below64(&m.seed, n - len);
-		uint64_t dice = below64(&m.seed, 100);
-
-		if (dice < 45)
-			op_write(&m, from, len);
-		else if (dice < 60)
-			op_check(&m, from, len);
-		else if (dice < 70)
-			op_map(&m, from, len);
-		else if (dice < 75)
-			op_unmap(&m, from, len);
-		else if (dice < 85)
-			op_protect(&m, from, len);
-		else if (dice < 92)
-			op_discard(&m, from, len);
-		else if (dice < 99 || len > 64)
-			op_move(&m, from, len);
-		else
-			op_fork(&m, from, len);
-		for (unsigned i = 0; i < 16; i++)
-			check_page(&m, below64(&m.seed, n), "model: beside");
-	}
-	for (size_t i = 0; i < n; i++) {
-		check_page(&m, i, "model: last look");
-		digest = mix64(digest + m.state[i] * 0x10001u + m.r.gen[i]);
+	for (size_t i = 0; i < m->r.pages; i++) {
+		check_page(m, i, "model: last look");
+		digest = mix64(digest + m->state[i] * 0x10001u + m->r.gen[i]);
 	}
 	return digest;
+}
+
+uint64_t mode_model(size_t n, uint64_t seed)
+{
+	struct model m;
+
+	make(&m, n, seed);
+	for (unsigned k = 0; k < 3000; k++)
+		step(&m, k);
+	return last_look(&m);
+}
+
+#define HEIRS 2
+
+/* Has memory of its own beside what it inherits, which it changes in every way. */
+static void heir(struct model *m, size_t own_pages, unsigned number)
+{
+	struct region own;
+
+	m->seed += number;
+	for (size_t i = 0; i < m->r.pages; i++)
+		check_page(m, i, "inherited");
+	region_make(&own, own_pages);
+	region_fill(&own, 0, own_pages);
+	for (unsigned k = 0; k < 200; k++) {
+		step(m, k);
+		region_sample(&own, &m->seed, 64, "an heir's own");
+		region_write(&own, below64(&m->seed, own_pages));
+	}
+	last_look(m);
+	region_check_all(&own, "an heir's own");
+}
+
+/* A process that fits makes the model, and heirs who do not: they have twice as much of their own. Each says `y` when it is done. */
+static void bequeath(struct model *m, size_t n, uint64_t seed, int done, int *pid)
+{
+	make(m, n / 3, seed);
+	for (unsigned i = 0; i < HEIRS; i++) {
+		pid[i] = fork();
+		if (pid[i] != 0)
+			continue;
+		heir(m, n - n / 3, i);
+		_exit(write(done, "y", 1) == 1 ? 0 : 1);
+	}
+}
+
+uint64_t mode_fork_inherit(size_t n, uint64_t seed)
+{
+	struct model m;
+	int done[2], pid[HEIRS];
+
+	must(pipe(done) == 0, "pipe");
+	bequeath(&m, n, seed, done[1], pid);
+	for (unsigned i = 0; i < HEIRS; i++)
+		child_must_succeed(pid[i], "fork-inherit");
+	return last_look(&m);
+}
+
+/* The one that has counted what they share ends while they are at work. */
+uint64_t mode_fork_heirs(size_t n, uint64_t seed)
+{
+	struct model m;
+	int done[2], pid[HEIRS];
+	char c;
+
+	must(pipe(done) == 0, "pipe");
+	int middle = fork();
+	if (middle == 0) {
+		bequeath(&m, n, seed, done[1], pid);
+		usleep(100000);
+		_exit(0);
+	}
+	close(done[1]);
+	child_must_succeed(middle, "fork-heirs");
+	for (unsigned i = 0; i < HEIRS; i++)
+		must(read(done[0], &c, 1) == 1, "an heir has not finished");
+	return n;
 }

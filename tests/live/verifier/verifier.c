@@ -30,6 +30,8 @@ static const struct {
 	{ "fork-nested", mode_fork_nested },
 	{ "fork-threads", mode_fork_threads },
 	{ "fork-orphan", mode_fork_orphan },
+	{ "fork-inherit", mode_fork_inherit },
+	{ "fork-heirs", mode_fork_heirs },
 	{ "mremap", mode_mremap },
 	{ "madvise", mode_madvise },
 	{ "mprotect", mode_mprotect },
