@@ -2,7 +2,7 @@
  * What a child has from a parent that fits.
  *
  * Nobody counts what such a parent and its child share but the parent: all of it is in its grant. The child's part of the budget is what the
- * kernel copies, when one of both writes. As much as the parent has the child may come to have, so it takes that from
+ * kernel copies, when one of both writes. As much private memory as the parent has the child may come to copy, so it takes that from
  * the budget, if it is free; then it fits as well, and nothing more is to be done.
  *
  * If it is not, the child gets an engine before it runs. What it inherits is not taken into the manager's
@@ -10,8 +10,8 @@
  * and from then on the page is the child's, to be evicted like any other (the kernel finds it present, and mm_fault then takes it
  * for what it is). If the parent ends, or gets an engine and evicts, there is nobody else to count what is left, and the child does.
  *
- * Not where many children share a large parent (a server with a hundred of them: they will not copy it all, or nothing helps), nor
- * if the last child called exec at once: such children stay without an engine, and what they write to is counted when they
+ * Not for a parent that is small, nor where many children share a large one (a server with a hundred of them: they will not copy it all, or
+ * nothing helps), nor if the last child called exec at once: such children stay without an engine, and what they write to is counted when they
  * first map memory.
  */
 #include "live/engine.h"
