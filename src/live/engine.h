@@ -265,10 +265,10 @@ uint64_t share_even(void);
 void share_take(uint64_t want);
 /* Somebody has less than he needs, perhaps ourselves: there is no time to lose. */
 bool share_is_urgent(void);
-/* What the process has come to need since it promised, `needed` pages with all, comes first: the promise is cut down to what is beyond. Lock held. */
-void share_break_promise(uint64_t needed);
 /* Much has come free, and we have use for it. */
 bool share_has_come_free(void);
+/* What the process has come to need since it promised, `needed` pages with all, comes first: the promise is cut down to what is beyond. Lock held. */
+void share_break_promise(uint64_t needed);
 /* What has been promised is given, if the online frames are down to the target, or have had long enough. */
 void share_keep_promise(uint64_t online, uint64_t target);
 
@@ -316,10 +316,10 @@ int64_t fork_thaw(void);
 void fork_serve(vpn_t vpn);
 /* In the child, before anything of the program runs. */
 void fork_child(void);
-/* In a child: the slot of its parent; NULL: that has gone. */
-struct ledger_slot *fork_parent(void);
 /* After it, in a child whose parent had no engine: its part of the budget. */
 void fork_take_part(void);
+/* In a child: the slot of its parent; NULL: that has gone. */
+struct ledger_slot *fork_parent(void);
 /* The process maps memory, or faults: if it is a child, it is none that soon calls exec. */
 void fork_lives(void);
 /* A new image, before anything in the slot is changed. */

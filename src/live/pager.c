@@ -252,8 +252,10 @@ static void balloon(uint64_t now)
 	engine_take();
 	uint64_t tables = table_frames(), floor = working_frames(is_asleep(now)) + tables;
 
-	share_break_promise(own_outside() + e->unmanaged + floor);
-	fork_room_break(own_outside() + e->unmanaged + floor);
+	uint64_t needed = own_outside() + e->unmanaged + floor;
+
+	share_break_promise(needed);
+	fork_room_break(needed);
 	uint64_t target = online_target(), online = phys_managed_frames(&e->m.phys, 0);
 
 	if (target < floor) {
@@ -383,13 +385,12 @@ struct done {
 static void keep_books(struct done *last, uint64_t now)
 {
 	struct engine *e = &engine;
-	bool due = now - last->measured > MEASURE_NS;
 
 	if (now - last->shared > SHARE_NS || share_is_urgent() || share_has_come_free()) {
 		share_look(use_of_grant(now));
 		last->shared = now;
 	}
-	if (due) {
+	if (now - last->measured > MEASURE_NS) {
 		/* Where all memory is granted it does not matter, and an arena of that size takes long to look through. */
 		if (e->ledger->record_ns == 0) {
 			measure(now);
@@ -428,7 +429,6 @@ void pager_run(void *arg)
 		if (atomic_load(&e->state) != LEDGER_ENGAGED)
 			continue;
 		uint64_t start = now_ns();
-
 		bool fleeting = fork_is_fleeting(start);
 
 		if (!fleeting)
