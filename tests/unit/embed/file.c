@@ -19,6 +19,7 @@
 
 #include "allowed.h"
 #include "base/page.h"
+#include "resident.h"
 #include "steward/steward.h"
 
 #define KIB ((size_t)1 << 10)
@@ -109,16 +110,6 @@ static void world_end(struct world *w)
 		assert_int_equal(stw_close(w->r), 0);
 	unlink(w->path);
 	free(w->want);
-}
-
-static size_t resident(void)
-{
-	unsigned long size, pages, shared;
-	FILE *f = fopen("/proc/self/statm", "r");
-
-	assert_int_equal(fscanf(f, "%lu %lu %lu", &size, &pages, &shared), 3);
-	fclose(f);
-	return (pages - shared) * PAGE;
 }
 
 static const size_t page_sizes[] = { 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB };
