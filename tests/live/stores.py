@@ -82,9 +82,9 @@ def block_device(suite):
 
 
 def was_stopped(got, *words):
-    """The run was stopped by one line that has these words, and had shown nothing."""
+    """The run was stopped by one line that has these words (patterns), and had shown nothing."""
     lines = [line for line in got.stderr.splitlines() if STOPPED.match(line)]
-    problems = ["%r is not said" % w for w in words if not any(w in line for line in lines)]
+    problems = ["%r is not said" % w for w in words if not any(re.search(w, line) for line in lines)]
     if got.timed_out or got.status != 137 or got.size or len(lines) != 1 or "is wrong" in got.stderr:
         problems.append("status %d, %d bytes of output%s, %r" % (
             got.status, got.size, ", timeout" if got.timed_out else "", got.stderr[-600:]))
@@ -139,7 +139,10 @@ def disk_full(suite):
 
 
 def spoiled(suite, spoil, word, options=""):
-    """The program on a file that is spoiled all the time from outside."""
+    """
+    The program on a file that is spoiled all the time from outside. If it is a neighbour of the page touched that cannot be
+    read, the file only takes no more pages: then the program may be out of room before it touches one that is lost.
+    """
     with tempfile.TemporaryDirectory(prefix="spoiled.", dir=suite.work) as folder:
         path = sparse(folder, "swap", 512 * MIB)
         ended = threading.Event()
@@ -153,7 +156,7 @@ def spoiled(suite, spoil, word, options=""):
         got = cage.run(suite.prefix(BUDGET, ["--swap", "file:" + path + options]) + [suite.tool("verifier"), "random-write", "128"], 60)
         ended.set()
         spoiler.join()
-    return was_stopped(got, word, "in file:" + path)
+    return was_stopped(got, word + "|has failed with", re.escape("file:" + path))
 
 
 def overwrite(path):
@@ -349,7 +352,7 @@ def server_gone(suite):
     if no_nbd():
         return no_nbd()
     _, got, uri = on_server(suite, options=",deadline=2", meanwhile=kill, places=["file:/tmp"], mib="256")
-    return was_stopped(got, "in " + uri)
+    return was_stopped(got, re.escape("in " + uri))
 
 
 @contextlib.contextmanager
