@@ -284,6 +284,8 @@ static int live_unmap(struct machine *m, struct mm *mm, vpn_t vpn, struct frame 
 			got = evict_by_move(address, frames + done, len);
 		if (got == -EINVAL)
 			got = evict_by_copy(address, frames + done, left);
+		if (got == -EAGAIN)
+			atomic_store(&engine.unsettled, true);
 		if (got < 0)
 			return done > 0 ? (int)done : got;
 		done += (unsigned)got;

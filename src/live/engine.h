@@ -76,7 +76,8 @@ struct engine {
 	_Atomic uint32_t pager_word; /* futex: 1 work to do, 0 asleep */
 	_Atomic uint32_t pause;      /* the handler wants the pager to stand still */
 	_Atomic uint32_t paused;     /* it does */
-	_Atomic uint32_t hopeless;   /* kswapd found nothing to free */
+	_Atomic uint32_t hopeless;   /* rounds of kswapd in a row that found nothing to free, and … */
+	_Atomic bool unsettled;      /* … nothing kept them from it: true: a page was not to be had because the address space was changing */
 	_Atomic uint32_t frames_wanted; /* futex: the handler sleeps until so many frames are free; 0: it does not */
 	struct engine_lock gate;     /* inbox.c; nothing else is taken or waited for inside */
 	_Atomic uint32_t copying;    /* futex: program threads wait with changes */

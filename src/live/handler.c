@@ -32,7 +32,8 @@
 #define PAGER_PATIENCE_NS 1000000
 #define PAGER_PATIENCE_COPY_NS 50000
 #define WINDOW 16           /* pages of a read-ahead window */
-#define NOMEM_PATIENCE 2000 /* rounds without a frame freed after which the program is out of room, and time: stores.c */
+#define HOPELESS_ROUNDS 100 /* of the pager without a frame freed after which the program is out of room, and time: stores.c */
+#define UNSETTLED_NS 10000000000 /* 10 s: the same while the address space changes and nothing can be taken away */
 
 #define GHOSTS 32
 #define GHOST_NS 1000000000 /* 1 s: with MREMAP_DONTUNMAP the event never comes */
@@ -229,19 +230,30 @@ static bool find_room(void)
 /* No frame to be had: wait for the pager, or reclaim ourselves; false: there is nothing left to reclaim. Lock held. */
 static bool make_room(unsigned round)
 {
+	struct engine *e = &engine;
 	static uint64_t since;
+	static uint32_t rounds;
 
-	if (round == 0)
+	if (round == 0) {
 		since = now_ns();
-	if (engine.changing)
+		rounds = atomic_load(&e->hopeless);
+	}
+	if (e->changing)
 		hold_changes();
-	while (engine.swapins.nr > 0)
+	while (e->swapins.nr > 0)
 		end_swapins(true);
 	if (find_room()) {
 		oom_relieved();
 		return true;
 	}
-	return atomic_load(&engine.hopeless) == 0 || round < NOMEM_PATIENCE || now_ns() - since < stores_patience_ns() || oom_wait();
+	uint32_t failed = atomic_load(&e->hopeless);
+	uint64_t waited = now_ns() - since;
+
+	/* Time alone says nothing: the pager may have no CPU. */
+	rounds = MIN(rounds, failed);
+	bool tried = failed - rounds >= HOPELESS_ROUNDS || waited >= UNSETTLED_NS;
+
+	return failed == 0 || !tried || waited < stores_patience_ns() || oom_wait();
 }
 
 static void out_of_room(void)

@@ -411,6 +411,18 @@ static void keep_books(struct done *last, uint64_t now)
 	balloon(now);
 }
 
+/* One that the changing address space stood in the way of says little. */
+static void count_failure(bool failed, bool unsettled)
+{
+	uint32_t rounds = atomic_load(&engine.hopeless);
+
+	if (!failed)
+		rounds = 0;
+	else if (!unsettled || rounds == 0)
+		rounds++;
+	atomic_store(&engine.hopeless, rounds);
+}
+
 void pager_run(void *arg)
 {
 	struct engine *e = &engine;
@@ -439,7 +451,7 @@ void pager_run(void *arg)
 		turn_begin(start);
 		int err = kswapd_balance(&e->m, 0, should_stop, &start);
 
-		atomic_store(&e->hopeless, err != 0);
+		count_failure(err != 0, atomic_exchange(&e->unsettled, false));
 		/* More will not come: who waits for frames need not wait any longer. */
 		if (atomic_exchange(&e->frames_wanted, 0) != 0)
 			futex_wake(&e->frames_wanted);
