@@ -176,7 +176,7 @@ static int64_t execute(const struct bell *bell)
 	case BELL_MAPPED:
 		return mapped(bell->arg[0], bell->arg[1], bell->arg[2]);
 	case BELL_ROOM:
-		return fork_room();
+		return fork_room(bell->arg[0]);
 	case BELL_FREEZE:
 		return fork_freeze();
 	case BELL_THAW:

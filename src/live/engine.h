@@ -244,6 +244,8 @@ void pager_resume(void);
 void pager_give_way(void);
 /* Writes the sizes to the ledger. Lock held. */
 void pager_publish(void);
+/* Whoever still waits for a fault tries again. Lock held. */
+void pager_wake_waiting(void);
 /* Lock held, pages: what the process has of the budget in use; and what it has online beyond what the budget allows. */
 uint64_t pager_used(void);
 uint64_t pager_excess(void);
@@ -307,10 +309,14 @@ void bell_wake(void);
 /* fork.c */
 /* Program thread, before anything of a fork is locked: waits until there is room for what the child has from the beginning. */
 void fork_make_room(void);
-/* Handler: how many pages are still to be evicted for it, 0: none, or no more can be. */
-int64_t fork_room(void);
+/* Handler: how many pages are still to be evicted for it, 0: none, or no more can be. begin: of another fork. */
+int64_t fork_room(bool begin);
 /* Pager: what the process needs comes first, `needed` pages with all. Lock held. */
 void fork_room_break(uint64_t needed);
+/* Pager: frames have gone offline, and room may be made. Lock held. */
+void fork_room_look(void);
+/* Handler: true: the fault is to be left alone, its access is woken when the room is made. Lock held. */
+bool fork_postpones(uint64_t now);
 int64_t fork_freeze(void);
 int64_t fork_thaw(void);
 /* Frozen: serves a fault without changing the manager. Lock held. */

@@ -6,7 +6,8 @@
  * manager that was not in the middle of something when it was copied:
  *
  *   parent, first    ROOM: what a child has from the beginning counts in its books as it does in ours, so the grant is divided, and
- *                    what is beyond one's part is evicted, once, before both have it
+ *                    what is beyond one's part is evicted, once, before both have it; if that takes long, faults of
+ *                    other threads wait, or they would take what comes free
  *   parent, before   FREEZE: the pager stands between two batches, and changes of
  *                    the address space wait; from now on
  *                    the handler answers faults without changing the manager:
@@ -38,28 +39,69 @@
 #include "live/host.h"
 #include "live/proc.h"
 
-#define STUCK_NS 1000000000 /* 1 s without a page less to be evicted: a child must not wait for the sake of a limit */
+#define STUCK_NS 1000000000 /* 1 s without a page less to be evicted, and nothing found that could be: a child must not wait for the sake of a limit */
+#define LATE_NS 10000000000 /* 10 s: the same for a pager that only has no CPU */
+#define PATIENCE_NS 100000000 /* 0.1 s: from then on other threads, which take each page that comes free, have to wait for the end */
 #define LOOK_NS 500000      /* 0.5 ms between two looks */
 #define FLEETING_NS 50000000 /* 50 ms, and … */
 #define FLEETING_FAULTS 256 /* … so many faults: who has not called exec by then lives on */
 
 static uint8_t scratch[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 
-int64_t fork_room(void)
+/* The room that is being made. Under the engine's lock. */
+static struct {
+	uint64_t begun;  /* ns; 0: none is */
+	uint64_t least;  /* pages that were left at the best look, and … */
+	uint64_t since;  /* … when that was */
+	bool postponed;  /* somebody's fault waits for its end */
+} room;
+
+/* It is made, or cannot be. */
+static void room_ends(void)
+{
+	room.begun = 0;
+	if (room.postponed)
+		pager_wake_waiting();
+	room.postponed = false;
+}
+
+/* Pages that are still to be evicted; 0: none, or no more can be. */
+static uint64_t room_left(void)
+{
+	if (room.begun == 0)
+		return 0;
+	uint64_t left = pager_excess(), now = now_ns();
+
+	if (left < room.least) {
+		room.least = left;
+		room.since = now;
+	}
+	if (left > 0 && now - room.since < (atomic_load(&engine.hopeless) != 0 ? STUCK_NS : LATE_NS))
+		return left;
+	room_ends();
+	return 0;
+}
+
+static void room_begins(void)
 {
 	struct engine *e = &engine;
-	uint64_t left = 0;
+	uint64_t used = pager_used();
+
+	ledger_grant(e->ledger, e->slot, used);
+	e->for_child = MIN(used, atomic_load(&e->slot->granted) / 2);
+	room.begun = now_ns();
+	room.least = UINT64_MAX;
+}
+
+int64_t fork_room(bool begin)
+{
+	struct engine *e = &engine;
 
 	engine_take();
-	if (atomic_load(&e->state) == LEDGER_ENGAGED && atomic_load(&e->slot->execs) == 0) {
-		if (e->for_child == 0) {
-			uint64_t used = pager_used();
+	if (begin && atomic_load(&e->state) == LEDGER_ENGAGED && atomic_load(&e->slot->execs) == 0)
+		room_begins();
+	uint64_t left = room_left();
 
-			ledger_grant(e->ledger, e->slot, used);
-			e->for_child = MIN(used, atomic_load(&e->slot->granted) / 2);
-		}
-		left = pager_excess();
-	}
 	engine_drop();
 	if (left > 0)
 		pager_wake();
@@ -74,19 +116,25 @@ void fork_room_break(uint64_t needed)
 	e->for_child = MIN(e->for_child, granted - MIN(granted, needed + e->promised));
 }
 
+void fork_room_look(void)
+{
+	room_left();
+}
+
+bool fork_postpones(uint64_t now)
+{
+	bool late = room.begun != 0 && now - room.begun > PATIENCE_NS;
+
+	room.postponed |= late;
+	return late;
+}
+
 void fork_make_room(void)
 {
 	const struct timespec moment = { .tv_nsec = LOOK_NS };
-	int64_t least = INT64_MAX, left;
-	uint64_t since = now_ns();
 
-	while ((left = bell_ring(BELL_ROOM, 0, 0, 0)) > 0 && now_ns() - since < STUCK_NS) {
-		if (left < least) {
-			least = left;
-			since = now_ns();
-		}
+	for (bool begin = true; bell_ring(BELL_ROOM, begin, 0, 0) > 0; begin = false)
 		sys_nanosleep(&moment, NULL);
-	}
 }
 
 int64_t fork_freeze(void)
@@ -97,6 +145,9 @@ int64_t fork_freeze(void)
 		pager_pause();
 	bell_arm_thaw();
 	changes_settle();
+	engine_take();
+	room_ends();
+	engine_drop();
 	e->fleeting = e->for_child == 0 && atomic_load(&e->slot->execs) != 0;
 	e->nr_frozen = 0;
 	e->frozen = true;

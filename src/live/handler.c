@@ -343,6 +343,8 @@ static void fault(const struct uffd_msg *msg)
 	} else if (msg->arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP && inherit_window(vpn)) {
 		COUNT(&e->m, pgfault);
 		wake(address);
+	} else if (fork_postpones(start)) {
+		later = true;
 	} else {
 		COUNT(&e->m, pgfault);
 		COUNT_N(&e->m, fault_frames, phys_managed_frames(&e->m.phys, 0));

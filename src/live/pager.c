@@ -271,6 +271,7 @@ static void balloon(uint64_t now)
 		arena_offline(online - target);
 	else if (online < target)
 		arena_online(target - online);
+	fork_room_look();
 	stores_limit_pool(poolshare_limit(&e->m, target - tables, now));
 	online = phys_managed_frames(&e->m.phys, 0);
 	engine_drop();
@@ -367,8 +368,8 @@ static void doze(const struct timespec *tick)
 	atomic_store(&engine.pager_word, 0);
 }
 
-/* Law L4 does not rest on our counting of wake-ups: whoever still waits for a fault tries again. Lock held. */
-static void wake_all(void)
+/* Law L4 does not rest on our counting of wake-ups: this is done every now and then. */
+void pager_wake_waiting(void)
 {
 	struct vma *v;
 
@@ -403,7 +404,7 @@ static void keep_books(struct done *last, uint64_t now)
 		if (!e->changing)
 			native_scan();
 		stores_tick(now);
-		wake_all();
+		pager_wake_waiting();
 		engine_drop();
 		last->scanned = now_ns();
 	}
