@@ -42,7 +42,7 @@ struct memory {
 	bool paging;              /* it runs */
 	_Atomic uint32_t pager_word;   /* futex: 1 work to do, 0 asleep */
 	_Atomic uint32_t frames_wanted; /* futex: the one that serves sleeps until so many are free; 0: it does not */
-	_Atomic uint32_t hopeless;     /* kswapd found nothing to free */
+	_Atomic uint32_t hopeless;     /* rounds of kswapd in a row that found nothing to free */
 };
 
 static inline struct memory *memory_of(struct stw_region *r) { return (struct memory *)r; }

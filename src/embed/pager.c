@@ -37,7 +37,7 @@ static void balance(struct memory *mem)
 	uint64_t start = now_ns();
 	int err = kswapd_balance(&mem->m, 0, closing, mem);
 
-	atomic_store(&mem->hopeless, err != 0);
+	atomic_store(&mem->hopeless, err != 0 ? atomic_load(&mem->hopeless) + 1 : 0);
 	mem->counter[VM_kswapd_ns] += now_ns() - start;
 	engine_lock_drop(&mem->lock);
 	/* More will not come: who waits for frames need not wait any longer. */

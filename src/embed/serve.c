@@ -16,7 +16,8 @@
 
 #define PAGER_PATIENCE_NS 1000000    /* 1 ms */
 #define WINDOW 16                    /* pages of a read-ahead window */
-#define NOMEM_PATIENCE_NS 1000000000 /* 1 s without a frame freed, after which there is no room */
+#define NOMEM_PATIENCE_NS 1000000000 /* 1 s without a frame freed, and … */
+#define HOPELESS_ROUNDS 100          /* … so many rounds of the pager, which may have no CPU, after which there is no room */
 
 void memory_enter(struct memory *mem, uint64_t *signals)
 {
@@ -56,8 +57,13 @@ static void throttle(struct memory *mem)
 	pager_frees(mem, wanted);
 }
 
+struct wait {
+	uint64_t since;  /* ns */
+	uint32_t failed; /* rounds of the pager in a row that had failed by then */
+};
+
 /* No frame to be had: of the pager, or of our own reclaim. False: there is none, and has not been for a while. */
-static bool make_room(struct memory *mem, uint64_t *since)
+static bool make_room(struct memory *mem, struct wait *w)
 {
 	bool progress = false;
 
@@ -66,9 +72,12 @@ static bool make_room(struct memory *mem, uint64_t *since)
 	if (!mem->m.reclaiming) {
 		reclaim_batch(&mem->m, false, &progress);
 		if (progress)
-			*since = now_ns();
+			w->since = now_ns();
 	}
-	return !mem->region.closing && (atomic_load(&mem->hopeless) == 0 || now_ns() - *since < NOMEM_PATIENCE_NS);
+	uint32_t failed = atomic_load(&mem->hopeless);
+
+	w->failed = MIN(w->failed, failed);
+	return !mem->region.closing && (failed - w->failed < HOPELESS_ROUNDS || now_ns() - w->since < NOMEM_PATIENCE_NS);
 }
 
 /* A page that raises SIGBUS is absent for the manager: it may be placed again. */
@@ -97,7 +106,7 @@ static int full(struct memory *mem)
 static int serve(struct memory *mem, vpn_t vpn)
 {
 	struct fault_report report = { 0 };
-	uint64_t since = now_ns();
+	struct wait wait = { .since = now_ns(), .failed = atomic_load(&mem->hopeless) };
 
 	for (;;) {
 		switch (mm_fault(&mem->mm, vpn, FAULT_ANY, &report)) {
@@ -112,7 +121,7 @@ static int serve(struct memory *mem, vpn_t vpn)
 		case FAULT_LOST:
 			return lost(mem, vpn, &report);
 		case FAULT_NOMEM:
-			if (!make_room(mem, &since))
+			if (!make_room(mem, &wait))
 				return full(mem);
 			break;
 		}
