@@ -12,12 +12,12 @@
 #include "embed/memory.h"
 #include "live/clock.h"
 #include "live/host.h"
+#include "mm/reclaim/patience.h"
 #include "mm/reclaim/reclaim.h"
 
 #define PAGER_PATIENCE_NS 1000000    /* 1 ms */
 #define WINDOW 16                    /* pages of a read-ahead window */
-#define NOMEM_PATIENCE_NS 1000000000 /* 1 s without a frame freed, and … */
-#define HOPELESS_ROUNDS 100          /* … so many rounds of the pager, which may have no CPU, after which there is no room */
+#define NOMEM_PATIENCE_NS 1000000000 /* 1 s without a frame freed, and the rounds of patience.h, after which there is no room */
 
 void memory_enter(struct memory *mem, uint64_t *signals)
 {
@@ -57,13 +57,8 @@ static void throttle(struct memory *mem)
 	pager_frees(mem, wanted);
 }
 
-struct wait {
-	uint64_t since;  /* ns */
-	uint32_t failed; /* rounds of the pager in a row that had failed by then */
-};
-
 /* No frame to be had: of the pager, or of our own reclaim. False: there is none, and has not been for a while. */
-static bool make_room(struct memory *mem, struct wait *w)
+static bool make_room(struct memory *mem, struct patience *p)
 {
 	bool progress = false;
 
@@ -72,12 +67,11 @@ static bool make_room(struct memory *mem, struct wait *w)
 	if (!mem->m.reclaiming) {
 		reclaim_batch(&mem->m, false, &progress);
 		if (progress)
-			w->since = now_ns();
+			p->since = now_ns();
 	}
-	uint32_t failed = atomic_load(&mem->hopeless);
+	bool tried = patience_tried(p, atomic_load(&mem->hopeless));
 
-	w->failed = MIN(w->failed, failed);
-	return !mem->region.closing && (failed - w->failed < HOPELESS_ROUNDS || now_ns() - w->since < NOMEM_PATIENCE_NS);
+	return !mem->region.closing && (!tried || now_ns() - p->since < NOMEM_PATIENCE_NS);
 }
 
 /* A page that raises SIGBUS is absent for the manager: it may be placed again. */
@@ -106,8 +100,9 @@ static int full(struct memory *mem)
 static int serve(struct memory *mem, vpn_t vpn)
 {
 	struct fault_report report = { 0 };
-	struct wait wait = { .since = now_ns(), .failed = atomic_load(&mem->hopeless) };
+	struct patience patience;
 
+	patience_begin(&patience, now_ns(), atomic_load(&mem->hopeless));
 	for (;;) {
 		switch (mm_fault(&mem->mm, vpn, FAULT_ANY, &report)) {
 		case FAULT_DONE:
@@ -121,7 +116,7 @@ static int serve(struct memory *mem, vpn_t vpn)
 		case FAULT_LOST:
 			return lost(mem, vpn, &report);
 		case FAULT_NOMEM:
-			if (!make_room(mem, &wait))
+			if (!make_room(mem, &patience))
 				return full(mem);
 			break;
 		}

@@ -313,8 +313,8 @@ void fork_make_room(void);
 int64_t fork_room(bool begin);
 /* Pager: what the process needs comes first, `needed` pages with all. Lock held. */
 void fork_room_break(uint64_t needed);
-/* Pager: frames have gone offline, and room may be made. Lock held. */
-void fork_room_look(void);
+/* Pages still to be evicted for the room that is being made, which ends at 0: there are none, or no more can be. Lock held. */
+uint64_t fork_room_left(void);
 /* Handler: true: the fault is to be left alone, its access is woken when the room is made. Lock held. */
 bool fork_postpones(uint64_t now);
 int64_t fork_freeze(void);

@@ -65,8 +65,7 @@ static void room_ends(void)
 	room.postponed = false;
 }
 
-/* Pages that are still to be evicted; 0: none, or no more can be. */
-static uint64_t room_left(void)
+uint64_t fork_room_left(void)
 {
 	if (room.begun == 0)
 		return 0;
@@ -100,7 +99,7 @@ int64_t fork_room(bool begin)
 	engine_take();
 	if (begin && atomic_load(&e->state) == LEDGER_ENGAGED && atomic_load(&e->slot->execs) == 0)
 		room_begins();
-	uint64_t left = room_left();
+	uint64_t left = fork_room_left();
 
 	engine_drop();
 	if (left > 0)
@@ -114,11 +113,6 @@ void fork_room_break(uint64_t needed)
 	uint64_t granted = atomic_load(&e->slot->granted);
 
 	e->for_child = MIN(e->for_child, granted - MIN(granted, needed + e->promised));
-}
-
-void fork_room_look(void)
-{
-	room_left();
 }
 
 bool fork_postpones(uint64_t now)
@@ -145,9 +139,6 @@ int64_t fork_freeze(void)
 		pager_pause();
 	bell_arm_thaw();
 	changes_settle();
-	engine_take();
-	room_ends();
-	engine_drop();
 	e->fleeting = e->for_child == 0 && atomic_load(&e->slot->execs) != 0;
 	e->nr_frozen = 0;
 	e->frozen = true;

@@ -27,13 +27,13 @@
 #include "live/engine.h"
 #include "live/host.h"
 #include "live/urgent.h"
+#include "mm/reclaim/patience.h"
 #include "mm/reclaim/reclaim.h"
 
 #define PAGER_PATIENCE_NS 1000000
 #define PAGER_PATIENCE_COPY_NS 50000
 #define WINDOW 16           /* pages of a read-ahead window */
-#define HOPELESS_ROUNDS 100 /* of the pager without a frame freed after which the program is out of room, and time: stores.c */
-#define UNSETTLED_NS 10000000000 /* 10 s: the same while the address space changes and nothing can be taken away */
+#define UNSETTLED_NS 10000000000 /* 10 s after which the program is out of room while the address space changes and nothing can be taken away; else: patience.h, stores.c */
 
 #define GHOSTS 32
 #define GHOST_NS 1000000000 /* 1 s: with MREMAP_DONTUNMAP the event never comes */
@@ -231,13 +231,10 @@ static bool find_room(void)
 static bool make_room(unsigned round)
 {
 	struct engine *e = &engine;
-	static uint64_t since;
-	static uint32_t rounds;
+	static struct patience patience;
 
-	if (round == 0) {
-		since = now_ns();
-		rounds = atomic_load(&e->hopeless);
-	}
+	if (round == 0)
+		patience_begin(&patience, now_ns(), atomic_load(&e->hopeless));
 	if (e->changing)
 		hold_changes();
 	while (e->swapins.nr > 0)
@@ -247,11 +244,8 @@ static bool make_room(unsigned round)
 		return true;
 	}
 	uint32_t failed = atomic_load(&e->hopeless);
-	uint64_t waited = now_ns() - since;
-
-	/* Time alone says nothing: the pager may have no CPU. */
-	rounds = MIN(rounds, failed);
-	bool tried = failed - rounds >= HOPELESS_ROUNDS || waited >= UNSETTLED_NS;
+	uint64_t waited = now_ns() - patience.since;
+	bool tried = patience_tried(&patience, failed) || waited >= UNSETTLED_NS;
 
 	return failed == 0 || !tried || waited < stores_patience_ns() || oom_wait();
 }

@@ -271,7 +271,8 @@ static void balloon(uint64_t now)
 		arena_offline(online - target);
 	else if (online < target)
 		arena_online(target - online);
-	fork_room_look();
+	/* It may be made now. */
+	fork_room_left();
 	stores_limit_pool(poolshare_limit(&e->m, target - tables, now));
 	online = phys_managed_frames(&e->m.phys, 0);
 	engine_drop();
