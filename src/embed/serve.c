@@ -12,11 +12,11 @@
 #include "embed/memory.h"
 #include "live/clock.h"
 #include "live/host.h"
+#include "mm/backing/readahead.h"
 #include "mm/reclaim/patience.h"
 #include "mm/reclaim/reclaim.h"
 
 #define PAGER_PATIENCE_NS 1000000    /* 1 ms */
-#define WINDOW 16                    /* pages of a read-ahead window */
 #define NOMEM_PATIENCE_NS 1000000000 /* 1 s without a frame freed, and the rounds of patience.h, after which there is no room */
 
 void memory_enter(struct memory *mem, uint64_t *signals)
@@ -49,7 +49,7 @@ static bool pager_frees(struct memory *mem, uint32_t mark)
 
 static void throttle(struct memory *mem)
 {
-	uint32_t wanted = kswapd_throttle(&mem->m, 0, WINDOW);
+	uint32_t wanted = kswapd_throttle(&mem->m, 0, RA_MAX);
 
 	if (wanted == 0)
 		return;

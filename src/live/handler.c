@@ -32,7 +32,6 @@
 
 #define PAGER_PATIENCE_NS 1000000
 #define PAGER_PATIENCE_COPY_NS 50000
-#define WINDOW 16           /* pages of a read-ahead window */
 #define UNSETTLED_NS 10000000000 /* 10 s after which the program is out of room while the address space changes and nothing can be taken away; else: patience.h, stores.c */
 
 #define GHOSTS 32
@@ -180,7 +179,7 @@ static bool pager_frees(uint32_t mark)
 static void throttle(void)
 {
 	/* Pages that are copied one by one gain nothing by a window that is whole. */
-	uint32_t wanted = kswapd_throttle(&engine.m, 0, engine.homes.can_move ? WINDOW : 0);
+	uint32_t wanted = kswapd_throttle(&engine.m, 0, engine.homes.can_move ? RA_MAX : 0);
 
 	if (wanted == 0)
 		return;

@@ -92,9 +92,13 @@ unsigned homes_contiguous(struct frame *const *frames, unsigned n)
 	return len;
 }
 
-static int place_by_copy(const struct homes *h, uint64_t address, uint64_t home)
+/* Who waits for the page is woken by whoever places the last one of several. */
+#define QUIETLY UFFDIO_MOVE_MODE_DONTWAKE
+_Static_assert(UFFDIO_MOVE_MODE_DONTWAKE == UFFDIO_COPY_MODE_DONTWAKE, "one mode for both");
+
+static int place_by_copy(const struct homes *h, uint64_t address, uint64_t home, uint64_t mode)
 {
-	int64_t done = host_copy(h->prog_fd, address, (void *)(uintptr_t)home, PAGE_SIZE, 0);
+	int64_t done = host_copy(h->prog_fd, address, (void *)(uintptr_t)home, PAGE_SIZE, mode);
 
 	if (done < 0)
 		return (int)done;
@@ -103,18 +107,18 @@ static int place_by_copy(const struct homes *h, uint64_t address, uint64_t home)
 }
 
 /* Pages placed, or -errno. */
-static int place(const struct homes *h, uint64_t address, uint64_t home, unsigned n)
+static int place(const struct homes *h, uint64_t address, uint64_t home, unsigned n, uint64_t mode)
 {
 	int64_t moved;
 
 	if (!h->can_move)
-		return place_by_copy(h, address, home);
-	moved = homes_move(h, address, home, (uint64_t)n << PAGE_SHIFT, 0);
+		return place_by_copy(h, address, home, mode);
+	moved = homes_move(h, address, home, (uint64_t)n << PAGE_SHIFT, mode);
 	if (moved > 0)
 		return (int)(moved >> PAGE_SHIFT);
 	if (moved == -EBUSY || moved == -EINVAL) {
 		__atomic_fetch_add(&(*h->counter)[VM_pgcopied], 1, __ATOMIC_RELAXED);
-		return place_by_copy(h, address, home);
+		return place_by_copy(h, address, home, mode);
 	}
 	return (int)moved;
 }
@@ -133,38 +137,49 @@ static bool populated(uint64_t home, unsigned n)
 }
 
 /* Zeros: from the home if the host holds a page there, else the host makes a page at the address. */
-static int place_zeros(const struct homes *h, uint64_t address, uint64_t home, unsigned n)
+static int place_zeros(const struct homes *h, uint64_t address, uint64_t home, unsigned n, uint64_t mode)
 {
 	n = MIN(n, HOMES_ZERO_PAGES);
 	if (!populated(home, n)) {
-		int64_t done = host_copy(h->prog_fd, address, h->zeros, (uint64_t)n << PAGE_SHIFT, 0);
+		int64_t done = host_copy(h->prog_fd, address, h->zeros, (uint64_t)n << PAGE_SHIFT, mode);
 
 		return done > 0 ? (int)(done >> PAGE_SHIFT) : (int)done;
 	}
 	if (h->can_move) {
 		memset((void *)(uintptr_t)home, 0, (size_t)n << PAGE_SHIFT);
-		return place(h, address, home, n);
+		return place(h, address, home, n, mode);
 	}
 	memset((void *)(uintptr_t)home, 0, PAGE_SIZE);
-	return place(h, address, home, 1);
+	return place(h, address, home, 1, mode);
 }
 
+/* Places a prefix of n ≥ 1 pages, those whose homes are contiguous at most. Pages placed, or -errno of the first. */
+static int place_some(const struct homes *h, uint64_t address, struct frame *const *frames, unsigned n, bool zero, uint64_t mode)
+{
+	int (*put)(const struct homes *, uint64_t, uint64_t, unsigned, uint64_t) = zero ? place_zeros : place;
+	uint64_t home = homes_of(h, frames[0]);
+	unsigned len = homes_contiguous(frames, n);
+	int got = put(h, address, home, len, mode);
+
+	/* A run may cross a border between two of the kernel's areas, where ours are merged: page by page then. */
+	return got < 0 && len > 1 ? put(h, address, home, 1, mode) : got;
+}
+
+/*
+ * One call wakes by itself. Of several none does: on one CPU whoever is woken runs at once, finds that the next page is not there
+ * yet, and waits again, once for each call.
+ */
 int homes_map(const struct homes *h, uint64_t address, struct frame *const *frames, unsigned n, bool zero)
 {
-	int (*put)(const struct homes *, uint64_t, uint64_t, unsigned) = zero ? place_zeros : place;
+	uint64_t mode = homes_contiguous(frames, n) < n ? QUIETLY : 0;
 	unsigned done = 0;
+	int got = 0;
 
-	while (done < n) {
-		uint64_t at = address + ((uint64_t)done << PAGE_SHIFT), home = homes_of(h, frames[done]);
-		unsigned len = homes_contiguous(frames + done, n - done);
-		int got = put(h, at, home, len);
-
-		/* A run may cross a border between two of the kernel's areas, where ours are merged: page by page then. */
-		if (got < 0 && len > 1)
-			got = put(h, at, home, 1);
-		if (got < 0)
-			return done > 0 ? (int)done : got;
-		done += (unsigned)got;
+	while (done < n && got >= 0) {
+		got = place_some(h, address + ((uint64_t)done << PAGE_SHIFT), frames + done, n - done, zero, mode);
+		done += got > 0 ? (unsigned)got : 0;
 	}
-	return (int)done;
+	if (mode == QUIETLY && done > 0)
+		host_wake(h->prog_fd, address, (uint64_t)done << PAGE_SHIFT);
+	return done > 0 ? (int)done : got;
 }

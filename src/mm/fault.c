@@ -30,7 +30,8 @@
 
 #define ZERO_RUN_MAX 16
 #define BLOCKS_WANTED_MAX 16 /* a stream that ends leaves no more behind than 16 blocks put together for nothing */
-#define HALF_WINDOW_ORDER 3 /* 8 frames: moved in one call they cost little more than 16 do */
+#define BLOCK_ORDER 4      /* 16 frames: larger blocks are too seldom free, and what gather.c puts together is such */
+#define HALF_BLOCK_ORDER 3 /* moved in one call they cost little more than 16 do */
 
 /* NULL: not without the half of the reserve that is reclaim's. */
 struct frame *fault_frame(struct machine *m)
@@ -46,15 +47,15 @@ struct frame *fault_frame(struct machine *m)
 	return frame_alloc(&m->phys, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE);
 }
 
-/* A block of 1 << *order frames for a run, or half a window if there is none (gather.c hears of it); *order says which. */
+/* A block of 1 << *order frames for a run, or half a block of the largest kind if there is none (gather.c hears of it); *order says which. */
 static struct frame *alloc_block(struct machine *m, unsigned *order)
 {
 	struct frame *f = frame_alloc(&m->phys, m->local_node, *order, MIGRATE_MOVABLE, ALLOC_LOW);
 
-	if (f != NULL || *order <= HALF_WINDOW_ORDER)
+	if (f != NULL || *order <= HALF_BLOCK_ORDER)
 		return f;
 	m->blocks_wanted = MIN(m->blocks_wanted + 1, BLOCKS_WANTED_MAX);
-	*order = HALF_WINDOW_ORDER;
+	*order = HALF_BLOCK_ORDER;
 	return frame_alloc(&m->phys, 0, *order, MIGRATE_MOVABLE, ALLOC_LOW);
 }
 
@@ -64,7 +65,7 @@ static unsigned block_frames(struct machine *m, unsigned n, struct frame **frame
 	unsigned got = 0;
 
 	while (n - got > 1) {
-		unsigned order = 32 - (unsigned)__builtin_clz(n - got - 1);
+		unsigned order = MIN(32 - (unsigned)__builtin_clz(n - got - 1), (unsigned)BLOCK_ORDER);
 		struct frame *f = alloc_block(m, &order);
 
 		if (f == NULL)
@@ -81,7 +82,7 @@ static unsigned block_frames(struct machine *m, unsigned n, struct frame **frame
 }
 
 /*
- * If neither a window nor half of one is free, frames come one by one, from the smallest blocks: so these
+ * If neither a block nor half of one is free, frames come one by one, from the smallest blocks: so these
  * are used up, and larger ones get the time to merge.
  */
 static unsigned single_frames(struct machine *m, unsigned got, unsigned n, struct frame **frames)

@@ -165,7 +165,7 @@ struct machine {
 	bool streams;      /* the engine's: one fault may bring many pages, because delivering it is dear */
 	bool gather;       /* the engine's: contiguous homes move in one call, so that gather.c is worth its work */
 	bool precise;      /* the engine's: a minor fault fills the page touched and no others */
-	uint8_t blocks_wanted; /* by read-ahead windows that found none, lately */
+	uint8_t blocks_wanted; /* that read-ahead windows did not find, lately */
 	uint32_t gather_hand; /* gather.c: frame number where its search goes on */
 	struct cluster cluster;
 	uint64_t bounce;   /* demote.c: address of DEMOTE_BATCH pages */

@@ -7,7 +7,6 @@
 #include "mm/reclaim/reclaim.h"
 
 #define FRAMES_A_WINDOW (12 * RA_MAX) /* a machine has so many frames for each window that a stream may be ahead */
-#define RA_MAX_MEMORY 16 /* from stores at the speed of memory: more would only make the one fault longer */
 
 /* Some other swap-in has the page. */
 static bool is_on_its_way(struct machine *m, swp_t entry)
@@ -94,17 +93,23 @@ static void commit(struct swapin *in, unsigned i)
 	COUNT_N(m, workingset_activate, refault);
 }
 
-/* Maps the run of contiguous pages that starts at index i; returns the index after it. Sets *result if the page touched is in it. */
-static unsigned map_run(struct swapin *in, unsigned i, enum fault_result *result)
+/* The end of the run of contiguous pages that starts at index i and has been read to be mapped. */
+static unsigned run_end(const struct swapin *in, unsigned i)
 {
-	struct mm *mm = in->mm;
-	struct machine *m = mm->machine;
-	vpn_t fault = in->fault;
 	unsigned n = 1;
 
 	while (i + n < in->n && in->vpn[i + n].n == in->vpn[i].n + n && in->read[i + n].err == 0 && !in->beside[i + n])
 		n++;
-	int mapped = m->ops->map(m, mm, in->vpn[i], &in->frame[i], n, false);
+	return i + n;
+}
+
+/* Maps pages i to end, a run, as far as it goes; returns the index after the last one dealt with. Sets *result if the page touched is among them. */
+static unsigned map_part(struct swapin *in, unsigned i, unsigned end, enum fault_result *result)
+{
+	struct mm *mm = in->mm;
+	struct machine *m = mm->machine;
+	vpn_t fault = in->fault;
+	int mapped = m->ops->map(m, mm, in->vpn[i], &in->frame[i], end - i, false);
 	unsigned done = mapped > 0 ? (unsigned)mapped : 0;
 
 	for (unsigned j = i; j < i + done; j++) {
@@ -112,8 +117,8 @@ static unsigned map_run(struct swapin *in, unsigned i, enum fault_result *result
 		if (in->vpn[j].n == fault.n)
 			*result = FAULT_DONE;
 	}
-	if (done == n)
-		return i + n;
+	if (i + done == end)
+		return end;
 	/* in->vpn[i + done] is in the way or gone; its stored copy is untouched. */
 	frame_free(&m->phys, in->frame[i + done], 0);
 	if (in->vpn[i + done].n == fault.n) {
@@ -127,11 +132,33 @@ static unsigned map_run(struct swapin *in, unsigned i, enum fault_result *result
 	return i + done + 1;
 }
 
-/* What has been read is mapped or kept; what has not gives its frame back. */
+static void map_run(struct swapin *in, unsigned i, unsigned end, enum fault_result *result)
+{
+	while (i < end)
+		i = map_part(in, i, end, result);
+}
+
+/* It was not read: its frame goes back. */
+static void give_up(struct swapin *in, unsigned i, enum fault_result *result, struct fault_report *report)
+{
+	frame_free(&in->mm->machine->phys, in->frame[i], 0);
+	if (in->vpn[i].n != in->fault.n || in->ahead)
+		return;
+	*result = FAULT_LOST;
+	report->err = in->read[i].err;
+	report->area = swp_area(in->read[i].entry);
+	report->slot = swp_slot(in->read[i].entry);
+}
+
+/*
+ * What has been read is mapped or kept; what has not gives its frame back. The page touched comes last: its access goes on at once,
+ * on this CPU perhaps, and its next page of the window should be there.
+ */
 static enum fault_result finish(struct swapin *in, struct fault_report *report)
 {
 	struct machine *m = in->mm->machine;
 	enum fault_result result = FAULT_RETRY;
+	unsigned last = 0, last_end = 0;
 
 	bool touched = !in->ahead || in->waited;
 
@@ -139,33 +166,27 @@ static enum fault_result finish(struct swapin *in, struct fault_report *report)
 		poolshare_waited(m, m->ops->now_ns(m) - in->begun, in->below);
 	COUNT_N(m, pgmajfault, touched);
 	COUNT_N(m, swap_ra, in->n - touched);
-	for (unsigned i = 0; i < in->n;) {
-		if (in->read[i].err == 0 && in->beside[i]) {
-			commit(in, i++);
+	for (unsigned i = 0, end; i < in->n; i = end) {
+		end = i + 1;
+		if (in->read[i].err != 0) {
+			give_up(in, i, &result, report);
 			continue;
 		}
-		if (in->read[i].err == 0) {
-			i = map_run(in, i, &result);
+		if (in->beside[i]) {
+			commit(in, i);
 			continue;
 		}
-		frame_free(&m->phys, in->frame[i], 0);
-		if (in->vpn[i].n == in->fault.n && !in->ahead) {
-			result = FAULT_LOST;
-			report->err = in->read[i].err;
-			report->area = swp_area(in->read[i].entry);
-			report->slot = swp_slot(in->read[i].entry);
+		end = run_end(in, i);
+		if (in->vpn[i].n <= in->fault.n && in->fault.n <= in->vpn[end - 1].n) {
+			last = i;
+			last_end = end;
+		} else {
+			map_run(in, i, end, &result);
 		}
-		i++;
 	}
+	map_run(in, last, last_end, &result);
 	report->major = touched;
 	return result;
-}
-
-static unsigned read_ahead_max(const struct machine *m, pte_t pte)
-{
-	const struct store *store = m->swap.area[swp_area(pte_swp(pte))].store;
-
-	return store->ops->read_locked ? RA_MAX_MEMORY : RA_MAX;
 }
 
 /* The swap-in that has the page on its way; NULL: none. */
@@ -248,7 +269,7 @@ static bool begin(struct swapin *in, struct vma *vma, bool wait)
 	struct machine *m = in->mm->machine;
 	struct ra_plan plan;
 
-	fault_plan(vma, in->fault, m->streams ? read_ahead_max(m, pt_get(&in->mm->pt, in->fault)) : 1, &plan);
+	fault_plan(vma, in->fault, m->streams ? RA_MAX : 1, &plan);
 	COUNT_N(m, swap_ra_hit, plan.hit);
 	choose(vma, &plan, in);
 	in->n = fault_frames(m, in->n, in->frame);

@@ -12,11 +12,11 @@
 #include <errno.h>
 
 #include "base/assert.h"
+#include "mm/backing/readahead.h"
 
 #define ROOM_TRIES 16     /* MAX_RECLAIM_RETRIES */
 #define FLUSH_PAGES 1024  /* of the flusher's, at once */
 #define TOUCH_TRIES 64    /* faults that one touch may take before the model must be wrong */
-#define WINDOW 16         /* pages of a read-ahead window */
 #define DEMAND_PAGES 512  /* mapped at once where the trace maps nothing */
 #define AHEAD 8           /* events between fetching what one needs and replaying it; a power of two */
 
@@ -119,7 +119,7 @@ static bool fault_again(struct sim *s, struct sim_task *t, vpn_t vpn, enum fault
 /* The live engine's handler does the same (live/handler.c). */
 static void throttle(struct sim *s)
 {
-	uint32_t wanted = machine_has_accessed(&s->m) ? 0 : kswapd_throttle(&s->m, s->m.local_node, WINDOW);
+	uint32_t wanted = machine_has_accessed(&s->m) ? 0 : kswapd_throttle(&s->m, s->m.local_node, RA_MAX);
 
 	if (wanted == 0)
 		return;

@@ -23,7 +23,7 @@
  *
  * Pages that are no neighbours save no call of their own. But when a stream
  * begins after random access they are all that leaves, and its windows find no
- * block; so for each window that found none (m->blocks_wanted) 16 of them are
+ * block; so for each one that was not found (m->blocks_wanted) 16 of them are
  * put into one.
  *
  * Which block? A hand goes round the zone and looks at LOOK frames for a batch.
@@ -52,7 +52,7 @@
 #include "base/assert.h"
 #include "mm/user_page.h"
 
-#define BLOCK 16     /* frames: a read-ahead window of pages in memory (fault.c) */
+#define BLOCK 16     /* frames: what fault.c takes for windows */
 #define GAIN_MIN 4   /* calls that putting a block of pages in order must save */
 #define PLACES_MIN 4 /* frames that a block must have to give */
 #define LOOK 512     /* frames that the search of one batch may look at */

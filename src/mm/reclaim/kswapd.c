@@ -3,7 +3,7 @@
 
 #include "mm/reclaim/reclaim.h"
 
-#define THROTTLE_BATCH 16 /* frames beyond those that a fault waits for: a read-ahead window */
+#define THROTTLE_BATCH 16 /* frames beyond those that a fault waits for: half a read-ahead window */
 
 /* Stores give frames back by compaction when eviction alone does not get on. */
 static uint32_t shrink_stores(struct machine *m)

@@ -48,7 +48,7 @@ enum kswapd_state shrink_balance(struct machine *m, unsigned node);
 enum kswapd_state kswapd_step(struct machine *m, unsigned node);
 /*
  * Without accessed bits: near MIN a fault would get one frame and no read-ahead, or a part of it. The program is faster
- * if it waits until a window can be had, and another one. Free frames that a fault on the node has to wait for; 0: none.
+ * if it waits until a window can be had, and a part of another one. Free frames that a fault on the node has to wait for; 0: none.
  */
 uint32_t kswapd_throttle(const struct machine *m, unsigned node, uint32_t window);
 

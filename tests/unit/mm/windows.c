@@ -276,6 +276,44 @@ static void the_first_page_of_a_window_is_its_mark(void **state)
 	}
 }
 
+static struct {
+	unsigned page;
+	uint64_t call; /* of the host, that mapped it */
+} watched;
+
+static void note_call(unsigned page)
+{
+	if (page == watched.page)
+		watched.call = sim->map_calls;
+}
+
+/* Its access goes on at once, on the handler's CPU perhaps: then the rest of its window is there. */
+static void the_page_touched_is_mapped_last(void **state)
+{
+	(void)state;
+	for (int stride = -3; stride <= 3; stride++) {
+		if (stride == 0)
+			continue;
+		begin(0);
+		/* The disk is waited for: what the fault brings it brings at once. */
+		sim->m.swapins = NULL;
+		sim->woken = note_call;
+		uint64_t most = 0;
+
+		for (unsigned i = 0; i < PAGES / (unsigned)abs(stride); i++) {
+			uint64_t in = counted(VM_pswpin);
+
+			watched.page = nth(stride, i);
+			watched.call = sim->map_calls;
+			read_page(watched.page);
+			assert_int_equal(watched.call, sim->map_calls);
+			most = MAX(most, counted(VM_pswpin) - in);
+		}
+		assert_int_equal(most, RA_MAX);
+		end();
+	}
+}
+
 static void count_woken(unsigned page)
 {
 	woken[page]++;
@@ -634,6 +672,7 @@ int main(void)
 		cmocka_unit_test(without_frames_to_spare_nothing_is_read_ahead),
 		cmocka_unit_test(what_is_counted_is_what_was_seen),
 		cmocka_unit_test(the_first_page_of_a_window_is_its_mark),
+		cmocka_unit_test(the_page_touched_is_mapped_last),
 		cmocka_unit_test(touches_of_a_window_on_its_way_wait_for_its_end),
 		cmocka_unit_test(who_waits_for_what_has_failed_is_woken),
 		cmocka_unit_test(a_touch_that_begins_to_read_is_told_of_its_end),
