@@ -12,10 +12,11 @@
  *                least an eighth of an even share, so that nobody starves who only waits for his turn
  *
  * The rule: memory goes from who stalls least to who stalls most. A process gives if somebody is more urgent than it stalls
- * by more than a margin and nobody with spare pages stalls less than it does, by that margin; so a sleeping one is
+ * by more than a margin and nobody with as much to spare stalls less than it does, by that margin; so a sleeping one is
  * squeezed first. It gives spare × difference / 4 at a time: a sleeper beside one that only waits has given half of what it can
- * in a second, and nothing moves where two stall alike. Frames that it has no use for it gives all at once. It
- * takes what is free if it has used all that it has, and nobody else is more urgent; a little is left for processes that
+ * in a second, and nothing moves where two stall alike. Frames that it has no use for it gives all at once, and waits for nobody. It
+ * takes what is free if it has used all that it has, and nobody else is more urgent: beside others as much as it has out and a
+ * quarter of what it has, for compilers end and begin, and the next one wants what the last one had; a little is left for processes that
  * only start. If they have overdrawn the run, those who can give do so before anything else.
  *
  * What is given is promised first, and belongs to the run when the pager has taken the frames offline: the sum of what processes
@@ -27,6 +28,9 @@
 #define MARGIN 50               /* thousandths: what two may differ in stall without moving memory */
 #define GIFT_PART 4             /* of spare × difference, one in so many is given at a look */
 #define GIFT_MIN 16             /* pages: less is not worth a promise */
+#define STANDS_PART 8           /* who has less to spare than this part of what we have is passed over */
+#define TAKE_PART 4             /* beside others: beyond what is out, so much of what it has is taken at a time … */
+#define TAKE_MIN (2 * MIB >> PAGE_SHIFT) /* … and this */
 #define COME_FREE_PART 8        /* so much of the budget is free: a process has ended, and who has pages out does not wait for his next look */
 #define LEAST_PART 8            /* nobody is squeezed below this part of an even share */
 #define STARTERS_PART 2         /* of what the run may be overdrawn by, left free where processes start … */
@@ -44,7 +48,8 @@ struct look {
 	uint32_t least_stalled; /* of those with spare pages */
 };
 
-static void look(struct look *l)
+/* spare: our own. Who could give much less than we can is not waited for, or he would stand in the way for ever. */
+static void look(struct look *l, uint64_t spare)
 {
 	struct ledger *ledger = engine.ledger;
 
@@ -61,7 +66,7 @@ static void look(struct look *l)
 			continue;
 		l->engaged++;
 		l->most_urgent = MAX(l->most_urgent, atomic_load_explicit(&s->urgency, memory_order_relaxed));
-		if (atomic_load_explicit(&s->spare, memory_order_relaxed) >= GIFT_MIN)
+		if (atomic_load_explicit(&s->spare, memory_order_relaxed) >= MAX(GIFT_MIN, spare / STANDS_PART))
 			l->least_stalled = MIN(l->least_stalled, atomic_load_explicit(&s->stall, memory_order_relaxed));
 	}
 }
@@ -102,7 +107,7 @@ bool share_is_hoard(uint64_t pages)
 
 	if (pages < engine.ledger->ram_pages / HOARD_PART || !ledger_is_short(engine.ledger))
 		return false;
-	look(&others);
+	look(&others, 0);
 	return others.others > 1;
 }
 
@@ -110,7 +115,7 @@ uint64_t share_even(void)
 {
 	struct look others;
 
-	look(&others);
+	look(&others, 0);
 	return atomic_load(&engine.ledger->ram_pages) / (others.others + 1);
 }
 
@@ -121,7 +126,7 @@ void share_take(uint64_t want)
 	struct look others;
 
 	if (atomic_load(&engine.slot->granted) > STARTER_PAGES) {
-		look(&others);
+		look(&others, 0);
 		leave = left_for_starters(&others);
 	}
 	if (free > leave)
@@ -135,7 +140,13 @@ static uint32_t urgency(uint64_t granted, uint64_t floor, uint32_t stall)
 	return engine.slot->now.swapped > 0 ? stall : 0;
 }
 
-static void take_more(uint64_t granted, uint64_t floor)
+/* What is taken and not used somebody else lacks until it is given back, and it takes a moment to say so: step by step. */
+static uint64_t step(uint64_t granted, bool alone)
+{
+	return alone ? engine.ledger->ram_pages : engine.slot->now.swapped + granted / TAKE_PART + TAKE_MIN;
+}
+
+static void take_more(uint64_t granted, uint64_t floor, bool alone)
 {
 	struct ledger_slot *me = engine.slot;
 
@@ -143,7 +154,7 @@ static void take_more(uint64_t granted, uint64_t floor)
 		ledger_demand(engine.ledger, me, floor - granted);
 		return;
 	}
-	share_take(engine.ledger->ram_pages);
+	share_take(step(granted, alone));
 	if (me->now.swapped > 0)
 		ledger_squeeze(engine.ledger, me, me->now.swapped);
 }
@@ -153,6 +164,9 @@ static uint64_t gift(const struct look *l, uint64_t spare, uint64_t idle, uint32
 {
 	uint64_t worse = l->most_urgent - MIN(l->most_urgent, stall), at_once = idle;
 
+	/* Others could give sooner: only what is no use to us. */
+	if (l->least_stalled + MARGIN < stall)
+		return MIN(spare, idle);
 	if (l->overdrawn > 0)
 		at_once = MAX(at_once, DIV_ROUND_UP(l->overdrawn + left_for_starters(l), l->engaged));
 	return MAX(MAX(spare * worse / (SHARE_URGENT * GIFT_PART), MIN(spare, at_once)), GIFT_MIN);
@@ -164,17 +178,17 @@ void share_look(struct share_use use)
 	uint32_t stall = atomic_load(&me->stall);
 	struct look l;
 
-	look(&l);
+	look(&l, atomic_load(&me->spare));
 	uint64_t floor = MAX(use.needed, engine.ledger->ram_pages / (LEAST_PART * l.engaged));
-	uint64_t granted = atomic_load(&me->granted), spare = granted > floor ? granted - floor : 0;
+	uint64_t granted = atomic_load(&me->granted), spare = granted > floor ? granted - floor : 0, pages = 0;
 	bool others_worse = l.most_urgent > stall + MARGIN;
-	/* Those with less than the least gift are not waited for, or they would stand in the way for ever. */
-	bool give = (others_worse || l.overdrawn > 0) && l.least_stalled + MARGIN >= stall && spare >= GIFT_MIN;
 
-	if (engine.promised == 0 && give)
-		promise(gift(&l, spare, use.idle, stall));
+	if ((others_worse || l.overdrawn > 0) && spare >= GIFT_MIN)
+		pages = gift(&l, spare, use.idle, stall);
+	if (engine.promised == 0 && pages >= GIFT_MIN)
+		promise(pages);
 	else if (engine.promised == 0 && (granted < floor || (!others_worse && !use.asleep && use.idle == 0)))
-		take_more(granted, floor);
+		take_more(granted, floor, l.others == 0);
 	atomic_store(&me->spare, spare);
 	atomic_store(&me->urgency, urgency(atomic_load(&me->granted), use.needed, stall));
 }

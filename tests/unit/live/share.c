@@ -182,6 +182,51 @@ static void idle_frames_are_given_at_once(void **state)
 	assert_in_range(granted(0), NEEDED + 30000 - 10, NEEDED + 30000);
 }
 
+/* What process 0, which waits much, would give to process 2, which waits more, while a sleeper has so much to spare. */
+static uint64_t gift_beside(uint64_t sleepers, uint64_t idle)
+{
+	atomic_store(&l->slot[0].stall, 300);
+	atomic_store(&l->slot[1].stall, 0);
+	atomic_store(&l->slot[1].spare, sleepers);
+	atomic_store(&l->slot[2].urgency, 800);
+	engine = (struct engine){ .ledger = l, .slot = &l->slot[0] };
+	share_look((struct share_use){ .needed = NEEDED, .idle = idle });
+	return engine.promised;
+}
+
+static void who_waits_lets_sleepers_give_first_but_for_what_is_no_use_to_him(void **state)
+{
+	(void)state;
+	start(0, 60000, 90000, false);
+	start(1, 20000, 10000, true);
+	start(2, 10000, 90000, false);
+	uint64_t spare = 60000 - RAM / (8 * 3);
+
+	assert_int_equal(gift_beside(10000, 0), 0);
+	assert_int_equal(gift_beside(10000, 40000), 40000);
+	/* Not more than it can spare. */
+	assert_int_equal(gift_beside(10000, 59000), spare);
+	/* A sleeper that has next to nothing is not waited for. */
+	assert_int_equal(gift_beside(spare / 8 - 1, 0), spare * 500 / 4000);
+}
+
+/* A process ends beside one that has pages out: the next one that starts finds most of what it had. */
+static void what_comes_free_is_taken_step_by_step(void **state)
+{
+	(void)state;
+	start(0, 20000, 21000, false);
+	start(1, 10000, 9000, false);
+	round_of_looks();
+	assert_in_range(granted(0), 22000, 30000);
+	assert_true(ledger_free(l) > RAM / 2);
+	/* One that is alone need not come back for more. */
+	ledger_return_all(l, &l->slot[1]);
+	atomic_store(&l->slot[1].pid, 0);
+	process[0].set = 200000;
+	round_of_looks();
+	assert_int_equal(granted(0), RAM);
+}
+
 static void who_sleeps_or_has_idle_frames_takes_nothing(void **state)
 {
 	(void)state;
@@ -313,6 +358,8 @@ int main(void)
 		TEST(who_sleeps_gives_before_who_works),
 		TEST(even_who_only_waits_repays_an_overdraft),
 		TEST(idle_frames_are_given_at_once),
+		TEST(who_waits_lets_sleepers_give_first_but_for_what_is_no_use_to_him),
+		TEST(what_comes_free_is_taken_step_by_step),
 		TEST(who_sleeps_or_has_idle_frames_takes_nothing),
 		TEST(nobody_gives_when_all_have_enough),
 		TEST(a_newcomer_gets_what_it_needs),
