@@ -145,12 +145,9 @@ static int place_zeros(const struct homes *h, uint64_t address, uint64_t home, u
 
 		return done > 0 ? (int)(done >> PAGE_SHIFT) : (int)done;
 	}
-	if (h->can_move) {
-		memset((void *)(uintptr_t)home, 0, (size_t)n << PAGE_SHIFT);
-		return place(h, address, home, n, mode);
-	}
-	memset((void *)(uintptr_t)home, 0, PAGE_SIZE);
-	return place(h, address, home, 1, mode);
+	n = h->can_move ? n : 1;
+	memset((void *)(uintptr_t)home, 0, (size_t)n << PAGE_SHIFT);
+	return place(h, address, home, n, mode);
 }
 
 /* Places a prefix of n ≥ 1 pages, those whose homes are contiguous at most. Pages placed, or -errno of the first. */
@@ -171,7 +168,9 @@ static int place_some(const struct homes *h, uint64_t address, struct frame *con
  */
 int homes_map(const struct homes *h, uint64_t address, struct frame *const *frames, unsigned n, bool zero)
 {
-	uint64_t mode = homes_contiguous(frames, n) < n ? QUIETLY : 0;
+	/* Pages are copied one by one. */
+	bool one_call = homes_contiguous(frames, h->can_move ? n : 1) == n;
+	uint64_t mode = one_call ? 0 : QUIETLY;
 	unsigned done = 0;
 	int got = 0;
 
@@ -179,7 +178,7 @@ int homes_map(const struct homes *h, uint64_t address, struct frame *const *fram
 		got = place_some(h, address + ((uint64_t)done << PAGE_SHIFT), frames + done, n - done, zero, mode);
 		done += got > 0 ? (unsigned)got : 0;
 	}
-	if (mode == QUIETLY && done > 0)
+	if (!one_call && done > 0)
 		host_wake(h->prog_fd, address, (uint64_t)done << PAGE_SHIFT);
 	return done > 0 ? (int)done : got;
 }

@@ -1,5 +1,6 @@
 /* Pages that come to addresses of a program, from homes of all kinds: who waits for them waits once. With a real userfaultfd. */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -9,7 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <poll.h>
 #include <unistd.h>
 #include <cmocka.h>
 
