@@ -25,13 +25,13 @@
 #include "base/assert.h"
 #include "mm/backing/readahead.h"
 #include "mm/fault.h"
+#include "mm/reclaim/gather.h"
 #include "mm/reclaim/reclaim.h"
 #include "mm/swapin.h"
 
 #define ZERO_RUN_MAX 16
 #define BLOCKS_WANTED_MAX 16 /* a stream that ends leaves no more behind than 16 blocks put together for nothing */
-#define BLOCK_ORDER 4      /* 16 frames: larger blocks are too seldom free, and what gather.c puts together is such */
-#define HALF_BLOCK_ORDER 3 /* moved in one call they cost little more than 16 do */
+#define HALF_BLOCK_ORDER (BLOCK_ORDER - 1) /* moved in one call they cost little more than 16 do */
 
 /* NULL: not without the half of the reserve that is reclaim's. */
 struct frame *fault_frame(struct machine *m)

@@ -119,10 +119,16 @@ static uint64_t handle_make(const struct zpool *z, const struct frame *head, uns
 	return (uint64_t)frame_pfn(z->phys, head).n << 8 | index;
 }
 
-static struct frame *handle_block(const struct zpool *z, uint64_t handle, unsigned *index)
+/* The block's head, which is not looked at. */
+static struct frame *handle_head(const struct zpool *z, uint64_t handle)
 {
 	ASSERT(handle >> 8 < z->phys->nr_frames);
-	struct frame *head = pfn_frame(z->phys, (pfn_t){ (uint32_t)(handle >> 8) });
+	return pfn_frame(z->phys, (pfn_t){ (uint32_t)(handle >> 8) });
+}
+
+static struct frame *handle_block(const struct zpool *z, uint64_t handle, unsigned *index)
+{
+	struct frame *head = handle_head(z, handle);
 
 	*index = handle & 0xff;
 	ASSERT(block_of(head)->tag == BLOCK_TAG && *index < block_of(head)->bump);
@@ -365,11 +371,6 @@ static void zpool_abort(struct store *s, struct store_io *io)
  */
 #define FETCH_BYTES 512 /* of an object; what follows the host's CPU sees coming */
 
-static void fetch_head(const struct zpool *z, uint64_t handle)
-{
-	__builtin_prefetch(pfn_frame(z->phys, (pfn_t){ (uint32_t)(handle >> 8) }));
-}
-
 static void fetch_object(const struct zpool *z, uint64_t handle)
 {
 	unsigned index;
@@ -388,7 +389,7 @@ static void zpool_read(struct store *s, struct store_io *io, unsigned n)
 		unsigned index;
 
 		if (i + 2 < n)
-			fetch_head(z, io[i + 2].handle);
+			__builtin_prefetch(handle_head(z, io[i + 2].handle));
 		if (i + 1 < n)
 			fetch_object(z, io[i + 1].handle);
 		struct frame *head = handle_block(z, io[i].handle, &index);

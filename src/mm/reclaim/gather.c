@@ -52,7 +52,7 @@
 #include "base/assert.h"
 #include "mm/user_page.h"
 
-#define BLOCK 16     /* frames: what fault.c takes for windows */
+#define BLOCK (1u << BLOCK_ORDER) /* frames */
 #define GAIN_MIN 4   /* calls that putting a block of pages in order must save */
 #define PLACES_MIN 4 /* frames that a block must have to give */
 #define LOOK 512     /* frames that the search of one batch may look at */

@@ -4,6 +4,8 @@
 
 #include "mm/machine.h"
 
+#define BLOCK_ORDER 4 /* 16 frames: what is put together, and fault.c takes for windows; larger blocks are too seldom free */
+
 /*
  * frames[] are the frames of n pages that are away, locked and off the LRU, in
  * order of address. Afterwards they are the frames of the same pages, and those
