@@ -82,6 +82,19 @@ static struct chunk *take(struct arena *a, struct chunk *c, size_t size, size_t 
 	return c;
 }
 
+/* Step 2. */
+static struct chunk *alloc_exact(struct arena *a, size_t want)
+{
+	struct chunk *bin = bin_head(a, bin_index(want)), *c = bin->bk;
+
+	if (want >= SMALL_LIMIT || c == bin)
+		return NULL;
+	if (unlikely(chunk_size(c) != want))
+		misuse("invalid size in the free list", c);
+	bin_remove(a, c);
+	return take(a, c, want, want, false);
+}
+
 /* Step 3. NULL: the bin is sorted out and had no exact fit. */
 static struct chunk *alloc_unsorted(struct arena *a, size_t want)
 {
@@ -104,8 +117,8 @@ static struct chunk *alloc_unsorted(struct arena *a, size_t want)
 	return NULL;
 }
 
-/* Steps 4 and 5. */
-static struct chunk *alloc_best_fit(struct arena *a, size_t want)
+/* Steps 4 and 5, of chunks of at most `most` bytes. */
+static struct chunk *alloc_best_fit(struct arena *a, size_t want, size_t most)
 {
 	unsigned index = bin_index(want);
 	struct chunk *c = NULL;
@@ -123,6 +136,8 @@ static struct chunk *alloc_best_fit(struct arena *a, size_t want)
 
 	size_t size = chunk_size(c);
 
+	if (size > most)
+		return NULL;
 	bin_remove(a, c);
 	return take(a, c, size, want, want < SMALL_LIMIT);
 }
@@ -165,23 +180,13 @@ static struct chunk *alloc_top(struct arena *a, size_t want, uintptr_t *fresh)
 
 struct chunk *arena_alloc(struct arena *a, size_t size, uintptr_t *fresh)
 {
-	struct chunk *c;
+	struct chunk *c = alloc_exact(a, size);
 
 	*fresh = UINTPTR_MAX;
-	if (size < SMALL_LIMIT) {
-		struct chunk *bin = bin_head(a, bin_index(size));
-
-		c = bin->bk;
-		if (c != bin) {
-			if (unlikely(chunk_size(c) != size))
-				misuse("invalid size in the free list", c);
-			bin_remove(a, c);
-			return take(a, c, size, size, false);
-		}
-	}
-	c = alloc_unsorted(a, size);
 	if (c == NULL)
-		c = alloc_best_fit(a, size);
+		c = alloc_unsorted(a, size);
+	if (c == NULL)
+		c = alloc_best_fit(a, size, SIZE_MAX);
 	if (c == NULL)
 		c = alloc_top(a, size, fresh);
 	return c;
@@ -246,6 +251,16 @@ struct chunk *arena_alloc_pages(struct arena *a, size_t pages)
 			c = alloc_top(a, size + lead_to_page(a->top), &fresh);
 	}
 	return c != NULL ? arena_align(a, c, PAGE_SIZE, size) : NULL;
+}
+
+struct chunk *arena_alloc_hole(struct arena *a, size_t size)
+{
+	struct chunk *c = alloc_exact(a, size);
+
+	if (c != NULL)
+		return c;
+	sort_unsorted(a);
+	return alloc_best_fit(a, size, 2 * PAGE_SIZE);
 }
 
 /* What a chunk that is about to be freed must look like. limit: nothing of its segment lies beyond. */

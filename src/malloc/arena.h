@@ -52,7 +52,7 @@ struct segment {
  *     page_up(top header) ≤ top_dead ≤ top_fresh ≤ top end. From top_fresh on, nobody has written since the
  *     source gave zeroed pages.
  *
- * All under the lock, but for: deferred (any thread pushes), brk_lo, brk_hi, segment_bytes (read without it), abandoned (set by the only thread of a
+ * All under the lock, but for: deferred (any thread pushes), unsettled (any thread sets), brk_lo, brk_hi, segment_bytes (read without it), abandoned (set by the only thread of a
  * child).
  */
 struct arena {
@@ -63,6 +63,7 @@ struct arena {
 	_Atomic bool purging;             /* for a moment: the lock is worth waiting for */
 	struct arena *outer;              /* what else the holder had locked: a signal handler over malloc */
 	_Atomic(struct chunk *) deferred; /* freed while the lock was taken; linked by fd */
+	_Atomic bool unsettled;           /* the same of dissolved slabs (dissolve.c) */
 
 	struct chunk *top;
 	uintptr_t top_end, top_dead, top_fresh;
@@ -78,6 +79,7 @@ struct arena {
 	uint64_t told_bytes, told_free;   /* what is in the counts (count.h) */
 	struct slab *unused_slabs;        /* descriptors (slab.h); linked by next */
 	struct slab_block *slab_blocks;
+	size_t dissolved;                 /* slabs that are chunks now and still have blocks (dissolve.c) */
 	uint64_t binmap[NR_BINS / 64];
 	struct {
 		struct chunk *fd, *bk;
@@ -150,6 +152,8 @@ void dead_top_uncut(struct arena *a, uintptr_t dead, uintptr_t fresh);
 /* NULL: neither bins nor top have it. Bytes from *fresh on are known to be zero (UINTPTR_MAX: none). */
 struct chunk *arena_alloc(struct arena *a, size_t size, uintptr_t *fresh);
 void arena_free(struct arena *a, struct chunk *c);
+/* From free chunks that no page of a slab fits into; NULL: none is large enough. */
+struct chunk *arena_alloc_hole(struct arena *a, size_t size);
 /*
  * A chunk of pages * PAGE_SIZE bytes whose block begins on a page and ends 8 bytes before one. May make the arena grow. NULL: no memory.
  */
@@ -161,6 +165,9 @@ bool arena_expand(struct arena *a, struct chunk *c, size_t size);
 /* Cuts an aligned block of `size` out of c, which has size + align + CHUNK_MIN. */
 struct chunk *arena_align(struct arena *a, struct chunk *c, size_t align, size_t size);
 void arena_check(struct arena *a);
+
+/* dissolve.c: slabs that are unsettled. Lock held. */
+void arena_settle(struct arena *a);
 
 /* segment.c */
 

@@ -112,11 +112,13 @@ void arena_unlock(struct arena *a)
 	do {
 		if (atomic_load_explicit(&a->deferred, memory_order_relaxed) != NULL)
 			drain(a);
+		if (unlikely(atomic_load_explicit(&a->unsettled, memory_order_relaxed)))
+			arena_settle(a);
 		count_tell(&counts->heaps, &a->told_bytes, arena_bytes(a));
 		count_tell(&counts->free, &a->told_free, arena_free_bytes(a));
 		locked_now = a->outer;
 		lock_release(&a->lock);
-	} while (unlikely(atomic_load(&a->deferred) != NULL) && arena_trylock(a));
+	} while (unlikely(atomic_load(&a->deferred) != NULL || atomic_load(&a->unsettled)) && arena_trylock(a));
 }
 
 void arena_unlock_freed(struct arena *a)

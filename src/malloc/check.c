@@ -97,10 +97,18 @@ static void check_top(const struct arena *a)
 	ASSERT(a->top_dead <= a->top_fresh && a->top_fresh <= a->top_end);
 }
 
+static void check_dissolved(void *nr_dissolved, struct slab *s)
+{
+	if (!slab_is_dissolved(s))
+		return;
+	slab_check_dissolved(s);
+	++*(size_t *)nr_dissolved;
+}
+
 void arena_check(struct arena *a)
 {
 	struct census walked = { 0, 0 }, binned = { 0, 0 };
-	size_t bytes = 0;
+	size_t bytes = 0, nr_dissolved = 0;
 
 	check_top(a);
 	for (const struct segment *s = a->segments; s != NULL; s = s->next) {
@@ -112,6 +120,8 @@ void arena_check(struct arena *a)
 	ASSERT(walked.chunks == binned.chunks && walked.bytes == binned.bytes);
 	ASSERT(a->free_chunks == binned.chunks && a->free_bytes == binned.bytes);
 	ASSERT(a->segment_bytes == bytes);
+	slab_each(a, check_dissolved, &nr_dissolved);
+	ASSERT(a->dissolved == nr_dissolved);
 }
 
 void malloc_check(void)

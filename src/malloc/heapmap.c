@@ -43,7 +43,7 @@ static void visit_chunk(const struct visitor *v, unsigned arena, const struct ch
 	struct stw_heap_region r = { .addr = c, .bytes = chunk_size(c), .arena = arena };
 
 	r.kind = chunk_inuse(c) ? STW_HEAP_USED : STW_HEAP_FREE;
-	if (s != NULL && s->base == (uintptr_t)chunk_mem(c)) {
+	if (s != NULL && s->base == (uintptr_t)chunk_mem(c) && !slab_is_dissolved(s)) {
 		r.kind = STW_HEAP_SLAB;
 		r.slot_bytes = s->slot_bytes;
 		r.slots = s->nr_slots;

@@ -8,10 +8,11 @@ static void add_slab(void *ctx, struct slab *slab)
 {
 	struct arena_stat *s = ctx;
 	struct class_stat *c = &s->classes[slab->class];
-	size_t free_slots = slab_free_slots(slab);
+	size_t slots = slab_is_dissolved(slab) ? slab->used : slab->nr_slots;
+	size_t free_slots = slab_free_slots(slab) - (slab->nr_slots - slots);
 
-	c->slabs++;
-	c->slots += slab->nr_slots;
+	c->slabs += !slab_is_dissolved(slab);
+	c->slots += slots;
 	c->free += free_slots;
 	s->free_bytes += free_slots * slab->slot_bytes;
 }

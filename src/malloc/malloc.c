@@ -158,19 +158,23 @@ static void *alloc_cached(size_t bytes, size_t align, size_t *usable)
 {
 	size_t slot = slot_request(bytes, align);
 	struct tcache *t = tcache_get();
-	struct chunk *c;
+	struct chunk *c = NULL;
 
 	if (t == NULL)
 		return NULL;
-	if (slot != 0) {
-		*usable = class_bytes(slot_class(slot));
-		return tcache_alloc(t, slot_class(slot));
+	if (slot == 0)
+		c = chunk_cache_get(t, chunk_request(bytes), align);
+	else if (align == CHUNK_ALIGN)
+		c = tcache_alloc_hole(t, slot_class(slot), chunk_request(slot));
+	if (c != NULL) {
+		*usable = chunk_usable(c);
+		*(uintptr_t *)chunk_mem(c) = 0; /* perhaps the mark of a slot that was here */
+		return chunk_mem(c);
 	}
-	c = chunk_cache_get(t, chunk_request(bytes), align);
-	if (c == NULL)
+	if (slot == 0)
 		return NULL;
-	*usable = chunk_usable(c);
-	return chunk_mem(c);
+	*usable = class_bytes(slot_class(slot));
+	return tcache_alloc(t, slot_class(slot));
 }
 
 void *malloc_plain(size_t bytes, size_t align, bool zeroed)
@@ -245,10 +249,15 @@ static struct chunk *owned_chunk(void *mem, const char *what, struct arena **a)
 	return c;
 }
 
-void free_slot(struct slab *s, void *mem)
+void free_slot(void *mem)
 {
+	struct slab *s = slab_of_slot(mem);
 	size_t i;
 
+	if (unlikely(s == NULL)) {
+		free_chunk(mem);
+		return;
+	}
 	if (s == &zero_slab) {
 		zero_free(mem);
 		return;
@@ -266,7 +275,7 @@ void free_slot(struct slab *s, void *mem)
 	/* But for the word that may be the mark of a freed one. */
 	if (unlikely(perturb != 0))
 		memset((uintptr_t *)mem + 1, perturb, s->slot_bytes - sizeof(uintptr_t));
-	if (tcache_owns(tcache_own, s))
+	if (tcache_own != NULL && tcache_owns(tcache_own, s)) /* a dissolved slab has no owner either */
 		tcache_push(tcache_own, s, mem);
 	else
 		outbox_put(tcache_own, s, i, mem);
@@ -343,7 +352,7 @@ static bool slot_fits(const struct slab *s, void *mem, size_t align, size_t byte
 
 API void stw_free_aligned_sized(void *mem, size_t align, size_t bytes)
 {
-	struct slab *s = pagemap_slab(mem);
+	struct slab *s = slab_of_slot(mem);
 
 	if (mem == NULL)
 		return;
@@ -421,7 +430,7 @@ static void *resize_chunk(void *mem, size_t bytes)
 
 API void *stw_realloc(void *mem, size_t bytes)
 {
-	struct slab *s = pagemap_slab(mem);
+	struct slab *s = slab_of_slot(mem);
 
 	if (mem == NULL)
 		return stw_malloc(bytes);
@@ -489,7 +498,7 @@ API void *stw_pvalloc(size_t bytes)
 API size_t stw_malloc_usable_size(void *mem)
 {
 	static const char what[] = "malloc_usable_size of an invalid pointer";
-	struct slab *s = pagemap_slab(mem);
+	struct slab *s = slab_of_slot(mem);
 
 	if (s != NULL)
 		return slot_usable(s, mem, what);

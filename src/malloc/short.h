@@ -13,8 +13,8 @@
 
 /* The thread's cache has no such block, or is not to be asked. As stw_malloc; align: a power of two, at least CHUNK_ALIGN. */
 void *malloc_long(size_t bytes, size_t align, bool zeroed);
-/* A slot whose slab is another thread's, or that is not to take the short way. */
-void free_slot(struct slab *s, void *mem);
+/* A block in a page of a slab that is another thread's, or nobody's, or not to take the short way. */
+void free_slot(void *mem);
 /* A block that is no slot; NULL: none. */
 void free_chunk(void *mem);
 
@@ -53,7 +53,7 @@ static inline void free_short(void *mem)
 	else if (likely(tcache_owns(tcache_fast, s)))
 		tcache_push(tcache_fast, s, mem);
 	else
-		free_slot(s, mem);
+		free_slot(mem);
 }
 
 static inline void free_sized_short(void *mem, size_t bytes)

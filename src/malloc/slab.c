@@ -48,7 +48,7 @@ static struct slab *descriptor_new(struct arena *a)
 	return s;
 }
 
-static void descriptor_free(struct arena *a, struct slab *s)
+void slab_descriptor_free(struct arena *a, struct slab *s)
 {
 	s->next = a->unused_slabs;
 	a->unused_slabs = s;
@@ -102,7 +102,7 @@ static uint64_t word_slots(const struct slab *s, size_t i)
 static void set_all_free(struct slab *s)
 {
 	for (size_t i = 0; i < SLAB_WORDS; i++)
-		slab_set_word(s, i, word_slots(s, i));
+		__atomic_store_n(&s->free[i], word_slots(s, i), __ATOMIC_RELEASE); /* slab_of_slot looks at the pagemap afterwards */
 }
 
 struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, size_t slots)
@@ -118,7 +118,7 @@ struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, 
 	if (c == NULL || !pagemap_reserve((uintptr_t)chunk_mem(c), pages)) {
 		if (c != NULL)
 			arena_free(a, c);
-		descriptor_free(a, s);
+		slab_descriptor_free(a, s);
 		return NULL;
 	}
 	s->base = (uintptr_t)chunk_mem(c);
@@ -131,6 +131,7 @@ struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, 
 	s->used = 0;
 	s->marked = 0;
 	s->next = s->prev = NULL;
+	atomic_store(&s->dissolved, false);
 	set_all_free(s);
 	atomic_store_explicit(&s->owner, owner, memory_order_release);
 	pagemap_set(s->base, pages, s);
@@ -156,7 +157,7 @@ void slab_destroy(struct slab *s)
 	atomic_store_explicit(&s->owner, NULL, memory_order_release);
 	/* Its holder may be gone for ever: then the descriptor is lost with the arena. */
 	if (arena_lock(a)) {
-		descriptor_free(a, s);
+		slab_descriptor_free(a, s);
 		arena_free(a, c);
 		arena_unlock_freed(a);
 	} else {
@@ -231,6 +232,8 @@ static void push_pending(struct slab *s)
 
 	while ((owner = atomic_load(&s->owner)) == NULL) {
 		atomic_store(&s->pending, false);
+		if (slab_is_dissolved(s))
+			return;
 		/* It became somebody's slab just now, and a block was freed to it before we looked: that one saw pending set. */
 		if (!has_remote(s) || atomic_exchange(&s->pending, true))
 			return;
@@ -250,6 +253,7 @@ static void push_pending(struct slab *s)
 void slab_free_remote(struct slab *s, const uint64_t bits[SLAB_WORDS])
 {
 	uint64_t *used = &counts->class[s->class].used, n = 0;
+	uintptr_t base = s->base;
 
 	for (size_t i = 0; i < SLAB_WORDS; i++) {
 		if (bits[i] == 0)
@@ -264,7 +268,9 @@ void slab_free_remote(struct slab *s, const uint64_t bits[SLAB_WORDS])
 		n += (uint64_t)__builtin_popcountll(bits[i]);
 	}
 	count_add(used, -n);
-	if (!atomic_load(&s->pending) && !atomic_exchange(&s->pending, true))
+	if (unlikely(slab_is_dissolved(s)))
+		slab_settle(s, base);
+	else if (!atomic_load(&s->pending) && !atomic_exchange(&s->pending, true))
 		push_pending(s);
 }
 
@@ -310,9 +316,12 @@ size_t slab_free_slots(const struct slab *s)
 void slab_each(struct arena *a, void (*fn)(void *ctx, struct slab *s), void *ctx)
 {
 	for (struct slab_block *b = a->slab_blocks; b != NULL; b = b->next)
-		for (unsigned i = 0; i < BLOCK_SLABS; i++)
-			if (atomic_load_explicit(&b->slabs[i].owner, memory_order_acquire) != NULL)
-				fn(ctx, &b->slabs[i]);
+		for (unsigned i = 0; i < BLOCK_SLABS; i++) {
+			struct slab *s = &b->slabs[i];
+
+			if (atomic_load_explicit(&s->owner, memory_order_acquire) != NULL || (slab_is_dissolved(s) && s->used != 0))
+				fn(ctx, s);
+		}
 }
 
 void slab_check(const struct slab *s)

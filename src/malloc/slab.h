@@ -25,6 +25,8 @@
  * after the slab is gone finds a descriptor, perhaps of another slab. What that
  * needs is at slab_free_remote.
  *
+ * A slab in which little is left can be cut into chunks (dissolve.c).
+ *
  * After jemalloc's slabs (bitmaps) and mimalloc's pages (one owner, lists of
  * remote frees; Leijen, Zorn, de Moura 2019).
  */
@@ -51,7 +53,7 @@ struct tcache;
 struct slab {
 	uint64_t free[SLAB_WORDS];           /* o; read by all (relaxed) */
 	uintptr_t base;                      /* c; slot 0, page-aligned */
-	_Atomic(struct tcache *) owner;      /* c; NULL: no slab at all */
+	_Atomic(struct tcache *) owner;      /* c; NULL: no slab at all, or dissolved */
 	uint32_t inverse;                    /* c; 2^32 / slot_bytes, rounded up */
 	uint16_t bytes;                      /* c; of all slots */
 	uint8_t class;                       /* c */
@@ -65,6 +67,7 @@ struct slab {
 	struct slab *next, *prev;            /* o; in the owner's list, or the arena's list of unused descriptors */
 	struct slab *next_remote;            /* of who set pending: in the owner's stack */
 	_Atomic bool pending;                /* a; in a stack, or about to be pushed; outlives the slab */
+	_Atomic bool dissolved;              /* cut into chunks, its blocks too (dissolve.c); until the descriptor is used again */
 };
 
 _Static_assert(sizeof(struct slab) == 128, "two lines");
@@ -125,7 +128,7 @@ static inline uintptr_t free_mark(uintptr_t secret, const void *mem)
 
 /*
  * A new slab with all slots free; a is locked. May make the arena grow. NULL:
- * no memory. slots: how many would be welcome; at most SLAB_BYTES_MAX, for the smaller a slab, the sooner it is empty.
+ * no memory. slots: how many would be welcome; at most SLAB_BYTES_MAX and what makes them fit, for the smaller a slab, the sooner it is empty.
  */
 struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, size_t slots);
 /* Gives it back to its arena, which must not be locked by the caller. No slot is in use and it is in no list. */
@@ -157,8 +160,36 @@ void slab_look(const struct slab *s, size_t slots);
 
 /* Free slots, of which some may be known to remote only; at this moment. */
 size_t slab_free_slots(const struct slab *s);
-/* Calls fn for each slab of a locked arena. */
+/* Calls fn for each slab of a locked arena, also for the dissolved ones as long as they have blocks. */
 void slab_each(struct arena *a, void (*fn)(void *ctx, struct slab *s), void *ctx);
 void slab_check(const struct slab *s);
+
+/* Nobody uses the descriptor any more; its arena is locked. */
+void slab_descriptor_free(struct arena *a, struct slab *s);
+
+/* dissolve.c */
+
+/* It has few slots in use, some at least, so that there is room for chunks between them. */
+bool slab_is_sparse(const struct slab *s);
+/*
+ * Makes chunks of a sparse slab: of its free stretches and of its stretches of slots in use. The owner's cache has it in no list and no
+ * slot of it in a stack. False: its arena's lock is not to be had.
+ */
+bool slab_dissolve(struct slab *s);
+/* Other threads freed slots of s, whose slots begin at base, and it was dissolved: what is free altogether goes to the arena. */
+void slab_settle(struct slab *s, uintptr_t base);
+
+static inline bool slab_is_dissolved(const struct slab *s)
+{
+	return atomic_load(&s->dissolved);
+}
+
+/* The bits of a dissolved slab that is in use still fit its chunks. */
+void slab_check_dissolved(const struct slab *s);
+/*
+ * The slab in one of whose slots mem lies; NULL: it is a chunk, or nothing. What pagemap_slab names may be dissolved, and what was made in
+ * its holes is chunks.
+ */
+struct slab *slab_of_slot(const void *mem);
 
 #endif

@@ -15,6 +15,10 @@
 #define GROWTH_SHIFT 2     /* the next has this part of the slots the class has */
 #define LOOK_SLOTS 8
 #define WARM_CACHES 4      /* idle ones that keep their free slots */
+#define LOOK_BYTES ((size_t)1 << 20) /* of new slabs, or */
+#define LOOK_SHIFT 4       /* this part of all, from one look for sparse slabs to the next */
+#define SPARSE_MIN ((size_t)64 << 10) /* bytes of a class's sparse slabs that are worth it */
+#define HOLES_PER_SLOT 4
 
 /* What stands before the first slot of a stack that has none. */
 static void *nothing;
@@ -208,6 +212,49 @@ static void collect(struct tcache *t)
 	}
 }
 
+/* What is in the stack counts as in use. */
+static size_t sparse_bytes(const struct bin *b)
+{
+	size_t bytes = 0;
+
+	for (const struct slab *s = b->partial; s != NULL; s = s->next)
+		if (slab_is_sparse(s))
+			bytes += s->pages * PAGE_SIZE;
+	return bytes;
+}
+
+void tcache_dissolve(struct tcache *t, size_t bytes_min)
+{
+	t->new_bytes = 0;
+	if (t->secure != NULL || profile_is_on())
+		return;
+	for (unsigned class = 0; class < NR_CLASSES; class++) {
+		struct bin *b = &t->bins[class];
+		struct slab *s, *next;
+
+		if (b->asked || sparse_bytes(b) < bytes_min) {
+			b->asked = false;
+			continue;
+		}
+		flush(t, class, tcache_held(t, class));
+		for (s = b->partial; s != NULL; s = next) {
+			size_t bytes = s->pages * PAGE_SIZE;
+
+			next = s->next;
+			if (!slab_is_sparse(s))
+				continue;
+			partial_remove(b, s);
+			if (!slab_dissolve(s)) {
+				partial_add(b, s);
+				return;
+			}
+			b->nr_slabs--;
+			t->slab_bytes -= bytes;
+			t->dissolved = true;
+		}
+	}
+}
+
 static struct slab *new_slab(struct tcache *t, unsigned class)
 {
 	struct bin *b = &t->bins[class];
@@ -216,6 +263,8 @@ static struct slab *new_slab(struct tcache *t, unsigned class)
 	struct slab *s;
 
 	outbox_flush(t); /* a thread that needs more memory does not hold back that of others */
+	if (t->new_bytes >= MAX(t->slab_bytes >> LOOK_SHIFT, LOOK_BYTES))
+		tcache_dissolve(t, SPARSE_MIN);
 	a = arena_acquire();
 	if (a == NULL)
 		return NULL;
@@ -227,7 +276,9 @@ static struct slab *new_slab(struct tcache *t, unsigned class)
 	}
 	if (s != NULL) {
 		b->nr_slabs++;
+		b->holes = b->nr_slabs * s->nr_slots * HOLES_PER_SLOT;
 		t->slab_bytes += s->pages * PAGE_SIZE;
+		t->new_bytes += s->pages * PAGE_SIZE;
 	}
 	return s;
 }
@@ -293,6 +344,7 @@ static bool refill(struct tcache *t, unsigned class)
 	count_used(t, class, got);
 	t->top[class] = slots + got;
 	t->refilled = class;
+	b->asked = true;
 	if (profile_is_on())
 		profile_refilled(got * class_bytes(class));
 	return got != 0;
@@ -327,6 +379,38 @@ void *tcache_alloc(struct tcache *t, unsigned class)
 		return mem;
 	set_way(t);
 	return refill(t, class) ? tcache_pop(t, class) : NULL;
+}
+
+static bool has_slots(struct tcache *t, unsigned class)
+{
+	const struct bin *b = &t->bins[class];
+
+	if (tcache_held(t, class) != 0 || b->partial != NULL)
+		return true;
+	return b->current != NULL && b->current->used != b->current->nr_slots;
+}
+
+struct chunk *tcache_alloc_hole(struct tcache *t, unsigned class, size_t size)
+{
+	struct bin *b = &t->bins[class];
+	struct chunk *c = NULL;
+	struct arena *a;
+
+	if (likely(!t->dissolved) || b->holes == 0)
+		return NULL;
+	if (atomic_load_explicit(&t->remote, memory_order_relaxed) != NULL)
+		collect(t);
+	if (has_slots(t, class) || (a = arena_acquire()) == NULL)
+		return NULL;
+	if (a->dissolved != 0)
+		c = arena_alloc_hole(a, size);
+	arena_unlock(a);
+	if (c == NULL) {
+		b->holes = 0;
+		return NULL;
+	}
+	b->holes--;
+	return c;
 }
 
 /* Gives back all slabs of a class without a block in use; of a cache that is left, lists the current one. */

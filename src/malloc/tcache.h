@@ -63,6 +63,8 @@ struct bin {
 	void **stack;                    /* NULL stands before it */
 	uint32_t max, room, limit;       /* slots in the stack where it is full; max ≤ room, which can grow up to limit */
 	uint32_t nr_slabs;
+	uint32_t holes;                  /* blocks that may come from holes before the next slab is made (tcache_alloc_hole) */
+	bool asked;                      /* refilled since the last look for slabs to dissolve */
 	struct slab *current;            /* NULL: none */
 	struct slab *partial, *partial_last;
 };
@@ -88,6 +90,8 @@ struct tcache {
 	uintptr_t secret;                /* process_secret(), at hand */
 	struct bin bins[NR_CLASSES];
 	size_t slab_bytes;               /* of its slabs */
+	size_t new_bytes;                /* of those made since the last look for slabs to dissolve */
+	bool dissolved;                  /* it found some at a time */
 	size_t stack_bytes;              /* of the slots in its stacks if all are full */
 	_Atomic(struct slab *) remote;   /* linked by next_remote */
 	_Atomic uint32_t state;          /* TCACHE_IDLE, TCACHE_BUSY */
@@ -125,6 +129,12 @@ void tcache_no_shortcuts(void);
 void tcache_forget(void);
 /* A slot of the class, by all means there are; NULL: no memory. */
 void *tcache_alloc(struct tcache *t, unsigned class);
+/*
+ * A chunk of at least this size from a hole between blocks of dissolved slabs, in place of a slot of the class, if that has no free one. It
+ * takes a lock each time: a class that is in much use has slabs all the same, for after four such blocks for each slot that it has it gets
+ * another slab. NULL: a slot would be better, or there is no such hole.
+ */
+struct chunk *tcache_alloc_hole(struct tcache *t, unsigned class, size_t size);
 /* Aborts: mem, in a page of s, begins no slot, or one that is free. It is said to return, so that tcache_push can jump to it. */
 void tcache_refuse(const struct slab *s, const void *mem);
 /* The stack of the class is full: makes room. */
@@ -133,6 +143,8 @@ void tcache_overflow(struct tcache *t, unsigned class);
 void tcache_slab_freed(struct tcache *t, struct slab *s);
 /* From any thread: s has blocks to collect for t, its owner. */
 void tcache_push_remote(struct tcache *t, struct slab *s);
+/* Cuts up the sparse slabs (dissolve.c) of each class that had no refill since the last call, if they have at least so many bytes, 1 or more. */
+void tcache_dissolve(struct tcache *t, size_t bytes_min);
 /* Gives back what this thread's cache and the idle ones hold without need. True: something. */
 bool tcache_trim(void);
 

@@ -43,6 +43,8 @@ static void *churn(void *arg)
 	for (unsigned i = 0; i < STEPS; i++)
 		stw_free(atomic_exchange(&block[rand_below(&r, NR_THREADS * NR_BLOCKS)],
 					 rand_below(&r, 3) == 0 ? NULL : stw_malloc(size_of_any(&r))));
+	for (unsigned looks = 0; looks < 2; looks++)
+		tcache_dissolve(tcache_own, 1);
 	return NULL;
 }
 
@@ -70,7 +72,7 @@ static void sum_up(uint64_t slots[NR_CLASSES], uint64_t *large)
 		void *mem = atomic_load(&block[i]);
 		size_t usable = stw_malloc_usable_size(mem);
 
-		if (mem != NULL && usable <= SLOT_MAX)
+		if (mem != NULL && slab_of_slot(mem) != NULL) /* else made in a hole between the blocks of a dissolved slab, or large */
 			slots[slot_class(usable)]++;
 		else
 			*large += usable;

@@ -88,6 +88,39 @@ static void dies_at_a_guard(void (*fn)(void))
 		dies_at_a_guard(name##_child); \
 	}
 
+/* One of the blocks that survive in slabs of 64 bytes, after which three MiB of another size were asked for (dissolve.c). */
+static char *survivor_of_a_dissolved_slab(void)
+{
+	enum { N = 100000, STEP = 20, OTHERS = 15000 };
+	static char *block[N];
+
+	for (unsigned i = 0; i < N; i++)
+		block[i] = p_malloc(64);
+	for (unsigned i = 0; i < N; i++)
+		if (i % STEP != 0)
+			p_free(block[i]);
+	for (unsigned i = 0; i < OTHERS; i++)
+		if (p_malloc(200) == NULL)
+			_exit(1);
+	return block[N / 2];
+}
+
+MISUSE(double_free_in_a_dissolved_slab, "double free", {
+	char *p = survivor_of_a_dissolved_slab();
+
+	p_free(p);
+	p_free(p);
+})
+
+MISUSE(free_of_the_middle_of_a_block_in_a_dissolved_slab, "free of an invalid pointer", {
+	p_free(survivor_of_a_dissolved_slab() + 16);
+})
+
+MISUSE(realloc_of_the_middle_of_a_block_in_a_dissolved_slab, "realloc of an invalid pointer", {
+	if (p_realloc(survivor_of_a_dissolved_slab() + 16, 64) == NULL)
+		_exit(1);
+})
+
 MISUSE(double_free, "double free", {
 	char *p = p_malloc(100), *q = p_malloc(100);
 
@@ -684,6 +717,9 @@ int main(void)
 		cmocka_unit_test(write_of_zeros_far_behind_a_block),
 		cmocka_unit_test(write_after_a_free_by_another_thread),
 		cmocka_unit_test(free_of_the_next_block_that_was_never_handed_out),
+		cmocka_unit_test(double_free_in_a_dissolved_slab),
+		cmocka_unit_test(free_of_the_middle_of_a_block_in_a_dissolved_slab),
+		cmocka_unit_test(realloc_of_the_middle_of_a_block_in_a_dissolved_slab),
 		cmocka_unit_test(free_sized_with_more_than_the_slot),
 		cmocka_unit_test(free_sized_with_a_size_of_smaller_slots),
 		cmocka_unit_test(free_sized_with_more_than_the_chunk),

@@ -147,6 +147,9 @@ static void run(uint64_t seed, unsigned steps)
 			slot_free(s);
 		if (rand_below(&r, 500) == 0)
 			stw_malloc_trim(rand_below(&r, 3) * 10000);
+		if (rand_below(&r, 50) == 0 && tcache_own != NULL)
+			for (unsigned looks = 0; looks < 2; looks++)
+				tcache_dissolve(tcache_own, 1);
 		if (rand_below(&r, 300) == 0)
 			testsrc_steal_break(rand_below(&r, 10000));
 		malloc_check();

@@ -76,6 +76,8 @@ static void churn(struct rand *r, unsigned steps)
 	for (unsigned i = 0; i < steps; i++) {
 		unsigned k = (unsigned)rand_below(r, NR_SLOTS);
 
+		if (rand_below(r, 200) == 0 && tcache_own != NULL)
+			tcache_dissolve(tcache_own, 1);
 		if (rand_below(r, 3) == 0) {
 			block_free(atomic_exchange(&mailbox[rand_below(r, NR_MAILBOXES)], block_new(r)));
 		} else if (own[k] == NULL) {
@@ -213,6 +215,52 @@ static void what_another_thread_frees_comes_back_to_who_made_it(void **state)
 	for (unsigned i = 0; i < more; i++)
 		stw_free(again[i]);
 	malloc_check();
+}
+
+#define NR_SPARSE 30000
+#define NR_FREEING 3
+
+static void *sparse[NR_SPARSE];
+
+static void *free_a_part(void *arg)
+{
+	size_t part = (uintptr_t)arg - 1;
+
+	for (size_t i = part; i < NR_SPARSE; i += NR_FREEING)
+		stw_free(sparse[i]);
+	return NULL;
+}
+
+static void blocks_are_freed_while_their_slabs_are_dissolved(void **state)
+{
+	pthread_t threads[NR_FREEING];
+	struct rand r;
+
+	(void)state;
+	rand_seed(&r, 11);
+	for (unsigned round = 0; round < 20; round++) {
+		void *holes[500];
+
+		for (unsigned i = 0; i < NR_SPARSE; i++)
+			sparse[i] = stw_malloc(48);
+		for (unsigned i = 0; i < NR_SPARSE; i++)
+			if (rand_below(&r, 10) != 0) {
+				stw_free(sparse[i]);
+				sparse[i] = NULL;
+			}
+		tcache_dissolve(tcache_own, 1); /* the first call only notes who asks no more */
+		start(threads, NR_FREEING, free_a_part);
+		tcache_dissolve(tcache_own, 1);
+		for (unsigned i = 0; i < 500; i++)
+			memset(holes[i] = stw_malloc(130), 0xee, 130);
+		for (unsigned i = 0; i < 500; i++)
+			stw_free(holes[i]);
+		join(threads, NR_FREEING);
+		malloc_check();
+		stw_malloc_trim(0); /* what we freed of slabs that were dissolved already waits in our outbox */
+		assert_int_equal(main_arena.dissolved, 0);
+	}
+	testsrc_check_discarded();
 }
 
 static void *alloc_in_thread(void *arg)
@@ -406,6 +454,7 @@ int main(void)
 		cmocka_unit_test(the_first_thread_of_all_may_be_any_and_end),
 		cmocka_unit_test(threads_keep_their_bytes_and_free_each_others_blocks),
 		cmocka_unit_test(what_another_thread_frees_comes_back_to_who_made_it),
+		cmocka_unit_test(blocks_are_freed_while_their_slabs_are_dissolved),
 		cmocka_unit_test(others_allocate_and_free_while_a_fork_holds_the_arenas),
 		cmocka_unit_test(a_child_of_a_busy_program_has_a_sound_heap),
 		cmocka_unit_test(a_child_abandons_an_arena_whose_holder_stayed_behind),
