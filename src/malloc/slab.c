@@ -6,6 +6,8 @@
 #include "malloc/secure.h"
 
 #define AHEAD_MAX 8
+#define SLOTS_MANY 1024
+#define SLAB_PAGES_MAX ((size_t)16)
 #define BLOCK_SLABS 31 /* with the header: 4 KiB */
 
 /* Descriptors of one arena. */
@@ -65,16 +67,20 @@ static size_t left_over(size_t pages, size_t slot_bytes)
 	return pages * PAGE_SIZE - slots_of(pages, slot_bytes) * slot_bytes;
 }
 
-/* The fewest pages for so many slots of which no more than a sixteenth is left over, or not more than twice that many pages. */
+/*
+ * The fewest pages for so many slots of which no more than a sixteenth is left over, or not more than twice that many pages. Where slots
+ * are wanted by the thousand what is left over counts: a 32nd, and up to 16 pages; of 4096 bytes 15 slots instead of 7 of 8.
+ */
 static size_t slab_pages(size_t slot_bytes, size_t slots)
 {
 	size_t most = MIN(MAX(SLAB_BYTES_MAX / slot_bytes, (size_t)SLAB_SLOTS_MIN), (size_t)SLAB_SLOTS_MAX);
 	size_t least = DIV_ROUND_UP(MIN(slots, most) * slot_bytes, PAGE_SIZE), best = least;
+	size_t last = slots >= SLOTS_MANY ? SLAB_PAGES_MAX : 2 * least, part = slots >= SLOTS_MANY ? 32 : 16;
 
-	for (size_t pages = least; pages <= 2 * least; pages++) {
+	for (size_t pages = least; pages <= last; pages++) {
 		if (left_over(pages, slot_bytes) * best < left_over(best, slot_bytes) * pages)
 			best = pages;
-		if (left_over(best, slot_bytes) <= best * PAGE_SIZE / 16)
+		if (left_over(best, slot_bytes) <= best * PAGE_SIZE / part)
 			break;
 	}
 	return best;
