@@ -79,12 +79,9 @@ bool slab_is_sparse(const struct slab *s)
 }
 
 /* [from, to) is a chunk in use. */
-static struct chunk *cut(uintptr_t from, uintptr_t to, size_t flags)
+static void cut(uintptr_t from, uintptr_t to, size_t flags)
 {
-	struct chunk *c = (struct chunk *)from;
-
-	chunk_set_head(c, (to - from) | flags);
-	return c;
+	chunk_set_head((struct chunk *)from, (to - from) | flags);
 }
 
 /* The chunk of the slab, in use, becomes chunks; those of the free stretches are freed. a is locked. */
@@ -98,7 +95,6 @@ static void cut_up(struct arena *a, const struct slab *s)
 	for (size_t i = 0; at != stop; i = st.end, flags = PREV_INUSE) {
 		uintptr_t used = next_stretch(s, i, &st) ? chunk_of_slot(s, st.first) : stop;
 
-		/* But for the first slot: a hole that is too small for a chunk belongs to the stretch before it. */
 		if (used != at) {
 			cut(at, used, flags);
 			holes[nr_holes++] = at;
@@ -111,7 +107,7 @@ static void cut_up(struct arena *a, const struct slab *s)
 		uintptr_t end = s->base + st.end * s->slot_bytes;
 		uintptr_t next = next_stretch(s, st.end, &after) ? chunk_of_slot(s, after.first) : stop;
 
-		at = next < end + CHUNK_MIN ? next : end;
+		at = next < end + CHUNK_MIN ? next : end; /* too small for a chunk */
 		cut(used, at, flags);
 	}
 	while (nr_holes != 0)
