@@ -1,4 +1,4 @@
-/* slab_slot, which multiplies, against division: every address in slabs of all classes, as small and as large as they get. */
+/* slab_slot, which multiplies, against division: every address in slabs of all classes, as small and as large as they get. And how large that is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,10 +52,29 @@ static void a_slot_begins_where_the_division_has_no_rest(void **state)
 	}
 }
 
+/* The head of the next chunk lies in the last page, so no slab of 4096-byte slots has as many as pages: 7 of 8 are too few. */
+static void where_there_are_thousands_little_is_left_over(void **state)
+{
+	static void *blocks[BLOCKS];
+
+	(void)state;
+	for (unsigned class = 0; class_bytes(class) < SLOT_MAX; class++) {
+		const struct slab *s;
+
+		for (size_t i = 0; i < BLOCKS; i++)
+			blocks[i] = stw_malloc(class_bytes(class));
+		s = pagemap_slab(blocks[BLOCKS - 1]);
+		assert_in_range(s->pages * PAGE_SIZE - s->nr_slots * class_bytes(class), 0, s->pages * PAGE_SIZE / 16);
+		for (size_t i = 0; i < BLOCKS; i++)
+			stw_free(blocks[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_slot_begins_where_the_division_has_no_rest),
+		cmocka_unit_test(where_there_are_thousands_little_is_left_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
