@@ -21,6 +21,13 @@ int write_all(int fd, const char *text, unsigned long len)
 	return 0;
 }
 
+void msg_clean(char *text)
+{
+	for (; *text != '\0'; text++)
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			*text = '?';
+}
+
 static void print_line(const char *what, const char *text, va_list args)
 {
 	char line[1024];
@@ -34,10 +41,7 @@ static void print_line(const char *what, const char *text, va_list args)
 	if (len > (int)sizeof(line) - 2)
 		len = (int)sizeof(line) - 2;
 
-	for (int i = 0; i < len; i++) {
-		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-			line[i] = '?';
-	}
+	msg_clean(line);
 	line[len++] = '\n';
 	/* One write: lines of several processes do not mix. Nobody is left to tell about an error. */
 	(void)write_all(STDERR_FILENO, line, (unsigned long)len);

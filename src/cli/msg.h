@@ -17,6 +17,8 @@ int msg_fail(int status, const char *what, const char *why, ...) __attribute__((
 /* Prints "steward: TEXT". */
 void msg_note(const char *text, ...) __attribute__((format(printf, 1, 2)));
 
+/* Somebody else chose a name in the text: what is no more than a name reaches the terminal, no control characters. */
+void msg_clean(char *text);
 /* Writes all of text[0..len) to fd; 0 or -errno. */
 int write_all(int fd, const char *text, unsigned long len);
 

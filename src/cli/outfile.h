@@ -5,14 +5,14 @@
 struct json;
 
 struct outfile {
-	const char *name;
-	char *tmp;    /* NULL: written directly, because it is no regular file, or standard output */
-	int fd;
+	char *name;
+	char *tmp;    /* both NULL: written directly, because it is no regular file, or standard output or error */
+	int fd;       /* -1: not open */
 };
 
 /*
  * Opens name for writing: a file NAME.tmp beside it, or what is there if that is
- * no regular file; "-" is standard output. One at a time: signals that end the
+ * no regular file. "-", and what standard output or error goes to already, is that. One at a time: signals that end the
  * program remove the .tmp first. 0 or -errno.
  */
 int outfile_open(struct outfile *o, const char *name);

@@ -103,10 +103,11 @@ static bool wait_for(struct ledger *l, uint64_t pages)
 
 static int change(struct ledger *l, uint64_t pages)
 {
-	uint64_t before = atomic_load(&l->ram_pages), now;
+	uint64_t before = atomic_load(&l->ram_pages), now, wish = pages;
 
 	atomic_store(&l->ram_asked, pages);
-	if (!wait_for(l, pages))
+	/* Refused, it is not to be done later all the same. */
+	if (!wait_for(l, pages) && atomic_compare_exchange_strong(&l->ram_asked, &wish, 0))
 		return msg_fail(1, "set", "the launcher of that run does not answer; is it stopped?");
 	now = atomic_load(&l->ram_pages);
 	if (now != pages)

@@ -1,5 +1,6 @@
 #include "live/ledger.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 
@@ -248,6 +249,8 @@ uint64_t ledger_least(const struct ledger *l)
 	return least;
 }
 
+#define RETIRING (-1) /* in place of a pid */
+
 static struct ledger_slot *claim(struct ledger *l, int32_t pid, uint64_t start_time)
 {
 	uint32_t used = atomic_load(&l->slots_used);
@@ -273,9 +276,27 @@ static struct ledger_slot *claim(struct ledger *l, int32_t pid, uint64_t start_t
 	return NULL;
 }
 
+/* A daemon that outlives the launcher may start any number of processes. */
+static void retire_gone(struct ledger *l)
+{
+	for (uint32_t i = 0; i < LEDGER_SLOTS; i++) {
+		struct ledger_slot *s = &l->slot[i];
+		int32_t pid = atomic_load(&s->pid);
+
+		/* Of two that look at the same time one has it. */
+		if (pid > 0 && sys_kill(pid, 0) == -ESRCH && atomic_compare_exchange_strong(&s->pid, &pid, RETIRING))
+			ledger_retire(l, s);
+	}
+}
+
 struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_time)
 {
 	struct ledger_slot *s = claim(l, pid, start_time);
+
+	if (s == NULL && atomic_load(&l->ended) != 0) {
+		retire_gone(l);
+		s = claim(l, pid, start_time);
+	}
 
 	/* After the claim: from now on whoever ends the run finds us in the ledger, and before it we find this. */
 	while (atomic_load(&l->over) != 0)

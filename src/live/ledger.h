@@ -148,7 +148,9 @@ struct ledger {
 	_Atomic uint64_t lent_pages;   /* that NATIVE processes could touch although they were taken from their grants: cli/run/lend.c; supervisor */
 	_Atomic uint64_t peak_granted; /* largest ram_pages - free_pages seen */
 	_Atomic uint32_t told_pid_ns;  /* the user has heard of processes outside of pid_ns; process, once */
+	_Atomic uint32_t told_full;    /* the user has heard of processes for which there was no slot; process, once */
 	_Atomic uint32_t over;         /* the launcher was killed; keeper, once */
+	_Atomic uint32_t ended;        /* it has ended by itself; supervisor, once */
 	_Atomic uint32_t slots_used;   /* slots from here on were never claimed: reading them would only allocate memory */
 	struct ledger_gone gone;
 	struct ledger_slot slot[LEDGER_SLOTS];
@@ -221,7 +223,10 @@ bool ledger_take_unused(struct ledger *l, struct ledger_slot *s, uint64_t keep);
  * Does not return if the run is over: the process is killed as all others were.
  */
 struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_time);
-/* The process of the slot is gone: adds its counters to l->gone, returns its grant, frees the slot. Supervisor only. */
+/*
+ * The process of the slot is gone: adds its counters to l->gone, returns its grant, frees the slot. Supervisor only; after its end, when nobody reads
+ * l->gone any more, who claims a slot and finds none.
+ */
 void ledger_retire(struct ledger *l, struct ledger_slot *s);
 
 static inline enum zpool_codec ledger_zpool_codec(const struct ledger *l)

@@ -241,7 +241,7 @@ static enum fault_result fault_minor(struct mm *mm, struct vma *vma, vpn_t vpn, 
 	if ((unsigned)mapped < nr_reserved)
 		unreserve(mm, reserved, nr_reserved);
 	COUNT(m, pgminor);
-	COUNT_N(m, swap_ra, (unsigned)mapped - 1);
+	COUNT_N(m, pgfill_ahead, (unsigned)mapped - 1);
 	/* The run stopped short of the page touched: its access comes again. */
 	return vpn.n < start.n + (uint64_t)mapped ? FAULT_DONE : FAULT_RETRY;
 }

@@ -14,9 +14,10 @@
 	X(pgsoft, "of them: the page was resident but unmapped")        \
 	X(pgmajfault, "of them: the page came back from a store")       \
 	X(pgspurious, "of them: already mapped when looked at")         \
+	X(pgfill_ahead, "pages filled with zeros along with one touched first") \
 	X(pswpin, "pages read back, read-ahead included")             \
+	X(swap_ra, "of them: read ahead")                               \
 	X(pswpout, "pages written to a store")                        \
-	X(swap_ra, "pages read ahead")                                  \
 	X(swap_ra_hit, "faults that continued a stream read ahead")     \
 	X(pgdemote, "pages passed on from the pool to the places below it")   \
 	X(pgpromote, "pages read back from below the pool that belong into it")   \

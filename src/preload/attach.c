@@ -99,8 +99,8 @@ static bool is_device(int fd)
 	return fd >= 0 && sys_fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && major(st.st_rdev) == 10;
 }
 
-/* Asks the launcher: fds[0] is the ledger, fds[1] the device or -1. */
-static bool ask_launcher(const char *name, int *fds)
+/* Asks the launcher: fds[0] is the ledger, fds[1] the device or -1. 0, -ECONNREFUSED: it has ended; or -EIO. */
+static int ask_launcher(const char *name, int *fds)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	union {
@@ -112,23 +112,24 @@ static bool ask_launcher(const char *name, int *fds)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
 	size_t len = strlen(name);
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	bool ok = false;
+	int err = -EIO;
 
 	memcpy(addr.sun_path + 1, name, len);
 	fds[0] = fds[1] = -1;
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&addr,
-			       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)) == 0 &&
-	    recvmsg(fd, &msg, MSG_CMSG_CLOEXEC) == (ssize_t)sizeof(pid)) {
+	if (fd < 0)
+		return err;
+	if (connect(fd, (struct sockaddr *)&addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len)) != 0) {
+		err = errno == ECONNREFUSED ? -ECONNREFUSED : -EIO;
+	} else if (recvmsg(fd, &msg, MSG_CMSG_CLOEXEC) == (ssize_t)sizeof(pid)) {
 		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
 		if (c != NULL && c->cmsg_type == SCM_RIGHTS) {
 			memcpy(fds, CMSG_DATA(c), MIN(c->cmsg_len - CMSG_LEN(0), 2 * sizeof(int)));
-			ok = true;
+			err = 0;
 		}
 	}
-	if (fd >= 0)
-		close(fd);
-	return ok;
+	close(fd);
+	return err;
 }
 
 /* The source of the allocator under the live engine: plain pages, whose dead content reclaim hears of. */
@@ -201,8 +202,12 @@ static void attach(const char *text)
 	}
 	bool inherited = is_ledger(env.ledger_fd, env.inode) && (env.device_fd < 0 || is_device(env.device_fd));
 
-	if (!inherited && !ask_launcher(env.socket, asked)) {
-		complain("its descriptors were closed and the launcher cannot be reached", goes_on);
+	int err = inherited ? 0 : ask_launcher(env.socket, asked);
+
+	if (err != 0) {
+		/* What a daemon starts after the run has ended is no part of it, and reads its children's standard error perhaps. */
+		if (err != -ECONNREFUSED)
+			complain("its descriptors were closed and the launcher cannot be reached", goes_on);
 		return;
 	}
 	struct ledger *l = map_ledger(inherited ? env.ledger_fd : asked[0]);
@@ -221,7 +226,8 @@ static void attach(const char *text)
 	}
 	/* A descriptor from the socket stays open: it is close-on-exec, and the next image asks for itself. */
 	if (engine_attach(l, inherited ? env.device_fd : asked[1]) != 0) {
-		complain("it has too many processes", goes_on);
+		if (atomic_exchange(&l->told_full, 1) == 0)
+			complain("it has too many processes", "this one and others go on outside of the budget");
 		return;
 	}
 	engine.main_tcb = (uint64_t)(uintptr_t)__builtin_thread_pointer();

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -16,7 +17,7 @@ SAMPLE = re.compile(r'(steward_[a-z_]+)(?:\{([a-z]+)="((?:[^"\\\n]|\\["\\n])*)"\
 @contextlib.contextmanager
 def serving(where, command=("sh", "-c", "echo ready; read x"), **env):
     p = subprocess.Popen([STEWARD, "run", "--ram", "256M", "--metrics", where, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                         stderr=subprocess.PIPE, text=True, env=environment(**({"STUB": "pressure"} | env)))
+                         stderr=subprocess.PIPE, text=True, errors="replace", env=environment(**({"STUB": "pressure"} | env)))
     try:
         eq(p.stdout.readline(), "ready\n")
         yield p
@@ -84,6 +85,15 @@ def test_figures_to_the_digit():
     eq(buckets, sorted(buckets))
     eq([n for le, n in buckets if le in (1.024e-6, 4.096e-6, 1.048576e-3, 4.194304e-3, float("inf"))], [98, 99, 99, 100, 100])
     eq((m["steward_fault_duration_seconds_sum", None], m["steward_fault_duration_seconds_count", None]), (0.002001808, 100))
+
+
+def test_names_that_are_no_text():
+    """What is not UTF-8, or is cut in the middle of a character, would have Prometheus refuse everything."""
+    with scratch() as d:
+        for name, seen in ((b"caf\xe9", "caf\ufffd"), ("\u00e4".encode() * 40, "\u00e4" * 31 + "\ufffd")):
+            os.symlink(shutil.which("sh"), os.path.join(os.fsencode(d), name))
+            with serving(f"unix:{d}/m", (os.path.join(os.fsencode(d), name), "-c", "echo ready; read x")):
+                eq(parse(ask(f"{d}/m")[2])["steward_run_info", seen], 1)
 
 
 def test_tcp_with_a_port_of_the_kernels():

@@ -116,6 +116,25 @@ def test_a_command_that_cannot_run_leaves_no_recording():
         eq((r.returncode, os.listdir(d)), (126, []))
 
 
+def test_an_old_recording_stays_until_there_is_a_new_one():
+    """It is there after a run that could not start, and another run does not write into it."""
+    with scratch() as d:
+        path = os.path.join(d, "a.stwrun")
+        eq(steward("run", "--ram", "256M", "--record", path, "true", STUB="pressure").returncode, 0)
+        with open(path, "rb") as f:
+            old = f.read()
+        eq(steward("run", "--ram", "256M", "--record", path, "--stats", "/nonexistent/x", "true", STUB="pressure").returncode, 125)
+        with open(path, "rb") as f:
+            eq(f.read(), old)
+        p = subprocess.Popen([STEWARD, "run", "--ram", "256M", "--record", path, "sh", "-c", "echo ready; read x"], text=True,
+                             env=environment(STUB="pressure"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        eq(p.stdout.readline(), "ready\n")
+        r = steward("run", "--ram", "256M", "--record", path, "true", STUB="pressure")
+        p.communicate("\n", 20)
+        eq((r.returncode, r.stderr), (125, f"steward: {path}: another steward run records there; give --record another file\n"))
+        eq(steward("report", path, "-o", os.path.join(d, "r.html")).returncode, 0)
+
+
 def test_a_full_disk_ends_the_recording_and_not_the_run():
     with scratch() as d:
         path, small = os.path.join(d, "a.stwrun"), 'mount -t tmpfs -o size=8k none "$0" && exec "$@"'

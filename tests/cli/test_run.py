@@ -1,4 +1,5 @@
 """What steward run hands to a program, and what it tells about it. The stub plays the library."""
+import contextlib
 import errno
 import grp
 import json
@@ -6,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -73,11 +75,11 @@ def test_exit_status_is_the_commands():
         eq(steward("run", "sh", "-c", f"exit {status}").returncode, status)
 
 
-def test_death_by_signal_is_128_and_the_signal():
+def test_death_by_signal_is_the_commands():
     r = steward("run", "sh", "-c", "kill -TERM $$", STUB="fit")
-    eq(r.returncode, 143)
+    eq(r.returncode, -signal.SIGTERM)
     eq(r.stderr.splitlines()[0], "steward: sh: ended by signal 15 (Terminated)")
-    eq(steward("run", "sh", "-c", "kill -KILL $$").returncode, 137)
+    eq(steward("run", "sh", "-c", "kill -KILL $$").returncode, -signal.SIGKILL)
 
 
 def test_arguments_and_streams_pass_through():
@@ -199,6 +201,19 @@ def test_low_limit_of_descriptors():
     eq((log[0].split()[0], r.returncode), ("inherited", 5))
 
 
+def test_low_limit_of_file_size():
+    """It counts for the ledger too, which is a file in memory. The command has it all the same."""
+    script = "ulimit -S -f 100; exec \"$@\""
+    r = steward("run", "--ram", RAM, "sh", "-c", "ulimit -f", STUB="fit", prefix=("bash", "-c", script, "sh"))
+    eq((r.returncode, r.stdout), (0, "200\n"))
+    if not is_root() or shutil.which("setpriv") is None:
+        raise Skip("needs root and setpriv to lose the right to raise a limit")
+    r = steward("run", "--ram", RAM, "true", STUB="fit", prefix=("setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource",
+                                                                 "bash", "-c", "ulimit -f 100; exec \"$@\"", "sh"))
+    eq(r.returncode, 125)
+    assert re.fullmatch(r"steward: ledger: the limit on the size of files is too low; allow \d+ MiB or more \(ulimit -f\)\n", r.stderr), r.stderr
+
+
 def test_strangers_get_nothing_from_the_socket():
     nobody = as_nobody()
     script = ("import os, socket, subprocess, sys\n"
@@ -249,7 +264,7 @@ def test_verbose_tells_plan_and_counters():
 def test_stopped_by_steward_says_why():
     said = "out of room: the budget of 128M is used, pool is full with 128 MiB; raise --ram, or give more with --swap"
     text, r = stats("true", STUB="fatal")
-    eq(r.returncode, 137)
+    eq(r.returncode, -signal.SIGKILL)
     eq(r.stderr.splitlines()[0], f"steward: {said}")
     eq(r.stderr.count(said), 1)
     eq((text["fatal"], text["fitted"]), (said, False))
@@ -421,6 +436,26 @@ def test_stats_replace_an_old_file_at_the_end_only():
             eq(json.load(f)["command"], ["cat", path])
 
 
+def test_stats_through_links():
+    """A link stays a link; what standard output goes to already is written on, and not replaced."""
+    with scratch() as d:
+        for name, target in (("link", "target"), ("out", "/proc/self/fd/1")):
+            os.symlink(target, os.path.join(d, name))
+        with open(os.path.join(d, "target"), "w") as f:
+            f.write("old")
+        eq(steward("run", "--ram", RAM, "--stats", os.path.join(d, "link"), "true", STUB="fit").returncode, 0)
+        with open(os.path.join(d, "target")) as f:
+            eq(json.load(f)["exit"]["status"], 0)
+        with open(os.path.join(d, "both"), "w") as f:
+            subprocess.run([os.environ["STEWARD"], "run", "--ram", RAM, "--stats", os.path.join(d, "out"), "echo", "hello"], stdout=f,
+                           stderr=subprocess.DEVNULL, env=environment(STUB="fit"), check=True, timeout=20)
+        with open(os.path.join(d, "both")) as f:
+            eq(f.readline(), "hello\n")
+            eq(json.load(f)["exit"]["status"], 0)
+        eq(sorted(os.listdir(d)), ["both", "link", "out", "target"])
+        assert all(os.path.islink(os.path.join(d, name)) for name in ("link", "out"))
+
+
 def test_stats_to_a_device():
     r = steward("run", "--ram", RAM, "--stats", "/dev/stdout", "true", STUB="fit")
     eq(json.loads(r.stdout)["exit"]["status"], 0)
@@ -472,6 +507,27 @@ def test_tmpdir_in_memory_is_not_taken():
         raise Skip("no /dev/shm")
     area = file_area(stats("true", STUB="fit", TMPDIR="/dev/shm")[0])
     assert area is None or area["path"] != "/dev/shm"
+
+
+def test_full_tmpdir_is_not_taken():
+    with scratch() as d:
+        image, disk = os.path.join(d, "image"), os.path.join(d, "disk")
+        os.mkdir(disk)
+        with open(image, "wb") as f:
+            f.truncate(8 * M)
+        if subprocess.run(["mkfs.ext4", "-q", image], stderr=subprocess.DEVNULL).returncode != 0 or \
+                subprocess.run(["mount", "-o", "loop", image, disk], stderr=subprocess.DEVNULL).returncode != 0:
+            raise Skip("needs root and a loop device")
+        try:
+            with open(os.path.join(disk, "fill"), "wb") as f, contextlib.suppress(OSError):
+                while True:
+                    f.write(bytes(65536))
+                    f.flush()
+            r = steward("run", "--ram", RAM, "-v", "true", TMPDIR=disk, STUB="fit")
+        finally:
+            subprocess.run(["umount", disk], check=True)
+    eq(r.returncode, 0)
+    assert disk not in r.stderr, r.stderr
 
 
 def swap_file(d, size, signature=False):
@@ -712,6 +768,23 @@ def test_programs_outside_of_the_budget_are_told_once():
     assert re.fullmatch(r"steward: static-program \(pid \d+\): it is statically linked, so it runs outside of the budget; "
                         r"leave room for it beside --ram\nsteward: fitted: .*\n", r.stderr), r.stderr
     eq(r.returncode, 3)
+
+
+def test_cleared_environments_are_told_once():
+    """Of a child, and of a process that was in the run until then."""
+    lost = r"steward: sleep \(pid \d+\): its environment has lost LD_PRELOAD, so it runs outside of the budget; leave room for it beside --ram\n"
+    for script in ("env -i sleep 2; env -i sleep 0.6; true", "exec env -i sleep 2"):
+        r = steward("run", "--ram", RAM, "sh", "-c", script, STUB="fit")
+        assert re.fullmatch(lost + r"steward: .*\n", r.stderr), r.stderr
+        eq(r.returncode, 0)
+    # It only writes over it, as servers do that say in ps what they are at.
+    script = ("import ctypes, time\n"
+              "environ = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), 'environ')\n"
+              "text = b'x=' + open('/proc/self/environ', 'rb').read()[2:].replace(b'=', b'-')\n"
+              "ctypes.memmove(environ[0], text, len(text))\n"
+              "time.sleep(2)\n")
+    r = steward("run", "--ram", RAM, sys.executable, "-c", script, STUB="fit")
+    assert r.stderr.startswith("steward: fitted"), r.stderr
 
 
 def test_squeeze_says_what_it_found():

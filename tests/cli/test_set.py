@@ -56,6 +56,8 @@ def test_a_launcher_that_is_stopped_does_not_answer():
         run.send_signal(signal.SIGSTOP)
         r = steward("set", "--ram", "128M", str(run.pid))
         run.send_signal(signal.SIGCONT)
+        time.sleep(0.5)
+        eq(budget_of(run), 256 * M)
         eq((r.returncode, r.stderr), (1, "steward: set: the launcher of that run does not answer; is it stopped?\n"))
 
 

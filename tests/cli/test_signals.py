@@ -91,7 +91,7 @@ def test_signals_of_others_are_passed_on():
 def test_deadly_signal_ends_both():
     with Job("import os, time; print('ready', os.getpid(), flush=True); time.sleep(60)") as job:
         job.p.send_signal(signal.SIGTERM)
-        eq(job.p.wait(10), 143)
+        eq(job.p.wait(10), -signal.SIGTERM)
         assert b"ended by signal 15" in job.p.stderr.read()
 
 
@@ -195,8 +195,34 @@ def test_command_that_runs_again_already_is_not_continued_twice():
         job.until(job.p.pid, "T")
         os.kill(job.child, signal.SIGCONT)
         eq(job.line(), "SIGCONT")
-        os.kill(job.p.pid, signal.SIGCONT)
+        job.until(job.p.pid, "SR")
         eq(job.line(0.4), None)
+
+
+def test_continued_command_continues_the_launcher():
+    with Job() as job:
+        for stop in (signal.SIGSTOP, signal.SIGTSTP):
+            os.kill(job.child, stop)
+            job.until(job.p.pid, "T")
+            os.kill(job.child, signal.SIGCONT)
+            eq(job.line(), "SIGCONT")
+            job.until(job.p.pid, "SR")
+        # A kill is no continuation, and yet it is the end.
+        os.kill(job.child, signal.SIGSTOP)
+        job.until(job.p.pid, "T")
+        os.kill(job.child, signal.SIGKILL)
+        eq(job.p.wait(10), -signal.SIGKILL)
+
+
+def test_interrupt_ends_a_script_that_runs_us():
+    """bash goes on if the status says that the interrupt was dealt with, and not if its child died of it."""
+    pid, tty = os.forkpty()
+    if pid == 0:
+        os.execve("/bin/bash", ["bash", "-c", '"$0" run --ram 64M sleep 20; echo went on', STEWARD], environment(STUB="fit"))
+    time.sleep(1)
+    os.write(tty, b"\x03")
+    eq(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -signal.SIGINT)
+    os.close(tty)
 
 
 def test_stop_request_to_the_launcher_reaches_the_command():

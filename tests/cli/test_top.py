@@ -237,8 +237,13 @@ def test_a_terminal_that_is_closed():
 
 
 def test_what_cannot_be_shown():
-    r = steward("top")
-    eq((r.stderr, r.returncode), ("steward: top: standard output is no terminal; steward top --once prints one screen\n", 2))
+    for stdin, which in ((None, "output"), (subprocess.DEVNULL, "input")):
+        pid, tty = os.openpty()
+        r = subprocess.run([STEWARD, "top"], stdin=tty if stdin is None else stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                           env=environment(), timeout=20)
+        os.close(pid)
+        os.close(tty)
+        eq((r.stderr, r.returncode), (f"steward: top: standard {which} is no terminal; steward top --once prints one screen\n", 2))
     r = steward("top", "--json")
     eq((r.stderr, r.returncode), ("steward: --json: it is for --once; steward stat --json prints a line for each interval\n", 2))
     with running(STUB="fit") as run, terminal(str(run.pid)) as t:

@@ -81,8 +81,7 @@ def judge(engine, name, got, problems, noise):
         if have > limit + noise:
             problems.append("%s: %s %d, more than %d" % (engine, what, have, limit))
 
-    back_ahead = got["pswpin"] - got["pgmajfault"]
-    first = got["pgminor"] + got["swap_ra"] - back_ahead
+    first = got["pgminor"] + got["pgfill_ahead"]
     if engine == "live":
         most("minor", first, minor)
         same("cow", got["pgcow"], 0)

@@ -146,7 +146,7 @@ struct flight_ring {
 	struct flight_bytes block; /* the one being written */
 };
 
-/* A new file, whose ring takes ring_bytes at most. 0 or -errno. */
+/* A new file, whose ring takes ring_bytes at most. 0 or -errno; -EAGAIN: somebody writes it. */
 int flight_create(struct flight_ring *r, const char *path, uint64_t ring_bytes, const struct flight_run *run);
 /* Begins a block; its payload is put into the bytes returned. */
 struct flight_bytes *flight_begin(struct flight_ring *r);

@@ -62,9 +62,10 @@ static int write_header(struct flight_ring *r, const struct flight_run *run)
 	return err;
 }
 
-/* Nothing that is there is thrown away before it is known to be a plain file. */
+/* Nothing that is there is thrown away before it is known to be a plain file that no other run writes. */
 static int open_file(const char *path)
 {
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
 	struct stat st;
 	int err = 0;
@@ -75,6 +76,8 @@ static int open_file(const char *path)
 		err = -errno;
 	else if (!S_ISREG(st.st_mode))
 		err = -ESPIPE;
+	else if (fcntl(fd, F_OFD_SETLK, &lock) != 0 && (errno == EAGAIN || errno == EACCES))
+		err = -EAGAIN;
 	else if (ftruncate(fd, 0) != 0)
 		err = -errno;
 	if (err != 0)

@@ -136,7 +136,7 @@ static int run(struct record *r, char **argv)
 		return err;
 	}
 	err = finish(r);
-	return r->outcome.status != 0 ? r->outcome.status : err;
+	return r->outcome.status != 0 ? supervise_end(&r->outcome) : err;
 }
 
 int record_main(int argc, char **argv)

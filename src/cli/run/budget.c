@@ -11,6 +11,7 @@
 
 #define HEADROOM_SHIFT 5 /* 1/32: page tables, sockets and kernel stacks that the limit counts and Steward cannot see */
 #define HEADROOM_MIN (8 * MIB)
+#define DIR_FREE_MIN (4 * MIB) /* a disk with less is full */
 
 static int meminfo(const char *root, struct budget *b)
 {
@@ -62,7 +63,8 @@ static bool try_dir(const char *path, struct swap_dir *out)
 
 	if (strlen(path) >= sizeof(out->path) || path[0] != '/' || statfs(path, &fs) != 0)
 		return false;
-	if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC)
+	out->free = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
+	if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC || out->free < DIR_FREE_MIN)
 		return false;
 	fd = open(path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd >= 0)
@@ -71,7 +73,6 @@ static bool try_dir(const char *path, struct swap_dir *out)
 		return false;
 
 	memcpy(out->path, path, strlen(path) + 1);
-	out->free = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
 	fd = open(path, O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600);
 	out->direct = fd >= 0;
 	if (fd >= 0)

@@ -32,7 +32,7 @@ struct swap_dir {
 
 /*
  * Finds a directory for the swap file: the first of $TMPDIR, /tmp and /var/tmp
- * that can be written to and is not itself memory (tmpfs, ramfs).
+ * that can be written to, has a few MiB free, and is not itself memory (tmpfs, ramfs).
  */
 void swap_dir_find(struct swap_dir *out);
 

@@ -5,6 +5,8 @@
  */
 #include "cli/run/metrics_text.h"
 
+#include "cli/draw/utf8.h"
+
 static void head(struct fmt *f, const char *name, const char *type, const char *help)
 {
 	fmt_str(f, "# HELP steward_");
@@ -18,6 +20,22 @@ static void head(struct fmt *f, const char *name, const char *type, const char *
 	fmt_char(f, '\n');
 }
 
+/* A scrape that is not UTF-8 is refused as a whole: what is no character, or was cut, becomes U+FFFD. */
+static void label_value(struct fmt *f, const char *value)
+{
+	while (*value != '\0') {
+		unsigned n = utf8_len((const unsigned char *)value);
+
+		if (*value == '"' || *value == '\\')
+			fmt_char(f, '\\');
+		if (n == 0)
+			fmt_str(f, "\xef\xbf\xbd");
+		for (unsigned i = 0; i < n; i++)
+			fmt_char(f, value[i]);
+		value += n != 0 ? n : 1;
+	}
+}
+
 /* label: NULL for none. */
 static void series(struct fmt *f, const char *name, const char *label, const char *value)
 {
@@ -27,11 +45,7 @@ static void series(struct fmt *f, const char *name, const char *label, const cha
 		fmt_char(f, '{');
 		fmt_str(f, label);
 		fmt_str(f, "=\"");
-		for (; *value != '\0'; value++) {
-			if (*value == '"' || *value == '\\')
-				fmt_char(f, '\\');
-			fmt_char(f, *value);
-		}
+		label_value(f, value);
 		fmt_str(f, "\"}");
 	}
 	fmt_char(f, ' ');

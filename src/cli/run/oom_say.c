@@ -17,10 +17,12 @@ void oom_say_rows(const struct oom_scan *scan, const struct oom_task *rows, unsi
 	for (unsigned i = 0; i < n; i++) {
 		const struct oom_task *t = &rows[i];
 		int64_t points = oom_points(scan, t);
-		char number[24];
+		char number[24], name[sizeof(t->name)];
 
+		memcpy(name, t->name, sizeof(name));
+		msg_clean(name);
 		snprintf(number, sizeof(number), "%lld", (long long)points);
-		fprintf(stderr, "  %8u %-16s %10s %10s %10s %6d %12s%s\n", t->pid, t->name,
+		fprintf(stderr, "  %8u %-16s %10s %10s %10s %6d %12s%s\n", t->pid, name,
 			pages_text(t->rss_anon + t->rss_file + t->rss_shmem), pages_text(t->swapents),
 			size_text(t->pgtables_bytes), t->oom_score_adj, points == OOM_NEVER ? "never" : number,
 			scan->outcome == OOM_KILL && t->engine == scan->victim.engine ? "  ◄" : "");

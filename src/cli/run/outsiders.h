@@ -1,4 +1,4 @@
-/* Processes of a run that Steward's library cannot be in: they are told of, once for each program. */
+/* Processes of a run that Steward's library is not in: they are told of, once for each program. */
 #ifndef STW_CLI_RUN_OUTSIDERS_H
 #define STW_CLI_RUN_OUTSIDERS_H
 
@@ -11,6 +11,7 @@
 struct outsiders {
 	const struct ledger *ledger;
 	uint64_t next_ns; /* of the next look */
+	unsigned looks;
 	unsigned nr_told;
 	struct {
 		dev_t dev;

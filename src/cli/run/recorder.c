@@ -99,6 +99,8 @@ int recorder_open(const struct recorder_options *o, struct ledger *l, char **arg
 	err = flight_create(&r.ring, o->path, o->max_bytes - FLIGHT_HEADER, &run);
 	if (err == -ESPIPE)
 		return msg_fail(EXIT_STEWARD, o->path, "a recording is written in a circle, which only a file allows; give --record one");
+	if (err == -EAGAIN)
+		return msg_fail(EXIT_STEWARD, o->path, "another steward run records there; give --record another file");
 	if (err != 0)
 		return msg_fail(EXIT_STEWARD, o->path, "cannot be written (%s); give --record another file", strerror(-err));
 	r.options = o;

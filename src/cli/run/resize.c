@@ -46,13 +46,22 @@ static bool lower_towards(struct ledger *l, uint64_t pages)
 	return got > 0;
 }
 
+static void withdrawn(struct resize *r)
+{
+	if (r->progress_ns != 0)
+		atomic_store(&r->ledger->debt_pages, 0);
+	r->progress_ns = 0;
+}
+
 void resize_tick(struct resize *r, uint64_t now)
 {
 	struct ledger *l = r->ledger;
 	uint64_t asked = atomic_load(&l->ram_asked), wish = asked;
 
-	if (asked == 0)
+	if (asked == 0) {
+		withdrawn(r);
 		return;
+	}
 	asked = MIN(asked, MAX(l->ram_max_pages, atomic_load(&l->ram_pages)));
 	if (r->progress_ns == 0)
 		r->progress_ns = now;

@@ -4,7 +4,6 @@
  * that must be tidied up (ledger, --stats file), then the command.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "cli/run/metrics.h"
 #include "cli/run/oom.h"
 #include "cli/msg.h"
+#include "cli/outfile.h"
 #include "cli/policies.h"
 #include "cli/run/nbd.h"
 #include "cli/run/outsiders.h"
@@ -49,8 +49,7 @@ struct run {
 	uint64_t ram_bytes;        /* 0: auto */
 	const char *ram_from;
 	const char *stats;         /* NULL: none */
-	char *stats_tmp;           /* NULL: stats is no regular file and is written directly */
-	int stats_fd;
+	struct outfile stats_out;
 	struct recorder_options record;
 	struct failif failif;
 	const char *metrics_at;    /* NULL: nowhere */
@@ -312,31 +311,9 @@ static int fill_ledger(struct run *r)
 /* Opened before the command starts: hours of work must not end with "permission denied". */
 static int open_stats(struct run *r)
 {
-	struct stat st;
-	bool special;
+	int err = r->stats != NULL ? outfile_open(&r->stats_out, r->stats) : 0;
 
-	r->stats_fd = -1;
-	if (r->stats == NULL)
-		return 0;
-	special = stat(r->stats, &st) == 0 && !S_ISREG(st.st_mode);
-	if (special) {
-		r->stats_fd = open(r->stats, O_WRONLY | O_CLOEXEC);
-	} else if (asprintf(&r->stats_tmp, "%s.tmp", r->stats) < 0) {
-		r->stats_tmp = NULL;
-	} else {
-		r->stats_fd = open(r->stats_tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	}
-	if (r->stats_fd >= 0)
-		return 0;
-	return msg_fail(EXIT_STEWARD, r->stats, "cannot be written (%s); give --stats another file", strerror(errno));
-}
-
-static void drop_stats(struct run *r)
-{
-	if (r->stats_fd >= 0)
-		close(r->stats_fd);
-	if (r->stats_tmp != NULL)
-		unlink(r->stats_tmp);
+	return err == 0 ? 0 : msg_fail(EXIT_STEWARD, r->stats, "cannot be written (%s); give --stats another file", strerror(-err));
 }
 
 /* Returns 0, or 1 after having said why; then there is no FILE. */
@@ -344,18 +321,14 @@ static int write_stats(struct run *r, const struct summary *s)
 {
 	int err;
 
-	if (r->stats_fd < 0)
+	if (r->stats == NULL)
 		return 0;
-	err = summary_write(s, r->stats_fd);
-	if (close(r->stats_fd) != 0 && err == 0)
-		err = -errno;
-	r->stats_fd = -1;
-	if (err == 0 && r->stats_tmp != NULL && rename(r->stats_tmp, r->stats) != 0)
-		err = -errno;
-	if (err == 0)
-		return 0;
-	drop_stats(r);
-	return msg_fail(1, r->stats, "cannot be written (%s); the summary above is all there is", strerror(-err));
+	err = summary_write(s, r->stats_out.fd);
+	if (err != 0)
+		outfile_drop(&r->stats_out);
+	else
+		err = outfile_commit(&r->stats_out);
+	return err == 0 ? 0 : msg_fail(1, r->stats, "cannot be written (%s); the summary above is all there is", strerror(-err));
 }
 
 static void say_plan(const struct run *r)
@@ -443,6 +416,9 @@ static int prepare(struct run *r, char **argv)
 	if (err == 0 && r->metrics_at != NULL)
 		err = metrics_open(&r->metrics, r->metrics_at, r->share.ledger);
 	if (err == 0)
+		err = open_stats(r);
+	/* Last: what the file had is gone then. */
+	if (err == 0)
 		err = recorder_open(&r->record, r->share.ledger, argv, r->ram_from);
 	return err;
 }
@@ -473,6 +449,7 @@ static void end(void *ctx)
 	recorder_stop();
 	nbd_stop(r->share.ledger);
 	compressor_stop(r->share.ledger);
+	atomic_store(&r->share.ledger->ended, 1);
 	keeper_stop(r->keeper);
 }
 
@@ -507,14 +484,14 @@ static int finish(struct run *r, char **argv)
 	err = write_stats(r, &s);
 	failed = failif_test(&r->failif, write_summary, &s);
 	if (r->outcome.status != 0)
-		return r->outcome.status;
+		return supervise_end(&r->outcome);
 	return err != 0 ? err : failed;
 }
 
 int run_main(int argc, char **argv)
 {
 	/* Static: all of the launcher's memory is in the budget, and none of it on the heap. */
-	static struct run r = { .ram_from = "auto", .stats_fd = -1 };
+	static struct run r = { .ram_from = "auto", .stats_out.fd = -1 };
 	struct attendant attendant = { .ctx = &r, .begin = begin, .end = end, .ready = ready, .tick = tick };
 	int first, err;
 
@@ -527,11 +504,9 @@ int run_main(int argc, char **argv)
 	if (r.malloc_only)
 		return malloc_only(argv, r.of_budget);
 	err = prepare(&r, argv);
-	if (err == 0)
-		err = open_stats(&r);
 	if (err != 0) {
 		metrics_close(&r.metrics);
-		recorder_drop();
+		outfile_drop(&r.stats_out);
 		return err;
 	}
 	if (r.verbose)
@@ -550,7 +525,7 @@ int run_main(int argc, char **argv)
 	err = supervise(&r.program, argv, environ, &attendant, &r.outcome);
 	metrics_close(&r.metrics);
 	if (err != 0) {
-		drop_stats(&r);
+		outfile_drop(&r.stats_out);
 		recorder_drop();
 		return err;
 	}

@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -51,6 +53,24 @@ static int sign(struct ledger *l, const char *command)
 	return 0;
 }
 
+/* The limit on the size of files counts for memory files too; as far as it may be, it is raised for this one. -errno: -EFBIG. */
+static int set_size(int fd, off_t bytes)
+{
+	static const struct rlimit none = { .rlim_cur = RLIM_INFINITY, .rlim_max = RLIM_INFINITY };
+	struct rlimit was, most;
+	sighandler_t action = signal(SIGXFSZ, SIG_IGN);
+	int err;
+
+	getrlimit(RLIMIT_FSIZE, &was);
+	most = (struct rlimit){ .rlim_cur = was.rlim_max, .rlim_max = was.rlim_max };
+	if (setrlimit(RLIMIT_FSIZE, &none) != 0)
+		setrlimit(RLIMIT_FSIZE, &most);
+	err = ftruncate(fd, bytes) == 0 ? 0 : -errno;
+	setrlimit(RLIMIT_FSIZE, &was);
+	signal(SIGXFSZ, action);
+	return err;
+}
+
 static int make_ledger(struct share *s, const char *command)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
@@ -61,9 +81,11 @@ static int make_ledger(struct share *s, const char *command)
 		fd = memfd_create(LEDGER_NAME, flags);
 	if (fd < 0)
 		return -errno;
+	err = set_size(fd, sizeof(struct ledger));
+	if (err != 0)
+		return err;
 	/* Sealed: nobody can shrink it under the feet of the others. */
-	if (ftruncate(fd, sizeof(struct ledger)) != 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
 		return -errno;
 	s->ledger = mmap(NULL, sizeof(struct ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (s->ledger == MAP_FAILED)
@@ -109,6 +131,9 @@ int share_open(struct share *s, int device_fd, const char *command)
 	err = make_ledger(s, command);
 	if (err == 0 && fstat(s->ledger_fd, &st) != 0)
 		err = -errno;
+	if (err == -EFBIG)
+		return msg_fail(EXIT_STEWARD, "ledger", "the limit on the size of files is too low; allow %llu MiB or more (ulimit -f)",
+				(unsigned long long)(ALIGN_UP(sizeof(struct ledger), MIB) / MIB));
 	if (err != 0)
 		return msg_fail(EXIT_STEWARD, "ledger", "%s; allow more memory or descriptors", strerror(-err));
 	err = make_socket(s, name, sizeof(name));

@@ -167,7 +167,10 @@ static void print_fitted(const struct summary *s)
 	fmt_size(&f, peak_bytes(s));
 	fmt_init(&f, budget, sizeof(budget));
 	fmt_size(&f, bytes(s->ledger->ram_pages));
-	msg_note("fitted: Steward did nothing (peak %s of %s)", peak, budget);
+	if (peak_bytes(s) <= bytes(s->ledger->ram_pages))
+		msg_note("fitted: Steward did nothing (peak %s of %s)", peak, budget);
+	else
+		msg_note("Steward did nothing, and yet the peak was %s of %s: what took it was outside of its reach", peak, budget);
 }
 
 void summary_print(const struct summary *s, bool verbose)

@@ -13,7 +13,8 @@
  * SIGHUP is passed on, since it may go to a session leader alone.
  *
  * Job control: the command stops, waitpid tells us, we stop ourselves, and the
- * shell sees a stopped job. Whoever continues us continues the command.
+ * shell sees a stopped job. Whoever continues us continues the command. And whoever continues the
+ * command alone continues us: a child that we leave behind for as long, the waker, sees it and tells us.
  *
  * Killed with SIGKILL, we cannot pass it on; PR_SET_PDEATHSIG does for the command
  * and the keeper (keeper.c) for what the command has started, so that nothing
@@ -35,9 +36,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/sys.h"
 #include "cli/msg.h"
+#include "cli/procstat.h"
 
 #define TICK_MS 50
+#define WAKER_MS 50
 
 struct child {
 	pid_t pid;
@@ -152,6 +156,43 @@ static int start(const struct program *p, char **argv, char **envp, const struct
 			strerror(err));
 }
 
+static bool is_stopped(pid_t pid)
+{
+	struct procstat stat;
+
+	return procstat_read(pid, &stat) == 0 && (stat.state == 'T' || stat.state == 't');
+}
+
+/* The waker, which no signal to the job reaches. */
+static void __attribute__((noreturn)) wait_to_wake(pid_t command, pid_t launcher)
+{
+	static const struct timespec pause = { .tv_nsec = WAKER_MS * 1000000 };
+
+	setsid();
+	prctl(PR_SET_NAME, "stw-waker");
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sys_close_range(0, ~0u, 0);
+	while (getppid() == launcher) {
+		if (!is_stopped(command) && is_stopped(launcher))
+			kill(launcher, SIGCONT);
+		nanosleep(&pause, NULL);
+	}
+	_exit(0);
+}
+
+static void stop_with(pid_t command)
+{
+	pid_t launcher = getpid(), waker = fork();
+
+	if (waker == 0)
+		wait_to_wake(command, launcher);
+	raise(SIGSTOP);
+	if (waker < 0)
+		return;
+	kill(waker, SIGKILL);
+	waitpid(waker, NULL, 0);
+}
+
 /* Stops, continuations and the end of the command. */
 static void reap(struct child *c)
 {
@@ -161,7 +202,7 @@ static void reap(struct child *c)
 	while (wait4(c->pid, &status, WNOHANG | WUNTRACED | WCONTINUED, &usage) == c->pid) {
 		if (WIFSTOPPED(status)) {
 			c->woken = false;
-			raise(SIGSTOP);
+			stop_with(c->pid);
 		} else if (WIFCONTINUED(status)) {
 			c->woken = true;
 		} else {
@@ -264,4 +305,21 @@ int supervise(const struct program *p, char **argv, char **envp, const struct at
 	out->core = out->signal != 0 && WCOREDUMP(c.wait_status);
 	out->status = out->signal != 0 ? 128 + out->signal : WEXITSTATUS(c.wait_status);
 	return 0;
+}
+
+int supervise_end(const struct outcome *out)
+{
+	sigset_t set;
+
+	if (out->signal != 0) {
+		fflush(NULL);
+		/* The core is the command's, not ours. */
+		prctl(PR_SET_DUMPABLE, 0);
+		signal(out->signal, SIG_DFL);
+		sigemptyset(&set);
+		sigaddset(&set, out->signal);
+		raise(out->signal);
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
+	}
+	return out->status;
 }

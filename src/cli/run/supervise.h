@@ -32,6 +32,12 @@ struct attendant {
  */
 int supervise(const struct program *p, char **argv, char **envp, const struct attendant *a, struct outcome *out);
 
+/*
+ * The last thing that the launcher does: it ends by the signal that ended the command, so that a shell takes ctrl-C for what it is; else, and if that
+ * does not end it, returns the exit status.
+ */
+int supervise_end(const struct outcome *out);
+
 /* Says that there is no process for command; EXIT_STEWARD. */
 int supervise_no_process(const char *command, int err);
 

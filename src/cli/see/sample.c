@@ -35,14 +35,6 @@ static uint64_t age_ns(uint64_t start)
 	return now > start * tick ? now - start * tick : 0;
 }
 
-/* Somebody else chose the name: it is not to reach a terminal as more than a name. */
-static void clean(char *name)
-{
-	for (; *name != '\0'; name++)
-		if ((unsigned char)*name < 0x20 || *name == 0x7f)
-			*name = '?';
-}
-
 /* The name that the program gave itself, at this moment; the ledger's may be from before. */
 static void read_comm(int32_t pid, char comm[16])
 {
@@ -73,7 +65,7 @@ static void take_process(struct sample_process *p, const struct ledger_slot *slo
 	};
 	memcpy(p->comm, slot->comm, sizeof(p->comm) - 1);
 	read_comm(p->pid, p->comm);
-	clean(p->comm);
+	msg_clean(p->comm);
 	memcpy(p->counter, slot->counter, sizeof(p->counter));
 	if (p->state == LEDGER_NATIVE || p->state == LEDGER_ARMED) {
 		struct procmem mem;
@@ -108,7 +100,7 @@ static void name_area(struct sample *s, unsigned i, const struct swap_spec *spec
 	/* Two are kept for what tells it from another one in the same directory. */
 	fmt_init(&f, a->name, sizeof(a->name) - 2);
 	swap_spec_name(&f, spec);
-	clean(a->name);
+	msg_clean(a->name);
 	for (unsigned k = 0; k < i; k++) {
 		if (strcmp(s->area[k].name, a->name) == 0) {
 			f.size += 2;
@@ -148,7 +140,7 @@ static void take_run(struct sample *s, const struct ledger *l)
 	s->launcher = l->launcher;
 	s->watched = runs_watched(l);
 	memcpy(s->command, l->command, sizeof(s->command) - 1);
-	clean(s->command);
+	msg_clean(s->command);
 	s->ram = l->ram_pages;
 	s->asked = atomic_load(&l->ram_asked);
 	s->reserved = l->reserved_pages;

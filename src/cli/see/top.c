@@ -212,8 +212,9 @@ int top_main(int argc, char **argv)
 		return msg_fail(EXIT_USAGE, argv[first + 1], "one run at a time; leave it out");
 	if (t.as_json && !t.once)
 		return msg_fail(EXIT_USAGE, "--json", "it is for --once; steward stat --json prints a line for each interval");
-	if (!t.once && !isatty(STDOUT_FILENO))
-		return msg_fail(EXIT_USAGE, "top", "standard output is no terminal; steward top --once prints one screen");
+	if (!t.once && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
+		return msg_fail(EXIT_USAGE, "top", "standard %s is no terminal; steward top --once prints one screen",
+				isatty(STDIN_FILENO) ? "output" : "input");
 	err = runs_open(&run, argv[first], !t.once);
 	if (err != 0)
 		return err;

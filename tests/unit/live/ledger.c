@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/rand.h"
@@ -275,9 +277,42 @@ static void the_budget_holds_while_all_act_at_once(void **state)
 	free(l);
 }
 
+/* Of a pid that nobody has. */
+static int32_t gone_pid(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	return (int32_t)pid;
+}
+
+/* As long as there is a launcher slots are its business; then those that it left running can go on to fork. */
+static void slots_of_the_dead_serve_others_when_the_launcher_has_ended(void **state)
+{
+	struct ledger *l = new_ledger(0);
+	int32_t here = (int32_t)getpid(), gone = gone_pid();
+	struct ledger_slot *s;
+
+	(void)state;
+	for (uint64_t i = 0; i < LEDGER_SLOTS; i++)
+		assert_non_null(s = ledger_claim(l, i == 7 ? here : gone, i + 1));
+	ledger_grant(l, s, 100);
+	assert_null(ledger_claim(l, here, LEDGER_SLOTS + 1));
+	atomic_store(&l->ended, 1);
+	assert_ptr_equal(ledger_claim(l, here, LEDGER_SLOTS + 1), &l->slot[0]);
+	assert_int_equal(atomic_load(&l->slot[7].pid), here);
+	assert_int_equal(atomic_load(&l->slot[8].pid), 0);
+	assert_int_equal(handed_out(l), RAM);
+	assert_int_equal(ledger_free(l), RAM);
+	free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(slots_of_the_dead_serve_others_when_the_launcher_has_ended),
 		cmocka_unit_test(squeeze_takes_what_is_allowed_and_unused),
 		cmocka_unit_test(what_is_beyond_the_need_goes_back),
 		cmocka_unit_test(squeeze_leaves_those_alone_that_count_every_page),
