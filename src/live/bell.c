@@ -178,7 +178,7 @@ static int64_t execute(const struct bell *bell)
 	case BELL_ROOM:
 		return fork_room(bell->arg[0]);
 	case BELL_FREEZE:
-		return fork_freeze();
+		return fork_freeze((uint32_t)bell->arg[0], (uint32_t)bell->arg[1]);
 	case BELL_THAW:
 		return fork_thaw();
 	case BELL_UNMANAGE:
@@ -206,9 +206,15 @@ void bell_serve(uint64_t address)
 	handler_settle();
 	bell->result = execute(bell);
 	atomic_store(&bell->state, BELL_SERVED);
-	/* -EAGAIN: an event waits to be read, and the write would never go on. */
-	while (host_protect(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false) == -EAGAIN)
+	/*
+	 * -EAGAIN: an event waits to be read, and the write would never go on. What is read is followed, because a thread that makes one change
+	 * after another fills the inbox, and then nothing is read any more.
+	 */
+	while (host_protect(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false) == -EAGAIN) {
 		inbox_receive();
+		handler_follow();
+		sys_sched_yield();
+	}
 	if (++served % REARM_EVERY == 0)
 		bell_rearm();
 }

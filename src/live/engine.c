@@ -134,13 +134,18 @@ static int open_descriptors(void)
 	struct engine *e = &engine;
 
 	e->homes.prog_fd = host_uffd_new(e->device);
+	/* A daemon closes what it has not opened, and then it may no longer open the device itself. */
+	if (e->homes.prog_fd < 0 && e->ask_device != NULL) {
+		e->device = e->ask_device();
+		e->homes.prog_fd = host_uffd_new(e->device);
+	}
 	e->homes.trash_fd = host_uffd_new(e->device);
 	if (e->homes.prog_fd < 0)
 		return e->homes.prog_fd;
 	if (e->homes.trash_fd < 0)
 		return e->homes.trash_fd;
-	e->homes.pagemap_fd = proc_open("/proc/self/pagemap");
-	e->mem_fd = proc_open("/proc/self/mem");
+	e->homes.pagemap_fd = proc_open("/proc/thread-self/pagemap");
+	e->mem_fd = proc_open("/proc/thread-self/mem");
 	if (e->homes.pagemap_fd < 0)
 		return e->homes.pagemap_fd;
 	if (e->mem_fd < 0)
@@ -247,6 +252,7 @@ static int start(void)
 	e->homes.prog_fd = e->homes.trash_fd = e->homes.pagemap_fd = e->mem_fd = -1;
 	/* For the engine itself, of what others have left for those that start. */
 	ledger_grant(e->ledger, e->slot, START_PAGES);
+	proc_raise_limit();
 	int err = open_descriptors();
 	if (err == 0)
 		err = task_stacks();
@@ -269,6 +275,7 @@ static int start(void)
 		err = start_tasks();
 	}
 	close_descriptors();
+	proc_restore_limit();
 	return err;
 }
 

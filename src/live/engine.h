@@ -46,6 +46,7 @@ struct engine {
 	struct ledger_slot *slot;
 	int pid;
 	int device;      /* inherited descriptor of /dev/userfaultfd, or -1 */
+	int (*ask_device)(void); /* another one from the launcher, or -1; by program threads */
 
 	/* Descriptors in the tasks' own table. */
 	struct homes homes;
@@ -317,7 +318,8 @@ void fork_room_break(uint64_t needed);
 uint64_t fork_room_left(void);
 /* Handler: true: the fault is to be left alone, its access is woken when the room is made. Lock held. */
 bool fork_postpones(uint64_t now);
-int64_t fork_freeze(void);
+/* uid, gid: the effective ones of the thread that forks. */
+int64_t fork_freeze(uint32_t uid, uint32_t gid);
 int64_t fork_thaw(void);
 /* Frozen: serves a fault without changing the manager. Lock held. */
 void fork_serve(vpn_t vpn);
@@ -367,6 +369,8 @@ void stores_lost(vpn_t vpn, unsigned area, uint64_t slot, int err) __attribute__
 void stores_tell(struct fmt *f);
 /* fork, before the copy; and in the child, with the parent's handler alive. */
 void stores_share(void);
+/* Who is no longer the same user opens the files without a name through /proc. */
+void stores_open_to_all(void);
 int stores_inherit(int parent_pid, int parent_handler);
 /* When all are full: how long to wait for one to get room, ns. */
 uint64_t stores_patience_ns(void);

@@ -131,7 +131,23 @@ void fork_make_room(void)
 		sys_nanosleep(&moment, NULL);
 }
 
-int64_t fork_freeze(void)
+/*
+ * The process has changed its user, and the C library that does it thread by thread does not know ours. A child opens our files through /proc, where
+ * it may only what it is; so we become the same. A file without a name is nobody else's, whatever its mode.
+ */
+static void follow_user(uint32_t uid, uint32_t gid)
+{
+	if ((uint32_t)sys_call3(SYS_geteuid, 0, 0, 0) == uid)
+		return;
+	stores_open_to_all();
+	sys_call3(SYS_setgroups, 0, 0, 0);
+	sys_call3(SYS_setresgid, gid, gid, gid);
+	sys_call3(SYS_setresuid, uid, uid, uid);
+	/* The kernel has taken it back. */
+	proc_set_dumpable(1);
+}
+
+int64_t fork_freeze(uint32_t uid, uint32_t gid)
 {
 	struct engine *e = &engine;
 
@@ -144,6 +160,7 @@ int64_t fork_freeze(void)
 	e->frozen = true;
 	/* The child will open our swap files through /proc. */
 	e->dumpable = proc_set_dumpable(1);
+	follow_user(uid, gid);
 	stores_share();
 	return 0;
 }
@@ -323,7 +340,7 @@ static void forget_engine(void)
 	struct engine *e = &engine;
 	struct ledger *ledger = e->ledger;
 	struct ledger_slot *slot = e->slot;
-	int device = e->device, pid = e->pid;
+	int device = e->device, pid = e->pid, (*ask_device)(void) = e->ask_device;
 	uint64_t main_tcb = e->main_tcb, *discard_map = e->discard_map;
 
 	engine_unmap_own(discard_map);
@@ -331,6 +348,7 @@ static void forget_engine(void)
 	e->ledger = ledger;
 	e->slot = slot;
 	e->device = device;
+	e->ask_device = ask_device;
 	e->pid = pid;
 	e->main_tcb = main_tcb;
 	e->discard_map = discard_map;
@@ -431,6 +449,7 @@ void fork_child(void)
 		return;
 	}
 	ahead_init();
+	proc_raise_limit();
 	int err = engine_reopen();
 
 	if (err == 0)
@@ -445,6 +464,7 @@ void fork_child(void)
 		readopt_all();
 		err = engine_restart();
 	}
+	proc_restore_limit();
 	if (err != 0)
 		engine_fatal("cannot serve a child after fork: userfaultfd or the parent's swap file was refused");
 }

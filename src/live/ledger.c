@@ -304,6 +304,14 @@ struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_t
 	return s;
 }
 
+const struct ledger_slot *ledger_slot_of(const struct ledger *l, int32_t pid)
+{
+	for (uint32_t i = 0, used = atomic_load(&l->slots_used); i < used; i++)
+		if (atomic_load(&l->slot[i].pid) == pid)
+			return &l->slot[i];
+	return NULL;
+}
+
 void ledger_retire(struct ledger *l, struct ledger_slot *s)
 {
 	struct ledger_gone *g = &l->gone;

@@ -223,6 +223,8 @@ bool ledger_take_unused(struct ledger *l, struct ledger_slot *s, uint64_t keep);
  * Does not return if the run is over: the process is killed as all others were.
  */
 struct ledger_slot *ledger_claim(struct ledger *l, int32_t pid, uint64_t start_time);
+/* The slot of the process with that pid; NULL: it has none. */
+const struct ledger_slot *ledger_slot_of(const struct ledger *l, int32_t pid);
 /*
  * The process of the slot is gone: adds its counters to l->gone, returns its grant, frees the slot. Supervisor only; after its end, when nobody reads
  * l->gone any more, who claims a slot and finds none.

@@ -229,7 +229,7 @@ bool native_look(void)
 	uint64_t room;
 
 	fork_lives();
-	e->homes.pagemap_fd = proc_open("/proc/self/pagemap");
+	e->homes.pagemap_fd = proc_open("/proc/thread-self/pagemap");
 	/* The program is at its limit of descriptors: a little, until it can be looked at. */
 	if (e->homes.pagemap_fd < 0) {
 		allow(BLIND_PAGES);
@@ -251,7 +251,7 @@ void native_settle(void)
 {
 	struct engine *e = &engine;
 
-	e->homes.pagemap_fd = proc_open("/proc/self/pagemap");
+	e->homes.pagemap_fd = proc_open("/proc/thread-self/pagemap");
 	if (e->homes.pagemap_fd < 0)
 		return;
 	atomic_store(&e->slot->allowed, 0);

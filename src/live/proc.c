@@ -5,9 +5,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "base/fmt.h"
 #include "base/sys.h"
+#include "live/lock.h"
+
+#define FDS_BEYOND 32
 
 static uint64_t parse_hex(const char **p)
 {
@@ -73,10 +77,45 @@ int proc_set_dumpable(int dumpable)
 	return was;
 }
 
+static long prlimit_nofile(const struct rlimit *set, struct rlimit *was)
+{
+	return sys_call6(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)set, (long)was, 0, 0);
+}
+
+static struct engine_lock limit_lock;
+static struct rlimit limit_was;
+static unsigned limit_raised;
+
+void proc_raise_limit(void)
+{
+	engine_lock_take(&limit_lock);
+	if (limit_raised++ == 0 && prlimit_nofile(NULL, &limit_was) == 0) {
+		uint64_t want = MIN(limit_was.rlim_cur, (uint64_t)INT32_MAX) + FDS_BEYOND;
+		struct rlimit more = { want, MAX(limit_was.rlim_max, want) }, most = { MIN(want, limit_was.rlim_max), limit_was.rlim_max };
+
+		if (prlimit_nofile(&more, NULL) != 0)
+			prlimit_nofile(&most, NULL);
+	}
+	engine_lock_drop(&limit_lock);
+}
+
+void proc_restore_limit(void)
+{
+	engine_lock_take(&limit_lock);
+	if (--limit_raised == 0)
+		prlimit_nofile(&limit_was, NULL);
+	engine_lock_drop(&limit_lock);
+}
+
 int proc_open(const char *path)
 {
 	int fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
 
+	if (fd == -EMFILE) {
+		proc_raise_limit();
+		fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+		proc_restore_limit();
+	}
 	if (fd != -EACCES)
 		return fd;
 	int was = proc_set_dumpable(1);
@@ -91,7 +130,7 @@ int proc_maps(bool (*see)(void *ctx, const struct proc_area *area), void *ctx)
 	/* Longest line: 73 columns and a path of PATH_MAX. Not more: program threads come here on stacks of their own making. */
 	char buf[4608];
 	size_t have = 0;
-	int fd = proc_open("/proc/self/maps");
+	int fd = proc_open("/proc/thread-self/maps");
 
 	if (fd < 0)
 		return fd;
@@ -151,7 +190,7 @@ static uint64_t kib_after(const char *text, size_t len, const char *name)
 static void read_status(struct proc_memory *out)
 {
 	char buf[4096];
-	ssize_t n = read_small("/proc/self/status", buf, sizeof(buf));
+	ssize_t n = read_small("/proc/thread-self/status", buf, sizeof(buf));
 	size_t len = n > 0 ? (size_t)n : 0;
 
 	/* The two files are of two moments. */
@@ -162,7 +201,7 @@ static void read_status(struct proc_memory *out)
 int proc_memory(struct proc_memory *out, bool in_detail)
 {
 	char buf[128];
-	ssize_t n = read_small("/proc/self/statm", buf, sizeof(buf));
+	ssize_t n = read_small("/proc/thread-self/statm", buf, sizeof(buf));
 
 	if (n < 0)
 		return (int)n;
@@ -181,7 +220,7 @@ int proc_memory(struct proc_memory *out, bool in_detail)
 uint64_t proc_shared_part(void)
 {
 	char buf[2048];
-	ssize_t n = read_small("/proc/self/smaps_rollup", buf, sizeof(buf));
+	ssize_t n = read_small("/proc/thread-self/smaps_rollup", buf, sizeof(buf));
 
 	if (n <= 0 || memmem(buf, (size_t)n, "Pss_File:", 9) == NULL)
 		return UINT64_MAX;

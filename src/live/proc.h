@@ -20,6 +20,12 @@ struct proc_area {
  * are root's: it must be dumpable while somebody opens them. Returns what it was.
  */
 int proc_set_dumpable(int dumpable);
+/*
+ * The program may have all the descriptors that it is allowed: in between, ours come on top, where the hard limit or its rights let them. Both may be
+ * nested, and called by several threads.
+ */
+void proc_raise_limit(void);
+void proc_restore_limit(void);
 /* Opens a file of /proc/self for reading, close-on-exec; descriptor or -errno. */
 int proc_open(const char *path);
 

@@ -323,6 +323,13 @@ void stores_share(void)
 			slots_share(slots_of(i));
 }
 
+void stores_open_to_all(void)
+{
+	for (unsigned i = 0; i < SWAP_SPECS; i++)
+		if (file_of(i) != NULL && spec_of(i)->kind == SWAP_NAMELESS)
+			sys_call3(SYS_fchmod, engine.file[i].fd, 0666, 0);
+}
+
 static void keep_slot(void *ctx, uint64_t handle)
 {
 	slots_keep(ctx, handle);

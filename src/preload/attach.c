@@ -26,11 +26,12 @@
 
 bool preload_attached;
 
-struct run_env {
+/* What the launcher says in LEDGER_ENV. */
+static struct run_env {
 	char socket[108];
 	int ledger_fd, device_fd;
 	uint64_t inode;
-};
+} run_env;
 
 static void complain(const char *why, const char *what_then)
 {
@@ -191,18 +192,28 @@ static struct ledger *map_ledger(int fd)
 	return l->magic == LEDGER_MAGIC && l->size == sizeof(*l) ? l : NULL;
 }
 
+/* The device once more, or -1. */
+static int ask_device(void)
+{
+	int fds[2], saved_errno = errno;
+
+	if (ask_launcher(run_env.socket, fds) == 0 && fds[0] >= 0)
+		sys_close(fds[0]);
+	errno = saved_errno;
+	return fds[1];
+}
+
 static void attach(const char *text)
 {
-	struct run_env env;
 	int asked[2] = { -1, -1 };
 
-	if (!parse_env(text, &env)) {
+	if (!parse_env(text, &run_env)) {
 		complain(LEDGER_ENV " is not what the launcher set", goes_on);
 		return;
 	}
-	bool inherited = is_ledger(env.ledger_fd, env.inode) && (env.device_fd < 0 || is_device(env.device_fd));
+	bool inherited = is_ledger(run_env.ledger_fd, run_env.inode) && (run_env.device_fd < 0 || is_device(run_env.device_fd));
 
-	int err = inherited ? 0 : ask_launcher(env.socket, asked);
+	int err = inherited ? 0 : ask_launcher(run_env.socket, asked);
 
 	if (err != 0) {
 		/* What a daemon starts after the run has ended is no part of it, and reads its children's standard error perhaps. */
@@ -210,7 +221,7 @@ static void attach(const char *text)
 			complain("its descriptors were closed and the launcher cannot be reached", goes_on);
 		return;
 	}
-	struct ledger *l = map_ledger(inherited ? env.ledger_fd : asked[0]);
+	struct ledger *l = map_ledger(inherited ? run_env.ledger_fd : asked[0]);
 
 	if (asked[0] >= 0)
 		close(asked[0]);
@@ -225,11 +236,12 @@ static void attach(const char *text)
 		return;
 	}
 	/* A descriptor from the socket stays open: it is close-on-exec, and the next image asks for itself. */
-	if (engine_attach(l, inherited ? env.device_fd : asked[1]) != 0) {
+	if (engine_attach(l, inherited ? run_env.device_fd : asked[1]) != 0) {
 		if (atomic_exchange(&l->told_full, 1) == 0)
 			complain("it has too many processes", "this one and others go on outside of the budget");
 		return;
 	}
+	engine.ask_device = ask_device;
 	engine.main_tcb = (uint64_t)(uintptr_t)__builtin_thread_pointer();
 	preload_attached = true;
 	preload_fork_init();

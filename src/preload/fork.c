@@ -5,7 +5,7 @@
  * Registered first, our prepare runs last and our child handler first. Between
  * the copy and that handler libc itself touches the child's memory, before a
  * page that is out can be served there: the FILEs that it unlocks (if the
- * process has threads). They are touched in the parent once nothing is evicted
+ * process has threads), and the stacks of ended threads that it keeps. They are touched in the parent once nothing is evicted
  * any more, so that they are present in the copy.
  */
 #include <errno.h>
@@ -24,6 +24,8 @@ extern FILE *_IO_iter_end(void) __attribute__((weak));
 extern FILE *_IO_iter_next(FILE *) __attribute__((weak));
 
 static bool frozen;
+/* What a signal handler waits for may wait for us: another thread that maps memory, and at the end this one. So none runs until all goes on. */
+static uint64_t signals;
 /* The child closes its end once it can serve itself. One fork at a time: a second child would keep it open. */
 static int ready[2] = { -1, -1 };
 static pthread_mutex_t one_fork = PTHREAD_MUTEX_INITIALIZER;
@@ -47,6 +49,7 @@ static void before(void)
 		engine_settle();
 	if (preload_attached && atomic_load(&engine.state) == LEDGER_ENGAGED)
 		fork_make_room();
+	signals_block(&signals);
 	malloc_fork_prepare();
 	engine_hold_start();
 	frozen = atomic_load(&engine.state) != LEDGER_NATIVE;
@@ -54,8 +57,9 @@ static void before(void)
 		return;
 	if (pipe2(ready, O_CLOEXEC) != 0)
 		ready[0] = ready[1] = -1;
-	bell_ring(BELL_FREEZE, 0, 0, 0);
+	bell_ring(BELL_FREEZE, geteuid(), getegid(), 0);
 	touch_files();
+	preload_touch_ended();
 }
 
 static void close_ready(int end)
@@ -86,7 +90,10 @@ static void after_in_parent(void)
 	}
 	engine_release_start();
 	malloc_fork_parent();
+	uint64_t mask = signals;
+
 	pthread_mutex_unlock(&one_fork);
+	signals_restore(&mask);
 	errno = saved_errno;
 }
 
@@ -110,6 +117,7 @@ static void after_in_child(void)
 	if (preload_attached)
 		malloc_count_in(&engine.slot->heap);
 	pthread_mutex_init(&one_fork, NULL);
+	signals_restore(&signals);
 }
 
 void preload_fork_init(void)

@@ -15,6 +15,10 @@
 #include "live/engine.h"
 #include "preload/preload.h"
 
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
+#endif
+
 #define LOCK_STEP MIB /* locked at a time: so much may be resident twice */
 
 static long fail(long err)
@@ -225,10 +229,18 @@ EXPORT int munmap(void *addr, size_t len)
 	return err < 0 ? (int)fail(err) : 0;
 }
 
+/*
+ * The kernel tells us of pages that MADV_FREE may take, and not that it has left them; of guards it tells nothing, and what was out
+ * would come back when they are removed. So all of it is dropped as well.
+ */
 EXPORT int madvise(void *addr, size_t len, int advice)
 {
-	struct change change = change_begins(advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_REMOVE);
+	bool drops = advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_REMOVE || advice == MADV_GUARD_INSTALL;
+	struct change change = change_begins(drops);
 	int err = sys_madvise(addr, len, advice);
+
+	if (err == 0 && (advice == MADV_FREE || advice == MADV_GUARD_INSTALL) && preload_attached && engine_state() != LEDGER_NATIVE)
+		sys_madvise(addr, len, MADV_DONTNEED);
 
 	change_ends(&change);
 	return err < 0 ? (int)fail(err) : 0;

@@ -31,6 +31,8 @@ void preload_fork_init(void);
 /* Tells the engine where the calling thread's CPU number stands. */
 void preload_thread_starts(void);
 void preload_thread_ends(void);
+/* Under pressure, in a process that forks: what the C library writes to in the child before our handler runs is there. */
+void preload_touch_ended(void);
 /* One thread more is about to be made. And: one has ended, or was not made. */
 void preload_thread_added(void);
 void preload_thread_removed(void);

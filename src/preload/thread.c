@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/rseq.h>
 
 #include "base/sys.h"
@@ -30,9 +31,29 @@ void preload_thread_starts(void)
 	preload_unmanage(tcb, written);
 }
 
+/*
+ * glibc keeps the stacks of ended threads, and a child of fork puts them into other lists, before its handlers run and anything that is out could
+ * be served: those of the last ones are there when a fork begins.
+ */
+#define ENDED_KEPT 256
+static _Atomic uintptr_t ended[ENDED_KEPT];
+static _Atomic unsigned nr_ended;
+
 void preload_thread_ends(void)
 {
 	cpu_thread(sys_gettid(), NULL);
+	atomic_store(&ended[atomic_fetch_add(&nr_ended, 1) % ENDED_KEPT], (uintptr_t)__builtin_thread_pointer());
+}
+
+void preload_touch_ended(void)
+{
+	for (unsigned i = 0; i < ENDED_KEPT; i++) {
+		uintptr_t tcb = atomic_load(&ended[i]), page = ALIGN_DOWN(tcb, PAGE_SIZE);
+
+		/* The stack may be gone, or somebody else's memory by now. */
+		if (tcb != 0)
+			sys_madvise((void *)page, ALIGN_UP(tcb + TCB_WRITTEN, PAGE_SIZE) - page, MADV_POPULATE_READ);
+	}
 }
 
 struct start {

@@ -3,7 +3,7 @@
 
   run.py --build DIR [--with steward|kernel|native] [--only SUBSTRING] [--shares 50,25,12.5] GROUP…
 
-Groups: verifier, syscalls, invalid, jobs, base-path, move-again, policies, scenarios, stores, trees. TAP on stdout.
+Groups: verifier, syscalls, invalid, corners, jobs, base-path, move-again, policies, scenarios, stores, trees. TAP on stdout.
 
 Each case runs alone first (the oracle: output, status, peak resident size),
 then for each share of that size as `steward run --ram SHARE` inside a memory
@@ -224,6 +224,10 @@ class Suite:
     def invalid(self):
         for mode in self.listed("invalid") + ["handled", "child"]:
             self.compare(simple("invalid " + mode, [self.tool("invalid"), mode, "64"], [25.0]))
+
+    def corners(self):
+        for mode in self.listed("corners"):
+            self.compare(simple("corners " + mode, [self.tool("corners"), mode, "64"], [50.0]))
 
     def jobs(self):
         for job in jobs.JOBS:
@@ -675,7 +679,7 @@ def parse():
     p.add_argument("--with", dest="peer", choices=["steward", "kernel", "native"], default="steward")
     p.add_argument("--only", help="cases whose name contains this")
     p.add_argument("--shares", type=lambda s: [float(x) for x in s.split(",")], help="percent of the footprint (default 50,25,12.5)")
-    p.add_argument("group", nargs="+", choices=["verifier", "syscalls", "invalid", "jobs", "base-path", "move-again", "policies", "scenarios", "stores", "trees"])
+    p.add_argument("group", nargs="+", choices=["verifier", "syscalls", "invalid", "corners", "jobs", "base-path", "move-again", "policies", "scenarios", "stores", "trees"])
     return p.parse_args()
 
 

@@ -27,14 +27,6 @@ void outsiders_init(struct outsiders *o, const struct ledger *l)
 	o->ledger = l;
 }
 
-static bool is_member(const struct ledger *l, int32_t pid)
-{
-	for (uint32_t i = 0, used = atomic_load(&l->slots_used); i < used; i++)
-		if (atomic_load(&l->slot[i].pid) == pid)
-			return true;
-	return false;
-}
-
 static bool is_new(struct outsiders *o, const struct stat *st)
 {
 	for (unsigned i = 0; i < o->nr_told; i++)
@@ -153,7 +145,7 @@ void outsiders_tick(struct outsiders *o, uint64_t now)
 	for (unsigned i = 0; i < n; i++) {
 		n = add_children_of(pids[i], pids, n);
 
-		bool member = is_member(o->ledger, pids[i]);
+		bool member = ledger_slot_of(o->ledger, pids[i]) != NULL;
 
 		if (!member || members)
 			look_at(o, pids[i], member);

@@ -178,6 +178,15 @@ static void answer(struct share *s, int fd, int32_t pid)
 	(void)sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* It may have changed its user since. */
+static bool is_member(const struct ledger *l, int32_t pid)
+{
+	const struct ledger_slot *slot = ledger_slot_of(l, pid);
+	struct procstat stat;
+
+	return slot != NULL && procstat_read(pid, &stat) == 0 && stat.start == slot->start_time;
+}
+
 void share_serve(struct share *s)
 {
 	struct ucred peer;
@@ -187,7 +196,7 @@ void share_serve(struct share *s)
 	while ((fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
 		len = sizeof(peer);
 		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-		    (peer.uid == geteuid() || peer.uid == 0))
+		    (peer.uid == geteuid() || peer.uid == 0 || is_member(s->ledger, peer.pid)))
 			answer(s, fd, peer.pid);
 		close(fd);
 	}
