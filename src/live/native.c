@@ -43,6 +43,7 @@
 #define AREA_MIN (64 * KIB)     /* smaller ones are left alone and only counted */
 #define WINDOW_MIN (2 * MIB)    /* below this headroom the engine engages */
 #define GUARD_MAX (64 * KIB)    /* a PROT_NONE range up to this size below an area makes it a stack … */
+#define BSS_MAX (64 * MIB)      /* ours has the table of malloc's pages, 33 MiB */
 #define STACK_MAX (64 * MIB)    /* … if it is not larger than this */
 #define WINDOW_PAGES (WINDOW_MIN >> PAGE_SHIFT)
 #define WINDOW_PART 2           /* of the headroom … */
@@ -76,8 +77,8 @@ static bool candidate(struct walk *w, const struct proc_area *a)
 		return false;
 	if ((a->start <= engine.main_tcb && engine.main_tcb < a->end) || cpu_tcb_within(a->start, a->end))
 		return false;
-	/* The bss of a library follows its data; the program's own is worth managing. */
-	if (adjacent && w->prev_file && !w->prev_exe)
+	/* The bss of a library follows its data; the program's own is worth managing, and so is a heap behind a file that is its beginning (SBCL). */
+	if (adjacent && w->prev_file && !w->prev_exe && len <= BSS_MAX)
 		return false;
 	if (adjacent && w->prev_guard && a->write && len <= STACK_MAX)
 		return false;

@@ -209,7 +209,7 @@ static void too_small(uint64_t missing)
 {
 	char text[200];
 	struct fmt f;
-	uint64_t need = engine.ledger->ram_pages + missing + 512;
+	uint64_t need = MAX(engine.ledger->ram_pages + missing, engine.unmanaged + own_outside()) + 512;
 
 	fmt_init(&f, text, sizeof(text));
 	fmt_str(&f, "--ram is too small: what this program needs outside of Steward's reach (code, stacks, shared memory) takes ");

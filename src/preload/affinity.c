@@ -161,6 +161,11 @@ void preload_thread_removed(void)
 	atomic_fetch_sub(&engine.program_threads, 1);
 }
 
+bool preload_is_last(void)
+{
+	return preload_attached && atomic_load(&engine.state) != LEDGER_NATIVE && atomic_load(&engine.program_threads) <= 1;
+}
+
 /* libc starts these threads without pthread_create; they are not counted when they end. */
 EXPORT int thrd_create(thrd_t *thread, thrd_start_t run, void *arg)
 {

@@ -168,14 +168,10 @@ static void live_revive(void *addr, size_t bytes)
 
 static void tell_allocator(void)
 {
-	void *map = sys_mmap(NULL, DISCARD_MAP_BYTES, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
 	/* Under a limit on address space there is no room for it: reclaim then treats free heap pages as any others. */
-	if (sys_is_err((long)map))
+	engine.discard_map = engine_own_memory(DISCARD_MAP_BYTES);
+	if (engine.discard_map == NULL)
 		return;
-	engine.discard_map = map;
-	engine_own((uint64_t)(uintptr_t)map, DISCARD_MAP_BYTES);
 	pagesrc_live = pagesrc_plain;
 	pagesrc_live.discard = live_discard;
 	pagesrc_live.revive = live_revive;

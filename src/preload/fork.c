@@ -1,16 +1,19 @@
 /*
  * fork: the allocator and the engine stand still while the process is copied.
  *
- * pthread_atfork sees every fork of the C library, forkpty and daemon included.
+ * pthread_atfork sees every fork of the C library, forkpty and daemon included; _Fork, clone and syscall (syscall.c) are wrapped.
  * Registered first, our prepare runs last and our child handler first. Between
  * the copy and that handler libc itself touches the child's memory, before a
  * page that is out can be served there: the FILEs that it unlocks (if the
  * process has threads), and the stacks of ended threads that it keeps. They are touched in the parent once nothing is evicted
  * any more, so that they are present in the copy.
  */
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -42,7 +45,7 @@ static void touch_files(void)
 	}
 }
 
-static void before(void)
+void preload_fork_begins(void)
 {
 	pthread_mutex_lock(&one_fork);
 	if (preload_attached)
@@ -80,7 +83,7 @@ static void wait_for_child(void)
 	close_ready(0);
 }
 
-static void after_in_parent(void)
+void preload_fork_parent(void)
 {
 	int saved_errno = errno;
 
@@ -97,7 +100,7 @@ static void after_in_parent(void)
 	errno = saved_errno;
 }
 
-static void after_in_child(void)
+void preload_fork_child(void)
 {
 	engine_release_start();
 	/* Only a process that has all its memory can leave the run. */
@@ -120,7 +123,68 @@ static void after_in_child(void)
 	signals_restore(&signals);
 }
 
+/* The other ways to a child with a copy of the memory, which call no handlers. */
+
+EXPORT pid_t _Fork(void)
+{
+	static pid_t (*real)(void);
+	pid_t pid;
+
+	if (real == NULL)
+		real = (__typeof__(real))dlsym(RTLD_NEXT, "_Fork");
+	preload_fork_begins();
+	pid = real();
+	if (pid == 0)
+		preload_fork_child();
+	else
+		preload_fork_parent();
+	return pid;
+}
+
+struct child {
+	int (*run)(void *);
+	void *arg;
+};
+
+static int child_main(void *child)
+{
+	struct child c = *(struct child *)child;
+
+	preload_fork_child();
+	int status = c.run(c.arg);
+
+	/* The C library ends this thread alone, and our two would stay. */
+	if (preload_is_last())
+		_exit(status);
+	return status;
+}
+
+EXPORT int clone(int (*run)(void *), void *stack, int flags, void *arg, ...)
+{
+	static __typeof__(&clone) real;
+	struct child child = { run, arg };
+	pid_t *parent_tid, *child_tid;
+	void *tls;
+	va_list more;
+	int pid;
+
+	if (real == NULL)
+		real = (__typeof__(real))dlsym(RTLD_NEXT, "clone");
+	/* As in the C library, whether they were given or not. */
+	va_start(more, arg);
+	parent_tid = va_arg(more, pid_t *);
+	tls = va_arg(more, void *);
+	child_tid = va_arg(more, pid_t *);
+	va_end(more);
+	if ((flags & CLONE_VM) != 0 || run == NULL || stack == NULL)
+		return real(run, stack, flags, arg, parent_tid, tls, child_tid);
+	preload_fork_begins();
+	pid = real(child_main, stack, flags, &child, parent_tid, tls, child_tid);
+	preload_fork_parent();
+	return pid;
+}
+
 void preload_fork_init(void)
 {
-	pthread_atfork(before, after_in_parent, after_in_child);
+	pthread_atfork(preload_fork_begins, preload_fork_parent, preload_fork_child);
 }

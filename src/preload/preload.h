@@ -26,8 +26,12 @@ void preload_unmanage(const void *addr, size_t len);
  * another namespace, and its slot for one to be retired. Says so.
  */
 bool preload_outside(struct ledger *l);
-/* Registers the fork handlers. Once, as early as possible. */
+/* Registers the three below as fork handlers. Once, as early as possible. */
 void preload_fork_init(void);
+/* Before memory is copied, and afterwards in both, by the thread that forks. Keep errno. */
+void preload_fork_begins(void);
+void preload_fork_parent(void);
+void preload_fork_child(void);
 /* Tells the engine where the calling thread's CPU number stands. */
 void preload_thread_starts(void);
 void preload_thread_ends(void);
@@ -36,5 +40,7 @@ void preload_touch_ended(void);
 /* One thread more is about to be made. And: one has ended, or was not made. */
 void preload_thread_added(void);
 void preload_thread_removed(void);
+/* The calling thread is the program's last, and Steward has some in this process. */
+bool preload_is_last(void);
 
 #endif

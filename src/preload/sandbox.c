@@ -1,6 +1,6 @@
 /*
  * A process that forbids itself system calls may be killed by one that it does not know of. Where we make some for
- * speed alone (exit.c), none is made any more once a filter has been asked for, by whichever of the two calls.
+ * speed alone (exit.c), none is made any more once a filter has been asked for, by this call or the other (syscall.c).
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -27,21 +27,6 @@ EXPORT int prctl(int option, ...)
 
 	if (!sys_is_err(result))
 		return (int)result;
-	errno = (int)-result;
-	return -1;
-}
-
-/* libc's header has it with a variable number of arguments, of which all are read. */
-long preload_syscall(long number, long a, long b, long c, long d, long e, long f) __asm__("syscall");
-
-EXPORT long preload_syscall(long number, long a, long b, long c, long d, long e, long f)
-{
-	if (number == SYS_seccomp)
-		preload_sandboxed = true;
-	long result = sys_call6(number, a, b, c, d, e, f);
-
-	if (!sys_is_err(result))
-		return result;
 	errno = (int)-result;
 	return -1;
 }

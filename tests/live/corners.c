@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <grp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -155,6 +157,58 @@ static void stopped_in_fork(void)
 	}
 	collected = 1;
 	must(pthread_join(t, NULL) == 0, "pthread_join");
+}
+
+/* Children that are made without fork, and so without its handlers. */
+
+static int verify_in_child(void *unused)
+{
+	(void)unused;
+	verify(base, bytes / 4, 0); /* what has been out longest */
+	return 0;
+}
+
+static pid_t by_clone(void)
+{
+	return clone(verify_in_child, map(1 << 20) + (1 << 20), SIGCHLD, NULL);
+}
+
+static pid_t by_number(void)
+{
+	return (pid_t)syscall(SYS_fork);
+}
+
+/* And ends so as well. */
+static pid_t by_number_of_clone(void)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, 0);
+
+	if (pid == 0)
+		syscall(SYS_exit, verify_in_child(NULL));
+	return pid;
+}
+
+static void other_forks(void)
+{
+	pid_t (*const ways[])(void) = { by_clone, _Fork, by_number, by_number_of_clone };
+
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		pid_t pid = ways[i]();
+
+		if (pid == 0)
+			_exit(verify_in_child(NULL));
+		must(end_of(pid) == 0, "a child failed");
+	}
+}
+
+/* Much is reserved in one piece and a part of it used: beside something of ours the kernel would make one area of both. */
+static void reserves(void)
+{
+	size_t much = (size_t)1 << 30;
+
+	base = mmap(NULL, much, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	must(base != MAP_FAILED, "mmap");
+	fill(base, bytes, 0);
 }
 
 /* Pages that the kernel may take come into use again. */
@@ -305,6 +359,8 @@ static const struct {
 } modes[] = {
 	{ "changes", changes, 0 },
 	{ "stopped-in-fork", stopped_in_fork, 0 },
+	{ "other-forks", other_forks, 0 },
+	{ "reserves", reserves, 1 },
 	{ "lazily-freed", lazily_freed, 0 },
 	{ "guards", guards, 0 },
 	{ "main-ends", main_ends, 0 },
