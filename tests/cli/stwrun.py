@@ -129,6 +129,31 @@ def block(seq, ns, kind, body):
     return whole + bytes(-len(whole) % 8)
 
 
+def numbers(*values):
+    """As Numbers reads them."""
+    out = bytearray()
+    for value in values:
+        while value >= 0x80:
+            out.append(value & 0x7f | 0x80)
+            value >>= 7
+        out.append(value)
+    return bytes(out)
+
+
+def group(*values):
+    return numbers(len(values), *values)
+
+
+def map_payload(pid, start, *areas):
+    """A map of managed areas (start, pages, part_pages, mapped pages of each part), by address."""
+    out, end = group(pid, start) + numbers(len(areas)), 0
+    for at, pages, part_pages, parts in areas:
+        out += group(at - end, pages, 1, part_pages) + numbers(0, 4) + b"rw-p" + numbers(len(parts))
+        out += b"".join(group(mapped, 0, 0, 0, 0, 0) for mapped in parts)
+        end = at + pages
+    return out
+
+
 def repeated(path, times):
     """The bytes of a recording that has the samples of another one so many times."""
     with open(path, "rb") as f:

@@ -337,6 +337,31 @@ def test_the_page_map_has_the_pages_of_the_recording():
         eq(page.run(row), page.run(f"format('bytes', {rest * PAGE})"))
 
 
+def test_areas_that_grow_before_they_are_touched_and_areas_that_are_replaced():
+    with scratch() as d:
+        path, again = (os.path.join(d, n) for n in ("a.stwrun", "b.stwrun"))
+        eq(steward("run", "--ram", "256M", "--record", path, "sleep", "0.3", STUB="pressure").returncode, 0)
+        samples = of_kind(stwrun.read(path)[1], "sample")
+        one, = samples[1]["processes"]
+        maps = [[(0x1000, 0x100, 0x100, [10])],
+                # Grown, and what is new is untouched; another one in its place, larger and untouched.
+                [(0x1000, 0x8000, 0x800, [10] + [0] * 15)],
+                [(0x1000, 0x100, 0x100, [7]), (0x20000, 0x100, 0x80, [3, 4])],
+                [(0x1000, 0x40000, 0x4000, [0] * 16)]]
+        for cut in (maps, maps[:1] + maps[3:], [maps[2], maps[3]]):
+            with open(path, "rb") as f:
+                data = f.read()
+            kept = [b[2:] for b in stwrun.blocks(data) if b[3] == "sample"]
+            kept += [(kept[-1][0] + i, "map", stwrun.map_payload(one["pid"], one["start"], *m)) for i, m in enumerate(cut)]
+            with open(again, "wb") as f:
+                f.write(data[:stwrun.HEADER] + b"".join(stwrun.block(i, *record) for i, record in enumerate(kept)))
+            with browser(made(again)) as page:
+                cells = page.run("steward.maps[0].map.cells")
+                eq([sum(c[::6]) for c in cells], [sum(sum(a[3]) for a in m) for m in cut])
+                eq([sum(c) for c in cells], [sum(sum(a[3]) for a in m) for m in cut])
+                eq(page.run("steward.maps[0].map.rest"), [0] * len(cut))
+
+
 def test_a_decision_of_the_oom_killer_is_kept_with_its_table():
     with scratch() as d:
         path = os.path.join(d, "a.stwrun")

@@ -141,37 +141,41 @@ static const struct html_map_area *extent_of(const struct pagemap *p, uint64_t p
 	return NULL;
 }
 
-/* What lies in [start, end) goes to its rows, by their share of it. */
-static void spread(struct pagemap *p, double *cell, uint64_t start, uint64_t end, const struct flight_part *part)
+/*
+ * What lies in [start, end) goes to its rows, by their share of it. An area may reach beyond the extent that it begins in, or begin in
+ * none: extents are those of areas that had pages at some moment. That part is in the rest.
+ */
+static void spread(struct pagemap *p, unsigned t, uint64_t start, uint64_t end, const struct flight_part *part)
 {
 	const double states[HTML_MAP_STATES] = {
 		[HTML_MAP_MAPPED] = (double)part->mapped, [HTML_MAP_SAMPLE] = (double)part->sample, [HTML_MAP_POOL] = (double)part->pool,
 		[HTML_MAP_SAME] = (double)part->same, [HTML_MAP_FILED] = (double)part->filed, [HTML_MAP_FREE] = (double)part->discardable,
 	};
+	double *cell = p->cell + (size_t)t * p->rows * HTML_MAP_STATES;
 	const struct html_map_area *e = extent_of(p, start);
+	uint64_t drawn = e != NULL ? MIN(end, e->start + e->pages) : start;
 
-	for (uint64_t at = start; at < end;) {
-		uint64_t row = (at - e->start) / row_pages(e), to = MIN(end, e->start + (row + 1) * row_pages(e));
+	for (uint64_t at = start; at < drawn;) {
+		uint64_t row = (at - e->start) / row_pages(e), to = MIN(drawn, e->start + (row + 1) * row_pages(e));
 		double share = (double)(to - at) / (double)(end - start);
 
 		for (unsigned i = 0; i < HTML_MAP_STATES; i++)
 			cell[(e->row + row) * HTML_MAP_STATES + i] += states[i] * share;
 		at = to;
 	}
+	p->rest[t] += (double)part->mapped * (double)(end - drawn) / (double)(end - start);
 }
 
 static void fill_area(struct pagemap *p, unsigned t, const struct flight_area *a)
 {
-	double *cell = p->cell + (size_t)t * p->rows * HTML_MAP_STATES;
+	for (unsigned i = 0; i < a->parts; i++) {
+		const struct flight_part *part = &p->map.part[a->first + i];
 
-	if (!a->managed || a->own || extent_of(p, a->start) == NULL) {
-		for (unsigned i = 0; i < a->parts; i++)
-			p->rest[t] += (double)p->map.part[a->first + i].mapped;
-		return;
+		if (a->managed && !a->own)
+			spread(p, t, a->start + i * a->part_pages, a->start + MIN((i + 1) * a->part_pages, a->pages), part);
+		else
+			p->rest[t] += (double)part->mapped;
 	}
-	for (unsigned i = 0; i < a->parts; i++)
-		spread(p, cell, a->start + i * a->part_pages, a->start + MIN((i + 1) * a->part_pages, a->pages),
-		       &p->map.part[a->first + i]);
 }
 
 /* Whole pages; what is rounded off goes to the next row, so that sums stay right. */
