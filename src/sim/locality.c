@@ -214,14 +214,6 @@ static struct page *page_of(struct locality *l, uint32_t task, uint64_t vpn)
 	return &c->page[vpn % CHUNK];
 }
 
-/* NULL: nothing is known of it. */
-static struct page *known_page(const struct locality *l, uint32_t task, uint64_t vpn)
-{
-	struct chunk *c = find(l, task, vpn / CHUNK);
-
-	return c != NULL ? &c->page[vpn % CHUNK] : NULL;
-}
-
 /* --- the tree --- */
 
 static void tree_add(struct locality *l, uint32_t at, uint32_t n)
@@ -397,31 +389,51 @@ static void forget_task(struct locality *l, uint32_t task)
 	memset(l->cache, 0, sizeof(l->cache));
 }
 
-/* mremap: the pages keep their places in the stack. */
+/* What lies where the range goes to was forgotten, or has been moved there just now. */
+static int move_page(struct locality *l, const struct trace_event *e, uint64_t vpn, struct page *from)
+{
+	struct page *to;
+
+	if (from->stamp == 0 || vpn - e->vpn >= e->n || vpn - e->arg < e->n)
+		return 0;
+	to = page_of(l, e->task, e->arg + (vpn - e->vpn));
+	if (to == NULL)
+		return -ENOMEM;
+	if (from->stamp == IN_FRONT)
+		l->front[place_in_front(l, from)] = to;
+	*to = *from;
+	*from = (struct page){ 0 };
+	return 0;
+}
+
+static int move_chunk(struct locality *l, const struct trace_event *e, struct chunk *c)
+{
+	int err = 0;
+
+	for (unsigned k = 0; k < CHUNK && err == 0; k++)
+		err = move_page(l, e, c->number * CHUNK + k, &c->page[k]);
+	return err;
+}
+
+/* mremap: the pages keep their places in the stack. Chunks that come while all of the task are walked come before the first. */
 static int move_range(struct locality *l, const struct trace_event *e)
 {
-	bool down = e->arg < e->vpn;
+	uint64_t first = e->vpn / CHUNK, last = (e->vpn + e->n - 1) / CHUNK;
+	struct chunk *c;
+	int err = 0;
 
 	forget_range(l, e->task, e->arg, e->arg + e->n);
-	if (e->n / CHUNK > l->chunks) {
-		forget_range(l, e->task, e->vpn, e->vpn + e->n);
-		return 0;
+	if (last - first > l->chunks) {
+		for (c = e->task < l->tasks ? l->of_task[e->task] : NULL; c != NULL && err == 0; c = c->next_of_task)
+			err = move_chunk(l, e, c);
+		return err;
 	}
-	for (uint64_t k = 0; k < e->n; k++) {
-		uint64_t i = down ? k : e->n - 1 - k;
-		struct page *from = known_page(l, e->task, e->vpn + i), *to;
-
-		if (from == NULL || from->stamp == 0)
-			continue;
-		to = page_of(l, e->task, e->arg + i);
-		if (to == NULL)
-			return -ENOMEM;
-		if (from->stamp == IN_FRONT)
-			l->front[place_in_front(l, from)] = to;
-		*to = *from;
-		*from = (struct page){ 0 };
+	for (uint64_t number = first; number <= last && err == 0; number++) {
+		c = find(l, e->task, number);
+		if (c != NULL)
+			err = move_chunk(l, e, c);
 	}
-	return 0;
+	return err;
 }
 
 /* --- windows --- */

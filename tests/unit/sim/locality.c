@@ -269,6 +269,38 @@ static void test_moved_pages_keep_their_places(void **state)
 	free(m);
 }
 
+/* Ranges of which next to nothing was ever touched: from the low addresses far up, and back. */
+static void test_large_ranges_move_as_small_ones(void **state)
+{
+	struct locality *l = locality_create(false);
+	struct model *m = calloc(1, sizeof(*m));
+	const uint64_t n = UINT64_C(1) << 40;
+
+	(void)state;
+	rand_seed(&rng, 8);
+	for (unsigned step = 0; step < 3000; step++) {
+		uint64_t vpn = rand_below(&rng, PAGES), to = rand_below(&rng, 3) * n;
+
+		if (step % 100 == 99) {
+			struct trace_event e = { .op = TRACE_MREMAP, .vpn = rand_below(&rng, 3) * n + PAGES / 2, .n = n - PAGES,
+						 .arg = to + PAGES / 3 };
+
+			if (e.vpn < e.arg + e.n && e.arg < e.vpn + e.n)
+				continue;
+			assert_int_equal(locality_event(l, &e), 0);
+			model_move(m, 0, e.vpn, e.arg, e.n);
+			locality_check(l);
+		}
+		touch(l, to + vpn);
+		model_touch(m, 0, to + vpn);
+		m->now++;
+	}
+	for (uint64_t size = 0; size <= TASKS * PAGES; size++)
+		assert_int_equal(locality_misses(l, size), model_misses(m, size));
+	locality_destroy(l);
+	free(m);
+}
+
 /* Whatever fails: it is said, and the laws hold. */
 static void test_no_memory(void **state)
 {
@@ -301,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_a_loop_misses_everything_or_nothing),
 		cmocka_unit_test(test_many_pages),
 		cmocka_unit_test(test_moved_pages_keep_their_places),
+		cmocka_unit_test(test_large_ranges_move_as_small_ones),
 		cmocka_unit_test(test_no_memory),
 	};
 
