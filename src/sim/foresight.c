@@ -112,24 +112,55 @@ static void forget(struct last_touches *t, uint64_t task, uint64_t vpn, uint64_t
 	}
 }
 
-/* What was known of [from, from + n) is of [to, to + n) now. */
+/* Does its page move? What lies where the range goes to was forgotten, or has been moved there just now. */
+static bool moves(const struct slot *s, uint64_t task, const struct trace_event *e)
+{
+	return s->task == task && s->last != NONE && s->vpn - e->vpn < e->n && s->vpn - e->arg >= e->n;
+}
+
+static int move_slot(struct last_touches *t, struct slot *s, const struct trace_event *e)
+{
+	uint64_t last = s->last, *to;
+
+	s->last = NONE;
+	to = last_touch(t, s->task, e->arg + (s->vpn - e->vpn));
+	if (to == NULL)
+		return -ENOMEM;
+	*to = last;
+	return 0;
+}
+
+/* A range with more pages than there are slots: the slots are walked, and must not get others meanwhile. */
+static int move_large(struct last_touches *t, uint64_t task, const struct trace_event *e)
+{
+	uint64_t moving = 0;
+	int err = 0;
+
+	for (uint64_t i = 0; i < t->size; i++)
+		moving += moves(&t->slot[i], task, e);
+	while ((t->used + moving + 1) * 2 > t->size && err == 0)
+		err = grow(t);
+	for (uint64_t i = 0; i < t->size && err == 0; i++)
+		if (moves(&t->slot[i], task, e))
+			err = move_slot(t, &t->slot[i], e);
+	return err;
+}
+
+/* What was known of [vpn, vpn + n) is of [arg, arg + n) now. */
 static int move(struct last_touches *t, uint64_t task, const struct trace_event *e)
 {
-	forget(t, task, e->arg, e->n);
-	for (uint64_t i = 0; i < e->n; i++) {
-		uint64_t *from = last_touch(t, task, e->vpn + i), last = from != NULL ? *from : NONE, *to;
+	int err = 0;
 
-		if (from == NULL)
-			return -ENOMEM;
-		*from = NONE;
-		if (last == NONE)
-			continue;
-		to = last_touch(t, task, e->arg + i);
-		if (to == NULL)
-			return -ENOMEM;
-		*to = last;
+	forget(t, task, e->arg, e->n);
+	if (e->n > t->size)
+		return move_large(t, task, e);
+	for (uint64_t i = 0; i < e->n && err == 0; i++) {
+		struct slot *s = find(t, task, e->vpn + i);
+
+		if (moves(s, task, e))
+			err = move_slot(t, s, e);
 	}
-	return 0;
+	return err;
 }
 
 static int make_room(struct foresight *f, int fd)

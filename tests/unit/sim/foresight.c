@@ -81,6 +81,9 @@ static void random_event(struct trace_event *e, struct rand *r, bool *alive)
 	case 4: e->op = TRACE_MMAP; e->n = 1 + rand_below(r, 10); break;
 	case 5: e->op = TRACE_MUNMAP; e->flags = 0; e->n = (uint64_t)1 << 40; break;
 	case 6: e->op = TRACE_MREMAP; e->flags = 0; e->n = 1 + rand_below(r, 10); e->arg = e->vpn + PAGES; break;
+	/* A large range: far up, or from there down. */
+	case 7: e->op = TRACE_MREMAP; e->flags = 0; e->n = (uint64_t)1 << 40; e->arg = e->vpn + ((uint64_t)1 << 41); break;
+	case 8: e->op = TRACE_MREMAP; e->flags = 0; e->n = (uint64_t)1 << 40; e->arg = e->vpn; e->vpn += (uint64_t)1 << 41; break;
 	default: break;
 	}
 }
