@@ -24,13 +24,10 @@ uint64_t figures_all_faults(const struct sim *s)
 
 double figures_own_time(const struct sim *s)
 {
-	double own[SIM_CPUS_MAX] = { 0 }, most = 0;
+	double most = 0;
 
-	for (uint32_t i = 0; i < s->nr_tasks; i++)
-		if (s->task[i] != NULL)
-			own[s->task[i]->number % s->config.cpus] += s->task[i]->own_ns;
 	for (unsigned i = 0; i < s->config.cpus; i++)
-		most = MAX(most, own[i]);
+		most = MAX(most, s->cpu[i].own_ns);
 	return most;
 }
 

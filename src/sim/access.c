@@ -275,8 +275,7 @@ static __attribute__((noinline)) long hits(struct sim *s, struct sim_task *t, st
 	for (; e < end && same_thread(e, like); e++) {
 		if (!mmu_hit(c->mmu, (vpn_t){ e->vpn }, mmu_access_of(e->flags), e->n, &pfn, &c->now))
 			break;
-		c->now += (double)e->n * own;
-		t->own_ns += (double)e->n * own;
+		sim_pass_own_time(t, c, (double)e->n * own);
 		touches += e->n;
 	}
 	t->touches += touches;
@@ -317,8 +316,7 @@ long sim_access_row(struct sim *s, const struct trace_event *e, long n, long fet
 				return i + 1;
 			}
 		}
-		c->now += (double)e[i].n * own;
-		t->own_ns += (double)e[i].n * own;
+		sim_pass_own_time(t, c, (double)e[i].n * own);
 		t->touches += e[i].n;
 		s->touches += e[i].n;
 		if (unlikely(every))
@@ -335,12 +333,8 @@ int sim_access(struct sim *s, struct sim_task *t, const struct trace_event *e, c
 
 	if (unlikely(err != 0))
 		return replay_error(err, error);
-	if (!s->own_time) {
-		double ns = (double)e->n * s->config.access_ns;
-
-		c->now += ns;
-		t->own_ns += ns;
-	}
+	if (!s->own_time)
+		sim_pass_own_time(t, c, (double)e->n * s->config.access_ns);
 	if (unlikely(s->m.policy->every_touch))
 		tell_policy(&s->m, pfn);
 	return 0;

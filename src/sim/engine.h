@@ -69,6 +69,7 @@ struct sim_cpu {
 	struct mmu *mmu;
 	struct sim_task *current;
 	double now;                /* ns */
+	double own_ns;             /* of it, the programs' own time */
 	uint64_t shootdowns;       /* interrupts that it got */
 };
 
@@ -253,5 +254,12 @@ void sim_flush_tlb(struct sim *s, struct sim_task *t, vpn_t vpn, uint64_t n);
 /* Whatever follows happens on this CPU: its clock, and memory near it. */
 void sim_on_cpu(struct sim *s, struct sim_cpu *c);
 struct sim_cpu *sim_cpu_of(struct sim *s, const struct sim_task *t, unsigned thread);
+/* The task runs there for so long, and nothing hinders it. */
+static inline void sim_pass_own_time(struct sim_task *t, struct sim_cpu *c, double ns)
+{
+	c->now += ns;
+	c->own_ns += ns;
+	t->own_ns += ns;
+}
 
 #endif

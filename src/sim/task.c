@@ -197,10 +197,11 @@ static int map_event(struct sim *s, struct sim_task *t, const struct trace_event
 
 static int time_event(struct sim *s, struct sim_task *t, const struct trace_event *e)
 {
+	struct sim_cpu *c = sim_cpu_of(s, t, e->thread);
+
 	s->own_time = true;
-	*s->clock += (double)e->arg;
-	t->own_ns += (double)e->arg;
-	sim_background(s, *s->clock);
+	sim_pass_own_time(t, c, (double)e->arg);
+	sim_background(s, c->now);
 	return 0;
 }
 

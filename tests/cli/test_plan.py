@@ -28,6 +28,17 @@ def made(folder, kind):
     return path
 
 
+def test_threads_that_have_a_cpu_each_take_the_time_of_one():
+    with scratch() as d:
+        path = os.path.join(d, "t.stw")
+        lines = [f"1,{thread},W,{thread * 1000 + i % 10}\n" for i in range(3000) for thread in range(4) if thread < 3 or i < 1000]
+        subprocess.run([STEWARD, "import", "--from", "csv", "-", "-o", path], input="task,thread,rw,page\n" + "".join(lines), text=True,
+                       check=True)
+        for cpus, touches in ((4, 3000), (2, 6000), (1, 10000)):
+            sim = as_json("sim", path, "--set", f"cpu.count={cpus}", "--set", "cpu.access=100ns")
+            eq((sim["touches"], sim["own_ns"]), (10000, touches * 100))
+
+
 def loop(pages, rounds, count=1):
     return [f"{0x10000 + i},W,{count}\n" for _ in range(rounds) for i in range(pages)]
 
