@@ -32,8 +32,9 @@
 #include "store/model.h"
 
 #define SIM_TASK_NAME 32
-#define SIM_TASKS_MAX 65535 /* address-space numbers of the MMU */
+#define SIM_ASIDS 65535 /* address-space numbers of the MMU: tasks at one time */
 #define SIM_SOURCES_MAX 16
+#define SIM_TASKS_MAX (SIM_SOURCES_MAX * TRACE_TASKS_MAX)
 #define SIM_TASKS_SAMPLED 32
 #define SIM_SAMPLES 512     /* of the timeline: when it is full, every other one goes */
 
@@ -125,7 +126,9 @@ struct sim {
 	struct sim_file **file;
 	uint32_t nr_files;
 	struct sim_file *shm;      /* shared anonymous memory: files without a number */
-	uint16_t asids;
+	uint16_t asids;            /* given out so far, some of them again: */
+	uint16_t free_asid[SIM_ASIDS]; /* those of tasks that ended */
+	uint32_t nr_free_asids;
 	bool samples;              /* touches are samples: which of them write first is not known */
 	bool own_time;             /* the trace says how long the program took by itself */
 	struct hist fault_ns;      /* all faults */

@@ -37,7 +37,7 @@ static void name_task(struct sim_task *t, const struct trace_event *e)
 		snprintf(t->name, sizeof(t->name), "%s", e->text);
 }
 
-/* Everything that a task had goes; it stays known for its figures. */
+/* Everything that a task had goes; it stays known for its figures. SIM_RUNS: it goes on with an empty address space. */
 static void end_task(struct sim *s, struct sim_task *t, enum sim_end how)
 {
 	sim_flush_tlb(s, t, (vpn_t){ 0 }, UINT64_C(1) << PT_VPN_BITS_MAX);
@@ -50,6 +50,8 @@ static void end_task(struct sim *s, struct sim_task *t, enum sim_end how)
 	mm_destroy(&t->mm);
 	sim_shm_sweep(s);
 	t->end = (uint8_t)how;
+	if (how != SIM_RUNS)
+		s->free_asid[s->nr_free_asids++] = t->asid;
 }
 
 static void free_task(struct sim *s, struct sim_task *t)
@@ -80,8 +82,12 @@ static int new_task(struct sim *s, const struct trace_event *e, uint32_t number,
 	struct sim_task *t = sim_task(s, number);
 	int err;
 
-	if (number >= SIM_TASKS_MAX || s->asids == SIM_TASKS_MAX) {
-		*error = "more tasks than there are address-space numbers";
+	if (number >= SIM_TASKS_MAX) {
+		*error = "a task whose number is too large";
+		return -EINVAL;
+	}
+	if (s->nr_free_asids == 0 && s->asids == SIM_ASIDS) {
+		*error = "more tasks at one time than there are address-space numbers";
 		return -EINVAL;
 	}
 	if (t != NULL && t->end == SIM_RUNS) {
@@ -100,7 +106,8 @@ static int new_task(struct sim *s, const struct trace_event *e, uint32_t number,
 		return err;
 	t->end = SIM_RUNS;
 	t->number = number;
-	t->asid = s->asids++;
+	/* No CPU knows anything of one that was given back (end_task). */
+	t->asid = s->nr_free_asids > 0 ? s->free_asid[--s->nr_free_asids] : s->asids++;
 	t->on_demand = t->mm.no_zero = true;
 	name_task(t, e);
 	*out = t;

@@ -221,6 +221,28 @@ static void what_a_killed_task_forks_is_not_there(void **state)
 	close(fd);
 }
 
+/* As many as a shell has in days, never more than two at one time: address-space numbers are given out again. */
+static void more_processes_than_address_space_numbers_one_after_the_other(void **state)
+{
+	struct sim *s = small_machine(FRAMES, 0);
+	const uint32_t lives = SIM_ASIDS + 5000;
+	const char *error;
+
+	(void)state;
+	assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_TASK }, &error), 0);
+	for (uint32_t child = 1; child <= lives; child++) {
+		assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_FORK, .arg = child }, &error), 0);
+		/* Each has another frame there; the CPU must not remember the one of before. */
+		assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_ACCESS, .task = child, .flags = TRACE_W,
+								     .vpn = BASE + child % 3, .n = 1 }, &error), 0);
+		assert_int_equal(s->task[child]->faults[SIM_MINOR], 1);
+		assert_int_equal(sim_event(s, &(struct trace_event){ .op = TRACE_EXIT, .task = child }, &error), 0);
+	}
+	assert_int_equal(s->touches, lives);
+	sim_check(s);
+	sim_destroy(s);
+}
+
 /* Each page has a table of its own, and the child would need as many tables again. */
 static void a_fork_that_has_no_room_kills_the_parent_and_leaves_no_child(void **state)
 {
@@ -248,6 +270,7 @@ int main(void)
 		cmocka_unit_test(an_address_beyond_the_tables_is_refused_by_its_number),
 		cmocka_unit_test(a_number_that_begins_again_keeps_what_was_counted),
 		cmocka_unit_test(what_a_killed_task_forks_is_not_there),
+		cmocka_unit_test(more_processes_than_address_space_numbers_one_after_the_other),
 		cmocka_unit_test(a_fork_that_has_no_room_kills_the_parent_and_leaves_no_child),
 	};
 
