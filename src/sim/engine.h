@@ -203,7 +203,7 @@ int sim_task_event(struct sim *s, const struct trace_event *e, const char **erro
 bool sim_oom(struct sim *s, bool global);
 /* What the OOM killer knows of a task. */
 void sim_oom_row(struct sim_task *t, struct oom_task *row);
-/* RAM and swap, pages, that a shortage is about: the machine's, or a limit's. */
+/* RAM and swap, pages, that a shortage is about: the machine's; or a limit, and the swap that what is in it may fill. */
 uint64_t sim_oom_total(const struct sim *s, bool global);
 void sim_task_free_all(struct sim *s);
 /* Room for entry `number` in an array of pointers. 0 or -ENOMEM. */

@@ -308,15 +308,16 @@ void sim_oom_row(struct sim_task *t, struct oom_task *row)
 
 uint64_t sim_oom_total(const struct sim *s, bool global)
 {
-	uint64_t n = 0;
+	uint64_t memory = 0, swap = 0;
 
-	if (!global)
-		return s->m.limit;
 	for (unsigned node = 0; node < s->m.phys.nr_nodes; node++)
-		n += phys_managed_frames(&s->m.phys, node);
+		memory += phys_managed_frames(&s->m.phys, node);
 	for (unsigned i = 0; i < s->config.nr_swaps; i++)
-		n += s->config.swap[i].size_bytes >> PAGE_SHIFT;
-	return n;
+		swap += s->config.swap[i].size_bytes >> PAGE_SHIFT;
+	if (global)
+		return memory + swap;
+	/* mem_cgroup_get_max: no swap where nothing would be swapped; memory.swap.max is not modelled, a group may have all of it. */
+	return s->m.limit + (s->m.vm.swappiness > 0 ? swap : 0);
 }
 
 static void report_oom(struct sim *s, const struct oom_scan *scan, bool global)

@@ -133,7 +133,7 @@ static void show_badness(struct sim *s, const struct mm *victim, bool global)
 
 	printf("\nOut of memory. Points: what a task would give back, and oom_score_adj\n"
 	       "thousandths of %llu pages, which are all memory%s.\n\n",
-	       (unsigned long long)total, global ? " and swap" : " of the limit");
+	       (unsigned long long)total, global ? " and swap" : " of the limit and swap");
 	printf("  task name            rss     swap   tables     adj     points\n");
 	for (uint32_t i = 0; i < s->nr_tasks; i++) {
 		struct oom_task row;

@@ -243,6 +243,33 @@ static void more_processes_than_address_space_numbers_one_after_the_other(void *
 	sim_destroy(s);
 }
 
+/* oom_score_adj is in thousandths of what a group may have in memory and in swap (Linux: mem_cgroup_get_max). */
+static void points_in_a_group_are_of_its_memory_and_of_swap(void **state)
+{
+	struct sim_config_error error;
+	struct sim_config c;
+	struct sim *s;
+
+	(void)state;
+	sim_config_default(&c);
+	c.limit_bytes = 2000 << PAGE_SHIFT;
+	c.nr_swaps = 2;
+	for (unsigned i = 0; i < 2; i++)
+		c.swap[i] = (struct sim_swap_config){ .kind = SIM_SWAP_DISK, .size_bytes = 1000 << PAGE_SHIFT, .prio = (int16_t)-i,
+						      .queue_depth = 1 };
+	s = sim_create(&c, &error);
+	assert_non_null(s);
+	assert_int_equal(sim_oom_total(s, false), 4000);
+	assert_true(sim_oom_total(s, true) > 4000);
+	sim_destroy(s);
+	/* Nothing of a group's anonymous memory goes to swap. */
+	c.swappiness = 0;
+	s = sim_create(&c, &error);
+	assert_non_null(s);
+	assert_int_equal(sim_oom_total(s, false), 2000);
+	sim_destroy(s);
+}
+
 /* Each page has a table of its own, and the child would need as many tables again. */
 static void a_fork_that_has_no_room_kills_the_parent_and_leaves_no_child(void **state)
 {
@@ -271,6 +298,7 @@ int main(void)
 		cmocka_unit_test(a_number_that_begins_again_keeps_what_was_counted),
 		cmocka_unit_test(what_a_killed_task_forks_is_not_there),
 		cmocka_unit_test(more_processes_than_address_space_numbers_one_after_the_other),
+		cmocka_unit_test(points_in_a_group_are_of_its_memory_and_of_swap),
 		cmocka_unit_test(a_fork_that_has_no_room_kills_the_parent_and_leaves_no_child),
 	};
 
