@@ -142,7 +142,7 @@ static void take_sample(struct sim *s, double now)
 		sample_task(s, s->task[i], s->nr_samples - 1);
 	}
 	for (unsigned i = 0; i < s->config.cpus; i++)
-		p->tlb_misses += mmu_stat(s->cpu[i].mmu)->walks;
+		p->tlb_misses += mmu_stat(s->cpu[i].mmu)->walks - mmu_stat(s->cpu[i].mmu)->faults;
 	for (unsigned node = 0; node < m->phys.nr_nodes; node++) {
 		p->free[node] = phys_free_frames(&m->phys, node);
 		p->sample += lru_unmapped(&m->lruvec[node]);

@@ -57,6 +57,14 @@ def fails(args, status, line):
 
 # --- what comes out ---
 
+def test_a_touch_that_faults_is_one_that_the_tlb_missed_once():
+    with scratch() as d:
+        sim = as_json("sim", trace(d, loop(100, 3)))
+        hits = sum(t["hits"] for t in sim["tlbs"])
+        eq(sim["timeline"][-1]["tlb_misses"], sim["touches"] - hits)
+        assert sim["walks"] == sim["touches"] - hits + 100, sim["walks"]
+
+
 def test_a_loop_needs_exactly_its_pages_and_tables():
     with scratch() as d:
         for pages in (100, 250, 400):
