@@ -156,7 +156,7 @@ void sim_background(struct sim *s, double now)
 	for (unsigned node = 0; node < s->m.phys.nr_nodes; node++)
 		if (s->kswapd[node].awake)
 			run_kswapd(s, node, now);
-	if (s->m.flush_wanted || now >= s->flusher_next) {
+	if (s->m.flush_wanted || (s->config.dirty_writeback_ns > 0 && now >= s->flusher_next)) {
 		run_flusher(s, now);
 		s->flusher_next = now + (double)s->config.dirty_writeback_ns;
 	}

@@ -111,9 +111,8 @@ struct sim_config {
 	uint32_t watermark_scale_factor;
 	uint32_t page_cluster;    /* swap read-ahead of 2^n pages */
 	uint32_t readahead_kb;    /* of files */
-	uint32_t dirty_background_ratio, dirty_ratio; /* per cent */
+	uint32_t dirty_background_ratio; /* per cent */
 	uint64_t dirty_expire_ns, dirty_writeback_ns;
-	uint32_t overcommit_memory; /* 0, 1, 2 */
 	/* Costs of the kernel's work, ns */
 	uint64_t minor_ns, major_ns, soft_ns, cow_ns; /* a fault, less devices */
 	uint64_t scan_ns, unmap_ns;                   /* reclaim: a page looked at, a page unmapped */

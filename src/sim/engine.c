@@ -278,6 +278,7 @@ static int make_machine(struct sim *s)
 	if (c->limit_bytes != 0)
 		m->limit = c->limit_bytes >> PAGE_SHIFT;
 	m->swap.unchecked = true;
+	m->pagecache.dirtied = sim_file_dirtied;
 	m->streams = !c->accessed_bits;
 	sim_native_begin(s);
 	m->thp = c->thp && c->accessed_bits;

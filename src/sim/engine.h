@@ -216,6 +216,8 @@ struct sim_file *sim_shm_make(struct sim *s, uint64_t pages);
 /* What nobody maps any more, nor holds, is freed. */
 void sim_shm_sweep(struct sim *s);
 void sim_file_free_all(struct sim *s);
+/* The page cache says so, whoever did it: write(2), or a store to a mapping. */
+void sim_file_dirtied(struct vm_file *vm);
 /* The bytes of a page that has just come into the cache, and of n cached pages that go to the disk. Content mode only. */
 void sim_file_fill(struct sim *s, struct frame *frame);
 void sim_file_write_back(struct sim *s, struct sim_file *f, uint64_t pgoff, unsigned n);

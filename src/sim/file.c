@@ -37,7 +37,15 @@ static struct sim_file *make_file(struct sim *s, uint64_t pages)
 	vm_file_init(&f->vm, &s->m.pagecache, pages);
 	filera_init(&f->vm.ra, s->config.readahead_kb / 4, 0);
 	f->vm.name = f->name;
+	f->vm.engine = s;
 	return f;
+}
+
+void sim_file_dirtied(struct vm_file *vm)
+{
+	const struct sim *s = vm->engine;
+
+	((struct sim_file *)vm)->dirty_since = *s->clock;
 }
 
 static int new_file(struct sim *s, uint32_t number, uint64_t pages, const char *name)
@@ -203,8 +211,6 @@ static long transfer(struct sim *s, struct sim_task *t, struct sim_file *f, uint
 	if (write && end > f->vm.size_pages)
 		file_resize(&s->m, &f->vm, end);
 	end = MIN(end, f->vm.size_pages);
-	if (write && f->vm.nr_dirty == 0)
-		f->dirty_since = *s->clock;
 	while (at < end) {
 		enum fault_result r = file_access(&s->m, &f->vm, at, end - at, write, &done);
 

@@ -111,8 +111,11 @@ static void writeback_add(struct vm_file *f, int64_t n)
 
 static void dirty_add(struct vm_file *f, int64_t n)
 {
-	if (f->nr_dirty == 0)
+	if (f->nr_dirty == 0) {
 		TAILQ_INSERT_TAIL(&f->cache->dirty, f, dirty_link);
+		if (f->cache->dirtied != NULL)
+			f->cache->dirtied(f);
+	}
 	f->nr_dirty += (uint64_t)n;
 	f->cache->nr_dirty += (uint64_t)n;
 	if (f->nr_dirty == 0)

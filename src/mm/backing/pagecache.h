@@ -18,6 +18,7 @@ struct pagecache {
 	struct kmem_cache nodes;
 	uint64_t nr_cached, nr_dirty, nr_writeback, nr_shadows;
 	TAILQ_HEAD(vm_file_list, vm_file) files, dirty; /* dirty: in the order in which they became so */
+	void (*dirtied)(struct vm_file *f); /* the engine's, may be NULL: a file that was clean has a dirty page now */
 };
 
 /*

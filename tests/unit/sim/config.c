@@ -243,10 +243,8 @@ static void some_machine(struct sim_config *c)
 	c->page_cluster = (uint32_t)below(11);
 	c->readahead_kb = (uint32_t)below(1 << 20);
 	c->dirty_background_ratio = (uint32_t)below(101);
-	c->dirty_ratio = (uint32_t)below(101);
 	c->dirty_expire_ns = some_ns();
 	c->dirty_writeback_ns = some_ns();
-	c->overcommit_memory = (uint32_t)below(3);
 	c->minor_ns = some_ns();
 	c->major_ns = some_ns();
 	c->soft_ns = some_ns();

@@ -221,6 +221,72 @@ static void what_a_killed_task_forks_is_not_there(void **state)
 	close(fd);
 }
 
+static void event(struct sim *s, struct trace_event e)
+{
+	const char *error;
+
+	assert_int_equal(sim_event(s, &e, &error), 0);
+}
+
+/* A file of a page, mapped and clean. */
+static struct sim *machine_with_a_file(uint64_t writeback_ns)
+{
+	struct sim_config_error error;
+	struct sim_config c;
+	struct sim *s;
+
+	sim_config_default(&c);
+	c.dirty_writeback_ns = writeback_ns;
+	c.dirty_expire_ns = 30 * UINT64_C(1000000000);
+	s = sim_create(&c, &error);
+	assert_non_null(s);
+	event(s, (struct trace_event){ .op = TRACE_TASK });
+	event(s, (struct trace_event){ .op = TRACE_FILE, .file = 1, .n = 1, .text = "f" });
+	event(s, (struct trace_event){ .op = TRACE_MMAP, .flags = TRACE_R | TRACE_W | TRACE_MAP_SHARED, .vpn = BASE, .n = 1, .file = 1 });
+	return s;
+}
+
+static void pass_seconds(struct sim *s, unsigned seconds)
+{
+	for (unsigned i = 0; i < seconds; i++)
+		event(s, (struct trace_event){ .op = TRACE_TIME, .arg = 1000000000 });
+}
+
+/* Whether write(2) or a store made it so. */
+static void a_page_is_written_when_it_has_been_dirty_for_long(void **state)
+{
+	static const struct trace_event by[] = { { .op = TRACE_WRITE, .file = 1, .n = 1 },
+						 { .op = TRACE_ACCESS, .flags = TRACE_W, .vpn = BASE, .n = 1 } };
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(by); i++) {
+		struct sim *s = machine_with_a_file(1000000000);
+
+		for (unsigned round = 1; round <= 2; round++) {
+			pass_seconds(s, 40);
+			event(s, by[i]);
+			pass_seconds(s, 28);
+			assert_int_equal(s->counter[VM_pgfileout], round - 1);
+			pass_seconds(s, 4);
+			assert_int_equal(s->counter[VM_pgfileout], round);
+		}
+		sim_destroy(s);
+	}
+}
+
+static void a_flusher_that_never_looks_writes_nothing(void **state)
+{
+	struct sim *s = machine_with_a_file(0);
+
+	(void)state;
+	event(s, (struct trace_event){ .op = TRACE_WRITE, .file = 1, .n = 1 });
+	pass_seconds(s, 100);
+	assert_int_equal(s->counter[VM_pgfileout], 0);
+	event(s, (struct trace_event){ .op = TRACE_FSYNC, .file = 1 });
+	assert_int_equal(s->counter[VM_pgfileout], 1);
+	sim_destroy(s);
+}
+
 /* As many as a shell has in days, never more than two at one time: address-space numbers are given out again. */
 static void more_processes_than_address_space_numbers_one_after_the_other(void **state)
 {
@@ -297,6 +363,8 @@ int main(void)
 		cmocka_unit_test(an_address_beyond_the_tables_is_refused_by_its_number),
 		cmocka_unit_test(a_number_that_begins_again_keeps_what_was_counted),
 		cmocka_unit_test(what_a_killed_task_forks_is_not_there),
+		cmocka_unit_test(a_page_is_written_when_it_has_been_dirty_for_long),
+		cmocka_unit_test(a_flusher_that_never_looks_writes_nothing),
 		cmocka_unit_test(more_processes_than_address_space_numbers_one_after_the_other),
 		cmocka_unit_test(points_in_a_group_are_of_its_memory_and_of_swap),
 		cmocka_unit_test(a_fork_that_has_no_room_kills_the_parent_and_leaves_no_child),
