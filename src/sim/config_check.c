@@ -137,6 +137,14 @@ static int check_zone(const struct sim_config *c, unsigned i, struct sim_config_
 	return 0;
 }
 
+static bool has_zone(const struct sim_config *c, unsigned node)
+{
+	for (unsigned i = 0; i < c->nr_zones; i++)
+		if (c->zone[i].node == node)
+			return true;
+	return false;
+}
+
 static int check_memory(const struct sim_config *c, struct sim_config_error *error)
 {
 	if (c->nr_zones == 0)
@@ -163,7 +171,7 @@ static int check_memory(const struct sim_config *c, struct sim_config_error *err
 					    i / c->nr_nodes, i % c->nr_nodes, c->distance[i]);
 	}
 	for (unsigned i = 0; i < c->cpus; i++) {
-		if (c->cpu_node[i] >= c->nr_nodes)
+		if (!has_zone(c, c->cpu_node[i]))
 			return config_error(error, 0, "cpu.node",
 					    "CPU %u is on node %u, which has no zone; add one or change it", i,
 					    c->cpu_node[i]);

@@ -191,7 +191,7 @@ static void some_memory(struct sim_config *c)
 	for (unsigned i = 0; i < c->nr_distances; i++)
 		c->distance[i] = i % (c->nr_nodes + 1) == 0 ? 10 : (uint8_t)(11 + below(244));
 	for (unsigned i = 0; i < c->cpus; i++)
-		c->cpu_node[i] = (uint8_t)below(c->nr_nodes);
+		c->cpu_node[i] = c->zone[below(c->nr_zones)].node;
 	c->limit_bytes = below(2) ? 4 * some_bytes() : 0;
 	c->limit_flush_ns = some_ns();
 	c->limit_files = below(2);
@@ -419,6 +419,8 @@ static const struct {
 	{ "memory:\n  zones:\n  - {name: A, size: 2M}\n  - {name: B, node: 1, size: 1M}\n  distances:\n  - [10, 10]\n  - [20, 10]\n",
 	  6, "memory.distances: from node 0 to node 1 it is 10; 10 is to itself and to no other" },
 	{ "cpu:\n  node: [0, 1]\n", 2, "cpu.node: CPU 1 is on node 1, which has no zone; add one or change it" },
+	{ "cpu:\n  node: [0, 1]\nmemory:\n  zones:\n  - {name: A, size: 1G}\n  - {name: B, node: 2, start: 1G, size: 1G}\n", 2,
+	  "cpu.node: CPU 1 is on node 1, which has no zone; add one or change it" },
 	{ "swap:\n- {kind: compressed}\n", 2,
 	  "swap[0]: compressed without a ratio; add ratio: 2.6, or what your pages give" },
 	{ "swap:\n- {kind: remote}\n", 2, "swap[0]: no size; add size: 8G" },
