@@ -65,6 +65,17 @@ def test_a_touch_that_faults_is_one_that_the_tlb_missed_once():
         assert sim["walks"] == sim["touches"] - hits + 100, sim["walks"]
 
 
+def test_names_of_processes_do_not_reach_the_terminal_as_they_are():
+    with scratch() as d:
+        path = os.path.join(d, "t.stw")
+        lines = "".join(f"a\x1b[31mb\x07,W,{i}\n" for i in range(400))
+        subprocess.run([STEWARD, "import", "--from", "csv", "-", "-o", path], input="task,rw,page\n" + lines, text=True, check=True)
+        r = steward("sim", path, "--set", "memory.limit=1M", "--set", "swap=[]")
+        eq((r.returncode, r.stderr), (0, ""))
+        assert "(a?[31mb?)" in r.stdout and "killed by the OOM killer" in r.stdout, r.stdout
+        assert "\x1b" not in r.stdout and "\x07" not in r.stdout, r.stdout
+
+
 def test_a_loop_needs_exactly_its_pages_and_tables():
     with scratch() as d:
         for pages in (100, 250, 400):

@@ -94,12 +94,23 @@ static void rows_time(struct table *t, const struct sim *s)
 	}
 }
 
+/* Control characters of names do not reach the terminal. */
+static const char *printable(const char *text, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	for (; text[n] != '\0' && n + 1 < size; n++)
+		buf[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
+	buf[n] = '\0';
+	return buf;
+}
+
 static void print_tasks(const struct sim *s)
 {
 	printf("\n  task  %-20s %10s %10s %10s %10s  end\n", "name", "largest", "minor", "major", "stalled");
 	for (uint32_t i = 0; i < s->nr_tasks; i++) {
 		const struct sim_task *task = s->task[i];
-		char size[32], stall[32];
+		char size[32], stall[32], name[SIM_TASK_NAME];
 		struct fmt f;
 
 		if (task == NULL)
@@ -108,7 +119,8 @@ static void print_tasks(const struct sim *s)
 		put_bytes(&f, "", pages(task->rss_max), "");
 		fmt_init(&f, stall, sizeof(stall));
 		put_time(&f, "", (uint64_t)task->stall_ns, "");
-		printf("  %4u  %-20.20s %10s %10llu %10llu %10s  %s\n", task->number, task->name[0] != '\0' ? task->name : "-", size,
+		printf("  %4u  %-20.20s %10s %10llu %10llu %10s  %s\n", task->number,
+		       task->name[0] != '\0' ? printable(task->name, name, sizeof(name)) : "-", size,
 		       (unsigned long long)(task->faults[SIM_MINOR] + task->faults[SIM_SOFT] + task->faults[SIM_COW]),
 		       (unsigned long long)task->faults[SIM_MAJOR], stall, figures_end_name[task->end]);
 	}
@@ -173,8 +185,11 @@ int simreport_print(const struct sim *s, bool timeline)
 	print_tasks(s);
 	if (timeline)
 		print_timeline(s);
-	for (uint32_t i = 0; i < s->nr_oom; i++)
-		printf("\n  at %.3f s: %s\n", s->oom[i].now_ns / 1e9, s->oom[i].text);
+	for (uint32_t i = 0; i < s->nr_oom; i++) {
+		char text[sizeof(s->oom[i].text)];
+
+		printf("\n  at %.3f s: %s\n", s->oom[i].now_ns / 1e9, printable(s->oom[i].text, text, sizeof(text)));
+	}
 	if (fflush(stdout) != 0)
 		return msg_fail(1, "standard output", "%s; send it somewhere else", strerror(errno));
 	return 0;
