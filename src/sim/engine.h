@@ -130,7 +130,7 @@ struct sim {
 	uint16_t free_asid[SIM_ASIDS]; /* those of tasks that ended */
 	uint32_t nr_free_asids;
 	bool samples;              /* touches are samples: which of them write first is not known */
-	bool own_time;             /* the trace says how long the program took by itself */
+	bool own_time;             /* the trace whose turn it is says how long the program took by itself */
 	struct hist fault_ns;      /* all faults */
 	struct sim_oom *oom;
 	uint32_t nr_oom;

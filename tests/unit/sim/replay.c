@@ -107,6 +107,94 @@ static void traces_side_by_side_have_tasks_of_their_own(void **state)
 	}
 }
 
+static struct trace_reader *written(int fd, struct trace_writer *w)
+{
+	struct trace_error error;
+	struct trace_reader *r;
+
+	assert_int_equal(trace_writer_close(w), 0);
+	lseek(fd, 0, SEEK_SET);
+	r = trace_reader_open(fd, &error);
+	assert_non_null(r);
+	return r;
+}
+
+/* A task of that number touches so many pages, and a file of that number; timed: it says that it took a millisecond. */
+static struct trace_reader *numbered(int *fd, uint32_t task, uint32_t file, unsigned pages, bool timed)
+{
+	struct trace_writer *w;
+
+	*fd = memfd_create("trace", 0);
+	assert_int_equal(trace_writer_open(&w, *fd, false), 0);
+	trace_write(w, &(struct trace_event){ .op = TRACE_FILE, .file = file, .n = pages, .text = "f", .text_len = 1 });
+	trace_write(w, &(struct trace_event){ .op = TRACE_TASK, .task = task });
+	if (timed)
+		trace_write(w, &(struct trace_event){ .op = TRACE_TIME, .task = task, .arg = 1000000 });
+	trace_write(w, &(struct trace_event){ .op = TRACE_READ, .task = task, .file = file, .n = pages });
+	for (unsigned i = 0; i < pages; i++)
+		trace_write(w, &(struct trace_event){ .op = TRACE_ACCESS, .flags = TRACE_W, .task = task, .vpn = BASE + i, .n = 1 });
+	return written(*fd, w);
+}
+
+/* Numbers that were in each other's way where those of the second trace began at 4095. */
+static void numbers_of_traces_side_by_side_do_not_meet(void **state)
+{
+	static const uint32_t number[] = { 4096, 1, 3 * 4095, 1u << 19 };
+	struct trace_reader *r[ARRAY_SIZE(number)];
+	int fd[ARRAY_SIZE(number)];
+	struct trace_error error;
+	struct sim *s = machine();
+	unsigned source, seen = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(number); i++)
+		r[i] = numbered(&fd[i], number[i], number[i], 10 + i, false);
+	assert_int_equal(sim_replay(s, r, ARRAY_SIZE(number), &source, &error), 0);
+	for (uint32_t i = 0; i < s->nr_tasks; i++)
+		if (s->task[i] != NULL)
+			assert_int_equal(s->task[i]->touches, 10 + seen++);
+	assert_int_equal(seen, ARRAY_SIZE(number));
+	for (uint32_t i = seen = 0; i < s->nr_files; i++)
+		if (s->file[i] != NULL)
+			assert_int_equal(s->file[i]->vm.size_pages, 10 + seen++);
+	assert_int_equal(seen, ARRAY_SIZE(number));
+	sim_check(s);
+	sim_destroy(s);
+	for (unsigned i = 0; i < ARRAY_SIZE(number); i++) {
+		trace_reader_close(r[i]);
+		close(fd[i]);
+	}
+}
+
+/* 4095 is 3 × 3 × 5 × 7 × 13. And one that tells its time leaves the others theirs. */
+static void traces_side_by_side_have_cpus_and_time_of_their_own(void **state)
+{
+	struct sim_config_error why;
+	struct sim_config c;
+
+	(void)state;
+	sim_config_default(&c);
+	for (c.cpus = 3; c.cpus <= 7; c.cpus += 2) {
+		struct trace_reader *r[7];
+		struct trace_error error;
+		unsigned source;
+		int fd[7];
+		struct sim *s = sim_create(&c, &why);
+
+		assert_non_null(s);
+		for (unsigned i = 0; i < c.cpus; i++)
+			r[i] = numbered(&fd[i], 1, 1, PAGES, i == 0);
+		assert_int_equal(sim_replay(s, r, c.cpus, &source, &error), 0);
+		for (unsigned i = 0; i < c.cpus; i++)
+			assert_true(s->cpu[i].own_ns == (i == 0 ? 1000000 : PAGES * c.access_ns));
+		sim_destroy(s);
+		for (unsigned i = 0; i < c.cpus; i++) {
+			trace_reader_close(r[i]);
+			close(fd[i]);
+		}
+	}
+}
+
 /* The tables of the machine end at 48 bits. The error has the number of the event. */
 static void an_address_beyond_the_tables_is_refused_by_its_number(void **state)
 {
@@ -360,6 +448,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_of_untouched_memory_share_a_page_only_where_every_write_is_known),
 		cmocka_unit_test(traces_side_by_side_have_tasks_of_their_own),
+		cmocka_unit_test(numbers_of_traces_side_by_side_do_not_meet),
+		cmocka_unit_test(traces_side_by_side_have_cpus_and_time_of_their_own),
 		cmocka_unit_test(an_address_beyond_the_tables_is_refused_by_its_number),
 		cmocka_unit_test(a_number_that_begins_again_keeps_what_was_counted),
 		cmocka_unit_test(what_a_killed_task_forks_is_not_there),
