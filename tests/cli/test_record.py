@@ -118,6 +118,13 @@ def test_threads_are_told_apart():
     assert last.thread != main_thread.thread
 
 
+def test_a_program_of_one_thread_is_one_thread_in_all_that_it_does():
+    with scratch() as d:
+        for events in (read_trace(record(d, "/bin/true")[1]), read_trace(sample(d, os.environ["PHASES"])[1], sampled=True)):
+            eq({e.thread for e in events if e.op not in ("file", "note")}, {1})
+            assert any(e.op == "time" for e in events)
+
+
 def test_a_fork_continues_and_an_exec_begins_anew():
     w = Walk.get()
     (fork,) = [e for e in w.events if e.op == "fork"]

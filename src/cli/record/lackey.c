@@ -127,6 +127,7 @@ static void fork_process(struct lackey *l, struct lackey_process *parent, int32_
 		return;
 	child->thread = parent->thread;
 	tracee_fork(l->r, &child->t, &parent->t);
+	child->number[child->thread] = child->t.thread;
 }
 
 static uint16_t thread_number(struct lackey *l, struct lackey_process *p)
@@ -321,6 +322,7 @@ static void follow_image(struct lackey *l, struct lackey_process *p)
 	}
 	memset(p->number, 0, sizeof(p->number));
 	p->thread = 1;
+	p->number[p->thread] = p->t.thread;
 	tracee_exec(l->r, &p->t, p->exec[0] != '\0' ? p->exec : l->name);
 	valgrind_image(l->r, &p->t);
 }
@@ -421,6 +423,7 @@ static struct lackey_process *meet(struct lackey *l, int32_t pid)
 	p = add(l, pid);
 	if (p != NULL) {
 		tracee_start(l->r, &p->t, l->name);
+		p->number[p->thread] = p->t.thread;
 		valgrind_start(l->r, &p->t);
 	}
 	return p;

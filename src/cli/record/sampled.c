@@ -196,6 +196,7 @@ static void look(struct sampled *s, struct source *src)
 	areas_free(&l.now);
 }
 
+/* Of an image the one that touches first has the number of the process's first. */
 static uint16_t thread_number(struct sampled *s, struct source *src, uint32_t tid)
 {
 	struct thread_name *more;
@@ -210,7 +211,7 @@ static uint16_t thread_number(struct sampled *s, struct source *src, uint32_t ti
 		return 0;
 	}
 	src->thread = more;
-	more[src->nr_threads] = (struct thread_name){ tid, recording_thread(s->r) };
+	more[src->nr_threads] = (struct thread_name){ tid, src->nr_threads == 0 ? src->t.thread : recording_thread(s->r) };
 	return more[src->nr_threads++].number;
 }
 
@@ -294,7 +295,8 @@ static void take_own(struct sampled *s, struct source *src, const struct record_
 
 static void touch(struct sampled *s, struct source *src, const struct record_entry *e)
 {
-	struct trace_event t = { .op = TRACE_ACCESS, .flags = e->write ? TRACE_W : TRACE_R, .task = src->t.task, .n = 1 };
+	struct trace_event t = { .op = TRACE_ACCESS, .flags = e->write ? TRACE_W : TRACE_R, .task = src->t.task,
+				 .thread = src->t.thread, .n = 1 };
 
 	if (e->tid != 0)
 		t.thread = thread_number(s, src, e->tid);

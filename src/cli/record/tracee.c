@@ -17,7 +17,7 @@ static void changed(struct tracee *t)
 static void emit_range(struct recording *r, const struct tracee *t, uint8_t op, uint64_t start, uint64_t end,
 		       uint8_t flags)
 {
-	struct trace_event e = { .op = op, .task = t->task, .vpn = start, .n = end - start, .flags = flags };
+	struct trace_event e = { .op = op, .task = t->task, .thread = t->thread, .vpn = start, .n = end - start, .flags = flags };
 
 	recording_emit(r, &e);
 }
@@ -41,7 +41,7 @@ static void emit_visible(struct recording *r, const struct tracee *t, uint8_t op
 
 void tracee_map(struct recording *r, struct tracee *t, const struct area *a)
 {
-	struct trace_event e = { .op = TRACE_MMAP, .task = t->task, .vpn = a->start, .n = a->end - a->start,
+	struct trace_event e = { .op = TRACE_MMAP, .task = t->task, .thread = t->thread, .vpn = a->start, .n = a->end - a->start,
 				 .flags = a->flags, .pgoff = a->pgoff, .file = a->file };
 
 	/* A log may say anything. */
@@ -79,7 +79,7 @@ void tracee_drop(struct recording *r, struct tracee *t, uint64_t start, uint64_t
 
 void tracee_move(struct recording *r, struct tracee *t, uint64_t start, uint64_t to, uint64_t n)
 {
-	struct trace_event e = { .op = TRACE_MREMAP, .task = t->task, .vpn = start, .n = n, .arg = to };
+	struct trace_event e = { .op = TRACE_MREMAP, .task = t->task, .thread = t->thread, .vpn = start, .n = n, .arg = to };
 	struct areas moved = { 0 };
 	int err = 0;
 
@@ -140,9 +140,10 @@ struct area tracee_area(struct recording *r, const struct maps_line *m, bool hid
 	return a;
 }
 
-static void emit_text(struct recording *r, uint8_t op, uint32_t task, const char *text)
+static void emit_text(struct recording *r, const struct tracee *t, uint8_t op, const char *text)
 {
-	struct trace_event e = { .op = op, .task = task, .text = text, .text_len = (uint32_t)strnlen(text, TRACE_TEXT_MAX) };
+	struct trace_event e = { .op = op, .task = t->task, .thread = t->thread, .text = text,
+				 .text_len = (uint32_t)strnlen(text, TRACE_TEXT_MAX) };
 
 	recording_emit(r, &e);
 }
@@ -150,14 +151,16 @@ static void emit_text(struct recording *r, uint8_t op, uint32_t task, const char
 void tracee_start(struct recording *r, struct tracee *t, const char *name)
 {
 	t->task = recording_task(r);
-	emit_text(r, TRACE_TASK, t->task, name);
+	t->thread = recording_thread(r);
+	emit_text(r, t, TRACE_TASK, name);
 }
 
 void tracee_fork(struct recording *r, struct tracee *child, const struct tracee *parent)
 {
-	struct trace_event e = { .op = TRACE_FORK, .task = parent->task };
+	struct trace_event e = { .op = TRACE_FORK, .task = parent->task, .thread = parent->thread };
 
 	child->task = recording_task(r);
+	child->thread = recording_thread(r);
 	e.arg = child->task;
 	recording_emit(r, &e);
 	child->brk = parent->brk;
@@ -168,7 +171,7 @@ void tracee_fork(struct recording *r, struct tracee *child, const struct tracee 
 
 void tracee_exec(struct recording *r, struct tracee *t, const char *name)
 {
-	emit_text(r, TRACE_EXEC, t->task, name);
+	emit_text(r, t, TRACE_EXEC, name);
 	check(r, areas_unmap(&t->areas, 0, UINT64_MAX));
 	changed(t);
 	fdtable_exec(&t->fds);
@@ -178,7 +181,7 @@ void tracee_exec(struct recording *r, struct tracee *t, const char *name)
 
 void tracee_time(struct recording *r, const struct tracee *t, uint64_t ns)
 {
-	struct trace_event e = { .op = TRACE_TIME, .task = t->task, .arg = ns };
+	struct trace_event e = { .op = TRACE_TIME, .task = t->task, .thread = t->thread, .arg = ns };
 
 	if (ns > 0)
 		recording_emit(r, &e);
@@ -186,7 +189,7 @@ void tracee_time(struct recording *r, const struct tracee *t, uint64_t ns)
 
 void tracee_exit(struct recording *r, struct tracee *t)
 {
-	struct trace_event e = { .op = TRACE_EXIT, .task = t->task };
+	struct trace_event e = { .op = TRACE_EXIT, .task = t->task, .thread = t->thread };
 
 	recording_emit(r, &e);
 	areas_free(&t->areas);

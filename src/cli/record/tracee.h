@@ -10,6 +10,7 @@
 struct tracee {
 	int32_t pid;           /* as the recorder sees it; 0: not a process of this machine (tests) */
 	uint32_t task;
+	uint16_t thread;       /* the first one that it has: whatever is not known to be of another is of it */
 	struct areas areas;
 	struct fdtable fds;
 	uint64_t brk;          /* bytes; 0: not known yet */
@@ -28,7 +29,7 @@ struct traced_call {
 	char *path;            /* the first text among the arguments, or NULL */
 };
 
-/* The three ways to begin; t is all zeros but for pid. Each gives it a task number and the event. */
+/* The three ways to begin; t is all zeros but for pid. Those that begin a process give it a task and a thread number; each, the event. */
 void tracee_start(struct recording *r, struct tracee *t, const char *name);
 void tracee_fork(struct recording *r, struct tracee *child, const struct tracee *parent);
 /* A new image in place of the old one. Also after tracee_start. */

@@ -93,8 +93,8 @@ static void feed(int32_t pid, const char *text)
 #define IMAGE "==77== Lackey, an example Valgrind tool\n==77== Command: ./prog\n==77== \n"
 
 static const char image_events[] =
-	"task 0.0 0 0+0 0 0 prog\n"
-	"exec 0.0 0 0+0 0 0 prog\n";
+	"task 0.1 0 0+0 0 0 prog\n"
+	"exec 0.1 0 0+0 0 0 prog\n";
 
 static void expect(const char *rest)
 {
@@ -109,11 +109,11 @@ static void accesses_touch_every_page_that_they_are_in(void **state)
 	(void)state;
 	begin();
 	feed(FIRST, IMAGE " S 1fff000ff8,8\nI  04001ffe,4\n M 1fff000008,8\n L 1fff000ffc,8\n");
-	expect("mmap 0.0 23 1fff000+1 0 0 \n"
+	expect("mmap 0.1 23 1fff000+1 0 0 \n"
 	       "access 0.1 2 1fff000+1 0 0 \n"
-	       "mmap 0.0 3 4001+1 0 0 \n"
+	       "mmap 0.1 3 4001+1 0 0 \n"
 	       "access 0.1 4 4001+1 0 0 \n"
-	       "mmap 0.0 3 4002+1 0 0 \n"
+	       "mmap 0.1 3 4002+1 0 0 \n"
 	       "access 0.1 4 4002+1 0 0 \n"
 	       "access 0.1 1 1fff000+1 0 0 \n"
 	       "access 0.1 2 1fff000+1 0 0 \n"
@@ -147,19 +147,19 @@ static void a_life(void **state)
 	(void)state;
 	begin();
 	feed(FIRST, life);
-	expect("mmap 0.0 23 1fff000+1 0 0 \n"
+	expect("mmap 0.1 23 1fff000+1 0 0 \n"
 	       "access 0.1 2 1fff000+1 0 0 \n"
-	       "mmap 0.0 13 4035+3 0 0 \n"
-	       "munmap 0.0 0 4036+2 0 0 \n"
-	       "mmap 0.0 3 4a2c+a 0 0 \n"
-	       "mprotect 0.0 1 4a2c+2 0 0 \n"
+	       "mmap 0.1 13 4035+3 0 0 \n"
+	       "munmap 0.1 0 4036+2 0 0 \n"
+	       "mmap 0.1 3 4a2c+a 0 0 \n"
+	       "mprotect 0.1 1 4a2c+2 0 0 \n"
 	       "access 0.2 1 4a35+1 0 0 \n"
-	       "drop 0.0 0 4a2c+1 0 0 \n"
-	       "munmap 0.0 0 5000+2 0 0 \n"
-	       "mremap 0.0 0 4a2c+2 5000 0 \n"
-	       "mmap 0.0 1 5002+1 0 0 \n"
-	       "munmap 0.0 0 4a2e+2 0 0 \n"
-	       "fork 0.0 0 0+0 1 0 \n");
+	       "drop 0.1 0 4a2c+1 0 0 \n"
+	       "munmap 0.1 0 5000+2 0 0 \n"
+	       "mremap 0.1 0 4a2c+2 5000 0 \n"
+	       "mmap 0.1 1 5002+1 0 0 \n"
+	       "munmap 0.1 0 4a2e+2 0 0 \n"
+	       "fork 0.1 0 0+0 1 0 \n");
 	end();
 }
 
@@ -204,7 +204,7 @@ static void a_child_may_speak_before_its_parent(void **state)
 	feed(FIRST, PARENT_GOES_ON);
 	end();
 	memcpy(first, out, sizeof(out));
-	assert_non_null(strstr(out, "fork 0.0 0 0+0 1 0 \n"));
+	assert_non_null(strstr(out, "fork 0.1 0 0+0 1 0 \n"));
 	assert_non_null(strstr(out, "access 1.2 2 1fff000+1 0 0 \n"));
 
 	begin();
@@ -225,7 +225,7 @@ static void a_child_has_the_parent_that_the_kernel_says(void **state)
 		feed(FIRST, IMAGE CALL CREATED CALL);
 		feed(SECOND, CHILD_BEGINS CALL);
 		feed(THIRD, CHILD_BEGINS);
-		assert_non_null(strstr(out, parent == FIRST ? "fork 0.0 0 0+0 2 0 \n" : "fork 1.0 0 0+0 2 0 \n"));
+		assert_non_null(strstr(out, parent == FIRST ? "fork 0.1 0 0+0 2 0 \n" : "fork 1.2 0 0+0 2 0 \n"));
 		end();
 	}
 }
@@ -245,7 +245,7 @@ static void the_last_words_of_a_process_are_no_child(void **state)
 	assert_string_equal(out, "");
 	kin[SECOND - FIRST].start = 3;
 	feed(SECOND, CHILD_BEGINS);
-	assert_non_null(strstr(out, "fork 0.0 0 0+0 2 0 \n"));
+	assert_non_null(strstr(out, "fork 0.1 0 0+0 2 0 \n"));
 	end();
 }
 
@@ -260,13 +260,13 @@ static void an_end_is_told_once(void **state)
 	(void)state;
 	begin();
 	feed(FIRST, IMAGE "SYSCALL[77,1](231) exit_group( 5 ) --> [pre-success] Success(0x0) \n==77== \n");
-	expect("exit 0.0 0 0+0 0 0 \n");
+	expect("exit 0.1 0 0+0 0 0 \n");
 	end();
-	expect("exit 0.0 0 0+0 0 0 \n");
+	expect("exit 0.1 0 0+0 0 0 \n");
 
 	begin();
 	feed(FIRST, IMAGE "==77== Process terminating with default action of signal 11 (SIGSEGV)\n==77==  Access not\n");
-	expect("exit 0.0 0 0+0 0 0 \n");
+	expect("exit 0.1 0 0+0 0 0 \n");
 	end();
 
 	/* Without a word: not before what it has written can have been read. */
@@ -277,7 +277,7 @@ static void an_end_is_told_once(void **state)
 	expect("");
 	lackey.drained = true;
 	lackey_sweep(&lackey, all_are_gone);
-	expect("exit 0.0 0 0+0 0 0 \n");
+	expect("exit 0.1 0 0+0 0 0 \n");
 	end();
 }
 
@@ -287,7 +287,7 @@ static void an_image_that_a_call_made(void **state)
 	begin();
 	feed(FIRST, IMAGE "SYSCALL[77,1](59) sys_execve ( 0x10a004(/bin/a (b), c), 0x1fff000410, 0x1fff000568 )"
 			  "==77== Lackey, an example Valgrind tool\n");
-	expect("exec 0.0 0 0+0 0 0 /bin/a (b), c\n");
+	expect("exec 0.1 0 0+0 0 0 /bin/a (b), c\n");
 	end();
 }
 
@@ -347,7 +347,7 @@ static void lines_without_end(void **state)
 	for (int i = 0; i < 100; i++)
 		lackey_input(&lackey, FIRST, x, sizeof(x));
 	feed(FIRST, "\n L 1fff000000,8\n");
-	expect("mmap 0.0 23 1fff000+1 0 0 \naccess 0.1 2 1fff000+1 0 0 \naccess 0.1 1 1fff000+1 0 0 \n");
+	expect("mmap 0.1 23 1fff000+1 0 0 \naccess 0.1 2 1fff000+1 0 0 \naccess 0.1 1 1fff000+1 0 0 \n");
 	end();
 }
 
