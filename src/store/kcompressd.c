@@ -179,6 +179,16 @@ void kcompressd_stop(struct kcompressd *k)
 
 void kcompressd_forget(struct kcompressd *k, unsigned ring)
 {
-	/* Should the helper be at one of its entries, it leaves a page of them behind that says DONE: free for the next one. */
+	struct kcompressd_entry *e = k->ring[ring].entry;
+
+	for (unsigned i = 0; i < KCOMPRESSD_ENTRIES; i++)
+		entry_move(&e[i], KCOMPRESSD_QUEUED, KCOMPRESSD_IDLE);
+	/*
+	 * Nothing is queued any more, so the helper takes none. What it is at has to stay BUSY: to whoever comes next an
+	 * entry without that would look free, and then get the result of a page that is not its own.
+	 */
+	for (unsigned i = 0; i < KCOMPRESSD_ENTRIES; i++)
+		if (atomic_load(&e[i].state) == KCOMPRESSD_BUSY)
+			return;
 	sys_madvise(&k->ring[ring], sizeof(k->ring[ring]), MADV_REMOVE);
 }

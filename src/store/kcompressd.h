@@ -81,7 +81,7 @@ void kcompressd_end(struct kcompressd_user *u, const uint8_t *ticket, const stru
 void kcompressd_run(struct kcompressd *k, enum zpool_codec codec, void *work, size_t work_bytes,
 		    int (*pid)(void *ctx, unsigned ring), void *ctx);
 void kcompressd_stop(struct kcompressd *k);
-/* The ring's process is gone: its memory goes back to the host. */
+/* The ring's process is gone: its memory goes back to the host, or stays for the next one if the helper is at a page of it. */
 void kcompressd_forget(struct kcompressd *k, unsigned ring);
 
 #endif

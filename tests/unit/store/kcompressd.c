@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -62,8 +63,8 @@ static void setup(void)
 	memset(&f, 0, sizeof(f));
 	helped_pid = getpid();
 	rand_seed(&f.r, 11);
-	shared = aligned_alloc(_Alignof(struct kcompressd), sizeof(*shared));
-	memset(shared, 0, sizeof(*shared));
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(shared, MAP_FAILED);
 	f.work = work_memory(&bytes);
 	assert_int_equal(zcodec_init(&f.codec, ZPOOL_LZ4, f.work, bytes), 0);
 	f.pages = aligned_alloc(PAGE_SIZE, KCOMPRESSD_ENTRIES * PAGE_SIZE);
@@ -74,7 +75,7 @@ static void teardown(void)
 {
 	free(f.pages);
 	free(f.work);
-	free(shared);
+	munmap(shared, sizeof(*shared));
 }
 
 static void helper_start(int pid)
@@ -294,6 +295,65 @@ static void what_an_old_image_queued_is_forgotten(void **state)
 	teardown();
 }
 
+static unsigned count_resident(void)
+{
+	unsigned char there[sizeof(struct kcompressd_ring) / PAGE_SIZE];
+	unsigned n = 0;
+
+	assert_int_equal(mincore(&shared->ring[RING], sizeof(struct kcompressd_ring), there), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(there); i++)
+		n += there[i] & 1;
+	return n;
+}
+
+/* A process dies, and another one gets its ring, while the helper is at a page of the first. */
+static void what_the_helper_makes_of_the_dead_is_nobodys_result(void **state)
+{
+	struct kcompressd_entry *held;
+
+	(void)state;
+	setup();
+	begin(0);
+	held = &shared->ring[RING].entry[f.ticket[0][3]];
+	/* The helper takes an entry, reads its page, and loses the CPU. */
+	atomic_store(&held->state, KCOMPRESSD_BUSY);
+	held->same = page_same(page_at(0, 3), &held->word);
+	held->hash = hash_page(page_at(0, 3));
+	held->bytes = held->same ? 0 : zcodec_compress(&f.codec, held->packed, page_at(0, 3));
+	kcompressd_forget(shared, RING);
+	kcompressd_attach(&f.user, shared, RING, helped_pid, &f.codec);
+	begin(0);
+	/* It goes on, and is through with it. */
+	atomic_store(&held->state, KCOMPRESSD_DONE);
+	assert_int_equal(end(0), KCOMPRESSD_BATCH - 1);
+	for (unsigned b = 1; b < KCOMPRESSD_BATCHES; b++) {
+		begin(b);
+		assert_int_equal(end(b), KCOMPRESSD_BATCH);
+	}
+	/* What is DONE is free for the next one. */
+	begin(0);
+	assert_int_equal(end(0), KCOMPRESSD_BATCH);
+	teardown();
+}
+
+static void a_dead_process_leaves_nothing_to_do_and_takes_no_memory(void **state)
+{
+	(void)state;
+	setup();
+	for (unsigned b = 0; b < KCOMPRESSD_BATCHES; b++)
+		begin(b);
+	/* While the helper is at one: the others are not read out of whoever has that number next. */
+	atomic_store(&shared->ring[RING].entry[7].state, KCOMPRESSD_BUSY);
+	kcompressd_forget(shared, RING);
+	for (unsigned i = 0; i < KCOMPRESSD_ENTRIES; i++)
+		assert_int_equal(atomic_load(&shared->ring[RING].entry[i].state), i == 7 ? KCOMPRESSD_BUSY : KCOMPRESSD_IDLE);
+	assert_true(count_resident() > 0);
+	atomic_store(&shared->ring[RING].entry[7].state, KCOMPRESSD_DONE);
+	kcompressd_forget(shared, RING);
+	assert_int_equal(count_resident(), 0);
+	teardown();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +362,8 @@ int main(void)
 		cmocka_unit_test(a_process_that_may_not_be_read_does_without),
 		cmocka_unit_test(an_entry_that_the_helper_does_not_give_back_is_not_used_again),
 		cmocka_unit_test(what_an_old_image_queued_is_forgotten),
+		cmocka_unit_test(what_the_helper_makes_of_the_dead_is_nobodys_result),
+		cmocka_unit_test(a_dead_process_leaves_nothing_to_do_and_takes_no_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
