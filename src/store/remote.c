@@ -116,14 +116,17 @@ static void set_lacking(struct remote_store *r, unsigned leg, uint64_t slot, boo
 static void run_out(struct remote_store *r, struct store_io *io, unsigned n, uint64_t page)
 {
 	bool asked[2][STORE_BATCH] = { 0 };
+	unsigned legs = 0;
 
 	for (unsigned leg = 0; leg < r->legs; leg++) {
 		bool wanted = takes_writes(r, leg);
 
-		for (unsigned i = 0; i < n; i++)
+		for (unsigned i = 0; i < n; i++) {
 			asked[leg][i] = wanted && request_ask(r, leg, request_entry(leg, true) + i, &io[i], page + i, true);
+			legs |= (unsigned)asked[leg][i] << leg;
+		}
 	}
-	request_ring(r);
+	request_ring(r, legs);
 	uint64_t deadline = remote_now() + MIN(REMOTE_WRITE_NS, r->deadline_ns);
 
 	for (unsigned i = 0; i < n; i++) {
@@ -224,37 +227,33 @@ int remote_store_inherit(struct remote_store *r, unsigned ring)
 
 /* The launcher's side. */
 
-/* Requests of one ring. *more: some are left, for others or for later. */
-static unsigned take_of_ring(struct remote_ring *ring, unsigned leg, struct remote_request *r, unsigned n, bool *more)
+/* Requests of one ring, up to n. Returns n if some may be left. */
+static unsigned take_of_ring(struct remote_ring *ring, unsigned leg, struct remote_request *r, unsigned n)
 {
 	unsigned got = 0;
 
-	for (unsigned i = 0; i < REMOTE_ENTRIES; i++) {
+	for (unsigned i = 0; i < REMOTE_ENTRIES && got < n; i++) {
 		struct remote_entry *e = &ring->entry[i];
 
-		if (atomic_load(&e->state) != REMOTE_QUEUED)
-			continue;
-		if (e->leg == leg && got < n && remote_move(e, REMOTE_QUEUED, REMOTE_BUSY))
+		if (atomic_load(&e->state) == REMOTE_QUEUED && e->leg == leg && remote_move(e, REMOTE_QUEUED, REMOTE_BUSY))
 			r[got++] = (struct remote_request){ ring, i };
-		else
-			*more = true;
 	}
 	return got;
 }
 
 unsigned remote_take(struct remote *shared, unsigned leg, struct remote_request *r, unsigned n)
 {
-	uint64_t rings = atomic_load(&shared->pending);
+	_Atomic uint64_t *pending = &shared->pending[leg];
+	uint64_t rings = atomic_load(pending);
 	unsigned got = 0;
 
-	for (; rings != 0; rings &= rings - 1) {
+	for (; rings != 0 && got < n; rings &= rings - 1) {
 		unsigned i = (unsigned)__builtin_ctzll(rings);
-		bool more = false;
 
-		atomic_fetch_and(&shared->pending, ~((uint64_t)1 << i));
-		got += take_of_ring(&shared->ring[i], leg, r + got, n - got, &more);
-		if (more)
-			atomic_fetch_or(&shared->pending, (uint64_t)1 << i);
+		atomic_fetch_and(pending, ~((uint64_t)1 << i));
+		got += take_of_ring(&shared->ring[i], leg, r + got, n - got);
+		if (got == n)
+			atomic_fetch_or(pending, (uint64_t)1 << i);
 	}
 	return got;
 }
@@ -278,6 +277,7 @@ void remote_done(const struct remote_request *r, unsigned n, int err)
 void remote_requeue(struct remote *shared, const struct remote_request *r)
 {
 	struct remote_entry *e = &r->ring->entry[r->entry];
+	unsigned leg = e->leg % REMOTE_LEGS;
 
 	e->again = true;
 	if (e->out)
@@ -286,6 +286,6 @@ void remote_requeue(struct remote *shared, const struct remote_request *r)
 		atomic_store(&e->state, REMOTE_IDLE);
 		return;
 	}
-	atomic_fetch_or(&shared->pending, (uint64_t)1 << (unsigned)(r->ring - shared->ring));
+	atomic_fetch_or(&shared->pending[leg], (uint64_t)1 << (unsigned)(r->ring - shared->ring));
 	remote_ring_bell(shared);
 }

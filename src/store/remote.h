@@ -70,7 +70,8 @@ struct remote_ring {
 /* Shared by all processes of a run; all zero is its first state. */
 struct remote {
 	_Atomic uint32_t bell;    /* futex: counts requests */
-	_Atomic uint64_t pending; /* rings that may have something QUEUED */
+	/* For each leg, rings that may have something QUEUED for it: who looks for one leg takes no bit away that another one needs. */
+	_Atomic uint64_t pending[REMOTE_LEGS];
 	_Atomic uint64_t rings;   /* that have been used: what was never touched takes no memory */
 	uint32_t areas;           /* the launcher's: a bit for each that there is */
 	_Atomic uint32_t down[REMOTE_LEGS]; /* 1: there is no connection */

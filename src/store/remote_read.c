@@ -61,7 +61,7 @@ static void run_in(struct remote_store *r, struct store_io *io, unsigned n, uint
 
 	for (unsigned i = 0; i < n; i++)
 		asked[i] = !hopeless && request_ask(r, leg, request_entry(leg, false) + i, &io[i], page + i, false);
-	request_ring(r);
+	request_ring(r, 1u << leg);
 	uint64_t deadline = deadline_of(r, other);
 
 	for (unsigned i = 0; i < n; i++) {
@@ -131,8 +131,8 @@ static unsigned free_entries(const struct remote_store *r, unsigned n, unsigned 
 	return len;
 }
 
-/* Pages that follow one another on the same legs. Returns how many of the first ones are asked for. */
-static unsigned begin_run(struct remote_store *r, struct store_io *io, unsigned n, unsigned lack, uint32_t *left)
+/* Pages that follow one another on the same legs. Returns how many of the first ones are asked for, of a leg that is added to *legs. */
+static unsigned begin_run(struct remote_store *r, struct store_io *io, unsigned n, unsigned lack, uint32_t *left, unsigned *legs)
 {
 	bool other = r->legs == 2 && lack == 0;
 	unsigned leg = first_leg(r, lack), first, got = is_hopeless(r, leg, other) ? 0 : free_entries(r, n, &first);
@@ -146,13 +146,14 @@ static unsigned begin_run(struct remote_store *r, struct store_io *io, unsigned 
 	if (got > 0 && first + got > atomic_load(&ring_of(r)->reads))
 		atomic_store(&ring_of(r)->reads, first + got);
 	r->nr_reading += got;
+	*legs |= (unsigned)(got > 0) << leg;
 	return got;
 }
 
 unsigned remote_read_begin(struct store *store, struct store_io *io, unsigned n, uint32_t *left)
 {
 	struct remote_store *r = container_of(store, struct remote_store, slots.store);
-	unsigned begun = 0, got;
+	unsigned begun = 0, legs = 0, got;
 
 	if (!futexfd_works(&r->told))
 		return 0;
@@ -161,12 +162,12 @@ unsigned remote_read_begin(struct store *store, struct store_io *io, unsigned n,
 	do {
 		unsigned lack = lacking(r, io + begun, 1);
 
-		got = begin_run(r, io + begun, run_on_legs(r, io + begun, n - begun, lack), lack, left);
+		got = begin_run(r, io + begun, run_on_legs(r, io + begun, n - begun, lack), lack, left, &legs);
 		begun += got;
 	} while (got > 0 && begun < n);
 	*left += begun;
 	if (begun > 0)
-		request_ring(r);
+		request_ring(r, legs);
 	return begun;
 }
 

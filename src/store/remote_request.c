@@ -42,9 +42,11 @@ bool request_ask(struct remote_store *r, unsigned leg, unsigned entry, const str
 	return true;
 }
 
-void request_ring(struct remote_store *r)
+void request_ring(struct remote_store *r, unsigned legs)
 {
-	atomic_fetch_or(&r->shared->pending, (uint64_t)1 << r->ring);
+	for (unsigned leg = 0; leg < r->legs; leg++)
+		if (legs >> leg & 1)
+			atomic_fetch_or(&r->shared->pending[r->area + leg * REMOTE_AREAS], (uint64_t)1 << r->ring);
 	remote_ring_bell(r->shared);
 }
 

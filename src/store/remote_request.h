@@ -27,8 +27,8 @@ static inline unsigned request_entry(unsigned leg, bool out)
 
 /* Until the deadline. False: the entry is still the launcher's, after a request that was given up. */
 bool request_ask(struct remote_store *r, unsigned leg, unsigned entry, const struct store_io *io, uint64_t page, bool out);
-/* The launcher is to see what has been asked for. */
-void request_ring(struct remote_store *r);
+/* The launcher is to see what has been asked for. legs: a bit for each that has been. */
+void request_ring(struct remote_store *r, unsigned legs);
 /* True: it is over at `now`, with *err. *sent: the server may have it, and may do it later if it is not done. */
 bool request_over(struct remote_store *r, unsigned entry, struct store_io *io, uint64_t deadline, uint64_t now, int *err, bool *sent);
 /* Waits until it is. Returns err. */
