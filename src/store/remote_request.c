@@ -72,7 +72,8 @@ bool request_over(struct remote_store *r, unsigned entry, struct store_io *io, u
 		return true;
 	}
 	*err = e->err;
-	*sent = e->again || e->err != 0;
+	/* A server without room has answered: nothing of that write comes later. */
+	*sent = e->again || (e->err != 0 && e->err != -ENOSPC);
 	if (e->err == 0 && !e->out)
 		memcpy(io->page, ring_of(r)->data[entry], PAGE_SIZE);
 	atomic_store(&e->state, REMOTE_IDLE);

@@ -323,6 +323,9 @@ static void errors_of_the_server_come_through(void **state)
 	assert_int_equal(write_keys(w, &key, &io, 1), 0);
 	assert_int_equal(io.err, -ENOSPC);
 	assert_true(w->r.slots.full);
+	/* It will not be done later: the slot, and its extent, are as good as before. */
+	assert_int_equal(w->r.slots.used, 0);
+	assert_false(atomic_load(&shared->owner[AREA][0]) & REMOTE_TAINTED);
 	atomic_store(&server.err, 0);
 	w->r.slots.full = false;
 	assert_int_equal(write_keys(w, &key, &io, 1), 1);
