@@ -227,17 +227,38 @@ int remote_store_inherit(struct remote_store *r, unsigned ring)
 
 /* The launcher's side. */
 
+/* A request that is BUSY, or has been given up, is for others to take. */
+static void put_back(struct remote *shared, const struct remote_ring *ring, struct remote_entry *e)
+{
+	unsigned leg = e->leg % REMOTE_LEGS;
+
+	if (!remote_move(e, REMOTE_BUSY, REMOTE_QUEUED)) {
+		atomic_store(&e->state, REMOTE_IDLE);
+		return;
+	}
+	atomic_fetch_or(&shared->pending[leg], (uint64_t)1 << (unsigned)(ring - shared->ring));
+	remote_ring_bell(shared);
+}
+
+static bool take_entry(struct remote *shared, const struct remote_ring *ring, struct remote_entry *e, unsigned leg)
+{
+	if (atomic_load(&e->state) != REMOTE_QUEUED || e->leg != leg || !remote_move(e, REMOTE_QUEUED, REMOTE_BUSY))
+		return false;
+	if (e->leg == leg)
+		return true;
+	/* What it was a moment ago has been taken back, and the entry is another request now, of another export. */
+	put_back(shared, ring, e);
+	return false;
+}
+
 /* Requests of one ring, up to n. Returns n if some may be left. */
-static unsigned take_of_ring(struct remote_ring *ring, unsigned leg, struct remote_request *r, unsigned n)
+static unsigned take_of_ring(struct remote *shared, struct remote_ring *ring, unsigned leg, struct remote_request *r, unsigned n)
 {
 	unsigned got = 0;
 
-	for (unsigned i = 0; i < REMOTE_ENTRIES && got < n; i++) {
-		struct remote_entry *e = &ring->entry[i];
-
-		if (atomic_load(&e->state) == REMOTE_QUEUED && e->leg == leg && remote_move(e, REMOTE_QUEUED, REMOTE_BUSY))
+	for (unsigned i = 0; i < REMOTE_ENTRIES && got < n; i++)
+		if (take_entry(shared, ring, &ring->entry[i], leg))
 			r[got++] = (struct remote_request){ ring, i };
-	}
 	return got;
 }
 
@@ -251,7 +272,7 @@ unsigned remote_take(struct remote *shared, unsigned leg, struct remote_request 
 		unsigned i = (unsigned)__builtin_ctzll(rings);
 
 		atomic_fetch_and(pending, ~((uint64_t)1 << i));
-		got += take_of_ring(&shared->ring[i], leg, r + got, n - got);
+		got += take_of_ring(shared, &shared->ring[i], leg, r + got, n - got);
 		if (got == n)
 			atomic_fetch_or(pending, (uint64_t)1 << i);
 	}
@@ -277,15 +298,9 @@ void remote_done(const struct remote_request *r, unsigned n, int err)
 void remote_requeue(struct remote *shared, const struct remote_request *r)
 {
 	struct remote_entry *e = &r->ring->entry[r->entry];
-	unsigned leg = e->leg % REMOTE_LEGS;
 
 	e->again = true;
 	if (e->out)
 		taint(shared, e);
-	if (!remote_move(e, REMOTE_BUSY, REMOTE_QUEUED)) {
-		atomic_store(&e->state, REMOTE_IDLE);
-		return;
-	}
-	atomic_fetch_or(&shared->pending[leg], (uint64_t)1 << (unsigned)(r->ring - shared->ring));
-	remote_ring_bell(shared);
+	put_back(shared, r->ring, e);
 }

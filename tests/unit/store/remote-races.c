@@ -18,6 +18,7 @@
 #define AREA 1
 #define OTHER_AREA 2
 #define EXTENTS 4
+#define ROUNDS 100000
 
 static struct remote *shared;
 
@@ -109,10 +110,85 @@ static void who_looks_for_one_export_hides_nothing_from_another(void **state)
 	free(books);
 }
 
+/* Takes what there is for AREA, and answers it, as the thread of that export. */
+static struct {
+	pthread_t thread;
+	_Atomic bool stop;
+	_Atomic unsigned wrong; /* requests that were not for that export */
+} first_export;
+
+static void *serve_first(void *arg)
+{
+	struct remote_request request;
+
+	(void)arg;
+	while (!atomic_load(&first_export.stop)) {
+		if (remote_take(shared, AREA, &request, 1) == 0)
+			continue;
+		atomic_fetch_add(&first_export.wrong, request.ring->entry[request.entry].leg != AREA);
+		remote_done(&request, 1, 0);
+	}
+	return NULL;
+}
+
+static void ask(struct remote_store *r, unsigned entry, struct store_io *io)
+{
+	while (!request_ask(r, 0, entry, io, REMOTE_FIRST, true))
+		sched_yield();
+	request_ring(r, 1);
+}
+
+/* At once, whatever has become of it. */
+static void give_up(struct remote_store *r, unsigned entry, struct store_io *io, bool *sent)
+{
+	int err;
+
+	while (!request_over(r, entry, io, 0, 1, &err, sent))
+		;
+}
+
+/* An entry is used for one area, is taken back, and is used for another one, while the first area's thread looks at it. */
+static void no_export_gets_what_was_asked_of_another(void **state)
+{
+	const unsigned entry = request_entry(0, true);
+	static uint8_t page[PAGE_SIZE];
+	struct store_io io = { .page = page };
+	struct remote_store first, second;
+	struct remote_request request;
+	void *books[2];
+	bool sent;
+
+	(void)state;
+	store_make(&first, AREA, 0, &books[0]);
+	store_make(&second, OTHER_AREA, 0, &books[1]);
+	atomic_store(&first_export.stop, false);
+	atomic_store(&first_export.wrong, 0);
+	assert_int_equal(pthread_create(&first_export.thread, NULL, serve_first, NULL), 0);
+	for (unsigned i = 0; i < ROUNDS && atomic_load(&first_export.wrong) == 0; i++) {
+		ask(&first, entry, &io);
+		give_up(&first, entry, &io, &sent);
+		ask(&second, entry, &io);
+		/* The thread may have it for a moment; then it is there again. */
+		while (remote_take(shared, OTHER_AREA, &request, 1) == 0 && atomic_load(&first_export.wrong) == 0)
+			sched_yield();
+		if (atomic_load(&first_export.wrong) > 0)
+			break;
+		assert_int_equal(request.entry, entry);
+		remote_done(&request, 1, 0);
+		assert_int_equal(request_answer(&second, entry, &io, UINT64_MAX, &sent), 0);
+	}
+	atomic_store(&first_export.stop, true);
+	pthread_join(first_export.thread, NULL);
+	assert_int_equal(atomic_load(&first_export.wrong), 0);
+	free(books[0]);
+	free(books[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(who_looks_for_one_export_hides_nothing_from_another, start, end),
+		cmocka_unit_test_setup_teardown(no_export_gets_what_was_asked_of_another, start, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
