@@ -53,21 +53,24 @@ static int lock_extent(void *ctx, uint32_t extent, bool exclusive)
 	return 0;
 }
 
+static void free_extent(struct remote *shared, unsigned ring, unsigned area, uint32_t extent)
+{
+	_Atomic uint32_t *owner = &shared->owner[area][extent];
+	/* While we hold it nobody else can get it. After that another holder may end too, and free it for the next one, whose it stays. */
+	uint32_t whose = atomic_load(owner);
+
+	atomic_fetch_and(&shared->ring[ring].held[area][extent / 64], ~((uint64_t)1 << extent % 64));
+	if (!others_hold(shared, ring, area, extent) && !(whose & REMOTE_TAINTED))
+		atomic_compare_exchange_strong(owner, &whose, 0);
+}
+
 static void free_extents(struct remote *shared, unsigned ring, unsigned area)
 {
 	struct remote_ring *r = &shared->ring[ring];
 
-	for (uint32_t word = 0; word < REMOTE_EXTENTS / 64; word++) {
-		uint64_t bits = atomic_exchange(&r->held[area][word], 0);
-
-		for (; bits != 0; bits &= bits - 1) {
-			uint32_t extent = word * 64 + (uint32_t)__builtin_ctzll(bits);
-			_Atomic uint32_t *owner = &shared->owner[area][extent];
-
-			if (!others_hold(shared, ring, area, extent) && !(atomic_load(owner) & REMOTE_TAINTED))
-				atomic_store(owner, 0);
-		}
-	}
+	for (uint32_t word = 0; word < REMOTE_EXTENTS / 64; word++)
+		for (uint64_t bits = atomic_load(&r->held[area][word]); bits != 0; bits &= bits - 1)
+			free_extent(shared, ring, area, word * 64 + (uint32_t)__builtin_ctzll(bits));
 }
 
 static void taint(struct remote *shared, const struct remote_entry *e)
@@ -84,7 +87,8 @@ void remote_forget(struct remote *shared, unsigned ring)
 
 		if (remote_move(e, REMOTE_QUEUED, REMOTE_IDLE) || remote_move(e, REMOTE_DONE, REMOTE_IDLE))
 			continue;
-		if (remote_move(e, REMOTE_BUSY, REMOTE_LEFT) && e->out)
+		/* LEFT: it may have died before it could do so. */
+		if ((remote_move(e, REMOTE_BUSY, REMOTE_LEFT) || atomic_load(&e->state) == REMOTE_LEFT) && e->out)
 			taint(shared, e);
 	}
 	for (unsigned area = 0; area < REMOTE_AREAS; area++)

@@ -53,9 +53,11 @@ void request_ring(struct remote_store *r, unsigned legs)
 /* It is not wanted any more. False: it is done. */
 static bool give_up(struct remote_entry *e, bool *sent)
 {
-	*sent = e->again;
-	if (remote_move(e, REMOTE_QUEUED, REMOTE_IDLE))
+	if (remote_move(e, REMOTE_QUEUED, REMOTE_IDLE)) {
+		/* Only now: until then the launcher could take it and queue it again. */
+		*sent = e->again;
 		return true;
+	}
 	*sent = true;
 	/* Between the two it may have been asked for again. */
 	return remote_move(e, REMOTE_BUSY, REMOTE_LEFT) || remote_move(e, REMOTE_QUEUED, REMOTE_IDLE);

@@ -184,11 +184,109 @@ static void no_export_gets_what_was_asked_of_another(void **state)
 	free(books[1]);
 }
 
+/* A connection that is lost again and again. */
+static void *serve_badly(void *arg)
+{
+	struct remote_request request;
+
+	(void)arg;
+	while (!atomic_load(&first_export.stop))
+		if (remote_take(shared, AREA, &request, 1) > 0)
+			remote_requeue(shared, &request);
+	return NULL;
+}
+
+static void what_has_been_sent_is_known_to_be(void **state)
+{
+	const unsigned entry = request_entry(0, true);
+	static uint8_t page[PAGE_SIZE];
+	struct store_io io = { .page = page };
+	struct remote_store r;
+	unsigned unknown = 0;
+	void *books;
+
+	(void)state;
+	store_make(&r, AREA, 0, &books);
+	atomic_store(&first_export.stop, false);
+	assert_int_equal(pthread_create(&first_export.thread, NULL, serve_badly, NULL), 0);
+	for (unsigned i = 0; i < ROUNDS && unknown == 0; i++) {
+		bool sent = false;
+
+		ask(&r, entry, &io);
+		give_up(&r, entry, &io, &sent);
+		unknown += shared->ring[0].entry[entry].again && !sent;
+	}
+	atomic_store(&first_export.stop, true);
+	pthread_join(first_export.thread, NULL);
+	assert_int_equal(unknown, 0);
+	free(books);
+}
+
+/* A process has given up a write that is with a server, and is killed before it can say so. */
+static void a_write_that_is_left_behind_taints_its_extent(void **state)
+{
+	const unsigned entry = request_entry(0, true);
+	static uint8_t page[PAGE_SIZE];
+	struct store_io io = { .page = page };
+	struct remote_request request;
+	struct remote_store r;
+	void *books;
+	bool sent;
+
+	(void)state;
+	store_make(&r, AREA, 0, &books);
+	assert_int_equal(r.slots.extents.lock(&r, 0, true), 0);
+	ask(&r, entry, &io);
+	assert_int_equal(remote_take(shared, AREA, &request, 1), 1);
+	give_up(&r, entry, &io, &sent);
+	assert_true(sent);
+	assert_int_equal(atomic_load(&shared->ring[0].entry[entry].state), REMOTE_LEFT);
+	remote_forget(shared, 0);
+	assert_true(atomic_load(&shared->owner[AREA][0]) & REMOTE_TAINTED);
+	free(books);
+}
+
+static struct remote_store claimant;
+static bool claimed;
+
+static void first_ends_and_another_claims(void)
+{
+	remote_forget(shared, 1);
+	claimed = claimant.slots.extents.lock(&claimant, 0, true) == 0;
+}
+
+/* Parent and child end at the same moment, and somebody else takes what they had. */
+static void an_extent_that_is_free_is_freed_once(void **state)
+{
+	struct remote_store parent, child;
+	void *books[3];
+
+	(void)state;
+	store_make(&claimant, AREA, 0, &books[0]);
+	store_make(&parent, AREA, 1, &books[1]);
+	store_make(&child, AREA, 2, &books[2]);
+	assert_int_equal(parent.slots.extents.lock(&parent, 0, true), 0);
+	assert_int_equal(child.slots.extents.lock(&child, 0, false), 0);
+	/* The child looks whether the parent still holds it. */
+	at_first_touch(&shared->ring[1].held[AREA][0], first_ends_and_another_claims);
+	remote_forget(shared, 2);
+	assert_true(was_touched());
+	assert_true(claimed);
+	assert_int_equal(atomic_load(&shared->owner[AREA][0]), 1 + claimant.ring);
+	remote_forget(shared, 0);
+	assert_int_equal(atomic_load(&shared->owner[AREA][0]), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(books); i++)
+		free(books[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(who_looks_for_one_export_hides_nothing_from_another, start, end),
 		cmocka_unit_test_setup_teardown(no_export_gets_what_was_asked_of_another, start, end),
+		cmocka_unit_test_setup_teardown(what_has_been_sent_is_known_to_be, start, end),
+		cmocka_unit_test_setup_teardown(a_write_that_is_left_behind_taints_its_extent, start, end),
+		cmocka_unit_test_setup_teardown(an_extent_that_is_free_is_freed_once, start, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
