@@ -216,7 +216,7 @@ static uint64_t books_bytes(unsigned i)
 
 	if (s->seal != NULL)
 		bytes += s->written * sizeof(struct sealed_slot);
-	if (spec_of(i)->kind == SWAP_NBD)
+	if (spec_of(i)->kind == SWAP_NBD && ring_number() < REMOTE_RINGS)
 		bytes += (REMOTE_WAITED + atomic_load(&engine.ledger->remote.ring[ring_number()].reads)) * PAGE_SIZE;
 	return bytes;
 }

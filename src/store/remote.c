@@ -42,8 +42,12 @@ static bool others_hold(const struct remote *shared, unsigned ring, unsigned are
 static int lock_extent(void *ctx, uint32_t extent, bool exclusive)
 {
 	const struct remote_store *r = ctx;
-	struct remote_ring *ring = &r->shared->ring[r->ring];
 	uint32_t none = 0;
+
+	/* Without a ring there is nothing that could say so. */
+	if (r->ring >= REMOTE_RINGS)
+		return -EAGAIN;
+	struct remote_ring *ring = ring_of(r);
 
 	if (exclusive && holds(ring, r->area, extent))
 		return others_hold(r->shared, r->ring, r->area, extent) ? -EAGAIN : 0;
@@ -80,7 +84,7 @@ static void taint(struct remote *shared, const struct remote_entry *e)
 
 void remote_forget(struct remote *shared, unsigned ring)
 {
-	if (!(atomic_load(&shared->rings) >> ring & 1))
+	if (ring >= REMOTE_RINGS || !(atomic_load(&shared->rings) >> ring & 1))
 		return;
 	for (unsigned i = 0; i < REMOTE_ENTRIES; i++) {
 		struct remote_entry *e = &shared->ring[ring].entry[i];

@@ -107,7 +107,7 @@ size_t remote_store_bytes(uint64_t max_bytes);
 /* legs: 1, or 2 with a mirror. memory: as for slots_init. remote_forget comes before if the ring was somebody else's, or the last image's. 0 or -EINVAL. */
 int remote_store_init(struct remote_store *r, struct remote *shared, unsigned area, unsigned legs, unsigned ring,
 		      uint64_t max_bytes, uint64_t deadline_ns, void *memory, size_t bytes);
-/* In a child after fork: its own ring. 0 or -errno. */
+/* In a child after fork: its own ring; REMOTE_RINGS or more: there is none left, so it writes nothing there. 0 or -errno. */
 int remote_store_inherit(struct remote_store *r, unsigned ring);
 
 /*
@@ -116,7 +116,7 @@ int remote_store_inherit(struct remote_store *r, unsigned ring);
  */
 int remote_store_fd(struct remote_store *r, uint64_t *until);
 
-/* Nobody uses the ring any more: what it has of the areas is free for others. */
+/* Nobody uses the ring any more, if there is one of that number: what it has of the areas is free for others. */
 void remote_forget(struct remote *shared, unsigned ring);
 
 /*

@@ -1,6 +1,7 @@
 /*
  * store/remote: what comes between two steps of somebody else. Where that can be arranged it is: at the first touch of a
  * page, and before that goes on, a signal handler does what another thread or process would. Elsewhere two threads try often.
+ * And what comes behind the last ring is touched by nobody.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -279,6 +280,29 @@ static void an_extent_that_is_free_is_freed_once(void **state)
 		free(books[i]);
 }
 
+/* More processes than rings: a child that has none has nothing on the server, but its parent has claimed room there. */
+static void a_child_without_a_ring_does_without(void **state)
+{
+	static uint8_t page[PAGE_SIZE];
+	struct store_io io = { .page = page };
+	struct remote_store r;
+	void *books;
+
+	(void)state;
+	store_make(&r, AREA, 0, &books);
+	assert_int_equal(slots_reserve(&r.slots.store, &io, 1), 1);
+	slots_abort(&r.slots.store, &io);
+	assert_int_equal(slots_share(&r.slots), 0);
+	assert_int_equal(r.slots.extents.nr, 1);
+	assert_int_equal(remote_store_inherit(&r, REMOTE_RINGS), 0);
+	assert_int_equal(slots_reserve(&r.slots.store, &io, 1), 0);
+	slots_check(&r.slots);
+	r.slots.store.ops->destroy(&r.slots.store);
+	/* The parent's stays the parent's. */
+	assert_int_equal(atomic_load(&shared->owner[AREA][0]), 1);
+	free(books);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +311,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_has_been_sent_is_known_to_be, start, end),
 		cmocka_unit_test_setup_teardown(a_write_that_is_left_behind_taints_its_extent, start, end),
 		cmocka_unit_test_setup_teardown(an_extent_that_is_free_is_freed_once, start, end),
+		cmocka_unit_test_setup_teardown(a_child_without_a_ring_does_without, start, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
