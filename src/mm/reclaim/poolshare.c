@@ -121,6 +121,15 @@ void poolshare_waited(struct machine *m, uint64_t ns, unsigned pages)
 	p->wait_ns -= p->wait_ns / 16;
 }
 
+/* n × part / whole. Counts of a large machine multiply to more than 64 bits, but only the ratio matters, and 32 bits say it well enough. */
+static uint64_t share_of(uint64_t n, uint64_t part, uint64_t whole)
+{
+	for (; (part | whole) >> 32 != 0; part /= 2)
+		whole /= 2;
+	whole = MAX(whole, 1);
+	return n / whole * part + n % whole * part / whole;
+}
+
 /* Time, in ns, that so many frames more for the program would have spared lately. */
 static uint64_t gain_of_program(const struct machine *m, uint64_t frames)
 {
@@ -130,7 +139,7 @@ static uint64_t gain_of_program(const struct machine *m, uint64_t frames)
 	if (e->near < EVENTS_MIN || e->pages == 0)
 		return 0;
 	/* A fault of a stream brings many pages. */
-	return e->near * FAULT_NS * e->faults / e->pages * MIN(frames, window) / window;
+	return share_of(share_of(e->near * FAULT_NS, e->faults, e->pages), MIN(frames, window), window);
 }
 
 /* The same for the pool. */
@@ -139,17 +148,17 @@ static uint64_t gain_of_pool(const struct machine *m, const struct store *s, uin
 	const struct poolshare *p = &m->poolshare;
 	const struct poolshare_events *e = &p->lately;
 	uint64_t depth = MAX((uint64_t)p->depth >> DEEPER_SHIFT, 1) * workingset_bucket(&m->lruvec[0]);
-	uint64_t deeper = MAX(e->demoted * depth / MAX(e->passed, 1), 1), pages;
+	uint64_t deeper = MAX(share_of(e->demoted, depth, e->passed), 1), pages;
 
 	if (e->tail < EVENTS_MIN || s->stat.frames == 0)
 		return 0;
-	pages = frames * s->stat.pages / s->stat.frames;
-	return e->tail * (p->wait_ns + PASS_NS) * MIN(pages, deeper) / deeper;
+	pages = share_of(frames, s->stat.pages, s->stat.frames);
+	return share_of(e->tail * (p->wait_ns + PASS_NS), MIN(pages, deeper), deeper);
 }
 
 static uint64_t per_second(uint64_t gain, uint64_t ns)
 {
-	return gain * 1000 / MAX(ns / 1000000, 1);
+	return share_of(gain, 1000, ns / 1000000);
 }
 
 /* By so many frames. all: what share is of. */
@@ -182,9 +191,9 @@ static void step_up(struct poolshare *p, bool urgent)
 /* The last step down says what this one costs. */
 static bool pays(const struct poolshare *p, const struct store *s, uint64_t frames, uint64_t gain)
 {
-	uint64_t pages = frames * s->stat.pages / MAX(s->stat.frames, 1);
+	uint64_t pages = share_of(frames, s->stat.pages, s->stat.frames);
 
-	return (gain >> LATELY_SHIFT) * HORIZON_LOOKS > pages * p->back / MAX(p->passed_on, 1) * (p->wait_ns + PASS_NS);
+	return (gain >> LATELY_SHIFT) * HORIZON_LOOKS > share_of(pages, p->back, p->passed_on) * (p->wait_ns + PASS_NS);
 }
 
 static void consider_down(struct poolshare *p, const struct store *s, uint64_t all, uint64_t step, uint64_t program)

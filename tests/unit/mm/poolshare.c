@@ -178,6 +178,69 @@ static void without_a_place_below_the_pool_gets_what_it_can(void **state)
 	sim_drop();
 }
 
+/* What a machine of 512 MiB << doublings has seen in its first look. */
+struct seen {
+	unsigned near, tail; /* per cent of the pages that came back */
+	uint64_t wait_ns;    /* for the area below */
+	bool down;           /* the last step was one down, and a tenth of what it passed on has come back */
+};
+
+/* Its share after that look: that of any other size, for all counts and times are in proportion. */
+static uint32_t share_after(const struct seen *seen, unsigned doublings)
+{
+	static const struct store_ops in_memory = { .read_locked = true }, on_disk = { .read_locked = false };
+	static struct machine m;
+	static struct store pool, disk;
+	static uint64_t counter[VM_COUNTER_NR];
+	const uint64_t unit = UINT64_C(131072) << doublings, back = 8 * unit;
+
+	pool = (struct store){ .ops = &in_memory, .stat = { .frames = unit * 65 / 100, .pages = unit * 26 / 10 } };
+	disk = (struct store){ .ops = &on_disk };
+	m.swap.nr_areas = 2;
+	m.swap.area[0].store = &pool;
+	m.swap.area[0].prio = 100;
+	m.swap.area[1].store = &disk;
+	m.lruvec[0].age = 20 * unit;
+	m.lruvec[0].age_order = 9 + doublings;
+	m.counter = counter;
+	counter[VM_pgmajfault] = counter[VM_pswpin] = back;
+	poolshare_init(&m);
+	m.poolshare.since = 1;
+	m.poolshare.frames = pool.stat.frames;
+	m.poolshare.wait_ns = seen->wait_ns;
+	m.poolshare.depth = 8;
+	m.poolshare.down = seen->down;
+	m.poolshare.passed_on = unit;
+	m.poolshare.back = unit / 10;
+	m.poolshare.events = (struct poolshare_events){ .near = back * seen->near / 100, .tail = back * seen->tail / 100, .demoted = back / 2 };
+	poolshare_limit(&m, unit, 1 + (UINT64_C(1000000000) << doublings));
+	return m.poolshare.share;
+}
+
+static void a_machine_of_terabytes_decides_as_a_small_one(void **state)
+{
+	static const unsigned near[] = { 0, 1, 12, 30, 60 }, tail[] = { 0, 1, 5, 20 };
+	static const uint64_t wait_ns[] = { 20000, 100000, 5000000 };
+	unsigned up = 0, down = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(near) * ARRAY_SIZE(tail) * ARRAY_SIZE(wait_ns) * 2; i++) {
+		const struct seen seen = {
+			.near = near[i / 2 % ARRAY_SIZE(near)],
+			.tail = tail[i / 2 / ARRAY_SIZE(near) % ARRAY_SIZE(tail)],
+			.wait_ns = wait_ns[i / 2 / ARRAY_SIZE(near) / ARRAY_SIZE(tail)],
+			.down = i % 2,
+		};
+		uint32_t share = share_after(&seen, 0);
+
+		up += share > 650;
+		down += share < 650;
+		for (unsigned doublings = 1; doublings <= 13; doublings++)
+			assert_int_equal(share_after(&seen, doublings), share);
+	}
+	assert_true(up > 10 && down > 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -185,6 +248,7 @@ int main(void)
 		cmocka_unit_test(where_all_pages_are_wanted_alike_none_is_passed_on),
 		cmocka_unit_test(without_refaults_it_stays),
 		cmocka_unit_test(without_a_place_below_the_pool_gets_what_it_can),
+		cmocka_unit_test(a_machine_of_terabytes_decides_as_a_small_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
