@@ -16,10 +16,11 @@
 
 #include "base/assert.h"
 #include "base/size.h"
+#include "mm/backing/swap.h"
 
 #define HOUR_NS 3600000000000u
 #define MEMORY_MAX ((uint64_t)1 << 43) /* 2^31 frames */
-#define SWAP_MAX ((uint64_t)1 << 46)
+#define BANDWIDTH_MAX ((uint64_t)1 << 46)
 
 #define WIDTH(field) .width = sizeof(((struct sim_config *)0)->field)
 #define AT(field) .offset = offsetof(struct sim_config, field)
@@ -81,7 +82,7 @@ static const struct config_key zone_keys[] = {
 static const struct config_key swap_keys[] = {
 	{ "kind", .type = KEY_ENUM, SWAP(kind), .names = swap_kinds, .max = SIM_NR_SWAP_KINDS - 1, .def = NULL,
 	  .doc = "what is behind it" },
-	{ "size", .type = KEY_SIZE, SWAP(size_bytes), .min = 64 * 1024, .max = SWAP_MAX, .or_zero = true, .def = "0",
+	{ "size", .type = KEY_SIZE, SWAP(size_bytes), .min = 64 * 1024, .max = SWAP_AREA_BYTES_MAX, .or_zero = true, .def = "0",
 	  .doc = "of what is in it, before compression; 0: as much as fits (compressed only)" },
 	{ "prio", .type = KEY_INT, SWAP(prio), .min = -32768, .max = 32767, .def = "-2",
 	  .doc = "higher is used first; equal ones take turns" },
@@ -93,7 +94,7 @@ static const struct config_key swap_keys[] = {
 	  .doc = "latency of a request, or decompression of a page" },
 	{ "write", .type = KEY_DURATION, SWAP(write_ns), .max = HOUR_NS, .def = "0ns",
 	  .doc = "latency of a request, or compression of a page" },
-	{ "bandwidth", .type = KEY_SIZE, SWAP(bandwidth_bytes), .min = 4096, .max = SWAP_MAX, .or_zero = true,
+	{ "bandwidth", .type = KEY_SIZE, SWAP(bandwidth_bytes), .min = 4096, .max = BANDWIDTH_MAX, .or_zero = true,
 	  .def = "0", .doc = "bytes a second; 0: no bound" },
 	{ "queue_depth", .type = KEY_UINT, SWAP(queue_depth), .width = 4, .min = 1, .max = 65536, .def = "1",
 	  .doc = "requests served at once" },
@@ -167,7 +168,7 @@ const struct config_key config_keys[] = {
 	{ "disk.read", .type = KEY_DURATION, AT(disk_read_ns), .max = HOUR_NS, .def = "80us",
 	  .doc = "latency of a request to the disk that files are on" },
 	{ "disk.write", .type = KEY_DURATION, AT(disk_write_ns), .max = HOUR_NS, .def = "20us", .doc = "the same" },
-	{ "disk.bandwidth", .type = KEY_SIZE, AT(disk_bandwidth_bytes), .min = 4096, .max = SWAP_MAX, .or_zero = true,
+	{ "disk.bandwidth", .type = KEY_SIZE, AT(disk_bandwidth_bytes), .min = 4096, .max = BANDWIDTH_MAX, .or_zero = true,
 	  .def = "3G", .doc = "bytes a second; 0: no bound" },
 	{ "disk.queue_depth", .type = KEY_UINT, AT(disk_queue_depth), WIDTH(disk_queue_depth), .min = 1, .max = 65536,
 	  .def = "64", .doc = "requests served at once" },

@@ -17,7 +17,8 @@
 #include "mm/phys/vmalloc.h"
 
 #define SLOTS_PER_CHUNK 4096
-#define SWAP_CHUNKS_MAX 16384 /* per area: 2^26 slots, 256 GiB */
+#define SWAP_CHUNKS_MAX 262144 /* per area; their table takes 2 MiB of address space, and memory as far as it is used */
+#define SWAP_AREA_BYTES_MAX ((uint64_t)SWAP_CHUNKS_MAX * SLOTS_PER_CHUNK * PAGE_SIZE) /* 4 TiB */
 #define SWAP_AREAS 8          /* in use at once */
 #define SWAP_PRIO_MAX 32767
 #define SWAP_PRIO_ALL (SWAP_PRIO_MAX + 1) /* all priorities are below it */

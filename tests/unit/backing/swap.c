@@ -758,6 +758,36 @@ static void slots_beyond_the_first_table_work_as_well(void **state)
 	world_drop();
 }
 
+/* 512 GiB, of which the first 256 are taken: as if, because their table alone would be 1 GiB. */
+static void large_areas_are_used_to_their_end(void **state)
+{
+	const uint64_t taken = 256 * GIB / PAGE_SIZE;
+	struct swap_area *a;
+
+	(void)state;
+	world_make(12);
+	add_fakes(50, 50, 512 * GIB / PAGE_SIZE, false);
+	a = &w->swap.area[0];
+	a->nr_slots = taken;
+	struct swap_io io = { .frame = &w->page[0].frame, .page = w->page[0].want };
+	struct swap_read read = { .page = w->page[0].read_once };
+
+	page_fill(&w->page[0], KIND_SMALL);
+	swap_examine(&w->swap, &io, 1);
+	swap_write(&w->swap, &io, 1, lock, unlock, w);
+	assert_int_equal(io.err, 0);
+	assert_int_equal(swp_area(io.entry), 0);
+	assert_int_equal(swp_slot(io.entry), taken);
+	read.entry = io.entry;
+	swap_read(&w->swap, &read, 1, lock, unlock, w);
+	assert_int_equal(read.err, 0);
+	assert_memory_equal(read.page, w->page[0].want, PAGE_SIZE);
+	swap_put(&w->swap, io.entry);
+	vfree(&w->vmalloc, (uint64_t)(uintptr_t)a->chunk[taken / SLOTS_PER_CHUNK]);
+	a->nr_slots = a->free_head = 0;
+	world_drop();
+}
+
 static void there_is_room_for_four_areas(void **state)
 {
 	struct fake_store *fake[SWAP_AREAS + 1];
@@ -809,6 +839,7 @@ int main(void)
 		cmocka_unit_test(a_full_use_count_is_refused),
 		cmocka_unit_test(without_memory_for_slots_nothing_changes),
 		cmocka_unit_test(slots_beyond_the_first_table_work_as_well),
+		cmocka_unit_test(large_areas_are_used_to_their_end),
 		cmocka_unit_test(there_is_room_for_four_areas),
 		cmocka_unit_test(without_an_area_nothing_goes_out),
 	};
