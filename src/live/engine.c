@@ -107,6 +107,7 @@ int engine_attach(struct ledger *ledger, int device)
 		return -EAGAIN;
 	/* After exec the slot still has what belonged to the old image. */
 	fork_execed();
+	stores_execed();
 	ledger_return_all(ledger, e->slot);
 	atomic_store(&e->slot->oom, LEDGER_OOM_NONE);
 	atomic_store(&e->slot->fault_since, 0);

@@ -351,6 +351,8 @@ void inherit_tick(void);
 uint64_t inherit_look(void);
 
 /* stores.c: lock held, if nothing else is said. */
+/* A new image, whether it will start the engine or not: what the old one had on servers is free for others. */
+void stores_execed(void);
 /* At start. 0 or -errno; a file that cannot be opened is no error. */
 int stores_open(void);
 /* Appends the descriptors that the tasks are to keep, SWAP_SPECS at most. Returns how many. */

@@ -149,14 +149,16 @@ static void open_remote(unsigned i)
 		add_area(i, perhaps_faulty(i, &e->remote[i].slots.store), true);
 }
 
+void stores_execed(void)
+{
+	remote_forget(&engine.ledger->remote, ring_number());
+}
+
 int stores_open(void)
 {
 	int err = 0;
 
 	engine.m.swap.wait = wait_for_store;
-	/* Of the image before this one. */
-	if (ring_number() < REMOTE_RINGS)
-		remote_forget(&engine.ledger->remote, ring_number());
 	for (unsigned i = 0; i < engine.ledger->nr_swap && err == 0; i++) {
 		if (spec_of(i)->kind == SWAP_POOL)
 			err = open_pool(i);

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -296,6 +297,37 @@ def server(suite):
     return problems
 
 
+# A child that lives on as a small program; its parent then writes its memory again and again.
+FORK_AND_EXEC = """
+import os
+memory = bytearray(40 << 20)
+def touch():
+    for at in range(0, len(memory), 4096):
+        memory[at : at + 8] = os.urandom(8)
+touch()
+child = os.fork()
+if child == 0:
+    os.execvp("sleep", ["sleep", "100"])
+for _ in range(6):
+    touch()
+os.kill(child, 9)
+os.waitpid(child, 0)
+print("done")
+"""
+
+
+def server_exec(suite):
+    """A program that a child executes holds nothing on the server that its parent has freed."""
+    if no_nbd():
+        return no_nbd()
+    with tempfile.TemporaryDirectory(prefix="nbd.", dir="/tmp") as folder, Server(folder) as export:
+        swap = ["--swap", export.uri + ",size=80M"]
+        got = cage.run(suite.prefix(20 * MIB, swap) + [sys.executable, "-c", FORK_AND_EXEC], 120)
+    if got.timed_out or got.status != 0 or got.size != len("done\n"):
+        return ["status %d, %d bytes of output%s, %r" % (got.status, got.size, ", timeout" if got.timed_out else "", got.stderr[-600:])]
+    return []
+
+
 def qcow2(suite):
     """So they do from qemu-nbd, which serves them from an image; one that ends with its first client is refused."""
     if shutil.which("qemu-nbd") is None:
@@ -412,5 +444,5 @@ def mirror_back(suite):
     return problems
 
 
-STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut, sealed, server, qcow2, server_restarted, server_stopped,
-          server_gone, server_mirrored, mirror_back]
+STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut, sealed, server, server_exec, qcow2, server_restarted,
+          server_stopped, server_gone, server_mirrored, mirror_back]
