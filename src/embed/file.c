@@ -183,7 +183,8 @@ static int file_unpin(struct stw_region *r, uint64_t start, uint64_t end)
 /* Lock held. Blocks [first, stop) are holes of the file, and nowhere else. */
 static int punch(struct file_region *f, uint32_t first, uint32_t stop)
 {
-	uint64_t offset = block_offset(f, first), end = MIN(block_offset(f, stop), f->file_bytes);
+	/* The last block may go on behind the end of the region, where the file is somebody else's. */
+	uint64_t offset = block_offset(f, first), end = MIN(block_offset(f, stop), f->offset + f->region.bytes);
 	int err = offset < end ? sys_fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, end - offset) : 0;
 
 	if (err != 0)

@@ -437,6 +437,28 @@ static void a_part_of_a_file_is_the_region_and_the_rest_is_left_alone(void **sta
 	world_end(&w);
 }
 
+static void what_is_discarded_at_the_end_of_a_region_ends_there(void **state)
+{
+	struct world w = world_make(3 * MIB + 100);
+	struct stw_file_config c = config_of(&w, 2 * MIB, 64 * KIB);
+
+	(void)state;
+	c.offset = 20 * KIB;
+	c.bytes = 200 * KIB + 5;
+	for (unsigned again = 0; again < 2; again++) {
+		open_with(&w, &c);
+		/* Dirty blocks, too. */
+		memset(address(&w), 7, again * c.bytes);
+		assert_int_equal(stw_discard(w.r, 0, c.bytes), 0);
+		memset(w.want + c.offset, 0, c.bytes);
+		assert_memory_equal(address(&w), w.want + c.offset, c.bytes);
+		assert_int_equal(stw_close(w.r), 0);
+		w.r = NULL;
+		check_file(&w);
+	}
+	world_end(&w);
+}
+
 static void a_file_is_made_and_made_longer(void **state)
 {
 	struct world w = world_make(0);
@@ -842,6 +864,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(pinned_blocks_stay),
 		cmocka_unit_test(discarded_blocks_are_holes),
 		cmocka_unit_test(a_part_of_a_file_is_the_region_and_the_rest_is_left_alone),
+		cmocka_unit_test(what_is_discarded_at_the_end_of_a_region_ends_there),
 		cmocka_unit_test(a_file_is_made_and_made_longer),
 		cmocka_unit_test(memory_that_somebody_drops_is_read_again),
 		cmocka_unit_test(a_region_that_is_not_writable_cannot_be_written),
