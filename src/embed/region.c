@@ -76,7 +76,7 @@ struct stw_region *region_new(const struct region_ops *ops, size_t bytes)
 	assert_fail_hook = assertion_failed;
 	r->ops = ops;
 	r->pid = sys_getpid();
-	r->server.uffd = r->server.stop_fd = r->server.stat_fd = -1;
+	r->server.uffd = r->server.stop_fd = r->server.landed_fd = r->server.stat_fd = r->server.cpu = -1;
 	return r;
 }
 

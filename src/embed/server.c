@@ -32,7 +32,6 @@ static int make_eventfd(int *fd, int flags)
 
 int server_open(struct server *s)
 {
-	s->stop_fd = s->landed_fd = s->stat_fd = s->cpu = -1;
 	s->uffd = host_uffd_new(-1);
 	if (s->uffd < 0)
 		return error_set(s->uffd, "no right to userfaultfd (%s); steward doctor names the command that gives it",

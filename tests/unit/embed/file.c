@@ -823,6 +823,18 @@ static void refused(const struct stw_file_config *c, const char *words)
 		fail_msg("\"%s\" lacks \"%s\"", stw_error(), words);
 }
 
+static void an_open_that_fails_closes_no_descriptor_of_the_program(void **state)
+{
+	struct stw_file_config c = STW_FILE_CONFIG;
+
+	(void)state;
+	c.path = "/nonexistent/file";
+	c.budget = 8 * MIB;
+	assert_true(fcntl(0, F_GETFD) >= 0 || open("/dev/null", O_RDONLY) == 0);
+	refused(&c, "cannot open");
+	assert_true(fcntl(0, F_GETFD) >= 0);
+}
+
 static void bad_input_is_refused_with_its_reason(void **state)
 {
 	struct world w = world_make(MIB), empty = world_make(0);
@@ -875,6 +887,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(threads_read_no_block_as_it_was_before_it_was_discarded),
 		cmocka_unit_test(threads_that_touch_what_cannot_be_read_fail_and_the_others_go_on),
 		cmocka_unit_test(in_a_child_calls_fail_and_the_parent_goes_on),
+		cmocka_unit_test(an_open_that_fails_closes_no_descriptor_of_the_program),
 		cmocka_unit_test(bad_input_is_refused_with_its_reason),
 	};
 
