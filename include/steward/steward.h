@@ -102,7 +102,7 @@ struct stw_file_config {
 /*
  * A region of a file. Its blocks are read when they are touched, those that follow one another ahead of time, and written when they leave and have
  * changed. The file is read and written past the kernel's page cache where its file system can do that. Nobody else
- * should change this part of the file meanwhile, nor its length. NULL and stw_error(): as stw_memory_open, and a
+ * should change this part of the file meanwhile, nor make the file shorter than that. What lies before and behind is left alone. NULL and stw_error(): as stw_memory_open, and a
  * file that cannot be opened, or is too short.
  */
 struct stw_region *stw_file_open(const struct stw_file_config *config);

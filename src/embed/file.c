@@ -319,7 +319,8 @@ static int file_size(const struct stw_file_config *c, int fd, uint64_t *bytes)
 	return 0;
 }
 
-static int open_file(struct file_region *f, const struct stw_file_config *c)
+/* bytes: of the region. */
+static int open_file(struct file_region *f, const struct stw_file_config *c, size_t *bytes)
 {
 	int flags = (c->writable ? O_RDWR : O_RDONLY) | (c->writable && c->create ? O_CREAT : 0) | O_CLOEXEC;
 
@@ -328,28 +329,25 @@ static int open_file(struct file_region *f, const struct stw_file_config *c)
 	f->fd = sys_open(c->path, flags, 0666);
 	if (f->fd < 0)
 		return error_set(f->fd, "cannot open %s: %s", c->path, error_words(f->fd));
-	int err = file_size(c, f->fd, &f->file_bytes);
+	uint64_t end = c->offset + c->bytes, there = 0;
+	int err = file_size(c, f->fd, &there);
 
 	if (err != 0)
 		return err;
 	f->direct = can_be_direct(f->fd);
 	if (!f->direct)
 		sys_fcntl(f->fd, F_SETFL, 0);
-	uint64_t end = c->offset + c->bytes;
-
-	if (c->bytes == 0 && f->file_bytes <= c->offset)
-		return error_set(-EINVAL, "%s has %llu bytes, none from offset %llu on", c->path, (unsigned long long)f->file_bytes,
+	if (c->bytes == 0 && there <= c->offset)
+		return error_set(-EINVAL, "%s has %llu bytes, none from offset %llu on", c->path, (unsigned long long)there,
 				 (unsigned long long)c->offset);
-	if (end <= f->file_bytes)
+	*bytes = c->bytes != 0 ? c->bytes : there - c->offset;
+	if (end <= there)
 		return 0;
 	if (!c->writable || !c->create)
-		return error_set(-EINVAL, "%s has %llu bytes, and the region wants %llu", c->path, (unsigned long long)f->file_bytes,
+		return error_set(-EINVAL, "%s has %llu bytes, and the region wants %llu", c->path, (unsigned long long)there,
 				 (unsigned long long)end);
 	err = sys_ftruncate(f->fd, end);
-	if (err != 0)
-		return error_set(err, "cannot make %s longer: %s", c->path, error_words(err));
-	f->file_bytes = end;
-	return 0;
+	return err == 0 ? 0 : error_set(err, "cannot make %s longer: %s", c->path, error_words(err));
 }
 
 /* How the budget is spent: tables, buffers, and the rest is for blocks. */
@@ -399,12 +397,13 @@ static int check(const struct stw_file_config *c)
 
 static int open_region(struct file_region *f, const struct stw_file_config *c)
 {
-	int err = open_file(f, c);
+	size_t bytes = 0;
+	int err = open_file(f, c, &bytes);
 
 	if (err == 0)
 		err = server_open(&f->region.server);
 	if (err == 0)
-		err = region_map(&f->region, c->bytes != 0 ? c->bytes : f->file_bytes - c->offset, f->page);
+		err = region_map(&f->region, bytes, f->page);
 	if (err == 0)
 		err = share_out(f);
 	if (err == 0 && !f->writable)

@@ -28,6 +28,9 @@
  *
  * Not the page cache: O_DIRECT, where the file system takes it, so that nothing is in RAM twice and the budget is all there
  * is; else its pages are dropped after each transfer.
+ *
+ * The end. Direct I/O takes whole pages. Of a region that ends within one, that page is read whole and its part of it is
+ * written through the page cache: what lies behind is another region's, perhaps, or not there.
  */
 #ifndef STW_EMBED_FILE_H
 #define STW_EMBED_FILE_H
@@ -69,7 +72,7 @@ struct file_region {
 	struct engine_lock lock;
 	int fd;
 	bool writable, direct;
-	uint64_t offset, file_bytes; /* where the region begins, and where the file ends */
+	uint64_t offset;          /* of the file, where the region begins */
 	size_t budget, page;
 	unsigned page_shift;
 	uint32_t batch;           /* blocks that fit into the buffer, BATCH at most */
@@ -116,7 +119,7 @@ static inline uint64_t block_offset(const struct file_region *f, uint32_t block)
  * -errno. write and err may be NULL. 0, or the first error and the message.
  */
 int file_bring(struct file_region *f, const uint32_t *block, const bool *write, int *err, unsigned n);
-/* Puts n absent blocks in a row to their addresses; room has been made. The end of data that was not read is cleared. */
+/* Puts n absent blocks in a row to their addresses; room has been made. What lies behind the end of the region is cleared. */
 void file_place(struct file_region *f, uint32_t first, uint32_t n, uint8_t *data, const bool *write);
 /* Starts to read n absent blocks in a row. */
 void file_read_start(struct file_region *f, struct aio *aio, struct aio_op *op, uint32_t first, uint32_t n, uint8_t *data);

@@ -13,15 +13,12 @@
 #define LOOK_BLOCKS 128u        /* from the old end of a queue, when dirty ones among the next to go are looked for, … */
 #define LOOK_BYTES ((size_t)4 * MIB) /* … or more if they are small: several runs of neighbours */
 
-/* Bytes of the file that a transfer of the blocks is about. Direct I/O takes whole pages, and the file is cut again behind it. */
-static size_t transfer_bytes(const struct file_region *f, uint32_t first, uint32_t n)
+/* Bytes of the region that the blocks have. */
+static size_t bytes_of(const struct file_region *f, uint32_t first, uint32_t n)
 {
-	uint64_t start = block_offset(f, first), end = start + ((uint64_t)n << f->page_shift);
-	uint64_t limit = ALIGN_UP(f->offset + f->region.bytes, PAGE_SIZE);
+	uint64_t start = (uint64_t)first << f->page_shift, end = start + ((uint64_t)n << f->page_shift);
 
-	if (!f->direct)
-		limit = MIN(limit, f->file_bytes);
-	return MIN(end, limit) - start;
+	return MIN(end, f->region.bytes) - start;
 }
 
 static void drop_cached(const struct file_region *f, const struct aio_op *op)
@@ -32,15 +29,14 @@ static void drop_cached(const struct file_region *f, const struct aio_op *op)
 
 void file_read_start(struct file_region *f, struct aio *aio, struct aio_op *op, uint32_t first, uint32_t n, uint8_t *data)
 {
-	uint64_t offset = block_offset(f, first);
-	size_t bytes = transfer_bytes(f, first, n), there = f->file_bytes > offset ? f->file_bytes - offset : 0;
+	size_t bytes = bytes_of(f, first, n);
 
 	op->fd = f->fd;
 	op->out = false;
 	op->data = data;
-	op->bytes = bytes;
-	op->least = MIN(bytes, there);
-	op->offset = offset;
+	op->bytes = f->direct ? ALIGN_UP(bytes, PAGE_SIZE) : bytes;
+	op->least = bytes;
+	op->offset = block_offset(f, first);
 	aio_start(aio, op);
 }
 
@@ -61,10 +57,10 @@ static void copy(const struct file_region *f, uint64_t address, const uint8_t *d
 
 void file_place(struct file_region *f, uint32_t first, uint32_t n, uint8_t *data, const bool *write)
 {
-	size_t whole = (size_t)n << f->page_shift, read = transfer_bytes(f, first, n);
+	size_t whole = (size_t)n << f->page_shift, ours = bytes_of(f, first, n);
 
-	/* What lies behind the end of the region was not read, and will not be written. */
-	memset(data + read, 0, whole - read);
+	/* What lies behind the end of the region is not shown, and will not be written. */
+	memset(data + ours, 0, whole - ours);
 	if (f->poisoned)
 		sys_madvise((void *)(uintptr_t)block_address(f, first), whole, MADV_DONTNEED);
 	for (uint32_t i = 0; i < n;) {
@@ -173,6 +169,7 @@ void file_make_dirty(struct file_region *f, uint32_t first, uint32_t n)
 struct run {
 	struct aio_op op;
 	uint32_t first, n;
+	size_t tail; /* bytes behind those of op, less than a page, where the region ends */
 };
 
 static bool is_dirty(const struct file_region *f, uint32_t block)
@@ -199,6 +196,7 @@ static void find_run(const struct file_region *f, uint32_t block, struct run *ru
 static void start_run(struct file_region *f, struct run *run)
 {
 	uint64_t address = block_address(f, run->first);
+	size_t bytes = bytes_of(f, run->first, run->n);
 
 	host_protect(f->region.server.uffd, address, (uint64_t)run->n << f->page_shift, true);
 	for (uint32_t i = 0; i < run->n; i++)
@@ -206,21 +204,34 @@ static void start_run(struct file_region *f, struct run *run)
 	run->op.fd = f->fd;
 	run->op.out = true;
 	run->op.data = (void *)(uintptr_t)address;
-	run->op.bytes = transfer_bytes(f, run->first, run->n);
+	run->op.bytes = f->direct ? ALIGN_DOWN(bytes, PAGE_SIZE) : bytes;
 	run->op.offset = block_offset(f, run->first);
-	aio_start(&f->aio, &run->op);
+	run->tail = bytes - run->op.bytes;
+	aio_start(run->op.bytes != 0 ? &f->aio : NULL, &run->op);
+}
+
+/* Less than a page, which direct I/O does not take. Transfers in flight stay as they began. 0 or -errno. */
+static int write_tail(const struct file_region *f, const struct run *run)
+{
+	struct aio_op op = { .fd = f->fd, .out = true, .data = (uint8_t *)run->op.data + run->op.bytes, .bytes = run->tail,
+			     .offset = run->op.offset + run->op.bytes };
+	int err = sys_fcntl(f->fd, F_SETFL, 0);
+
+	if (err != 0)
+		return err;
+	aio_start(NULL, &op);
+	err = sys_fcntl(f->fd, F_SETFL, O_DIRECT);
+	return op.err != 0 ? op.err : err;
 }
 
 /* 0, or -errno and the message: the blocks are dirty as before. */
 static int end_run(struct file_region *f, struct run *run)
 {
-	uint64_t end = run->op.offset + run->op.bytes;
-
 	aio_wait(&f->aio, &run->op);
-	if (run->op.err == 0 && end > f->file_bytes)
-		run->op.err = sys_ftruncate(f->fd, f->file_bytes);
+	if (run->op.err == 0 && run->tail != 0)
+		run->op.err = write_tail(f, run);
 	if (run->op.err == 0) {
-		f->bytes_out += run->op.bytes;
+		f->bytes_out += run->op.bytes + run->tail;
 		f->write_error = 0;
 		drop_cached(f, &run->op);
 		return 0;
@@ -228,7 +239,7 @@ static int end_run(struct file_region *f, struct run *run)
 	file_make_dirty(f, run->first, run->n);
 	f->errors++;
 	f->write_error = run->op.err;
-	return error_set(run->op.err, "cannot write %zu bytes at offset %llu of the file: %s", run->op.bytes,
+	return error_set(run->op.err, "cannot write %zu bytes at offset %llu of the file: %s", run->op.bytes + run->tail,
 			 (unsigned long long)run->op.offset, error_words(run->op.err));
 }
 

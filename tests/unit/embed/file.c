@@ -459,6 +459,61 @@ static void what_is_discarded_at_the_end_of_a_region_ends_there(void **state)
 	world_end(&w);
 }
 
+/* Regions that end and begin within a page of each other's, and between them and behind them what others write. */
+static void regions_of_one_file_leave_each_other_alone(void **state)
+{
+	struct world w = world_make(100 * KIB + 1);
+	struct stw_file_config c = config_of(&w, 2 * MIB, 16 * KIB);
+	struct stw_region *a, *b;
+	int fd = open(w.path, O_WRONLY);
+
+	(void)state;
+	c.bytes = w.bytes;
+	a = stw_file_open(&c);
+	w.want = realloc(w.want, MIB + 77);
+	memset(w.want + w.bytes, 0, MIB + 77 - w.bytes);
+	w.bytes = MIB + 77;
+	c.create = 1;
+	c.offset = 104 * KIB;
+	c.bytes = w.bytes - c.offset;
+	b = stw_file_open(&c);
+	assert_true(a != NULL && b != NULL && fd >= 0);
+	for (unsigned i = 1; i < 4; i++) {
+		memset(w.want, (int)i, 100 * KIB + 1);
+		memset(stw_address(a), (int)i, 100 * KIB + 1);
+		assert_int_equal(pwrite(fd, "between", 7, 100 * KIB + 1 + i * 9), 7);
+		memcpy(w.want + 100 * KIB + 1 + i * 9, "between", 7);
+		memset(w.want + c.offset, (int)i + 10, c.bytes);
+		memset(stw_address(b), (int)i + 10, c.bytes);
+		assert_int_equal(stw_flush(b, 0, c.bytes), 0);
+		assert_int_equal(stw_flush(a, 0, 100 * KIB + 1), 0);
+		check_file(&w);
+	}
+	assert_int_equal(((uint8_t *)stw_address(a))[100 * KIB + 1 + 9], 0);
+	assert_int_equal(stw_close(a), 0);
+	assert_int_equal(stw_close(b), 0);
+	check_file(&w);
+	close(fd);
+	world_end(&w);
+}
+
+static void a_region_of_less_than_a_page_is_written(void **state)
+{
+	struct world w = world_make(10 * KIB);
+	struct stw_file_config c = config_of(&w, 2 * MIB, 4 * KIB);
+
+	(void)state;
+	c.offset = 4 * KIB;
+	c.bytes = 3;
+	open_with(&w, &c);
+	memcpy(address(&w), "end", 3);
+	memcpy(w.want + 4 * KIB, "end", 3);
+	assert_int_equal(stw_close(w.r), 0);
+	w.r = NULL;
+	check_file(&w);
+	world_end(&w);
+}
+
 static void a_file_is_made_and_made_longer(void **state)
 {
 	struct world w = world_make(0);
@@ -877,6 +932,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(discarded_blocks_are_holes),
 		cmocka_unit_test(a_part_of_a_file_is_the_region_and_the_rest_is_left_alone),
 		cmocka_unit_test(what_is_discarded_at_the_end_of_a_region_ends_there),
+		cmocka_unit_test(regions_of_one_file_leave_each_other_alone),
+		cmocka_unit_test(a_region_of_less_than_a_page_is_written),
 		cmocka_unit_test(a_file_is_made_and_made_longer),
 		cmocka_unit_test(memory_that_somebody_drops_is_read_again),
 		cmocka_unit_test(a_region_that_is_not_writable_cannot_be_written),
