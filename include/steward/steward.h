@@ -109,7 +109,8 @@ struct stw_region *stw_file_open(const struct stw_file_config *config);
 
 /*
  * Writes what has changed of the pages in the range, and returns when it is on the disk. Neighbours are written together, several runs
- * at once. Other errno values than -EINVAL and -ECHILD: not all could be written, and what could not is kept.
+ * at once. Other errno values than -EINVAL and -ECHILD: not all could be written, and what could not is kept. But what was written and the
+ * disk then did not take may be lost: each later stw_flush and stw_close says so again, and stw_abandon ends the region.
  * For a region without a file: 0, nothing to be done.
  */
 int stw_flush(struct stw_region *region, size_t offset, size_t bytes);

@@ -219,6 +219,23 @@ static int file_discard(struct stw_region *r, uint64_t start, uint64_t end)
 	return err;
 }
 
+/*
+ * Lock held. What was written is on the disk. The kernel tells of what the disk did not take once, and knows the pages as clean
+ * from then on; blocks that have left cannot be written again. So one failure is one for good.
+ */
+static int sync_file(struct file_region *f)
+{
+	int err = (int)sys_call3(SYS_fdatasync, f->fd, 0, 0);
+
+	if (err != 0) {
+		f->errors++;
+		f->sync_error = f->sync_error != 0 ? f->sync_error : err;
+	}
+	if (f->sync_error != 0)
+		error_set(f->sync_error, "cannot bring the file to the disk: %s", error_words(f->sync_error));
+	return f->sync_error;
+}
+
 static int file_flush(struct stw_region *r, uint64_t start, uint64_t end)
 {
 	struct file_region *f = file_of(r);
@@ -231,11 +248,8 @@ static int file_flush(struct stw_region *r, uint64_t start, uint64_t end)
 	enter(f, &signals);
 	int err = file_write_back(f, first, stop);
 
-	if (err == 0) {
-		err = (int)sys_call3(SYS_fdatasync, f->fd, 0, 0);
-		if (err != 0)
-			error_set(err, "cannot bring the file to the disk: %s", error_words(err));
-	}
+	if (err == 0)
+		err = sync_file(f);
 	leave(f, &signals);
 	return err;
 }

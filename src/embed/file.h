@@ -95,6 +95,7 @@ struct file_region {
 	uint64_t faults, majors, written_faults, bytes_in, bytes_out, wait_ns, errors;
 	bool poisoned;            /* some block raises SIGBUS */
 	int write_error;          /* of the last write that failed since one succeeded, or 0 */
+	int sync_error;           /* of the first time that the disk did not take what had been written, or 0; for ever */
 };
 
 static inline struct file_region *file_of(struct stw_region *r) { return (struct file_region *)r; }

@@ -1,6 +1,8 @@
 /* Regions of files through the public header: the region and the file beside a copy in plain memory. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -12,7 +14,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -653,6 +657,49 @@ static void on_a_full_disk_nothing_is_lost_and_close_says_so(void **state)
 	rmdir(dir);
 }
 
+/* A flush by a thread whose fdatasync fails, and only its. */
+static void *flush_to_a_disk_that_fails(void *arg)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fdatasync, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EIO),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = { sizeof(code) / sizeof(code[0]), code };
+	struct world *w = arg;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+		return NULL;
+	return (void *)(intptr_t)stw_flush(w->r, 0, w->bytes);
+}
+
+static void that_the_disk_did_not_take_what_was_written_is_not_forgotten(void **state)
+{
+	struct world w = world_make(MIB);
+	pthread_t thread;
+	void *said;
+
+	(void)state;
+	world_open(&w, 8 * MIB, 64 * KIB);
+	write_some(&w, 20);
+	assert_int_equal(pthread_create(&thread, NULL, flush_to_a_disk_that_fails, &w), 0);
+	pthread_join(thread, &said);
+	assert_int_equal((intptr_t)said, -EIO);
+	assert_int_equal(stats_of(&w).errors, 1);
+	write_some(&w, 20);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(stw_flush(w.r, 0, w.bytes), -EIO);
+		assert_int_equal(stw_close(w.r), -EIO);
+		assert_non_null(strstr(stw_error(), "cannot bring the file to the disk: Input/output error"));
+	}
+	assert_int_equal(stats_of(&w).errors, 1);
+	assert_memory_equal(address(&w), w.want, w.bytes);
+	assert_int_equal(stw_abandon(w.r), 0);
+	w.r = NULL;
+	world_end(&w);
+}
+
 /* Threads. */
 
 struct worker {
@@ -939,6 +986,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_region_that_is_not_writable_cannot_be_written),
 		cmocka_unit_test(a_file_that_gets_shorter_raises_sigbus),
 		cmocka_unit_test(on_a_full_disk_nothing_is_lost_and_close_says_so),
+		cmocka_unit_test(that_the_disk_did_not_take_what_was_written_is_not_forgotten),
 		cmocka_unit_test(threads_share_a_file),
 		cmocka_unit_test(threads_that_want_the_same_blocks_have_each_read_once),
 		cmocka_unit_test(threads_read_no_block_as_it_was_before_it_was_discarded),
