@@ -8,7 +8,9 @@
  *
  * What to do without memory (new_handler, std::bad_alloc) only the C++ library
  * knows: the same operator of the next object tries again, calls the handler
- * and throws. It is no dependency: a program without C++ never comes here.
+ * and throws. It is no dependency: a program without C++ never comes here. Where
+ * it came with a plugin (of python, say) it is in nobody's search order but the
+ * plugin's, and is found by its name.
  */
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -76,9 +78,26 @@ static __attribute__((noreturn)) void nobody_throws(size_t bytes)
 	abort();
 }
 
+/* The operator of the C++ library; NULL: none is loaded. */
+static void *next_of(const char *mangled)
+{
+	static const char *const libraries[] = { "libstdc++.so.6", "libc++.so.1" };
+	void *next = dlsym(RTLD_NEXT, mangled);
+
+	for (size_t i = 0; i < ARRAY_SIZE(libraries) && next == NULL; i++) {
+		void *library = dlopen(libraries[i], RTLD_NOLOAD | RTLD_LAZY);
+
+		if (library == NULL)
+			continue;
+		next = dlsym(library, mangled);
+		dlclose(library);
+	}
+	return next;
+}
+
 static void *new_failed(size_t bytes)
 {
-	void *(*next)(size_t) = dlsym(RTLD_NEXT, "_Znwm");
+	void *(*next)(size_t) = next_of("_Znwm");
 
 	if (next == NULL)
 		nobody_throws(bytes);
@@ -87,7 +106,7 @@ static void *new_failed(size_t bytes)
 
 static void *new_aligned_failed(size_t bytes, size_t align)
 {
-	void *(*next)(size_t, size_t) = dlsym(RTLD_NEXT, "_ZnwmSt11align_val_t");
+	void *(*next)(size_t, size_t) = next_of("_ZnwmSt11align_val_t");
 
 	if (next == NULL)
 		nobody_throws(bytes);
@@ -97,14 +116,14 @@ static void *new_aligned_failed(size_t bytes, size_t align)
 /* A nothrow operator calls the throwing one and catches: that takes C++, unless it is ours and has a block. */
 static void *nothrow_failed(const char *mangled, size_t bytes, const struct nothrow *tag)
 {
-	void *(*next)(size_t, const struct nothrow *) = dlsym(RTLD_NEXT, mangled);
+	void *(*next)(size_t, const struct nothrow *) = next_of(mangled);
 
 	return next != NULL ? next(bytes, tag) : NULL;
 }
 
 static void *nothrow_aligned_failed(const char *mangled, size_t bytes, size_t align, const struct nothrow *tag)
 {
-	void *(*next)(size_t, size_t, const struct nothrow *) = dlsym(RTLD_NEXT, mangled);
+	void *(*next)(size_t, size_t, const struct nothrow *) = next_of(mangled);
 
 	return next != NULL ? next(bytes, align, tag) : NULL;
 }
