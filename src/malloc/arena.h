@@ -52,12 +52,13 @@ struct segment {
  *     page_up(top header) ≤ top_dead ≤ top_fresh ≤ top end. From top_fresh on, nobody has written since the
  *     source gave zeroed pages.
  *
- * All under the lock, but for: deferred (any thread pushes), unsettled (any thread sets), brk_lo, brk_hi, segment_bytes (read without it), abandoned (set by the only thread of a
+ * All under the lock, but for: number (set before others see it), deferred (any thread pushes), unsettled (any thread sets), brk_lo, brk_hi, segment_bytes (read without it), abandoned (set by the only thread of a
  * child).
  */
 struct arena {
 	struct lock lock;
 	bool ready;                       /* the bins are linked; an arena is zeroed memory before */
+	uint8_t number;                   /* arena_nth(number) is this one: for ever, as arenas are never unmapped */
 	bool abandoned;                   /* locked for ever: its holder stayed behind in the parent */
 	_Atomic(const void *) fork_owner; /* the thread that holds the lock over a fork */
 	_Atomic bool purging;             /* for a moment: the lock is worth waiting for */

@@ -184,6 +184,7 @@ static struct arena *add_arena(void)
 			return NULL;
 		}
 	} while (!atomic_compare_exchange_weak(&nr_arenas, &i, i + 1));
+	a->number = (uint8_t)i;
 	arena_trylock(a);
 	atomic_store_explicit(&others[i], a, memory_order_release);
 	return a;

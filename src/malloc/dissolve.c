@@ -152,8 +152,7 @@ static void settle(struct arena *a, struct slab *s)
 
 bool slab_dissolve(struct slab *s)
 {
-	uintptr_t end;
-	struct arena *a = arena_of(mem_chunk((void *)s->base), &end);
+	struct arena *a = slab_arena(s);
 
 	if (!arena_lock(a))
 		return false;
@@ -169,11 +168,9 @@ bool slab_dissolve(struct slab *s)
 
 void slab_settle(struct slab *s, uintptr_t base)
 {
-	uintptr_t end;
-	struct arena *a = arena_of((struct chunk *)(base - CHUNK_HEADER), &end);
+	/* Not by the address: who settled our bit before us may have unmapped the heap. */
+	struct arena *a = slab_arena(s);
 
-	if (a == NULL)
-		return; /* its heap is gone: all is settled */
 	if (!arena_lock(a)) {
 		/* Who has it does it, when it lets go; see arena_free_remote. */
 		atomic_store(&a->unsettled, true);
@@ -202,7 +199,9 @@ void slab_check_dissolved(const struct slab *s)
 {
 	struct stretch st;
 	size_t used = 0;
+	uintptr_t end;
 
+	ASSERT(arena_of((struct chunk *)(s->base - CHUNK_HEADER), &end) == slab_arena(s));
 	for (size_t i = 0; next_stretch(s, i, &st); i = st.end) {
 		const struct chunk *c = (const struct chunk *)chunk_of_slot(s, st.first);
 

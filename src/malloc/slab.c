@@ -41,6 +41,7 @@ static struct slab *descriptor_new(struct arena *a)
 		b->next = a->slab_blocks;
 		a->slab_blocks = b;
 		for (unsigned i = BLOCK_SLABS; i-- > 0;) {
+			b->slabs[i].arena = a->number;
 			b->slabs[i].next = a->unused_slabs;
 			a->unused_slabs = &b->slabs[i];
 		}
@@ -148,8 +149,7 @@ struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, 
 void slab_destroy(struct slab *s)
 {
 	struct chunk *c = mem_chunk((void *)s->base);
-	uintptr_t end;
-	struct arena *a = arena_of(c, &end);
+	struct arena *a = slab_arena(s);
 
 	/* No slot is in use, and yet another thread freed one. */
 	for (size_t i = 0; i < SLAB_WORDS; i++) {
@@ -333,6 +333,7 @@ void slab_each(struct arena *a, void (*fn)(void *ctx, struct slab *s), void *ctx
 void slab_check(const struct slab *s)
 {
 	size_t free_slots = 0;
+	uintptr_t end;
 
 	for (size_t i = 0; i < SLAB_WORDS; i++) {
 		uint64_t w = slab_word(s, i), r = atomic_load(&s->remote[i]);
@@ -350,4 +351,5 @@ void slab_check(const struct slab *s)
 	for (size_t page = 0; page < s->pages; page++)
 		ASSERT(pagemap_slab((void *)(s->base + page * PAGE_SIZE)) == s);
 	ASSERT(chunk_inuse(mem_chunk((void *)s->base)));
+	ASSERT(arena_of(mem_chunk((void *)s->base), &end) == slab_arena(s));
 }

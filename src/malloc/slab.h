@@ -68,6 +68,7 @@ struct slab {
 	struct slab *next_remote;            /* of who set pending: in the owner's stack */
 	_Atomic bool pending;                /* a; in a stack, or about to be pushed; outlives the slab */
 	_Atomic bool dissolved;              /* cut into chunks, its blocks too (dissolve.c); until the descriptor is used again */
+	uint8_t arena;                       /* number of the arena whose descriptor this is, for ever */
 };
 
 _Static_assert(sizeof(struct slab) == 128, "two lines");
@@ -106,6 +107,12 @@ static inline bool slab_has(const struct slab *s, const void *mem)
 	uint64_t offset = (uintptr_t)mem - s->base;
 
 	return likely(offset < s->bytes) && likely((uint32_t)offset * s->inverse < s->inverse);
+}
+
+/* Whose pages it has, or had: the arena is there also when the heap that they were in is unmapped. */
+static inline struct arena *slab_arena(const struct slab *s)
+{
+	return arena_nth(s->arena);
 }
 
 /* The index of the slot that mem, which is in one, lies in. */
