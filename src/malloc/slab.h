@@ -109,6 +109,14 @@ static inline bool slab_has(const struct slab *s, const void *mem)
 	return likely(offset < s->bytes) && likely((uint32_t)offset * s->inverse < s->inverse);
 }
 
+/* The same for its owner: does a slot begin there that was ever handed out, or has its mark? With one product for both, and no look at bytes. */
+static inline bool slab_has_marked(const struct slab *s, const void *mem)
+{
+	uint64_t product = ((uintptr_t)mem - s->base) * s->inverse;
+
+	return likely((uint32_t)product < s->inverse) && likely(product >> 32 < s->marked);
+}
+
 /* Whose pages it has, or had: the arena is there also when the heap that they were in is unmapped. */
 static inline struct arena *slab_arena(const struct slab *s)
 {

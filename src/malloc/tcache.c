@@ -189,7 +189,7 @@ static void shrink_idle(struct tcache *t)
 
 __attribute__((cold)) void tcache_refuse(const struct slab *s, const void *mem)
 {
-	misuse(slab_has(s, mem) ? "double free" : "free of an invalid pointer", mem);
+	misuse(slab_has_marked(s, mem) ? "double free" : "free of an invalid pointer", mem);
 }
 
 void tcache_overflow(struct tcache *t, unsigned class)

@@ -135,7 +135,7 @@ void *tcache_alloc(struct tcache *t, unsigned class);
  * another slab. NULL: a slot would be better, or there is no such hole.
  */
 struct chunk *tcache_alloc_hole(struct tcache *t, unsigned class, size_t size);
-/* Aborts: mem, in a page of s, begins no slot, or one that is free. It is said to return, so that tcache_push can jump to it. */
+/* Aborts: mem, in a page of s, begins no slot, or one that is free, or was never handed out. It is said to return, so that tcache_push can jump to it. */
 void tcache_refuse(const struct slab *s, const void *mem);
 /* The stack of the class is full: makes room. */
 void tcache_overflow(struct tcache *t, unsigned class);
@@ -218,14 +218,15 @@ static inline bool tcache_owns(const struct tcache *t, const struct slab *s)
 /* mem, in a page of s, is given back by the owner of s, whose cache is t. */
 static inline void tcache_push(struct tcache *t, struct slab *s, void *mem)
 {
-	unsigned class = s->class;
-	void **top = t->top[class];
 	uintptr_t mark = tcache_mark(t, mem);
 
-	if (unlikely(!slab_has(s, mem) || *(uintptr_t *)mem == mark)) {
+	if (unlikely(!slab_has_marked(s, mem) || *(uintptr_t *)mem == mark)) {
 		tcache_refuse(s, mem);
 		return;
 	}
+	unsigned class = s->class;
+	void **top = t->top[class];
+
 	*(uintptr_t *)mem = mark;
 	*top++ = mem;
 	t->top[class] = top;

@@ -478,6 +478,15 @@ MISUSE(free_of_the_next_block_that_was_never_handed_out, "double free", {
 	p_free(p + 7168);
 })
 
+/* The first of a slab, and a slot far behind it. */
+MISUSE(free_of_a_far_block_that_was_never_handed_out, "free of an invalid pointer", {
+	char *p = p_malloc(208);
+
+	if ((uintptr_t)p % 4096 != 0)
+		_exit(2);
+	p_free(p + 208 * 17);
+})
+
 /* Of functions that no library of the build has: the allocator is preloaded. */
 static void free_sized(void *mem, size_t bytes)
 {
@@ -717,6 +726,7 @@ int main(void)
 		cmocka_unit_test(write_of_zeros_far_behind_a_block),
 		cmocka_unit_test(write_after_a_free_by_another_thread),
 		cmocka_unit_test(free_of_the_next_block_that_was_never_handed_out),
+		cmocka_unit_test(free_of_a_far_block_that_was_never_handed_out),
 		cmocka_unit_test(double_free_in_a_dissolved_slab),
 		cmocka_unit_test(free_of_the_middle_of_a_block_in_a_dissolved_slab),
 		cmocka_unit_test(realloc_of_the_middle_of_a_block_in_a_dissolved_slab),
