@@ -18,14 +18,21 @@
  * pages) memory goes back as in glibc: the top, at once, when it exceeds a
  * threshold.
  *
+ * As libc does not know it, no setuid visits it. So it has no capabilities, and ends when the program has another user or
+ * group than it: the next one is started by a thread that has the right ones.
+ *
  * The arena's lock is held for PURGE_STEP at a time. Its threads wait for that
  * rather than make an arena of their own (arena_acquire).
  *
  * jemalloc's decay, and why a thread: its issues 1398 and 2688.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clone.h"
@@ -40,6 +47,7 @@
 #define KEEP_SIZE ((size_t)256 << 10)
 #define PURGE_STEP ((size_t)256 << 10)
 #define START_BYTES ((size_t)4 << 20)        /* free in one arena */
+#define STATUS_BYTES 2048                    /* of /proc/PID/status: its user and group are at the start */
 #define STACK_BYTES (2 * CLONE_TCB_ROOM + 32 * KIB)
 
 static _Atomic bool allowed, running;
@@ -176,13 +184,58 @@ static bool may_end(void)
 	return purge_all_old() == 0 || atomic_exchange(&running, true);
 }
 
+/* The lines Uid and Gid of the status, in text; NULL: not to be had. */
+static const char *credentials(const char *path, char text[STATUS_BYTES])
+{
+	int fd = sys_open(path, O_RDONLY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return NULL;
+
+	ssize_t n = sys_read(fd, text, STATUS_BYTES - 1);
+
+	sys_close(fd);
+	text[MAX(n, 0)] = '\0';
+
+	char *from = strstr(text, "\nUid:"), *to = strstr(text, "\nFDSize:");
+
+	if (to != NULL)
+		*to = '\0';
+	return from;
+}
+
+/* Without /proc nobody knows: false. */
+static bool others_have_changed(void)
+{
+	char ours[STATUS_BYTES], theirs[STATUS_BYTES];
+	const char *a = credentials("/proc/thread-self/status", ours), *b = credentials("/proc/self/status", theirs);
+
+	return a != NULL && b != NULL && strcmp(a, b) != 0;
+}
+
+static void give_up_capabilities(void)
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+
+	sys_call3(SYS_capset, (long)&header, (long)none, 0);
+}
+
 static void purger_main(void *unused)
 {
 	const struct timespec tick = { TICK_S, 0 };
 
 	(void)unused;
+	give_up_capabilities();
+	/* Descriptors of our own, none as yet: the program's numbers are not to be taken, not for a moment. */
+	bool can_look = sys_close_range(0, ~0u, CLOSE_RANGE_UNSHARE) == 0;
+
 	do {
 		sys_nanosleep(&tick, NULL);
+		if (can_look && others_have_changed()) {
+			atomic_store(&running, false);
+			break;
+		}
 		atomic_fetch_add_explicit(&ticks, 1, memory_order_relaxed);
 	} while (purge_all_old() != 0 || !may_end());
 	sys_exit(0);

@@ -162,6 +162,81 @@ static void a_child_purges_for_itself(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Of a thread of ours: the number that follows the name in its status. */
+static unsigned long long status_of(const char *tid, const char *name, int base)
+{
+	char path[300], line[300];
+	unsigned long long value = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%s/status", tid);
+	FILE *f = fopen(path, "r");
+
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+		if (strncmp(line, name, strlen(name)) == 0)
+			value = strtoull(line + strlen(name), NULL, base);
+	if (f != NULL)
+		fclose(f);
+	return value;
+}
+
+/* Threads beside the first one, how many of them have this uid, and the capabilities that they have. */
+static unsigned purgers(uid_t uid, unsigned *with_uid, unsigned long long *capabilities)
+{
+	DIR *d = opendir("/proc/self/task");
+	unsigned n = 0;
+
+	*with_uid = 0;
+	*capabilities = 0;
+	for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+		if (e->d_name[0] == '.' || atoi(e->d_name) == getpid())
+			continue;
+		n++;
+		*with_uid += status_of(e->d_name, "Uid:", 10) == uid;
+		*capabilities |= status_of(e->d_name, "CapEff:", 16) | status_of(e->d_name, "CapPrm:", 16);
+	}
+	closedir(d);
+	return n;
+}
+
+static int give_up_root(void)
+{
+	unsigned long long capabilities;
+	unsigned n, with_uid, s = 0;
+
+	churn(PEAK_BYTES / 4, 50000);
+	usleep(100000);
+	n = purgers(0, &with_uid, &capabilities);
+	if (n != 1 || with_uid != 1 || capabilities != 0)
+		return 1;
+	if (setgid(65534) != 0 || setuid(65534) != 0)
+		return 2;
+	for (; s < PATIENCE_S && purgers(0, &with_uid, &capabilities) != 0; s++)
+		sleep(1);
+	if (s > 3)
+		return 3;
+	churn(PEAK_BYTES / 4, 50000);
+	n = purgers(65534, &with_uid, &capabilities);
+	if (n != 1 || with_uid != 1)
+		return 4;
+	return wait_until_below(bytes_at_start + PEAK_BYTES / 8) < PATIENCE_S ? 0 : 5;
+}
+
+static void the_thread_has_no_more_rights_than_the_program(void **state)
+{
+	int status = -1;
+
+	(void)state;
+	if (getuid() != 0)
+		skip();
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(give_up_root());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_true(WIFEXITED(status));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +244,7 @@ int main(void)
 		cmocka_unit_test(chunks_go_back),
 		cmocka_unit_test(runs_between_survivors_go_back),
 		cmocka_unit_test(a_child_purges_for_itself),
+		cmocka_unit_test(the_thread_has_no_more_rights_than_the_program),
 		cmocka_unit_test(what_a_thread_does_not_use_leaves_its_cache),
 		cmocka_unit_test(the_thread_ends_when_there_is_nothing_left_to_do),
 	};
