@@ -26,27 +26,27 @@
 static int stats_fd = -1;
 static backtrace_fn *unwind;
 
-/* Each: false if the value will not do. */
+/* Each: false if the value will not do. The value of a word that has none is empty. */
 
 static bool use_secure(const char *value, size_t len)
 {
-	(void)value;
+	(void)value, (void)len;
 	malloc_secure();
-	return len == 0;
+	return true;
 }
 
 static bool use_classic(const char *value, size_t len)
 {
-	(void)value;
+	(void)value, (void)len;
 	tcache_enable(false);
-	return len == 0;
+	return true;
 }
 
 static bool use_nothread(const char *value, size_t len)
 {
-	(void)value;
+	(void)value, (void)len;
 	malloc_purge_in_background(false);
-	return len == 0;
+	return true;
 }
 
 /* FILE[:BYTES] */
@@ -71,11 +71,11 @@ static bool use_profile(const char *value, size_t len)
 
 static bool use_stats(const char *value, size_t len)
 {
-	(void)value;
+	(void)value, (void)len;
 	stats_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, HIGH_FD);
 	if (stats_fd < 0)
 		stats_fd = STDERR_FILENO;
-	return len == 0;
+	return true;
 }
 
 static const struct word {
@@ -101,6 +101,12 @@ static const struct {
 	{ "MALLOC_TRIM_THRESHOLD_", OPT_TRIM_THRESHOLD },
 };
 
+/* FILE and the like follow. */
+static bool takes_value(const char *name)
+{
+	return name[strlen(name) - 1] == '=';
+}
+
 /* The program goes on as if the word were not there. */
 static void complain(const char *word, size_t len)
 {
@@ -115,7 +121,7 @@ static void complain(const char *word, size_t len)
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		fmt_str(&f, i == 0 ? " " : ", ");
 		fmt_str(&f, words[i].name);
-		if (words[i].name[strlen(words[i].name) - 1] == '=')
+		if (takes_value(words[i].name))
 			fmt_str(&f, "FILE[:BYTES]");
 	}
 	fmt_char(&f, '\n');
@@ -127,7 +133,8 @@ static void use_word(const char *word, size_t len)
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		size_t n = strlen(words[i].name);
 
-		if (len >= n && memcmp(words[i].name, word, n) == 0 && words[i].use(word + n, len - n))
+		if ((takes_value(words[i].name) ? len >= n : len == n) && memcmp(words[i].name, word, n) == 0 &&
+		    words[i].use(word + n, len - n))
 			return;
 	}
 	if (len != 0)

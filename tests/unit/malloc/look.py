@@ -90,6 +90,9 @@ def unknown_words_are_named_and_passed_over():
         assert err.startswith(f"steward: STEWARD_MALLOC: unknown word {word}; known are secure, classic, nothread, "
                               "profile=FILE[:BYTES], stats\n"), err
         assert "at its end" in err, err
+    # It is not the word that it begins with: that one would add to each block.
+    out, err = run("p = libc.malloc(100); print(libc.malloc_usable_size(ctypes.c_void_p(p)))", "secureX")
+    assert out == "112\n" and "unknown word secureX;" in err, (out, err)
 
 
 def profile_of_known_sites(words):
