@@ -109,7 +109,7 @@ struct malloc_params {
 	_Atomic bool secure;
 };
 
-#define MMAP_THRESHOLD_MAX ((size_t)32 << 20)
+#define MMAP_THRESHOLD_MAX ((size_t)32 << 20) /* that it rises to by itself */
 
 extern struct malloc_params params;
 extern struct arena main_arena;

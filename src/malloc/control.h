@@ -17,6 +17,8 @@ typedef size_t backtrace_fn(uintptr_t *frames, size_t max);
  * own code. unwind: for a profile; NULL: there can be none.
  */
 void malloc_init(char **envp, backtrace_fn *unwind);
+/* As stw_mallopt, with numbers that an int does not hold; one beyond PTRDIFF_MAX stands for a negative one. */
+int malloc_set(int param, size_t value);
 /* src/preload/backtrace.c. */
 backtrace_fn malloc_unwind;
 /* The same at the end of the process, when exit has called what it was to call. */

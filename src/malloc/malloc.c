@@ -520,32 +520,32 @@ API int stw_malloc_trim(size_t pad)
 	return done;
 }
 
-static void set(_Atomic size_t *param, int value)
+static void set(_Atomic size_t *param, size_t value)
 {
-	atomic_store_explicit(param, (size_t)(long)value, memory_order_relaxed);
+	atomic_store_explicit(param, value, memory_order_relaxed);
 }
 
-API int stw_mallopt(int param, int value)
+int malloc_set(int param, size_t value)
 {
+	bool negative = value > PTRDIFF_MAX;
+
 	switch (param) {
 	case OPT_TRIM_THRESHOLD:
-		set(&params.trim_threshold, value); /* -1: never */
+		set(&params.trim_threshold, value); /* SIZE_MAX, -1 of mallopt: never */
 		break;
 	case OPT_TOP_PAD:
-		if (value < 0)
+		if (negative)
 			return 0;
 		set(&params.top_pad, value);
 		break;
 	case OPT_MMAP_THRESHOLD:
-		if (value < 0 || (size_t)value > MMAP_THRESHOLD_MAX)
-			return 0;
 		set(&params.mmap_threshold, value);
 		break;
 	case OPT_MMAP_MAX:
-		set(&params.maps_max, MAX(value, 0));
+		set(&params.maps_max, negative ? 0 : value);
 		break;
 	case OPT_ARENA_MAX:
-		if (value <= 0)
+		if (negative || value == 0)
 			return 0;
 		set(&params.arenas_max, value);
 		return 1;
@@ -555,10 +555,15 @@ API int stw_mallopt(int param, int value)
 			tcache_no_shortcuts();
 		return 1;
 	case OPT_MXFAST:
-		return value >= 0 && value <= MXFAST_MAX; /* accepted: there are no fast bins */
+		return value <= MXFAST_MAX; /* accepted: there are no fast bins */
 	default:
 		return 1; /* as glibc does for numbers that it does not know */
 	}
 	params.fixed_thresholds = true;
 	return 1;
+}
+
+API int stw_mallopt(int param, int value)
+{
+	return malloc_set(param, (size_t)(long)value);
 }

@@ -3,6 +3,7 @@
  * glibc's allocator, which mean the same here. Read once, before the program
  * starts; a set-user-ID program does not listen.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,16 +170,19 @@ static void use_line(const char *line)
 		use_words(value);
 	for (size_t i = 0; i < ARRAY_SIZE(variables); i++)
 		if ((value = value_of(line, variables[i].name)) != NULL)
-			stw_mallopt(variables[i].param, atoi(value));
+			malloc_set(variables[i].param, strtoull(value, NULL, 0));
 }
 
 void malloc_init(char **envp, backtrace_fn *fn)
 {
+	int saved_errno = errno;
+
 	unwind = fn;
 	if (getauxval(AT_SECURE) != 0)
 		return;
 	for (; *envp != NULL; envp++)
 		use_line(*envp);
+	errno = saved_errno; /* the program's first is 0, whatever was out of range */
 }
 
 void malloc_exit(void)

@@ -95,6 +95,19 @@ def unknown_words_are_named_and_passed_over():
     assert out == "112\n" and "unknown word secureX;" in err, (out, err)
 
 
+def the_threshold_of_mappings_may_be_any_number():
+    """Blocks that are mappings of their own, of four sizes: each value as glibc 2.36 has it, of these sizes."""
+    text = """
+before = look()["mapped"]["blocks"]
+for size in 150000, 1 << 20, 33 << 20, 200 << 20:
+    p = libc.malloc(size)
+    print(look()["mapped"]["blocks"] - before, end=" ")
+    libc.free(p)"""
+    for value, want in (("4294967296", "0 0 0 0"), ("1000000", "0 1 1 1"), ("0x100000", "0 1 1 1"), ("-1", "0 0 0 0"),
+                        ("99999999999999999999999", "0 0 0 0"), ("33554433", "0 0 1 1")):
+        assert run(text, MALLOC_MMAP_THRESHOLD_=value) == (want + " ", ""), (value, run(text, MALLOC_MMAP_THRESHOLD_=value))
+
+
 def profile_of_known_sites(words):
     """What the program says of its sites, what the profile says of them, and the profile."""
     with tempfile.TemporaryDirectory() as folder:
@@ -140,7 +153,7 @@ def profile_has_the_format_of_gperftools():
 def main():
     tests = [profile_says_whose_the_bytes_are, profile_without_caches_of_threads, profile_has_the_format_of_gperftools,
              json_counts_what_was_allocated, schema_in_the_documents_is_complete, summary_at_exit_even_if_stderr_is_closed,
-             no_word_no_summary, unknown_words_are_named_and_passed_over]
+             no_word_no_summary, unknown_words_are_named_and_passed_over, the_threshold_of_mappings_may_be_any_number]
     print(f"1..{len(tests)}")
     failed = False
     for number, test in enumerate(tests, 1):
