@@ -94,14 +94,10 @@ static void rows_time(struct table *t, const struct sim *s)
 	}
 }
 
-/* Control characters of names do not reach the terminal. */
 static const char *printable(const char *text, char *buf, size_t size)
 {
-	size_t n = 0;
-
-	for (; text[n] != '\0' && n + 1 < size; n++)
-		buf[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
-	buf[n] = '\0';
+	snprintf(buf, size, "%s", text);
+	msg_clean(buf);
 	return buf;
 }
 
