@@ -28,6 +28,7 @@
 struct besides {
 	uint64_t bytes, end;
 	uint64_t exe, ino; /* of the program, of the area before */
+	bool fence;        /* the area before is a page as those around Steward's own memory (live/engine.c) */
 };
 
 static bool add_area(void *ctx, const struct maps_line *m)
@@ -35,9 +36,11 @@ static bool add_area(void *ctx, const struct maps_line *m)
 	struct besides *b = ctx;
 	bool bss = m->start == b->end && b->ino != 0 && b->ino != b->exe;
 	bool heap = m->path[0] == '\0' || strcmp(m->path, "[heap]") == 0;
+	bool own = m->start == b->end && b->fence;
 
-	if (strcmp(m->rights, "rw-p") == 0 && m->ino == 0 && heap && !bss && m->end - m->start >= AREA_MIN)
+	if (strcmp(m->rights, "rw-p") == 0 && m->ino == 0 && heap && !bss && !own && m->end - m->start >= AREA_MIN)
 		b->bytes += m->end - m->start;
+	b->fence = strcmp(m->rights, "r--p") == 0 && m->ino == 0 && m->end - m->start == PAGE_SIZE;
 	b->exe = b->exe == 0 ? m->ino : b->exe;
 	b->ino = m->ino;
 	b->end = m->end;
