@@ -34,3 +34,10 @@ int procstat_read(int32_t pid, struct procstat *s)
 	s->start = start;
 	return 0;
 }
+
+bool procstat_is_stopped(int32_t pid)
+{
+	struct procstat s;
+
+	return procstat_read(pid, &s) == 0 && procstat_stopped(&s);
+}

@@ -24,4 +24,13 @@ static inline bool procstat_ended(const struct procstat *s)
 	return (s->state == 'Z' || s->state == 'X') && s->threads <= 1;
 }
 
+/* By a signal, or by who traces it. */
+static inline bool procstat_stopped(const struct procstat *s)
+{
+	return s->state == 'T' || s->state == 't';
+}
+
+/* The same of a process; false if there is none. */
+bool procstat_is_stopped(int32_t pid);
+
 #endif

@@ -81,7 +81,7 @@ static bool deaf(const struct ledger *l)
 {
 	struct procstat stat;
 
-	return !runs_watched(l) || procstat_read(l->launcher, &stat) != 0 || stat.state == 'T' || stat.state == 't';
+	return !runs_watched(l) || procstat_read(l->launcher, &stat) != 0 || procstat_stopped(&stat);
 }
 
 /* Until it is reached or given up, or somebody has asked for something else. False: nobody is at work. */

@@ -26,7 +26,7 @@ int proc_set_dumpable(int dumpable);
  */
 void proc_raise_limit(void);
 void proc_restore_limit(void);
-/* Opens a file of /proc/self for reading, close-on-exec; descriptor or -errno. */
+/* Opens a file of our own in /proc for reading, close-on-exec; descriptor or -errno. */
 int proc_open(const char *path);
 
 /*

@@ -208,7 +208,6 @@ static void attach(const char *text)
 		return;
 	}
 	bool inherited = is_ledger(run_env.ledger_fd, run_env.inode) && (run_env.device_fd < 0 || is_device(run_env.device_fd));
-
 	int err = inherited ? 0 : ask_launcher(run_env.socket, asked);
 
 	if (err != 0) {

@@ -156,13 +156,6 @@ static int start(const struct program *p, char **argv, char **envp, const struct
 			strerror(err));
 }
 
-static bool is_stopped(pid_t pid)
-{
-	struct procstat stat;
-
-	return procstat_read(pid, &stat) == 0 && (stat.state == 'T' || stat.state == 't');
-}
-
 /* The waker, which no signal to the job reaches. */
 static void __attribute__((noreturn)) wait_to_wake(pid_t command, pid_t launcher)
 {
@@ -173,7 +166,7 @@ static void __attribute__((noreturn)) wait_to_wake(pid_t command, pid_t launcher
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sys_close_range(0, ~0u, 0);
 	while (getppid() == launcher) {
-		if (!is_stopped(command) && is_stopped(launcher))
+		if (!procstat_is_stopped(command) && procstat_is_stopped(launcher))
 			kill(launcher, SIGCONT);
 		nanosleep(&pause, NULL);
 	}

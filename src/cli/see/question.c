@@ -69,19 +69,12 @@ static int ask_some(struct ledger *l, unsigned i, struct ask_range *range, unsig
 	return 0;
 }
 
-/* Whoever stopped it may take days to let it go on. */
-static bool is_stopped(int32_t pid)
-{
-	struct procstat s;
-
-	return procstat_read(pid, &s) == 0 && (s.state == 'T' || s.state == 't');
-}
-
 int question_ask(struct ledger *l, unsigned i, struct ask_range *range, unsigned nr, struct ask *head)
 {
 	if (atomic_load(&l->slot[i].state) != LEDGER_ENGAGED)
 		return -ESTALE;
-	if (is_stopped(atomic_load(&l->slot[i].pid)))
+	/* Whoever stopped it may take days to let it go on. */
+	if (procstat_is_stopped(atomic_load(&l->slot[i].pid)))
 		return -ETIMEDOUT;
 	for (unsigned done = 0; done < nr; done += ASK_RANGES) {
 		int err = ask_some(l, i, range + done, MIN(nr - done, ASK_RANGES), head);
