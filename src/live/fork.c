@@ -324,7 +324,8 @@ static void stay_native(void)
 	atomic_store(&engine.slot->state, LEDGER_NATIVE);
 }
 
-/* Zeros, written only where there are none: what is written is copied, and of a megabyte most was never used. */
+/* Zeros, written only where there are none: what is written is copied, and most was never used. */
+_Static_assert(sizeof(struct engine) <= 256 * KIB, "each child looks at all of it");
 static void wipe(void *start, size_t bytes)
 {
 	uint64_t __attribute__((may_alias)) *word = start;

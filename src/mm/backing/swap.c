@@ -50,6 +50,8 @@ void swap_destroy(struct swap *s)
 		ASSERT(a->nr_used == 0 && a->store->stat.pages == 0);
 		for (uint64_t c = 0; c < a->nr_slots / SLOTS_PER_CHUNK; c++)
 			vfree(s->vmalloc, (uint64_t)(uintptr_t)a->chunk[c]);
+		if (a->chunk != a->few)
+			vfree(s->vmalloc, (uint64_t)(uintptr_t)a->chunk);
 	}
 	s->nr_areas = 0;
 }
@@ -84,9 +86,32 @@ int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_
 	a->state = SWAP_AREA_TAKES;
 	a->slots_max = slots_max;
 	a->nr_slots = a->hand = a->free_head = a->nr_used = a->nr_same = a->nr_writing = 0;
+	a->chunks_room = SWAP_CHUNKS_FEW;
+	a->chunk = a->few;
 	store->moved = slot_moved;
 	store->moved_ctx = s;
 	return (int)s->nr_areas++;
+}
+
+/* The table doubles: one for the largest area would be 2 MiB in every process. */
+static int make_room(struct swap *s, struct swap_area *a, uint64_t chunks)
+{
+	uint64_t room = a->chunks_room;
+
+	while (room < chunks)
+		room *= 2;
+	if (room == a->chunks_room)
+		return 0;
+	uint64_t address = vmalloc(s->vmalloc, room * sizeof(*a->chunk));
+	if (address == 0)
+		return -ENOMEM;
+	struct swap_slot **table = (struct swap_slot **)(uintptr_t)address;
+	memcpy(table, a->chunk, a->chunks_room * sizeof(*table));
+	if (a->chunk != a->few)
+		vfree(s->vmalloc, (uint64_t)(uintptr_t)a->chunk);
+	a->chunk = table;
+	a->chunks_room = room;
+	return 0;
 }
 
 static int grow(struct swap *s, struct swap_area *a)
@@ -98,6 +123,11 @@ static int grow(struct swap *s, struct swap_area *a)
 	uint64_t address = vmalloc(s->vmalloc, SLOTS_PER_CHUNK * sizeof(struct swap_slot));
 	if (address == 0)
 		return -ENOMEM;
+	int err = make_room(s, a, chunk + 1);
+	if (err != 0) {
+		vfree(s->vmalloc, address);
+		return err;
+	}
 	struct swap_slot *slots = (struct swap_slot *)(uintptr_t)address;
 	memset(slots, 0, SLOTS_PER_CHUNK * sizeof(*slots));
 	a->chunk[chunk] = slots;

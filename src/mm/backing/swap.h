@@ -17,7 +17,8 @@
 #include "mm/phys/vmalloc.h"
 
 #define SLOTS_PER_CHUNK 4096
-#define SWAP_CHUNKS_MAX 262144 /* per area; their table takes 2 MiB of address space, and memory as far as it is used */
+#define SWAP_CHUNKS_MAX 262144 /* per area, in a table that grows … */
+#define SWAP_CHUNKS_FEW 32     /* … from this on */
 #define SWAP_AREA_BYTES_MAX ((uint64_t)SWAP_CHUNKS_MAX * SLOTS_PER_CHUNK * PAGE_SIZE) /* 4 TiB */
 #define SWAP_AREAS 8          /* in use at once */
 #define SWAP_PRIO_MAX 32767
@@ -67,7 +68,9 @@ struct swap_area {
 	uint64_t nr_used;
 	uint64_t nr_same;
 	uint32_t nr_writing;  /* slots of pages that the store is taking just now */
-	struct swap_slot *chunk[SWAP_CHUNKS_MAX];
+	uint64_t chunks_room; /* so many chunks have a place in the table */
+	struct swap_slot **chunk;
+	struct swap_slot *few[SWAP_CHUNKS_FEW]; /* the table as long as they fit */
 };
 
 /* A page on its way out. */

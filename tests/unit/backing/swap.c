@@ -758,33 +758,52 @@ static void slots_beyond_the_first_table_work_as_well(void **state)
 	world_drop();
 }
 
-/* 512 GiB, of which the first 256 are taken: as if, because their table alone would be 1 GiB. */
+static swp_t write_one(struct page *p)
+{
+	struct swap_io io = { .frame = &p->frame, .page = p->want };
+
+	page_fill(p, KIND_SMALL);
+	swap_examine(&w->swap, &io, 1);
+	swap_write(&w->swap, &io, 1, lock, unlock, w);
+	assert_int_equal(io.err, 0);
+	assert_int_equal(swp_area(io.entry), 0);
+	return io.entry;
+}
+
+static void read_one(struct page *p, swp_t entry)
+{
+	struct swap_read read = { .page = p->read_once, .entry = entry };
+
+	swap_read(&w->swap, &read, 1, lock, unlock, w);
+	assert_int_equal(read.err, 0);
+	assert_memory_equal(read.page, p->want, PAGE_SIZE);
+	swap_put(&w->swap, entry);
+}
+
+/* 512 GiB, of which the first 256 are taken: as if, because their slots alone would be 1 GiB. */
 static void large_areas_are_used_to_their_end(void **state)
 {
 	const uint64_t taken = 256 * GIB / PAGE_SIZE;
 	struct swap_area *a;
+	uint64_t free_head;
+	swp_t low, high;
 
 	(void)state;
 	world_make(12);
 	add_fakes(50, 50, 512 * GIB / PAGE_SIZE, false);
 	a = &w->swap.area[0];
+	low = write_one(&w->page[0]);
+	assert_int_equal(a->nr_slots, SLOTS_PER_CHUNK);
+	free_head = a->free_head;
 	a->nr_slots = taken;
-	struct swap_io io = { .frame = &w->page[0].frame, .page = w->page[0].want };
-	struct swap_read read = { .page = w->page[0].read_once };
-
-	page_fill(&w->page[0], KIND_SMALL);
-	swap_examine(&w->swap, &io, 1);
-	swap_write(&w->swap, &io, 1, lock, unlock, w);
-	assert_int_equal(io.err, 0);
-	assert_int_equal(swp_area(io.entry), 0);
-	assert_int_equal(swp_slot(io.entry), taken);
-	read.entry = io.entry;
-	swap_read(&w->swap, &read, 1, lock, unlock, w);
-	assert_int_equal(read.err, 0);
-	assert_memory_equal(read.page, w->page[0].want, PAGE_SIZE);
-	swap_put(&w->swap, io.entry);
+	a->free_head = 0;
+	high = write_one(&w->page[1]);
+	assert_int_equal(swp_slot(high), taken);
+	read_one(&w->page[1], high);
 	vfree(&w->vmalloc, (uint64_t)(uintptr_t)a->chunk[taken / SLOTS_PER_CHUNK]);
-	a->nr_slots = a->free_head = 0;
+	a->nr_slots = SLOTS_PER_CHUNK;
+	a->free_head = free_head;
+	read_one(&w->page[0], low);
 	world_drop();
 }
 
