@@ -566,7 +566,9 @@ static void the_loss_of_one_export_loses_nothing(void **state)
 		keys_read(&w->k, keys, 8);
 		assert_int_equal(lacking_on(w, leg), 0);
 		random_use(w, 60);
-		assert_true(lacking_on(w, leg) > 0);
+		/* The last use may have freed what was written meanwhile. */
+		assert_int_equal(write_keys(w, keys, io, keys_pick(&w->k, false, 8, keys)), 8);
+		assert_true(lacking_on(w, leg) >= 8);
 		assert_int_equal(lacking_on(w, !leg), 0);
 		compare_legs(w, 2u >> leg);
 		/* It is back, and has what it had. What it has missed is not read there, and what is written now goes to both. */
