@@ -30,7 +30,7 @@ def environment(**more):
     return {k: v for k, v in env.items() if v is not None}
 
 
-def steward(*args, timeout=20, prefix=(), **env):
+def steward(*args, timeout=80, prefix=(), **env):
     """Runs steward; status, stdout and stderr in the result."""
     return subprocess.run([*prefix, STEWARD, *args], env=environment(**env), timeout=timeout, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
