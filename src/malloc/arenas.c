@@ -29,6 +29,7 @@
 #include "malloc/arena.h"
 #include "malloc/control.h"
 #include "malloc/count.h"
+#include "malloc/tcache.h"
 
 #include <sched.h>
 #include <sys/syscall.h>
@@ -246,6 +247,7 @@ void malloc_fork_prepare(void)
 	uint64_t patience = FORK_WAIT_NS;
 
 	atomic_fetch_add(&nr_forks, 1);
+	tcache_fork_prepare(); /* before the arenas, as everywhere */
 	for (unsigned i = 0; i < ARENAS_MAX; i++) {
 		struct arena *a = arena_nth(i);
 
@@ -278,6 +280,7 @@ void malloc_fork_parent(void)
 		locked_now = a;
 		arena_unlock(a);
 	}
+	tcache_fork_parent();
 }
 
 void malloc_fork_child(void)
@@ -285,6 +288,7 @@ void malloc_fork_child(void)
 	atomic_store(&nr_forks, 0);
 	purge_child();
 	count_fork_child();
+	tcache_fork_child();
 	for (unsigned i = 0; i < ARENAS_MAX; i++) {
 		struct arena *a = arena_nth(i);
 

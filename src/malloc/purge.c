@@ -40,6 +40,7 @@
 #include "malloc/arena.h"
 #include "malloc/control.h"
 #include "malloc/meta.h"
+#include "malloc/tcache.h"
 
 #define TICK_S 1
 #define PURGE_AGE 4                          /* ticks */
@@ -48,7 +49,7 @@
 #define PURGE_STEP ((size_t)256 << 10)
 #define START_BYTES ((size_t)4 << 20)        /* free in one arena */
 #define STATUS_BYTES 2048                    /* of /proc/PID/status: its user and group are at the start */
-#define STACK_BYTES (2 * CLONE_TCB_ROOM + 32 * KIB)
+#define PURGER_STACK_BYTES (2 * CLONE_TCB_ROOM + 32 * KIB)
 
 static _Atomic bool allowed, running;
 static _Atomic uint32_t ticks;
@@ -237,6 +238,7 @@ static void purger_main(void *unused)
 			break;
 		}
 		atomic_fetch_add_explicit(&ticks, 1, memory_order_relaxed);
+		tcache_look_after_all();
 	} while (purge_all_old() != 0 || !may_end());
 	sys_exit(0);
 }
@@ -249,11 +251,11 @@ static bool start_thread(void)
 
 	if (__atomic_load_n(&gone, __ATOMIC_SEQ_CST) != 0)
 		return false;
-	if (stack == NULL && (stack = meta_alloc(STACK_BYTES)) == NULL)
+	if (stack == NULL && (stack = meta_alloc(PURGER_STACK_BYTES)) == NULL)
 		return false;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	done = clone_thread(CLONE_FILES, stack, STACK_BYTES, purger_main, NULL, &gone) > 0;
+	done = clone_thread(CLONE_FILES, stack, PURGER_STACK_BYTES, purger_main, NULL, &gone) > 0;
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	return done;
 }

@@ -1,41 +1,38 @@
 #include "malloc/tcache.h"
 
-#include <pthread.h>
 #include <string.h>
 
+#include "base/sys.h"
 #include "malloc/count.h"
 #include "malloc/meta.h"
 #include "malloc/pagemap.h"
 #include "malloc/profile.h"
 #include "malloc/secure.h"
 
-#define TCACHE_IDLE 0u
-#define TCACHE_BUSY 1u
 #define FIRST_SLOTS 4      /* of the first slab of a class */
 #define GROWTH_SHIFT 2     /* the next has this part of the slots the class has */
 #define LOOK_SLOTS 8
-#define WARM_CACHES 4      /* idle ones that keep their free slots */
 #define LOOK_BYTES ((size_t)1 << 20) /* of new slabs, or */
 #define LOOK_SHIFT 4       /* this part of all, from one look for sparse slabs to the next */
 #define SPARSE_MIN ((size_t)64 << 10) /* bytes of a class's sparse slabs that are worth it */
 #define HOLES_PER_SLOT 4
+#define SPINS 100
+#define WAIT_NS 50000      /* between two looks for the end of a collection … */
+#define WAITS 4000         /* … of which so many are waited for: then whoever is at it was left behind by fork, or stands still */
 
-/* What stands before the first slot of a stack that has none. */
-static void *nothing;
-void **const tcache_no_tops[NR_CLASSES + 1] = { [0 ... NR_CLASSES] = &nothing + 1 };
+uint32_t tcache_enter(struct tcache *t)
+{
+	const struct timespec moment = { .tv_nsec = WAIT_NS };
 
-/* The first thread's: it needs no memory. */
-static struct tcache first_tcache;
-static _Atomic(struct tcache *) all_tcaches = &first_tcache;
-static _Atomic bool disabled, no_shortcuts;
-static _Atomic unsigned nr_tcaches = 1, nr_idle = 1;
+	for (unsigned waits = 0;; waits++) {
+		uint32_t was = TCACHE_ALONE;
 
-__thread struct tcache *tcache_fast = TCACHE_NONE;
-__thread struct tcache *tcache_own;
-
-/*
- * Slabs
- */
+		if (likely(atomic_compare_exchange_strong(&t->within, &was, TCACHE_OWNER)) || was == TCACHE_OWNER || waits == SPINS + WAITS)
+			return was;
+		if (waits >= SPINS)
+			sys_nanosleep(&moment, NULL);
+	}
+}
 
 static void partial_add(struct bin *b, struct slab *s)
 {
@@ -60,10 +57,15 @@ static void partial_remove(struct bin *b, struct slab *s)
 		b->partial_last = s->prev;
 }
 
+static void set_slab_bytes(struct tcache *t, size_t bytes)
+{
+	__atomic_store_n(&t->slab_bytes, bytes, __ATOMIC_RELAXED);
+}
+
 static void give_back(struct tcache *t, struct slab *s)
 {
 	t->bins[s->class].nr_slabs--;
-	t->slab_bytes -= s->pages * PAGE_SIZE;
+	set_slab_bytes(t, t->slab_bytes - s->pages * PAGE_SIZE);
 	slab_destroy(s);
 }
 
@@ -194,14 +196,20 @@ __attribute__((cold)) void tcache_refuse(const struct slab *s, const void *mem)
 
 void tcache_overflow(struct tcache *t, unsigned class)
 {
+	uint32_t was = tcache_enter(t);
+
+	if (unlikely(was == TCACHE_COLLECTOR)) {
+		tcache_forget();
+		return;
+	}
 	shrink_idle(t);
 	grow_stack(t, class);
 	if (t->top[class] == t->full[class])
 		flush(t, class, t->bins[class].max / 2);
+	tcache_leave(t, was);
 }
 
-/* Takes over what others freed. */
-static void collect(struct tcache *t)
+void tcache_collect(struct tcache *t)
 {
 	struct slab *s = atomic_exchange(&t->remote, NULL), *next;
 
@@ -210,6 +218,7 @@ static void collect(struct tcache *t)
 		if (slab_popped(s, t) && slab_collect(s))
 			tcache_slab_freed(t, s);
 	}
+	t->collected++;
 }
 
 /* What is in the stack counts as in use. */
@@ -223,7 +232,7 @@ static size_t sparse_bytes(const struct bin *b)
 	return bytes;
 }
 
-void tcache_dissolve(struct tcache *t, size_t bytes_min)
+static void dissolve_sparse(struct tcache *t, size_t bytes_min)
 {
 	t->new_bytes = 0;
 	if (t->secure != NULL || profile_is_on())
@@ -249,9 +258,19 @@ void tcache_dissolve(struct tcache *t, size_t bytes_min)
 				return;
 			}
 			b->nr_slabs--;
-			t->slab_bytes -= bytes;
+			set_slab_bytes(t, t->slab_bytes - bytes);
 			t->dissolved = true;
 		}
+	}
+}
+
+void tcache_dissolve(struct tcache *t, size_t bytes_min)
+{
+	uint32_t was = tcache_enter(t);
+
+	if (likely(was != TCACHE_COLLECTOR)) {
+		dissolve_sparse(t, bytes_min);
+		tcache_leave(t, was);
 	}
 }
 
@@ -264,7 +283,7 @@ static struct slab *new_slab(struct tcache *t, unsigned class)
 
 	outbox_flush(t); /* a thread that needs more memory does not hold back that of others */
 	if (t->new_bytes >= MAX(t->slab_bytes >> LOOK_SHIFT, LOOK_BYTES))
-		tcache_dissolve(t, SPARSE_MIN);
+		dissolve_sparse(t, SPARSE_MIN);
 	a = arena_acquire();
 	if (a == NULL)
 		return NULL;
@@ -277,7 +296,7 @@ static struct slab *new_slab(struct tcache *t, unsigned class)
 	if (s != NULL) {
 		b->nr_slabs++;
 		b->holes = b->nr_slabs * s->nr_slots * HOLES_PER_SLOT;
-		t->slab_bytes += s->pages * PAGE_SIZE;
+		set_slab_bytes(t, t->slab_bytes + s->pages * PAGE_SIZE);
 		t->new_bytes += s->pages * PAGE_SIZE;
 	}
 	return s;
@@ -330,7 +349,7 @@ static bool refill(struct tcache *t, unsigned class)
 	want = t->secure != NULL ? b->max - 1 : b->max / 2;
 	look_over(t);
 	if (atomic_load_explicit(&t->remote, memory_order_relaxed) != NULL)
-		collect(t);
+		tcache_collect(t);
 	do {
 		if (b->current != NULL)
 			got += slab_take(b->current, want - got, slots);
@@ -350,35 +369,24 @@ static bool refill(struct tcache *t, unsigned class)
 	return got != 0;
 }
 
-/* Which way this thread takes from now on. */
-static void set_way(struct tcache *t)
-{
-	tcache_fast = atomic_load_explicit(&no_shortcuts, memory_order_relaxed) ? TCACHE_NONE : t;
-}
-
-void tcache_no_shortcuts(void)
-{
-	atomic_store_explicit(&no_shortcuts, true, memory_order_relaxed);
-	if (tcache_own != NULL)
-		set_way(tcache_own);
-}
-
-void tcache_forget(void)
-{
-	if (tcache_own != NULL)
-		outbox_flush(tcache_own);
-	tcache_fast = TCACHE_NONE;
-	tcache_own = NULL;
-}
-
 void *tcache_alloc(struct tcache *t, unsigned class)
 {
 	void *mem = tcache_pop(t, class);
 
 	if (mem != NULL)
 		return mem;
-	set_way(t);
-	return refill(t, class) ? tcache_pop(t, class) : NULL;
+	tcache_set_way(t);
+
+	uint32_t was = tcache_enter(t);
+
+	if (unlikely(was == TCACHE_COLLECTOR)) {
+		tcache_forget();
+		t = tcache_get();
+		return t != NULL ? tcache_alloc(t, class) : NULL;
+	}
+	mem = refill(t, class) ? tcache_pop(t, class) : NULL;
+	tcache_leave(t, was);
+	return mem;
 }
 
 static bool has_slots(struct tcache *t, unsigned class)
@@ -390,16 +398,14 @@ static bool has_slots(struct tcache *t, unsigned class)
 	return b->current != NULL && b->current->used != b->current->nr_slots;
 }
 
-struct chunk *tcache_alloc_hole(struct tcache *t, unsigned class, size_t size)
+static struct chunk *alloc_hole(struct tcache *t, unsigned class, size_t size)
 {
 	struct bin *b = &t->bins[class];
 	struct chunk *c = NULL;
 	struct arena *a;
 
-	if (likely(!t->dissolved) || b->holes == 0)
-		return NULL;
 	if (atomic_load_explicit(&t->remote, memory_order_relaxed) != NULL)
-		collect(t);
+		tcache_collect(t);
 	if (has_slots(t, class) || (a = arena_acquire()) == NULL)
 		return NULL;
 	if (a->dissolved != 0)
@@ -410,6 +416,22 @@ struct chunk *tcache_alloc_hole(struct tcache *t, unsigned class, size_t size)
 		return NULL;
 	}
 	b->holes--;
+	return c;
+}
+
+struct chunk *tcache_alloc_hole(struct tcache *t, unsigned class, size_t size)
+{
+	if (likely(!t->dissolved) || t->bins[class].holes == 0)
+		return NULL;
+
+	uint32_t was = tcache_enter(t);
+
+	if (unlikely(was == TCACHE_COLLECTOR))
+		return NULL;
+
+	struct chunk *c = alloc_hole(t, class, size);
+
+	tcache_leave(t, was);
 	return c;
 }
 
@@ -440,99 +462,18 @@ static bool settle(struct tcache *t, unsigned class, bool leave)
 	return done;
 }
 
-static bool settle_all(struct tcache *t, bool leave)
+bool tcache_settle(struct tcache *t, bool leave)
 {
 	bool done = chunk_cache_flush(t);
 
 	outbox_flush(t);
-	collect(t);
+	tcache_collect(t);
 	for (unsigned class = 0; class < NR_CLASSES; class++)
 		done |= settle(t, class, leave);
 	return done;
 }
 
-/*
- * Threads
- */
-
-static bool claim(struct tcache *t)
-{
-	uint32_t idle = TCACHE_IDLE;
-
-	if (atomic_load_explicit(&t->state, memory_order_relaxed) != TCACHE_IDLE ||
-	    !atomic_compare_exchange_strong(&t->state, &idle, TCACHE_BUSY))
-		return false;
-	atomic_fetch_sub(&nr_idle, 1);
-	return true;
-}
-
-/* Nobody's from now on; a few stay as they are, for threads often follow each other. What is freed to it meanwhile or later is collected by who frees it. */
-static void release(struct tcache *t)
-{
-	do {
-		if (atomic_load(&nr_idle) < WARM_CACHES)
-			collect(t);
-		else
-			settle_all(t, true);
-		atomic_fetch_add(&nr_idle, 1);
-		atomic_store(&t->state, TCACHE_IDLE);
-	} while (atomic_load(&t->remote) != NULL && claim(t));
-}
-
-void tcache_push_remote(struct tcache *t, struct slab *s)
-{
-	struct slab *head = atomic_load_explicit(&t->remote, memory_order_relaxed);
-
-	do
-		s->next_remote = head;
-	while (!atomic_compare_exchange_weak(&t->remote, &head, s));
-	if (unlikely(atomic_load(&t->state) == TCACHE_IDLE) && claim(t))
-		release(t);
-}
-
-static void thread_ends(void *t)
-{
-	secure_flush(t);
-	tcache_forget();
-	release(t);
-}
-
-/*
- * Has thread_ends called; also for the main thread, which may end before others do. A destructor of the program that allocates later gets a
- * cache again, and us another round of destructors.
- */
-static void watch_thread(struct tcache *t)
-{
-	enum { NO_KEY, MAKING_KEY, HAVE_KEY };
-	static _Atomic uint32_t have_key;
-	static pthread_key_t key;
-	uint32_t no_key = NO_KEY;
-
-	if (atomic_compare_exchange_strong(&have_key, &no_key, MAKING_KEY))
-		atomic_store(&have_key, pthread_key_create(&key, thread_ends) == 0 ? HAVE_KEY : NO_KEY);
-	if (atomic_load_explicit(&have_key, memory_order_acquire) == HAVE_KEY)
-		pthread_setspecific(key, t);
-}
-
-static struct tcache *new_tcache(void)
-{
-	struct tcache *t = meta_alloc(sizeof(*t));
-
-	if (t == NULL)
-		return NULL;
-	atomic_store_explicit(&t->state, TCACHE_BUSY, memory_order_relaxed);
-
-	struct tcache *head = atomic_load(&all_tcaches);
-
-	atomic_fetch_add(&nr_tcaches, 1);
-	do
-		atomic_store_explicit(&t->next, head, memory_order_relaxed);
-	while (!atomic_compare_exchange_weak(&all_tcaches, &head, t));
-	return t;
-}
-
-/* What a cache needs before its first block. */
-static void prepare(struct tcache *t)
+void tcache_prepare(struct tcache *t)
 {
 	if (t->secret != 0)
 		return;
@@ -549,145 +490,4 @@ static void prepare(struct tcache *t)
 			set_max(t, class, MAX(b->limit / 2, (uint32_t)STACK_SLOTS_MIN));
 	}
 	t->top[CLASS_ZERO] = tcache_no_tops[CLASS_ZERO];
-}
-
-static struct tcache *next_tcache(struct tcache *t)
-{
-	return atomic_load_explicit(&t->next, memory_order_acquire);
-}
-
-struct tcache *tcache_get(void)
-{
-	struct tcache *t = tcache_own;
-
-	if (likely(t != NULL) || atomic_load_explicit(&disabled, memory_order_relaxed))
-		return t;
-	for (t = atomic_load(&all_tcaches); t != NULL && !claim(t);)
-		t = next_tcache(t);
-	if (t == NULL)
-		t = new_tcache();
-	if (t == NULL)
-		return NULL;
-	prepare(t);
-	tcache_own = t;
-	set_way(t);
-	watch_thread(t);
-	return t;
-}
-
-unsigned tcache_busy(void)
-{
-	unsigned all = atomic_load_explicit(&nr_tcaches, memory_order_relaxed);
-	unsigned idle = atomic_load_explicit(&nr_idle, memory_order_relaxed);
-
-	return all > idle ? all - idle : 1;
-}
-
-bool tcache_trim(void)
-{
-	bool done = tcache_own != NULL && settle_all(tcache_own, false);
-
-	for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t))
-		if (claim(t)) {
-			done |= settle_all(t, true);
-			release(t);
-		}
-	return done;
-}
-
-static void count_one(struct tcache *t, struct tcache_count *n)
-{
-	n->threads += atomic_load_explicit(&t->state, memory_order_relaxed) == TCACHE_BUSY;
-	for (unsigned class = 0; class < NR_CLASSES; class++) {
-		size_t slots = tcache_held(t, class) + outbox_slots(t, class);
-
-		n->slots[class] += slots;
-		n->blocks += slots;
-		n->bytes += slots * class_bytes(class);
-	}
-	for (unsigned i = 0; i < NR_CHUNK_STACKS; i++) {
-		unsigned chunks = __atomic_load_n(&t->stacks[i].n, __ATOMIC_RELAXED);
-
-		n->chunks += chunks;
-		n->blocks += chunks;
-	}
-	n->bytes += __atomic_load_n(&t->cached_bytes, __ATOMIC_RELAXED);
-}
-
-void tcache_count(struct tcache_count *n)
-{
-	memset(n, 0, sizeof(*n));
-	for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t))
-		count_one(t, n);
-}
-
-void tcache_enable(bool on)
-{
-	struct tcache *t = tcache_own;
-
-	atomic_store(&disabled, !on);
-	if (!on && t != NULL)
-		thread_ends(t);
-}
-
-static void check_bin(struct tcache *t, unsigned class)
-{
-	const struct bin *b = &t->bins[class];
-	unsigned empty = 0;
-
-	if (b->current != NULL)
-		ASSERT(b->current->owner == t && b->current->class == class && (b->current->used & SLAB_FULL) == 0);
-	for (const struct slab *s = b->partial; s != NULL; s = s->next) {
-		ASSERT(s->owner == t && s->class == class && s != b->current);
-		ASSERT(s->used < s->nr_slots);
-		ASSERT(s->next == NULL ? b->partial_last == s : s->next->prev == s);
-		empty += s->used == 0;
-	}
-	ASSERT(empty <= 1);
-	ASSERT(b->stack == NULL || b->stack[-1] == NULL);
-	for (uint32_t i = 0; i < tcache_held(t, class); i++) {
-		const void *mem = b->stack[i];
-		const struct slab *s = pagemap_slab(mem);
-		size_t slot = slab_slot(s, mem);
-
-		ASSERT(s->owner == t && s->class == class && slot != SIZE_MAX);
-		ASSERT((slab_word(s, slot / 64) >> slot % 64 & 1) == 0);
-		ASSERT(*(const uintptr_t *)mem == tcache_mark(t, mem));
-		for (uint32_t j = 0; j < i; j++)
-			ASSERT(b->stack[j] != mem);
-	}
-}
-
-static void check_owned(void *ctx, struct slab *s)
-{
-	struct tcache *t = ctx;
-
-	if (atomic_load(&s->owner) == t)
-		slab_check(s);
-}
-
-static void check_slabs(struct tcache *t)
-{
-	for (unsigned i = 0; i < ARENAS_MAX; i++) {
-		struct arena *a = arena_nth(i);
-
-		if (a == NULL || !arena_lock(a))
-			continue;
-		slab_each(a, check_owned, t);
-		arena_unlock(a);
-	}
-	for (unsigned class = 0; class < NR_CLASSES; class++)
-		check_bin(t, class);
-	outbox_check(t);
-}
-
-void tcache_check(void)
-{
-	if (tcache_own != NULL)
-		check_slabs(tcache_own);
-	for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t))
-		if (claim(t)) {
-			check_slabs(t);
-			release(t);
-		}
 }

@@ -24,7 +24,7 @@
  * taken for idle: half of it goes back to the slabs, and the rest of it in the
  * ticks to come. What waits in the outboxes, and chunks that are not yet merged, go
  * with the first tick. This is done on the slow way of any class, so a thread
- * that sleeps keeps what it has.
+ * that sleeps keeps what is in its stacks.
  *
  * The first word of a slot in a stack is its mark (free_mark): a block that
  * comes with it to free is freed twice, and a slot that lost it was written to
@@ -33,7 +33,7 @@
  *
  * A cache outlives its thread: it goes to the idle ones with what is in use
  * (a few of them also with what is free), and the next thread takes it over. Blocks freed to an idle cache are
- * collected by who frees them.
+ * collected by who frees them; those of a thread that sleeps now and then (caches.c).
  *
  * Laws (tcache_check):
  *  1. Every slab with this owner is the current one of its class, in the partial list of its class, or SLAB_FULL.
@@ -94,10 +94,15 @@ struct tcache {
 	bool dissolved;                  /* it found some at a time */
 	size_t stack_bytes;              /* of the slots in its stacks if all are full */
 	_Atomic(struct slab *) remote;   /* linked by next_remote */
-	_Atomic uint32_t state;          /* TCACHE_IDLE, TCACHE_BUSY */
+	_Atomic uint32_t state;          /* caches.c: idle or busy */
+	_Atomic uint32_t within;         /* TCACHE_ALONE, _OWNER, _COLLECTOR: who is at the slabs and bins */
+	uint32_t collected, seen;        /* who is there: how often that was done; what it was at the last look (caches.c) */
 	_Atomic(struct tcache *) next;   /* all there are; never shorter */
 	struct secure *secure;           /* of a cache whose blocks have trailers; else NULL */
 	struct outbox outbox[NR_OUTBOX_CLASSES];
+	uint32_t pushes;                 /* slabs that it has pushed to others since it last looked after one */
+	uint32_t forks, before_fork;     /* between prepare and parent or child; what tcache_enter said */
+	_Atomic uint32_t generation;     /* of the process in which it got its thread (caches.c) */
 	unsigned refilled;               /* the class of the last refill */
 	uint32_t looked;                 /* the purger's tick at the last look for idle classes */
 	uint32_t held[NR_CLASSES];       /* slots in each stack then */
@@ -121,6 +126,29 @@ extern void **const tcache_no_tops[NR_CLASSES + 1];
 extern __thread struct tcache *tcache_fast __attribute__((tls_model("initial-exec")));
 extern __thread struct tcache *tcache_own __attribute__((tls_model("initial-exec")));
 
+enum { TCACHE_ALONE, TCACHE_OWNER, TCACHE_COLLECTOR };
+
+/*
+ * Around all that a thread does with the slabs and bins of its cache, or of one that it has claimed: another one may be collecting for it.
+ * Returns who was there before, for tcache_leave: _OWNER is the frame that a signal handler of this thread interrupted; _COLLECTOR does not
+ * come to an end, and the caller has to do without the cache.
+ */
+uint32_t tcache_enter(struct tcache *t);
+
+static inline void tcache_leave(struct tcache *t, uint32_t was)
+{
+	if (likely(was == TCACHE_ALONE))
+		atomic_store_explicit(&t->within, TCACHE_ALONE, memory_order_release);
+}
+
+/* What a cache needs before its first block. */
+void tcache_prepare(struct tcache *t);
+/* Takes over what others freed. Within. */
+void tcache_collect(struct tcache *t);
+/* Gives back all that is held without need; leave: to be left, with all slabs that have free slots in lists. True: something. Within. */
+bool tcache_settle(struct tcache *t, bool leave);
+/* Which way this thread takes from now on. */
+void tcache_set_way(struct tcache *t);
 /* The thread's cache; NULL: no memory for one, or caches are off. */
 struct tcache *tcache_get(void);
 /* From now on each malloc and free comes to the slow way, where it is seen: perturb, secure. Other threads follow soon. */
@@ -145,8 +173,17 @@ void tcache_slab_freed(struct tcache *t, struct slab *s);
 void tcache_push_remote(struct tcache *t, struct slab *s);
 /* Cuts up the sparse slabs (dissolve.c) of each class that had no refill since the last call, if they have at least so many bytes, 1 or more. */
 void tcache_dissolve(struct tcache *t, size_t bytes_min);
-/* Gives back what this thread's cache and the idle ones hold without need. True: something. */
+
+/* caches.c */
+
+/* Gives back what this thread's cache and the idle ones hold without need, and collects for all others. True: something of the former. */
 bool tcache_trim(void);
+/* Collects for threads to whom others have freed blocks, and who have not come by since the last look at them. From any thread, the purger too. */
+void tcache_look_after_all(void);
+/* Around fork: nobody else is at the slabs of the forking thread. What other threads' caches are in the middle of, the child leaves alone. */
+void tcache_fork_prepare(void);
+void tcache_fork_parent(void);
+void tcache_fork_child(void);
 
 /* What all caches hold, at about this moment. */
 struct tcache_count {
@@ -167,10 +204,15 @@ void tcache_check(void);
 /* Threads that have a cache, at about this moment; at least 1. */
 unsigned tcache_busy(void);
 
+static inline size_t tcache_slab_bytes(const struct tcache *t)
+{
+	return __atomic_load_n(&t->slab_bytes, __ATOMIC_RELAXED);
+}
+
 /* Bytes that the stacks may hold. */
 static inline size_t tcache_budget(const struct tcache *t)
 {
-	return BUDGET_MIN + (t->slab_bytes >> BUDGET_SHIFT);
+	return BUDGET_MIN + (tcache_slab_bytes(t) >> BUDGET_SHIFT);
 }
 
 /* A chunk of at least `size` and little more whose block happens to be aligned, or NULL. */

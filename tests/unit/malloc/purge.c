@@ -1,6 +1,7 @@
 /* Memory that was freed goes back by itself, also while the program does nothing. Run with LD_PRELOAD. */
 #include <dirent.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -116,6 +117,45 @@ static void churn(size_t bytes, size_t size)
 	for (size_t i = 0; i < n; i++)
 		free(mem[i]);
 	free(mem);
+}
+
+#define OF_SLEEPER (PEAK_BYTES / 500)
+#define FREED_PART 40 /* less than makes a thread look after the owner by itself */
+
+static char *of_sleeper[OF_SLEEPER];
+static volatile int phase; /* 1: freed; 2: go on; 3: end */
+
+static void *free_a_part_and_wait(void *arg)
+{
+	for (size_t i = 0; i < OF_SLEEPER / FREED_PART; i++)
+		free(of_sleeper[i]);
+	for (phase = 1; phase != 2;)
+		usleep(1000);
+	churn(PEAK_BYTES / 4, 100000); /* the clock runs, and nothing of this stays in the cache */
+	while (phase != 3)
+		usleep(1000);
+	return arg;
+}
+
+/* What others freed of its blocks. */
+static void a_thread_that_sleeps_keeps_nothing_for_it(void **state)
+{
+	pthread_t t;
+	size_t before;
+
+	(void)state;
+	for (size_t i = 0; i < OF_SLEEPER; i++)
+		memset(of_sleeper[i] = malloc(500), 1, 500);
+	pthread_create(&t, NULL, free_a_part_and_wait, NULL);
+	while (phase != 1)
+		usleep(1000);
+	before = rss_bytes();
+	phase = 2;
+	assert_true(wait_until_below(before - PEAK_BYTES / FREED_PART / 2) < PATIENCE_S);
+	phase = 3;
+	pthread_join(t, NULL);
+	for (size_t i = OF_SLEEPER / FREED_PART; i < OF_SLEEPER; i++)
+		free(of_sleeper[i]);
 }
 
 /* The thread goes on, but with one size only: what its cache holds of the others goes back. */
@@ -247,6 +287,8 @@ int main(void)
 		cmocka_unit_test(the_thread_has_no_more_rights_than_the_program),
 		cmocka_unit_test(what_a_thread_does_not_use_leaves_its_cache),
 		cmocka_unit_test(the_thread_ends_when_there_is_nothing_left_to_do),
+		/* Last, for nothing else is on its way back now. */
+		cmocka_unit_test(a_thread_that_sleeps_keeps_nothing_for_it),
 	};
 	bytes_at_start = rss_bytes();
 	return cmocka_run_group_tests(tests, NULL, NULL);

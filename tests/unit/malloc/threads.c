@@ -263,6 +263,84 @@ static void blocks_are_freed_while_their_slabs_are_dissolved(void **state)
 	testsrc_check_discarded();
 }
 
+#define NR_OF_SLEEPER 100000
+
+static void *of_sleeper[NR_OF_SLEEPER];
+
+static void *free_all_and_wait(void *arg)
+{
+	struct consumer *c = arg;
+
+	stw_free(stw_malloc(100)); /* so that it has a cache */
+	for (unsigned i = 0; i < NR_OF_SLEEPER; i++)
+		stw_free(of_sleeper[i]);
+	atomic_store(&c->phase, 1);
+	while (atomic_load(&c->phase) != 2)
+		usleep(1000);
+	return NULL;
+}
+
+static void what_others_free_of_a_thread_that_sleeps_goes_back(void **state)
+{
+	static struct consumer c;
+	struct rand r;
+	pthread_t t;
+
+	(void)state;
+	rand_seed(&r, 12);
+	for (unsigned mixed = 0; mixed < 2; mixed++) {
+		size_t before = tcache_slab_bytes(tcache_get()), full;
+
+		for (unsigned i = 0; i < NR_OF_SLEEPER; i++)
+			of_sleeper[i] = stw_malloc(100);
+		for (unsigned i = NR_OF_SLEEPER; mixed && --i > 0;) {
+			size_t j = rand_below(&r, i + 1);
+			void *mem = of_sleeper[i];
+
+			of_sleeper[i] = of_sleeper[j];
+			of_sleeper[j] = mem;
+		}
+		full = tcache_slab_bytes(tcache_own) - before;
+		assert_true(full > NR_OF_SLEEPER * 100);
+		atomic_store(&c.phase, 0);
+		pthread_create(&t, NULL, free_all_and_wait, &c);
+		while (atomic_load(&c.phase) != 1)
+			usleep(1000);
+		/* It lives, and looks again when it frees more. */
+		assert_true(tcache_slab_bytes(tcache_own) < before + full / 8);
+		atomic_store(&c.phase, 2);
+		pthread_join(t, NULL);
+		/* But for what is in our stack. */
+		assert_true(tcache_slab_bytes(tcache_own) < before + 8 * SLAB_BYTES_MAX);
+		malloc_check();
+	}
+	testsrc_check_discarded();
+}
+
+/* The owner frees without ever running out of slots, so that others collect for it, and not seldom at the same moment. */
+static void others_collect_for_a_thread_that_is_at_its_slabs_as_well(void **state)
+{
+	pthread_t threads[NR_FREEING];
+
+	(void)state;
+	for (unsigned round = 0; round < 30; round++) {
+		size_t before = tcache_slab_bytes(tcache_get());
+		void *own[NR_SPARSE];
+
+		for (unsigned i = 0; i < NR_SPARSE; i++) {
+			sparse[i] = stw_malloc(500);
+			own[i] = stw_malloc(500);
+		}
+		start(threads, NR_FREEING, free_a_part);
+		for (unsigned i = 0; i < NR_SPARSE; i++)
+			stw_free(own[i]);
+		join(threads, NR_FREEING);
+		malloc_check();
+		stw_malloc_trim(0);
+		assert_true(tcache_slab_bytes(tcache_own) <= before + SLAB_BYTES_MAX);
+	}
+}
+
 static void *alloc_in_thread(void *arg)
 {
 	(void)arg;
@@ -455,6 +533,8 @@ int main(void)
 		cmocka_unit_test(threads_keep_their_bytes_and_free_each_others_blocks),
 		cmocka_unit_test(what_another_thread_frees_comes_back_to_who_made_it),
 		cmocka_unit_test(blocks_are_freed_while_their_slabs_are_dissolved),
+		cmocka_unit_test(what_others_free_of_a_thread_that_sleeps_goes_back),
+		cmocka_unit_test(others_collect_for_a_thread_that_is_at_its_slabs_as_well),
 		cmocka_unit_test(others_allocate_and_free_while_a_fork_holds_the_arenas),
 		cmocka_unit_test(a_child_of_a_busy_program_has_a_sound_heap),
 		cmocka_unit_test(a_child_abandons_an_arena_whose_holder_stayed_behind),
