@@ -43,6 +43,12 @@ class Terminal:
                 self.stream.feed(os.read(self.fd, 65536))
         return self.text()
 
+    def settled(self):
+        """Reads until nothing has come for a moment: a screen may come in parts."""
+        while select.select([self.fd], [], [], 0.3)[0]:
+            self.stream.feed(os.read(self.fd, 65536))
+        return self.text()
+
     def press(self, keys, seen):
         os.write(self.fd, keys.encode())
         return self.until(seen)

@@ -144,11 +144,12 @@ def test_what_happens_again_and_again_is_one_line():
 
 def test_pause_holds_the_screen():
     with running(STUB="pressure") as run, terminal(str(run.pid), "-d", "100ms") as t:
-        paused = t.press(" ", lambda text: "PAUSED" in text)
+        t.press(" ", lambda text: "PAUSED" in text)
+        paused = t.settled()
         os.kill(process_of(run), signal.SIGUSR1)
-        time.sleep(0.3)
+        eq(t.settled(), paused)
         t.press("h", lambda text: "pauses the screen" in text)
-        eq(t.press("x", table_of), paused)
+        t.press("x", lambda text: text == paused)
         t.press(" ", lambda text: "PAUSED" not in text)
         eq(t.quit(), 0)
 
