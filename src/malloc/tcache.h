@@ -81,8 +81,8 @@ struct chunk_stack {
 };
 
 /*
- * All of the owner thread, but for remote, state and next; tcache_count reads the counts of others (relaxed). First what
- * every malloc and free reads, in arrays that an instruction can index.
+ * All of the owner thread, but for what is atomic; bins (less stack, max, room, limit), slab_bytes, collected and seen are of who is within.
+ * tcache_count reads the counts of others (relaxed). First what every malloc and free reads, in arrays that an instruction can index.
  */
 struct tcache {
 	void **top[NR_CLASSES + 1];      /* of each stack: behind its newest slot. The last: CLASS_ZERO */
