@@ -28,6 +28,7 @@
 enum { TCACHE_IDLE, TCACHE_BUSY };
 
 #define WARM_CACHES 4      /* idle ones that keep their free slots */
+#define FREES_WITHOUT 16   /* blocks that a thread frees without a cache of its own */
 #define PUSHES_MIN 64      /* slabs that a thread has pushed from one look to the next, or … */
 #define PUSHES_SHIFT 5     /* … this part of what the owner may have of 8 KiB each */
 
@@ -44,6 +45,7 @@ static _Atomic uint32_t generation; /* counts forks: what a thread that is not h
 
 __thread struct tcache *tcache_fast = TCACHE_NONE;
 __thread struct tcache *tcache_own;
+static __thread unsigned frees_without; /* FREES_WITHOUT: it has had one, or got none */
 
 void tcache_set_way(struct tcache *t)
 {
@@ -159,6 +161,7 @@ static void thread_ends(void *arg)
 {
 	struct tcache *t = arg;
 
+	frees_without = FREES_WITHOUT;
 	secure_flush(t);
 	tcache_forget();
 	if (t->pushes != 0)
@@ -219,6 +222,13 @@ struct tcache *tcache_get(void)
 	tcache_set_way(t);
 	watch_thread(t);
 	return t;
+}
+
+struct tcache *tcache_get_to_free(void)
+{
+	if (likely(tcache_own != NULL) || frees_without == FREES_WITHOUT || ++frees_without != FREES_WITHOUT)
+		return tcache_own;
+	return tcache_get();
 }
 
 unsigned tcache_busy(void)

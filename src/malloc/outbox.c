@@ -15,9 +15,9 @@ static void send(struct outbox *o)
 		set_word(o, i, 0);
 }
 
-static void put(struct outbox *o, size_t i, uintptr_t *mem)
+static void put(struct outbox *o, size_t i, uintptr_t *mem, uintptr_t secret)
 {
-	uintptr_t mark = free_mark(process_secret(), mem);
+	uintptr_t mark = free_mark(secret, mem);
 
 	if (unlikely(*mem == mark))
 		misuse("double free", mem);
@@ -25,24 +25,29 @@ static void put(struct outbox *o, size_t i, uintptr_t *mem)
 	set_word(o, i / 64, o->bits[i / 64] | (uint64_t)1 << i % 64);
 }
 
-void outbox_put(struct tcache *t, struct slab *s, size_t i, void *mem)
+/* The first of its slab, or one that does not wait. Out of line: most frees have no need of it. */
+__attribute__((noinline)) static void put_first(struct tcache *t, struct slab *s, size_t i, void *mem)
 {
-	struct outbox *o;
+	struct outbox once = { .slab = s }, *o = &once;
+	bool waits = t != NULL && s->class < NR_OUTBOX_CLASSES;
 
-	if (t == NULL || s->class >= NR_OUTBOX_CLASSES) {
-		struct outbox once = { .slab = s };
-
-		put(&once, i, mem);
-		send(&once);
-		return;
-	}
-	o = &t->outbox[s->class];
-	if (o->slab != s) {
+	if (waits) {
+		o = &t->outbox[s->class];
 		if (o->slab != NULL)
 			send(o);
 		o->slab = s;
 	}
-	put(o, i, mem);
+	put(o, i, mem, process_secret());
+	if (!waits)
+		send(o);
+}
+
+void outbox_put(struct tcache *t, struct slab *s, size_t i, void *mem)
+{
+	if (likely(t != NULL && s->class < NR_OUTBOX_CLASSES && t->outbox[s->class].slab == s))
+		put(&t->outbox[s->class], i, mem, t->secret);
+	else
+		put_first(t, s, i, mem);
 }
 
 void outbox_flush(struct tcache *t)

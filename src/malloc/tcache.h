@@ -151,6 +151,8 @@ bool tcache_settle(struct tcache *t, bool leave);
 void tcache_set_way(struct tcache *t);
 /* The thread's cache; NULL: no memory for one, or caches are off. */
 struct tcache *tcache_get(void);
+/* For blocks of other threads. A thread that only frees gets one too, after some frees, so that they go back in batches (outbox.h); not any more when it ends. NULL: none. */
+struct tcache *tcache_get_to_free(void);
 /* From now on each malloc and free comes to the slow way, where it is seen: perturb, secure. Other threads follow soon. */
 void tcache_no_shortcuts(void);
 /* This thread gets another cache; its first one stays behind with what is in use. */

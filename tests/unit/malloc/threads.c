@@ -158,7 +158,8 @@ static void *free_in_thread(void *mem)
 }
 
 struct consumer {
-	void *blocks[1000];
+	void **blocks;
+	unsigned n;
 	_Atomic int phase; /* 1: all freed, 2: it is to end */
 };
 
@@ -166,8 +167,7 @@ static void *free_and_wait(void *arg)
 {
 	struct consumer *c = arg;
 
-	stw_free(stw_malloc(100)); /* so that it has a cache */
-	for (unsigned i = 0; i < 1000; i++)
+	for (unsigned i = 0; i < c->n; i++)
 		stw_free(c->blocks[i]);
 	atomic_store(&c->phase, 1);
 	while (atomic_load(&c->phase) != 2)
@@ -186,29 +186,29 @@ static void take_out(void **blocks, unsigned *n, const void *mem)
 
 static void what_another_thread_frees_comes_back_to_who_made_it(void **state)
 {
-	static struct consumer c;
-	void *kept[1000], *again[4000];
+	void *blocks[1000], *kept[1000], *again[4000];
 	unsigned left = 1000, more = 0;
+	struct consumer c = { blocks, left, 0 };
 	pthread_t t;
 
 	(void)state;
 	/* What is kept lies between, so that no slab goes back to its arena. */
 	for (unsigned i = 0; i < 1000; i++) {
-		c.blocks[i] = stw_malloc(100);
+		blocks[i] = stw_malloc(100);
 		kept[i] = stw_malloc(100);
 	}
 	pthread_create(&t, NULL, free_and_wait, &c);
 	while (atomic_load(&c.phase) != 1)
 		usleep(1000);
 	while (more < 2000)
-		take_out(c.blocks, &left, again[more++] = stw_malloc(100));
+		take_out(blocks, &left, again[more++] = stw_malloc(100));
 	/* As long as it lives it keeps some of one slab. */
 	assert_in_range(left, 1, SLAB_SLOTS_MAX);
 	malloc_check();
 	atomic_store(&c.phase, 2);
 	pthread_join(t, NULL);
 	while (left != 0 && more < 4000)
-		take_out(c.blocks, &left, again[more++] = stw_malloc(100));
+		take_out(blocks, &left, again[more++] = stw_malloc(100));
 	assert_int_equal(left, 0);
 	for (unsigned i = 0; i < 1000; i++)
 		stw_free(kept[i]);
@@ -267,22 +267,9 @@ static void blocks_are_freed_while_their_slabs_are_dissolved(void **state)
 
 static void *of_sleeper[NR_OF_SLEEPER];
 
-static void *free_all_and_wait(void *arg)
-{
-	struct consumer *c = arg;
-
-	stw_free(stw_malloc(100)); /* so that it has a cache */
-	for (unsigned i = 0; i < NR_OF_SLEEPER; i++)
-		stw_free(of_sleeper[i]);
-	atomic_store(&c->phase, 1);
-	while (atomic_load(&c->phase) != 2)
-		usleep(1000);
-	return NULL;
-}
-
 static void what_others_free_of_a_thread_that_sleeps_goes_back(void **state)
 {
-	static struct consumer c;
+	struct consumer c = { of_sleeper, NR_OF_SLEEPER, 0 };
 	struct rand r;
 	pthread_t t;
 
@@ -303,7 +290,7 @@ static void what_others_free_of_a_thread_that_sleeps_goes_back(void **state)
 		full = tcache_slab_bytes(tcache_own) - before;
 		assert_true(full > NR_OF_SLEEPER * 100);
 		atomic_store(&c.phase, 0);
-		pthread_create(&t, NULL, free_all_and_wait, &c);
+		pthread_create(&t, NULL, free_and_wait, &c);
 		while (atomic_load(&c.phase) != 1)
 			usleep(1000);
 		/* It lives, and looks again when it frees more. */
