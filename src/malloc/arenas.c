@@ -29,6 +29,7 @@
 #include "malloc/arena.h"
 #include "malloc/control.h"
 #include "malloc/count.h"
+#include "malloc/secure.h"
 #include "malloc/tcache.h"
 
 #include <sched.h>
@@ -289,6 +290,7 @@ void malloc_fork_child(void)
 	purge_child();
 	count_fork_child();
 	tcache_fork_child();
+	secure_fork_child();
 	for (unsigned i = 0; i < ARENAS_MAX; i++) {
 		struct arena *a = arena_nth(i);
 

@@ -1,10 +1,9 @@
 #include "malloc/lock.h"
 
-#include <errno.h>
 #include <linux/futex.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "base/sys.h"
 
 #define SPINS 100
 
@@ -31,7 +30,6 @@ bool lock_timed(struct lock *l, uint64_t timeout_ns)
 		cpu_relax();
 	}
 
-	int saved_errno = errno;
 	uint64_t end = now_ns() + timeout_ns, now;
 	bool taken;
 
@@ -39,16 +37,12 @@ bool lock_timed(struct lock *l, uint64_t timeout_ns)
 	while (!(taken = atomic_exchange_explicit(&l->word, 2, memory_order_acquire) == 0) && (now = now_ns()) < end) {
 		struct timespec left = { (time_t)((end - now) / 1000000000u), (long)((end - now) % 1000000000u) };
 
-		syscall(SYS_futex, &l->word, FUTEX_WAIT_PRIVATE, 2, &left, NULL, 0);
+		sys_futex((uint32_t *)&l->word, FUTEX_WAIT_PRIVATE, 2, &left, NULL, 0);
 	}
-	errno = saved_errno;
 	return taken;
 }
 
 void lock_wake(struct lock *l)
 {
-	int saved_errno = errno;
-
-	syscall(SYS_futex, &l->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-	errno = saved_errno;
+	sys_futex((uint32_t *)&l->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }

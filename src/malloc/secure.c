@@ -224,9 +224,17 @@ static void look_around(const struct slab *s, size_t i)
 			look_at((const uint8_t *)s->base + j * room, room, 0, AROUND);
 }
 
-/* One mapping that was handed out lately. Who unmaps it takes the lock if it is this one. */
+/* One mapping that was handed out lately: here until it has been looked at, so that who unmaps it waits for that. */
 static struct lock mapped_lock;
 static _Atomic(const struct chunk *) mapped_handed_out;
+
+/* Not if another one is to be looked at yet. */
+static void hand_out_mapped(const void *mem)
+{
+	const struct chunk *none = NULL;
+
+	atomic_compare_exchange_strong(&mapped_handed_out, &none, mem_chunk(mem));
+}
 
 static void look_at_mapped(void)
 {
@@ -234,9 +242,10 @@ static void look_at_mapped(void)
 
 	if (atomic_load_explicit(&mapped_handed_out, memory_order_relaxed) == NULL || !lock_try(&mapped_lock))
 		return;
-	c = atomic_exchange(&mapped_handed_out, NULL);
+	c = atomic_load(&mapped_handed_out);
 	if (c != NULL && !mapped_valid(c))
 		misuse("write before the beginning of a block", chunk_mem(c));
+	atomic_store(&mapped_handed_out, NULL);
 	lock_release(&mapped_lock);
 }
 
@@ -246,11 +255,17 @@ void secure_forget_mapped(const struct chunk *c)
 
 	if (atomic_load(&mapped_handed_out) != c)
 		return;
-	/* Not had: its holder stayed behind in a fork, and looks at nothing any more. */
+	/* Not had: its holder stands still, or is a frame that a signal handler interrupted, which is this one. */
 	if (lock_timed(&mapped_lock, second)) {
 		atomic_store(&mapped_handed_out, NULL);
 		lock_release(&mapped_lock);
 	}
+}
+
+void secure_fork_child(void)
+{
+	atomic_store(&mapped_handed_out, NULL);
+	lock_reset(&mapped_lock);
 }
 
 static size_t room_of(const void *mem)
@@ -410,7 +425,7 @@ void *secure_alloc(size_t bytes, size_t align, bool zeroed)
 		return malloc_plain(bytes, align, zeroed);
 	patrol(t);
 	if (bytes >= param_get(&params.mmap_threshold) && (mem = malloc_mapped(bytes, align)) != NULL) {
-		atomic_store(&mapped_handed_out, mem_chunk(mem));
+		hand_out_mapped(mem);
 		return mem;
 	}
 	if (bytes == 0 && align == CHUNK_ALIGN)

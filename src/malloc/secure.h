@@ -38,6 +38,8 @@ bool secure_resize(void *mem, size_t room, size_t bytes);
 size_t secure_random(size_t n);
 /* This mapping goes away or moves. */
 void secure_forget_mapped(const struct chunk *c);
+/* In the child after fork: nobody looks at a mapping here. */
+void secure_fork_child(void);
 
 /* malloc.c: a block without all this. */
 void *malloc_plain(size_t bytes, size_t align, bool zeroed);

@@ -1,5 +1,6 @@
 #include "malloc/tcache.h"
 
+#include <linux/futex.h>
 #include <string.h>
 
 #include "base/sys.h"
@@ -29,8 +30,8 @@ uint32_t tcache_enter(struct tcache *t)
 
 		if (likely(atomic_compare_exchange_strong(&t->within, &was, TCACHE_OWNER)) || was == TCACHE_OWNER || waits == SPINS + WAITS)
 			return was;
-		if (waits >= SPINS)
-			sys_nanosleep(&moment, NULL);
+		if (waits >= SPINS) /* nobody wakes: a futex, because a program that has locks allows it */
+			sys_futex((uint32_t *)&t->within, FUTEX_WAIT_PRIVATE, TCACHE_COLLECTOR, &moment, NULL, 0);
 	}
 }
 
