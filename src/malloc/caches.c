@@ -25,9 +25,10 @@
 #include "malloc/pagemap.h"
 #include "malloc/secure.h"
 
-enum { TCACHE_IDLE, TCACHE_BUSY };
+enum { TCACHE_IDLE, TCACHE_BUSY, TCACHE_TENDED }; /* the last: for a moment, by who collects for it */
 
 #define WARM_CACHES 4      /* idle ones that keep their free slots */
+#define NAPS_MAX 20        /* of a thread that waits for one to be idle again */
 #define FREES_WITHOUT 16   /* blocks that a thread frees without a cache of its own */
 #define PUSHES_MIN 64      /* slabs that a thread has pushed from one look to the next, or … */
 #define PUSHES_SHIFT 5     /* … this part of what the owner may have of 8 KiB each */
@@ -73,12 +74,13 @@ static bool is_inherited(const struct tcache *t)
 	return atomic_load_explicit(&t->generation, memory_order_relaxed) != atomic_load_explicit(&generation, memory_order_relaxed);
 }
 
-static bool claim(struct tcache *t)
+/* as: what it is from now on. False: it was not idle. */
+static bool claim(struct tcache *t, uint32_t as)
 {
 	uint32_t idle = TCACHE_IDLE;
 
 	if (atomic_load_explicit(&t->state, memory_order_relaxed) != TCACHE_IDLE ||
-	    !atomic_compare_exchange_strong(&t->state, &idle, TCACHE_BUSY))
+	    !atomic_compare_exchange_strong(&t->state, &idle, as))
 		return false;
 	atomic_fetch_sub(&nr_idle, 1);
 	/* Somebody collected for it at the moment of a fork: it stays taken. */
@@ -100,7 +102,7 @@ static void release(struct tcache *t)
 		tcache_leave(t, was);
 		atomic_fetch_add(&nr_idle, 1);
 		atomic_store(&t->state, TCACHE_IDLE);
-	} while (atomic_load(&t->remote) != NULL && claim(t));
+	} while (atomic_load(&t->remote) != NULL && claim(t, TCACHE_TENDED));
 }
 
 /* Collects for a thread that has not done so since the last look, or in any case. */
@@ -134,7 +136,7 @@ void tcache_push_remote(struct tcache *t, struct slab *s)
 	do
 		s->next_remote = head;
 	while (!atomic_compare_exchange_weak(&t->remote, &head, s));
-	if (unlikely(atomic_load(&t->state) == TCACHE_IDLE) && claim(t))
+	if (unlikely(atomic_load(&t->state) == TCACHE_IDLE) && claim(t, TCACHE_TENDED))
 		release(t);
 	else if (unlikely(is_time_to_look(t)))
 		look_after(t, false);
@@ -204,14 +206,32 @@ static struct tcache *new_tcache(void)
 	return t;
 }
 
+/* An idle cache, or NULL. One that is tended is worth a moment: a new one would need slabs of its own beside those that this one has. */
+static struct tcache *claim_any(void)
+{
+	struct tcache *tended;
+
+	for (unsigned naps = 0;; naps++) {
+		tended = NULL;
+		for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t)) {
+			if (claim(t, TCACHE_BUSY))
+				return t;
+			if (atomic_load_explicit(&t->state, memory_order_relaxed) == TCACHE_TENDED && !is_inherited(t))
+				tended = t;
+		}
+		if (likely(tended == NULL) || naps == NAPS_MAX)
+			return NULL;
+		lock_nap(&tended->state, TCACHE_TENDED);
+	}
+}
+
 struct tcache *tcache_get(void)
 {
 	struct tcache *t = tcache_own;
 
 	if (likely(t != NULL) || atomic_load_explicit(&disabled, memory_order_relaxed))
 		return t;
-	for (t = atomic_load(&all_tcaches); t != NULL && !claim(t);)
-		t = next_tcache(t);
+	t = claim_any();
 	if (t == NULL)
 		t = new_tcache();
 	if (t == NULL)
@@ -257,7 +277,7 @@ bool tcache_trim(void)
 	bool done = tcache_own != NULL && settle(tcache_own, false);
 
 	for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t))
-		if (claim(t)) {
+		if (claim(t, TCACHE_TENDED)) {
 			done |= settle(t, true);
 			release(t);
 		}
@@ -390,7 +410,7 @@ void tcache_check(void)
 	if (tcache_own != NULL)
 		check_slabs(tcache_own);
 	for (struct tcache *t = atomic_load(&all_tcaches); t != NULL; t = next_tcache(t))
-		if (claim(t)) {
+		if (claim(t, TCACHE_TENDED)) {
 			check_slabs(t);
 			release(t);
 		}

@@ -6,6 +6,7 @@
 #include "base/sys.h"
 
 #define SPINS 100
+#define NAP_NS 50000
 
 static void cpu_relax(void)
 {
@@ -40,6 +41,13 @@ bool lock_timed(struct lock *l, uint64_t timeout_ns)
 		sys_futex((uint32_t *)&l->word, FUTEX_WAIT_PRIVATE, 2, &left, NULL, 0);
 	}
 	return taken;
+}
+
+void lock_nap(_Atomic uint32_t *word, uint32_t value)
+{
+	const struct timespec moment = { .tv_nsec = NAP_NS };
+
+	sys_futex((uint32_t *)word, FUTEX_WAIT_PRIVATE, value, &moment, NULL, 0);
 }
 
 void lock_wake(struct lock *l)

@@ -44,6 +44,9 @@ static inline void lock_release(struct lock *l)
 		lock_wake(l);
 }
 
+/* 50 microseconds pass, if the word is `value` now. A futex that nobody wakes: a program that has locks allows the system call. */
+void lock_nap(_Atomic uint32_t *word, uint32_t value);
+
 /* In the child after fork, for a lock that its own parent thread took before it: nobody sleeps here. */
 static inline void lock_reset(struct lock *l)
 {

@@ -1,9 +1,7 @@
 #include "malloc/tcache.h"
 
-#include <linux/futex.h>
 #include <string.h>
 
-#include "base/sys.h"
 #include "malloc/count.h"
 #include "malloc/meta.h"
 #include "malloc/pagemap.h"
@@ -18,20 +16,17 @@
 #define SPARSE_MIN ((size_t)64 << 10) /* bytes of a class's sparse slabs that are worth it */
 #define HOLES_PER_SLOT 4
 #define SPINS 100
-#define WAIT_NS 50000      /* between two looks for the end of a collection … */
-#define WAITS 4000         /* … of which so many are waited for: then whoever is at it was left behind by fork, or stands still */
+#define WAITS 4000         /* naps for the end of a collection: then whoever is at it was left behind by fork, or stands still */
 
 uint32_t tcache_enter(struct tcache *t)
 {
-	const struct timespec moment = { .tv_nsec = WAIT_NS };
-
 	for (unsigned waits = 0;; waits++) {
 		uint32_t was = TCACHE_ALONE;
 
 		if (likely(atomic_compare_exchange_strong(&t->within, &was, TCACHE_OWNER)) || was == TCACHE_OWNER || waits == SPINS + WAITS)
 			return was;
-		if (waits >= SPINS) /* nobody wakes: a futex, because a program that has locks allows it */
-			sys_futex((uint32_t *)&t->within, FUTEX_WAIT_PRIVATE, TCACHE_COLLECTOR, &moment, NULL, 0);
+		if (waits >= SPINS)
+			lock_nap(&t->within, TCACHE_COLLECTOR);
 	}
 }
 

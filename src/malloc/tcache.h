@@ -94,7 +94,7 @@ struct tcache {
 	bool dissolved;                  /* it found some at a time */
 	size_t stack_bytes;              /* of the slots in its stacks if all are full */
 	_Atomic(struct slab *) remote;   /* linked by next_remote */
-	_Atomic uint32_t state;          /* caches.c: idle or busy */
+	_Atomic uint32_t state;          /* caches.c: idle, a thread's, or tended */
 	_Atomic uint32_t within;         /* TCACHE_ALONE, _OWNER, _COLLECTOR: who is at the slabs and bins */
 	uint32_t collected, seen;        /* who is there: how often that was done; what it was at the last look (caches.c) */
 	_Atomic(struct tcache *) next;   /* all there are; never shorter */
