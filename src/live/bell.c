@@ -186,6 +186,11 @@ static int64_t execute(const struct bell *bell)
 		return unmanage(bell);
 	case BELL_JOIN:
 		return join(bell->arg[0], bell->arg[1]);
+	case BELL_UNSEEN:
+		engine_take();
+		native_find_unseen();
+		engine_drop();
+		return 0;
 	}
 	return -EINVAL;
 }

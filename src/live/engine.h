@@ -209,6 +209,13 @@ void fileage_release(void);
 bool native_account(uint64_t bytes);
 /* NATIVE: the exact look at the kernel's books; false: the budget does not cover it. One thread at a time. */
 bool native_look(void);
+/*
+ * Has the program come to clearly more writable memory since the last look than it has counted? Asks the kernel at most every 10 ms, and
+ * says so more and more seldom. Any thread.
+ */
+bool native_grew_unseen(void);
+/* ARMED: fences what was not touched of large areas, if it is not covered. ENGAGED: as native_scan. Lock held. */
+void native_find_unseen(void);
 /* NATIVE: the books may count what is gone again, or the run is short. Any thread. */
 bool native_is_loose(void);
 /* NATIVE: an exact look; if the run is short, what the process neither has nor may come to soon goes back. One thread at a time. */
@@ -291,6 +298,7 @@ enum bell_op {
 	BELL_UNMANAGE, /* a: start, b: end */
 	BELL_JOIN,     /* a: address, b: bytes */
 	BELL_LOCK,     /* a: start, b: end, c: end of the whole */
+	BELL_UNSEEN,   /* for what was mapped and not counted */
 };
 enum bell_mapped { BELL_WRITABLE = 1, BELL_GROWN = 2 /* parts of it may be known */ };
 int bell_init(void);

@@ -18,6 +18,9 @@
  * would soon be taken for one that does not fit. So before the engine engages, what was not touched of large areas
  * is fenced again, as long as that brings something: resident memory must have grown since the last time.
  *
+ * Who maps by an instruction of its own (SBCL) is counted nowhere. So calls that such a program makes through libc all the same, mprotect for one,
+ * ask at times whether it has come to more memory than it has counted (native_grew_unseen).
+ *
  * The count only grows: what is unmapped stays in it until the next look. A process that starts another one often sleeps
  * until that is over, and a compiler is started by a row of five; so it looks then (native_settle), and in a run that is short
  * gives back what it does not need at once.
@@ -35,6 +38,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "live/clock.h"
 #include "live/engine.h"
 #include "live/host.h"
 #include "live/proc.h"
@@ -53,6 +57,8 @@
 #define HEADROOM_LOW (8 * MIB >> PAGE_SHIFT) /* below this headroom the run is asked for more */
 #define LOOSE 262144            /* bytes: so much may be counted that is gone again */
 #define BLIND_PAGES 256         /* allowed when the books cannot be read */
+#define UNSEEN_PAGES (2 * MIB >> PAGE_SHIFT) /* so much may have been mapped behind our back … */
+#define UNSEEN_NS 10000000u     /* … and so often we ask; less often, doubled each time, the more often there was room for it */
 #define LOCK_LEAVES 4           /* a quarter of what the process has of the budget is not for mlock */
 #define SMALL_PAGES 384         /* a process with no more could not page out what its engine would take (ledger.c: OWN_PAGES) … */
 #define SMALL_STEP 32           /* … and gets so much beyond what it has, if the run has to be overdrawn for it */
@@ -151,6 +157,9 @@ static uint64_t native_limit(void)
 	return ledger_native_limit(atomic_load(&engine.slot->granted));
 }
 
+/* proc_memory's data at the last look. */
+static _Atomic uint64_t data_then;
+
 static bool potential_area(void *ctx, const struct proc_area *a)
 {
 	struct walk *w = ctx;
@@ -173,6 +182,7 @@ static uint64_t potential(void)
 
 	proc_maps(potential_area, &w);
 	proc_memory(&mem, false);
+	atomic_store(&data_then, mem.data);
 	return w.sum + file_part(mem.shared);
 }
 
@@ -264,6 +274,21 @@ void native_settle(void)
 		ledger_trim(e->ledger, e->slot, ledger_native_grant(used + (LEDGER_KEEP >> PAGE_SHIFT)));
 	limit = native_limit();
 	allow(limit > used ? limit - used : 0);
+}
+
+bool native_grew_unseen(void)
+{
+	static _Atomic uint64_t due_ns, wait_ns = UNSEEN_NS;
+	uint64_t now = now_ns(), due = atomic_load(&due_ns), wait = atomic_load(&wait_ns);
+	int64_t counted = atomic_load(&allowed_then) - atomic_load(&engine.slot->allowed);
+	struct proc_memory mem;
+
+	if (now < due || !atomic_compare_exchange_strong(&due_ns, &due, now + wait) || proc_memory(&mem, false) != 0)
+		return false;
+	if (mem.data <= atomic_load(&data_then) + ((uint64_t)MAX(counted, 0) >> PAGE_SHIFT) + UNSEEN_PAGES)
+		return false;
+	atomic_store(&wait_ns, 2 * wait);
+	return true;
 }
 
 /* From now on only what is present in [start, end) counts of it. */
@@ -375,10 +400,18 @@ static uint64_t fenced(void)
 	return n;
 }
 
+static void fence_untouched(uint64_t resident)
+{
+	struct walk w = { 0 };
+
+	refenced.ever = true;
+	refenced.resident = resident;
+	proc_maps(fence_area, &w);
+}
+
 /* True: there may be headroom again. */
 static bool fence_again(void)
 {
-	struct walk w = { 0 };
 	struct proc_memory mem;
 
 	if (engine.ledger->eager || proc_memory(&mem, false) != 0)
@@ -388,10 +421,23 @@ static bool fence_again(void)
 		return false;
 	if (refenced.ever && mem.resident < refenced.resident + native_limit() / FENCE_PART)
 		return false;
-	refenced.ever = true;
-	refenced.resident = mem.resident;
-	proc_maps(fence_area, &w);
+	fence_untouched(mem.resident);
 	return true;
+}
+
+void native_find_unseen(void)
+{
+	struct proc_memory mem;
+	uint64_t room;
+
+	if (atomic_load(&engine.state) == LEDGER_ENGAGED) {
+		native_scan();
+		return;
+	}
+	room = headroom();
+	allow(room);
+	if (room <= WINDOW_PAGES && proc_memory(&mem, false) == 0)
+		fence_untouched(mem.resident);
 }
 
 void native_trip(vpn_t vpn)

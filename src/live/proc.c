@@ -211,6 +211,9 @@ int proc_memory(struct proc_memory *out, bool in_detail)
 	out->resident = parse_dec(&p);
 	p++;
 	out->shared = parse_dec(&p);
+	for (unsigned skipped = 0; skipped < 3; skipped++, p++) /* the space, code, libraries */
+		parse_dec(&p);
+	out->data = parse_dec(&p);
 	out->shmem = out->tables = 0;
 	if (in_detail)
 		read_status(out);

@@ -39,6 +39,7 @@ struct proc_memory {
 	uint64_t size;     /* virtual pages */
 	uint64_t resident; /* resident pages, file and shared ones included */
 	uint64_t shared;   /* of them backed by files or shared memory */
+	uint64_t data;     /* virtual pages that are private and writable, stacks too */
 	uint64_t shmem;    /* of those, shared memory and files in memory (RssShmem, Linux 4.5) */
 	uint64_t tables;   /* page-table pages (VmPTE) */
 };

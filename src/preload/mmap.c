@@ -125,6 +125,18 @@ static long lock_range(void *addr, size_t len, unsigned flags)
 	return err;
 }
 
+/* In calls that change the address space: a program that maps by its own instructions makes some of them all the same. */
+static void look_for_unseen(void)
+{
+	if (!preload_attached || engine_state() == LEDGER_ENGAGED || likely(!native_grew_unseen()))
+		return;
+	int saved_errno = errno;
+
+	if (engine_state() != LEDGER_NATIVE || engine_cover() != 0)
+		bell_ring(BELL_UNSEEN, 0, 0, 0);
+	errno = saved_errno;
+}
+
 static bool is_managed_kind(int flags)
 {
 	return (flags & (MAP_ANONYMOUS | MAP_TYPE)) == (MAP_ANONYMOUS | MAP_PRIVATE) &&
@@ -226,6 +238,7 @@ EXPORT int munmap(void *addr, size_t len)
 	int err = sys_munmap(addr, len);
 
 	change_ends(&change);
+	look_for_unseen();
 	return err < 0 ? (int)fail(err) : 0;
 }
 
@@ -243,6 +256,7 @@ EXPORT int madvise(void *addr, size_t len, int advice)
 		sys_madvise(addr, len, MADV_DONTNEED);
 
 	change_ends(&change);
+	look_for_unseen();
 	return err < 0 ? (int)fail(err) : 0;
 }
 
@@ -257,6 +271,7 @@ EXPORT int mprotect(void *addr, size_t len, int prot)
 		return (int)fail(err);
 	if (prot & PROT_WRITE)
 		grown(addr, len);
+	look_for_unseen();
 	return 0;
 }
 

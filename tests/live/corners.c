@@ -3,6 +3,7 @@
  * right may. Prints "ok" and ends with status 0 if everything in memory is as it should be. corners list prints the modes.
  */
 #include "base/page.h"
+#include "base/sys.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -211,6 +212,17 @@ static void reserves(void)
 	fill(base, bytes, 0);
 }
 
+/* Maps by an instruction of its own, as SBCL does, of which nobody hears; mprotect is libc's. */
+static void maps_itself(void)
+{
+	unsigned char *known = map(PAGE);
+
+	base = sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	must(!sys_is_err((long)base), "mmap");
+	must(mprotect(known, PAGE, PROT_READ) == 0, "mprotect");
+	fill(base, bytes, 0);
+}
+
 /* Pages that the kernel may take come into use again. */
 static void lazily_freed(void)
 {
@@ -361,6 +373,7 @@ static const struct {
 	{ "stopped-in-fork", stopped_in_fork, 0 },
 	{ "other-forks", other_forks, 0 },
 	{ "reserves", reserves, 1 },
+	{ "maps-itself", maps_itself, 1 },
 	{ "lazily-freed", lazily_freed, 0 },
 	{ "guards", guards, 0 },
 	{ "main-ends", main_ends, 0 },
