@@ -22,7 +22,7 @@
 #define SMALL_PAGES 512 /* 2 MiB, or … */
 #define SMALL_PART 32   /* … one in so many of the budget: less is not worth a look */
 #define PART_MIN 2048   /* 8 MiB: what an even share of the budget must be to be worth an engine … */
-#define PART_LEAST 3    /* … and one in so many of what may be copied, or it is not to be expected that it will be */
+#define PART_LEAST 8    /* … and one in so many of what may be copied, or it would do nothing but wait for pages */
 #define WINDOW 16       /* pages that are taken over together, where frames are plenty */
 
 /* What of the parent's the process may come to copy, pages. */

@@ -37,6 +37,11 @@ def preforking_server(suite):
     return problems
 
 
+def heirs_of_much(suite):
+    """Three children change all that their parent has, which is most of the budget."""
+    return same(suite, [suite.tool("prefork"), "3", "1", "48", "45000"], 62, 120)
+
+
 def short_processes(suite):
     """Two hundred short processes, eight at a time, beside one that is under pressure."""
     script = ("%s random-write 48 & sum=$(seq 200 | xargs -P 8 -n 1 sh -c 'echo $0 | tr 0-9 a-j' | sort | cksum); wait; echo $sum"
@@ -90,4 +95,4 @@ def parallel_make(suite):
     return same(suite, ["sh", "-c", "make -s -j2 all && make -s clean"], 72, cwd=folder)
 
 
-TREES = [preforking_server, short_processes, sleepers, pipeline, parallel_make]
+TREES = [preforking_server, heirs_of_much, short_processes, sleepers, pipeline, parallel_make]
