@@ -278,7 +278,7 @@ void free_slot(void *mem)
 	if (tcache_own != NULL && tcache_owns(tcache_own, s)) /* a dissolved slab has no owner either */
 		tcache_push(tcache_own, s, mem);
 	else
-		outbox_put(tcache_get_to_free(), s, i, mem);
+		outbox_put(s, i, mem);
 }
 
 void free_chunk(void *mem)

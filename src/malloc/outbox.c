@@ -26,9 +26,10 @@ static void put(struct outbox *o, size_t i, uintptr_t *mem, uintptr_t secret)
 }
 
 /* The first of its slab, or one that does not wait. Out of line: most frees have no need of it. */
-__attribute__((noinline)) static void put_first(struct tcache *t, struct slab *s, size_t i, void *mem)
+__attribute__((noinline)) static void put_first(struct slab *s, size_t i, void *mem)
 {
 	struct outbox once = { .slab = s }, *o = &once;
+	struct tcache *t = tcache_get_to_free();
 	bool waits = t != NULL && s->class < NR_OUTBOX_CLASSES;
 
 	if (waits) {
@@ -42,12 +43,14 @@ __attribute__((noinline)) static void put_first(struct tcache *t, struct slab *s
 		send(o);
 }
 
-void outbox_put(struct tcache *t, struct slab *s, size_t i, void *mem)
+void outbox_put(struct slab *s, size_t i, void *mem)
 {
+	struct tcache *t = tcache_own;
+
 	if (likely(t != NULL && s->class < NR_OUTBOX_CLASSES && t->outbox[s->class].slab == s))
 		put(&t->outbox[s->class], i, mem, t->secret);
 	else
-		put_first(t, s, i, mem);
+		put_first(s, i, mem);
 }
 
 void outbox_flush(struct tcache *t)

@@ -28,8 +28,8 @@ struct outbox {
 	uint64_t bits[SLAB_WORDS];
 };
 
-/* Slot i of s, at mem, is freed by a thread with cache t (NULL: none) that does not own s. */
-void outbox_put(struct tcache *t, struct slab *s, size_t i, void *mem);
+/* Slot i of s, at mem, is freed by this thread, which does not own s. It may get a cache by that (tcache_get_to_free). */
+void outbox_put(struct slab *s, size_t i, void *mem);
 /* All that waits in t goes to its owners. */
 void outbox_flush(struct tcache *t);
 /* Slots of the class that wait in t, at about this moment. */

@@ -330,7 +330,7 @@ static void give_back(void *mem)
 	} else if (atomic_load(&s->owner) == tcache_own) {
 		tcache_push(tcache_own, s, mem);
 	} else {
-		outbox_put(tcache_own, s, slab_slot(s, mem), mem);
+		outbox_put(s, slab_slot(s, mem), mem);
 	}
 }
 
