@@ -1,5 +1,5 @@
 /*
- * Which memory limit holds for this process?
+ * Which limits hold for this process?
  *
  * /proc/self/cgroup names the group inside its hierarchy; /proc/self/mountinfo
  * says where that hierarchy is mounted and which part of it. A limit of any
@@ -31,11 +31,13 @@
 #include <string.h>
 
 #define PATH_SIZE 4096
+#define UNREAD UINT64_MAX
 
 /* Version 1 writes "unlimited" as the largest multiple of a page below 2^63. */
 #define V1_UNLIMITED ((uint64_t)1 << 62)
 
 struct hierarchy {
+	const char *controller; /* whose it is, if it is of version 1 */
 	bool member;           /* /proc/self/cgroup names it */
 	bool mounted;
 	bool inside;           /* the path lies below the mounted root */
@@ -95,7 +97,7 @@ static void parse_membership(char *line, struct hierarchy *v1, struct hierarchy 
 	controllers++;
 
 	struct hierarchy *h = NULL;
-	if (list_has(controllers, "memory"))
+	if (list_has(controllers, v1->controller))
 		h = v1;
 	else if (*controllers == '\0' && strncmp(line, "0:", 2) == 0)
 		h = v2;
@@ -153,7 +155,7 @@ static void parse_mount(char *line, struct hierarchy *v1, struct hierarchy *v2)
 	unescape(field[4]);
 	if (strcmp(type, "cgroup2") == 0)
 		add_mount(v2, field[3], field[4]);
-	else if (strcmp(type, "cgroup") == 0 && super != NULL && list_has(super, "memory"))
+	else if (strcmp(type, "cgroup") == 0 && super != NULL && list_has(super, v1->controller))
 		add_mount(v1, field[3], field[4]);
 }
 
@@ -270,23 +272,44 @@ static void read_level_v2(struct cgroup_memory *out, struct level *l, size_t roo
 		out->swap_limit = MIN(out->swap_limit, swap);
 }
 
-/* From the own group up to the mount point. */
-static void walk(struct cgroup_memory *out, const char *root, const struct hierarchy *h, int version)
+static void read_memory(void *ctx, struct level *l, size_t root_len, int version)
 {
-	struct level l;
-	size_t top;
+	struct cgroup_memory *out = ctx;
 
-	snprintf(l.dir, sizeof(l.dir), "%s%s", root, h->mount);
-	top = strlen(l.dir);
-	snprintf(l.dir + top, sizeof(l.dir) - top, "%s", h->below);
-	l.len = strlen(l.dir);
-	if (!read_number(level_file(&l, version == 1 ? "memory.usage_in_bytes" : "memory.current"), NULL, &out->usage))
+	/* Of the own group, if no limit is found. */
+	if (out->usage == UNREAD && !read_number(level_file(l, version == 1 ? "memory.usage_in_bytes" : "memory.current"), NULL, &out->usage))
 		out->usage = 0;
+	if (version == 1)
+		read_level_v1(out, l, root_len);
+	else
+		read_level_v2(out, l, root_len);
+}
+
+static void read_quota(void *ctx, struct level *l, size_t root_len, int version)
+{
+	bool *quota = ctx;
+	long long us;
+	FILE *f = fopen(level_file(l, version == 1 ? "cpu.cfs_quota_us" : "cpu.max"), "re");
+
+	(void)root_len;
+	if (f == NULL)
+		return;
+	/* "-1", "max 100000": none. */
+	*quota |= fscanf(f, "%lld", &us) == 1 && us > 0;
+	fclose(f);
+}
+
+/* From the own group up to the mount point. */
+static void walk(const char *root, const struct hierarchy *h, int version,
+		 void (*read)(void *ctx, struct level *l, size_t root_len, int version), void *ctx)
+{
+	size_t root_len = strlen(root), top = root_len + strlen(h->mount);
+	struct level l;
+
+	snprintf(l.dir, sizeof(l.dir), "%s%s%s", root, h->mount, h->below);
+	l.len = strlen(l.dir);
 	for (;;) {
-		if (version == 1)
-			read_level_v1(out, &l, strlen(root));
-		else
-			read_level_v2(out, &l, strlen(root));
+		read(ctx, &l, root_len, version);
 		if (l.len <= top)
 			break;
 		do {
@@ -295,31 +318,49 @@ static void walk(struct cgroup_memory *out, const char *root, const struct hiera
 	}
 }
 
-int cgroup_memory_read(const char *root, struct cgroup_memory *out)
+/* The hierarchy that has the controller. Returns its version, 0: there is none to be seen, or -errno. */
+static int find(const char *root, const char *controller, const struct hierarchy **h)
 {
 	/* Static: some 24 KiB that a launcher's stack need not keep. */
 	static struct hierarchy v1, v2;
 	int err;
 
+	v1.controller = controller;
 	v1.member = v1.mounted = v1.inside = false;
 	v2.member = v2.mounted = v2.inside = false;
-	*out = (struct cgroup_memory){ .limit = CGROUP_NO_LIMIT, .swap_limit = CGROUP_NO_LIMIT };
-
 	err = each_line(root, "/proc/self/cgroup", &v1, &v2, parse_membership);
 	if (err != 0)
 		return err;
 	err = each_line(root, "/proc/self/mountinfo", &v1, &v2, parse_mount);
 	if (err != 0)
 		return err;
+	/* A controller lives in one hierarchy: in a mix of both, version 1 has it. */
+	*h = v1.mounted ? &v1 : &v2;
+	return v1.mounted ? 1 : v2.mounted ? 2 : 0;
+}
 
-	/* The memory controller lives in one hierarchy: in a mix of both, version 1 has it. */
-	if (v1.mounted)
-		out->version = 1;
-	else if (v2.mounted)
-		out->version = 2;
-	if (out->version != 0)
-		walk(out, root, out->version == 1 ? &v1 : &v2, out->version);
-	return 0;
+int cgroup_memory_read(const char *root, struct cgroup_memory *out)
+{
+	const struct hierarchy *h;
+	int version = find(root, "memory", &h);
+
+	*out = (struct cgroup_memory){ .version = MAX(version, 0), .limit = CGROUP_NO_LIMIT, .usage = UNREAD, .swap_limit = CGROUP_NO_LIMIT };
+	if (version > 0)
+		walk(root, h, version, read_memory, out);
+	if (out->usage == UNREAD)
+		out->usage = 0;
+	return MIN(version, 0);
+}
+
+bool cgroup_cpu_quota(const char *root)
+{
+	const struct hierarchy *h;
+	bool quota = false;
+	int version = find(root, "cpu", &h);
+
+	if (version > 0)
+		walk(root, h, version, read_quota, &quota);
+	return quota;
 }
 
 /* The numbers after n keys in a file of the group that sets the limit. */

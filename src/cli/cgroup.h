@@ -1,4 +1,4 @@
-/* The memory limits that control groups put on this process: version 1, version 2, and the mix of both. */
+/* The limits that control groups put on this process: version 1, version 2, and the mix of both. */
 #ifndef STW_CLI_CGROUP_H
 #define STW_CLI_CGROUP_H
 
@@ -39,5 +39,11 @@ bool cgroup_kept(const char *root, const struct cgroup_memory *group, uint64_t *
  * counts those of groups below there. 0: there is no limit, or it does not tell.
  */
 uint64_t cgroup_oom_kills(const char *root, const struct cgroup_memory *group);
+
+/*
+ * CPU time is rationed, in the own group or above it as far as can be seen: a group that has used its share up is stopped for a while.
+ * root: as above. False also if nothing tells.
+ */
+bool cgroup_cpu_quota(const char *root);
 
 #endif

@@ -358,6 +358,18 @@ static uint64_t live_now(struct machine *m)
 	return now_ns();
 }
 
+static void live_wait_begins(struct machine *m, uint64_t now)
+{
+	(void)m;
+	haltpoll_begin(&engine.haltpoll, &engine.ledger->haltpoll, engine.cpu, now);
+}
+
+static void live_wait_ended(struct machine *m, uint64_t ns)
+{
+	(void)m;
+	haltpoll_end(&engine.haltpoll, ns);
+}
+
 const struct machine_ops live_ops = {
 	.map = live_map,
 	.unmap = live_unmap,
@@ -365,6 +377,8 @@ const struct machine_ops live_ops = {
 	.discardable = live_discardable,
 	.wake_kswapd = live_wake_kswapd,
 	.now_ns = live_now,
+	.wait_begins = live_wait_begins,
+	.wait_ended = live_wait_ended,
 	.lock = live_lock,
 	.unlock = live_unlock,
 	.relax = live_relax,

@@ -133,6 +133,9 @@ void cpu_init(void)
 	CPU_ZERO(&allowed);
 	sys_sched_getaffinity(0, sizeof(allowed), &allowed);
 	engine.cpu = last_seen = -1;
+	for (int cpu = 0; CPU_COUNT(&allowed) == 1 && engine.cpu < 0; cpu++)
+		if (CPU_ISSET(cpu, &allowed))
+			engine.cpu = cpu;
 }
 
 static void set_cpu(int tid, int cpu)

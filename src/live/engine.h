@@ -58,6 +58,7 @@ struct engine {
 	struct machine m;
 	struct mm mm;
 	struct swapins swapins; /* the handler's */
+	struct haltpoll_user haltpoll; /* so is this */
 	struct zpool zpool;
 	struct file_store file[SWAP_SPECS]; /* by number of the spec */
 	struct remote_store remote[SWAP_SPECS];

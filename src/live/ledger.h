@@ -22,6 +22,7 @@
 #include "base/hist.h"
 #include "base/types.h"
 #include "live/ask.h"
+#include "live/haltpoll.h"
 #include "live/record.h"
 #include "live/swapspec.h"
 #include "mm/stat.h"
@@ -155,6 +156,7 @@ struct ledger {
 	struct ledger_gone gone;
 	struct ledger_slot slot[LEDGER_SLOTS];
 	struct ask ask[LEDGER_SLOTS];  /* one a slot, apart because they are seldom used */
+	struct haltpoll haltpoll;
 	struct kcompressd kcompressd;  /* its rings belong to the first slots */
 	struct record_ring record[RECORD_RINGS]; /* so do these */
 	struct remote remote;          /* and these */

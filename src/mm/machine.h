@@ -99,6 +99,9 @@ struct machine_ops {
 	void (*worked)(struct machine *m, enum mm_work work, unsigned n);
 	/* Monotonic. May be NULL where nothing needs it (vm_tunables). */
 	uint64_t (*now_ns)(struct machine *m);
+	/* An access waits for a store outside of memory: from now on; for so many ns it did. Both may be NULL. */
+	void (*wait_begins)(struct machine *m, uint64_t now);
+	void (*wait_ended)(struct machine *m, uint64_t ns);
 	/* to, just allocated, gets the content of from (NULL: zeros). NULL where pages are never shared. */
 	void (*copy)(struct machine *m, struct frame *to, const struct frame *from);
 	/*

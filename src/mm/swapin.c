@@ -150,6 +150,29 @@ static void give_up(struct swapin *in, unsigned i, enum fault_result *result, st
 	report->slot = swp_slot(in->read[i].entry);
 }
 
+/* The time that areas below the pool take is weighed against the frames that the pool takes (poolshare.c). */
+static void start_clock(struct swapin *in)
+{
+	struct machine *m = in->mm->machine;
+
+	in->below = 0;
+	for (unsigned i = 0; i < in->n; i++)
+		in->below += !m->swap.area[swp_area(in->read[i].entry)].store->ops->read_locked;
+	in->begun = in->below > 0 && m->ops->now_ns != NULL ? m->ops->now_ns(m) : 0;
+	if (in->begun > 0 && m->ops->wait_begins != NULL)
+		m->ops->wait_begins(m, in->begun);
+}
+
+static void stop_clock(const struct swapin *in)
+{
+	struct machine *m = in->mm->machine;
+	uint64_t ns = m->ops->now_ns(m) - in->begun;
+
+	poolshare_waited(m, ns, in->below);
+	if (m->ops->wait_ended != NULL)
+		m->ops->wait_ended(m, ns);
+}
+
 /*
  * What has been read is mapped or kept; what has not gives its frame back. The page touched comes last: its access goes on at once,
  * on this CPU perhaps, and its next page of the window should be there.
@@ -163,7 +186,7 @@ static enum fault_result finish(struct swapin *in, struct fault_report *report)
 	bool touched = !in->ahead || in->waited;
 
 	if (in->begun > 0)
-		poolshare_waited(m, m->ops->now_ns(m) - in->begun, in->below);
+		stop_clock(in);
 	COUNT_N(m, pgmajfault, touched);
 	COUNT_N(m, swap_ra, in->n - touched);
 	for (unsigned i = 0, end; i < in->n; i = end) {
@@ -215,17 +238,6 @@ static struct swapin *room(struct machine *m)
 	while (m->swapins->in[i].busy)
 		i++;
 	return &m->swapins->in[i];
-}
-
-/* The time that areas below the pool take is weighed against the frames that the pool takes (poolshare.c). */
-static void start_clock(struct swapin *in)
-{
-	struct machine *m = in->mm->machine;
-
-	in->below = 0;
-	for (unsigned i = 0; i < in->n; i++)
-		in->below += !m->swap.area[swp_area(in->read[i].entry)].store->ops->read_locked;
-	in->begun = in->below > 0 && m->ops->now_ns != NULL ? m->ops->now_ns(m) : 0;
 }
 
 static bool reads_by_itself(const struct machine *m, pte_t pte)

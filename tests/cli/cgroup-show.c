@@ -35,6 +35,7 @@ int main(int argc, char **argv)
 		printf("refaults=%" PRIu64 "\n", refaults);
 	if (cgroup_kept(argv[1], &m, &kept))
 		printf("kept=%" PRIu64 "\n", kept);
+	printf("quota=%d\n", cgroup_cpu_quota(argv[1]));
 	show("kills", cgroup_oom_kills(argv[1], &m));
 	err = budget_auto(argv[1], &b);
 	if (err == 0)

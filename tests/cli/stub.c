@@ -155,7 +155,7 @@ static void play_pressure(struct ledger *l, struct ledger_slot *s)
 	};
 
 	s->peak = s->now = (struct ledger_usage){
-		.managed = 20000, .pool = 8000, .own = 1000, .unmanaged = 2000,
+		.managed = 20000, .pool = 8000, .own = 1500, .unmanaged = 2000,
 		.swapped = 90000, .pooled = 24000, .pool_bytes = 24000 * PAGE_SIZE / 3, .filed = 66000,
 	};
 	s->area[0] = (struct ledger_area){ .used = 24000 };

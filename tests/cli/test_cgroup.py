@@ -204,6 +204,24 @@ def test_garbage_in_limit_files_is_no_limit():
                   "/sys/fs/cgroup/memory.max": 77 * M}), limit=77 * M, swap="none")
 
 
+def test_cpu_quota_of_v1():
+    cgroup, own = "3:cpu,cpuacct:/x/job\n4:memory:/y\n", "/sys/fs/cgroup/cpu/x/job/cpu.cfs_quota_us"
+    above = "/sys/fs/cgroup/cpu/x/cpu.cfs_quota_us"
+    for files, quota in (({}, 0), ({own: -1}, 0), ({own: 50000}, 1), ({own: -1, above: 150000}, 1), ({own: -1, above: -1}, 0),
+                         ({own: "many"}, 0), ({own: ""}, 0), ({"/sys/fs/cgroup/cpu/y/cpu.cfs_quota_us": 50000}, 0)):
+        check(look(cgroup, OTHERS, files), version=0, quota=quota)
+
+
+def test_cpu_quota_of_v2():
+    own, above = "/sys/fs/cgroup/a/b/c/cpu.max", "/sys/fs/cgroup/a/cpu.max"
+    mount = V2_MOUNT.format(root="/", mount="/sys/fs/cgroup")
+    for files, quota in (({}, 0), ({own: "max 100000"}, 0), ({own: "50000 100000"}, 1), ({own: "max 100000", above: "150000 100000"}, 1),
+                         ({own: "max 100000", above: "max 100000"}, 0)):
+        check(look("0::/a/b/c\n", mount, files), version=2, quota=quota)
+    # The controller of a mix is in version 1, where this process is in no group with a quota.
+    check(look("3:cpu,cpuacct:/job\n0::/a/b/c\n", OTHERS + mount, {own: "50000 100000"}), version=2, quota=0)
+
+
 def test_garbage_in_proc_files():
     for cgroup in ("garbage\n", "::\n", "4:memory\n", "4:memory:relative\n", ":" * 5000 + "\n", "\n\n"):
         check(look(cgroup, OTHERS + V1_MOUNT.format(root="/", mount="/m"), {"/m/memory.limit_in_bytes": M}),

@@ -15,7 +15,7 @@ PAGE = 4096
 KEY_DOWN = "\x1b[B"
 SCREEN = """\
 steward run {launcher}: sh, 1 process, TIME
-budget [#######pp...........] of 256M resident 85M pool 31M Steward OWN
+budget [#######pps..........] of 256M resident 85M pool 31M Steward OWN
 free   [############........] 1.1M min 400K low 800K high 1.5M kswapd 0.0%
 lists  [aaaaaaaaaaaaaaaiiiis] active 58M inactive 15M sample 3.9M
 out    351M: pool 93M in 31M, ratio 3.0, file:/DIR 257M 3 errors

@@ -82,6 +82,71 @@ def block_device(suite):
     return problems
 
 
+class Quota:
+    """A control group with a CPU quota, version 1 or 2; None if there are none here. It is wide: nobody is held up by it."""
+
+    FILES = (("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "10000000"), ("/sys/fs/cgroup", "cpu.max", "10000000 100000"))
+
+    def __enter__(self):
+        self.path = None
+        for top, name, text in self.FILES:
+            path = os.path.join(top, "steward-quota.%d" % os.getpid())
+            try:
+                os.mkdir(path)
+            except OSError:
+                continue
+            try:
+                with open(os.path.join(path, name), "w", encoding="ascii") as f:
+                    f.write(text)
+                self.path = path
+                break
+            except OSError:
+                os.rmdir(path)
+        return self.path
+
+    def __exit__(self, *_):
+        if self.path:
+            os.rmdir(self.path)
+
+
+def pollers(launcher):
+    """The CPUs that threads of the launcher keep awake: at idle priority (policy 5), on one each."""
+    cpus = set()
+    for task in os.listdir("/proc/%d/task" % launcher):
+        try:
+            with open("/proc/%d/task/%s/stat" % (launcher, task), encoding="ascii", errors="replace") as f:
+                policy = int(f.read().rpartition(")")[2].split()[38])
+            if policy == os.SCHED_IDLE:
+                cpus.add(tuple(os.sched_getaffinity(int(task))))
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return cpus
+
+
+def cpus_awake(suite):
+    """A CPU on which somebody waits for a fast disk is kept awake, unless CPU time is counted out or it is not wished."""
+    command, problems = [suite.tool("verifier"), "random-write", FOOTPRINT], []
+    native = cage.run(command, 60)
+    with tempfile.TemporaryDirectory(prefix="awake.", dir="/dev/shm") as folder, Quota() as quota:
+        cases = [([], [], ""), (["--no-haltpoll"], [], "--no-haltpoll"), ([], ["sh", "-c", 'ulimit -t 1000; exec "$@"', "sh"], "ulimit -t")]
+        if quota:
+            cases.append(([], ["sh", "-c", 'echo $$ > %s/cgroup.procs; exec "$@"' % quota, "sh"], "CPU quota"))
+        for options, enter, why in cases:
+            kept = set()
+
+            def look(process, kept=kept):
+                while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    kept |= pollers(process.pid)
+                    time.sleep(0.01)
+
+            got = cage.run(enter + suite.prefix(BUDGET, ["-v", "--swap", "file:" + folder] + options) + command, 120, before_wait=look)
+            problems += suite.problems(native, got)
+            said = "not kept awake for them: " in got.stderr and why in got.stderr
+            if any(len(cpus) != 1 for cpus in kept) or bool(kept) != (why == "") or said != (why != ""):
+                problems.append("%s: CPUs %s, %s" % (why or "as it is", kept, got.stderr))
+    return problems
+
+
 def was_stopped(got, *words):
     """The run was stopped by one line that has these words (patterns), and had shown nothing."""
     lines = [line for line in got.stderr.splitlines() if STOPPED.match(line)]
@@ -444,5 +509,5 @@ def mirror_back(suite):
     return problems
 
 
-STORES = [places_of_every_kind, block_device, faults, disk_full, file_overwritten, file_cut, sealed, server, server_exec, qcow2, server_restarted,
+STORES = [places_of_every_kind, block_device, cpus_awake, faults, disk_full, file_overwritten, file_cut, sealed, server, server_exec, qcow2, server_restarted,
           server_stopped, server_gone, server_mirrored, mirror_back]

@@ -26,6 +26,7 @@
 #include "cli/run/outsiders.h"
 #include "cli/run/filecache.h"
 #include "cli/run/places.h"
+#include "cli/run/poller.h"
 #include "cli/probe.h"
 #include "cli/program.h"
 #include "cli/run/recorder.h"
@@ -42,7 +43,7 @@
 enum run_option {
 	OPT_RAM, OPT_SQUEEZE, OPT_STATS, OPT_RECORD, OPT_SWAP, OPT_POLICY,
 	OPT_OOM_POLICY, OPT_OOM_PREFER, OPT_OOM_AVOID, OPT_OOM_GRACE, OPT_OOM_DRY_RUN, OPT_OOM_ON_STALL,
-	OPT_MALLOC_ONLY, OPT_FAIL_IF, OPT_METRICS, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS
+	OPT_MALLOC_ONLY, OPT_FAIL_IF, OPT_METRICS, OPT_NO_HALTPOLL, OPT_VERBOSE, OPT_BASE_PATH, OPT_MOVE_AGAIN, OPT_ENGAGE, OPT_FAULTS
 };
 
 struct run {
@@ -56,6 +57,7 @@ struct run {
 	struct metrics metrics;
 	uint32_t policy;           /* number in the table */
 	bool malloc_only;
+	const char *no_haltpoll;   /* why CPUs are not kept awake while somebody waits for a disk; NULL: they are */
 	const char *of_budget;     /* an option that is of use with a budget only; NULL: none was given */
 	bool verbose;
 	bool base_path;
@@ -97,6 +99,7 @@ static const struct option_row rows[] = {
 	[OPT_MALLOC_ONLY] = { "malloc-only", '\0', NULL, "give COMMAND Steward's malloc, and no budget" },
 	[OPT_FAIL_IF] = FAILIF_OPTION,
 	[OPT_METRICS] = { "metrics", '\0', "ADDRESS", "serve figures for Prometheus at unix:PATH or HOST:PORT, /metrics" },
+	[OPT_NO_HALTPOLL] = { "no-haltpoll", '\0', NULL, "let a CPU sleep while the program waits for a disk: slower, and cooler" },
 	[OPT_VERBOSE] = { "verbose", 'v', NULL, "say what was decided, print all counters" },
 	[OPT_BASE_PATH] = { "debug-base-path", '\0', NULL, "as if the kernel could not move pages" },
 	[OPT_MOVE_AGAIN] = { "debug-move-again", '\0', NULL, "as if the kernel had moved pages at a second try" },
@@ -186,6 +189,9 @@ static int set_option(void *ctx, unsigned row, const char *value)
 		return stall_set_limit(&r->stall.options, value);
 	case OPT_METRICS:
 		r->metrics_at = value;
+		return 0;
+	case OPT_NO_HALTPOLL:
+		r->no_haltpoll = "--no-haltpoll";
 		return 0;
 	case OPT_VERBOSE:
 		r->verbose = r->oom.verbose = true;
@@ -298,7 +304,7 @@ static int fill_ledger(struct run *r)
 	l->debug_faults_seed = r->faults_seed;
 	l->verbose = r->verbose;
 	l->reserved_pages = own_pages(&r->share) + COMPRESSOR_PAGES + (r->metrics_at != NULL ? METRICS_PAGES : 0) +
-			    (r->record.path != NULL ? RECORDER_PAGES : 0);
+			    (r->record.path != NULL ? RECORDER_PAGES : 0) + (r->no_haltpoll == NULL ? POLLER_PAGES : 0);
 	if (l->reserved_pages > l->ram_pages / 2)
 		return msg_fail(EXIT_STEWARD, "--ram", "%s is too small; the smallest that works is %s",
 				size_text(r->ram_bytes, given, sizeof(given)),
@@ -345,6 +351,10 @@ static void say_plan(const struct run *r)
 	for (unsigned i = 0; i < r->swap.nr; i++) {
 		fmt_str(&f, i == 0 ? " " : ", ");
 		swap_spec_describe(&f, &r->swap.spec[i]);
+	}
+	if (r->no_haltpoll != NULL) {
+		fmt_str(&f, "; CPUs are not kept awake for them: ");
+		fmt_str(&f, r->no_haltpoll);
 	}
 	msg_note("%s", text);
 }
@@ -410,6 +420,8 @@ static int prepare(struct run *r, char **argv)
 	if (err != 0)
 		return err;
 	watch_init(&r->watch, r->share.ledger);
+	if (r->no_haltpoll == NULL)
+		r->no_haltpoll = poller_why_not();
 	err = check_failif(r, argv);
 	if (err == 0)
 		err = fill_ledger(r);
@@ -438,6 +450,8 @@ static int begin(void *ctx, const char *command)
 	}
 	/* Before the command: a program that looks for it finds it running. */
 	compressor_start(r->share.ledger);
+	if (r->no_haltpoll == NULL)
+		poller_start(r->share.ledger);
 	recorder_start();
 	return 0;
 }
@@ -449,6 +463,7 @@ static void end(void *ctx)
 	recorder_stop();
 	nbd_stop(r->share.ledger);
 	compressor_stop(r->share.ledger);
+	poller_stop(r->share.ledger);
 	atomic_store(&r->share.ledger->ended, 1);
 	keeper_stop(r->keeper);
 }
@@ -463,6 +478,7 @@ static void tick(void *ctx, uint64_t now_ns)
 	struct run *r = ctx;
 
 	watch_scan(&r->watch, now_ns);
+	poller_tick(r->share.ledger);
 	outsiders_tick(&r->outsiders, now_ns);
 	stall_tick(&r->stall, &r->oom, now_ns);
 	squeeze_tick(&r->squeeze, now_ns);
