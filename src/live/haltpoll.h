@@ -1,19 +1,19 @@
 /*
  * haltpoll: a CPU on which somebody waits for a fast disk does not go to sleep.
  *
- * A CPU with nothing to do halts. In a virtual machine it takes 10 to 30 µs to come back, elsewhere as much from a
- * deep C-state: half of what a fast disk takes for a page (docs/performance.md). So while a
- * handler waits for a page, a thread of the launcher spins on its CPU. Its policy is SCHED_IDLE: whoever else can run
- * there does so at once, and the program's own CPU time does not show it. (Linux has the same in the idle loop of
- * guests, drivers/cpuidle/governors/haltpoll.c, and seldom uses it.)
+ * A CPU with nothing to do halts. In a virtual machine it takes 10 to 20 µs to come back, elsewhere as much from a
+ * deep C-state: half of what a fast disk takes for a page (docs/performance.md). So while a handler waits for a
+ * page, a thread of the launcher spins on its CPU. Its policy is SCHED_IDLE: whoever else can run there does so at
+ * once, and the program's own CPU time does not show it. (Linux has the same in the idle loop of guests,
+ * drivers/cpuidle/governors/haltpoll.c, and seldom uses it.) The launcher's threads that speak to servers do the same.
  *
  *     handler                                   launcher, one thread a CPU
  *     haltpoll_begin: until = now + SPAN ─────► spins until then, sleeps on a futex
  *     waits …
  *     haltpoll_end:   how long it was
  *
- * A wait that usually takes longer is slept through: there is little to gain. A handler that is killed meanwhile leaves
- * nothing to tidy up.
+ * A wait that usually takes longer is slept through: there is little to gain. A handler that is killed meanwhile
+ * leaves nothing to tidy up.
  */
 #ifndef STW_LIVE_HALTPOLL_H
 #define STW_LIVE_HALTPOLL_H

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -58,6 +59,7 @@ struct connection {
 	struct nbd_handle *h;       /* NULL: none */
 	bool was_up;
 	struct futexfd bell;        /* tells of the bell */
+	struct haltpoll_user haltpoll;
 	struct request request[DEPTH + STORE_BATCH];
 	unsigned nr;
 	pthread_t thread;
@@ -281,7 +283,13 @@ static void sleep_for_both(struct connection *c, int bell_fd)
 		{ .fd = bell_fd, .events = POLLIN },
 	};
 
+	uint64_t since = c->nr > 0 ? now_ns() : 0;
+
+	if (since > 0)
+		haltpoll_begin(&c->haltpoll, &c->area->ledger->haltpoll, sched_getcpu(), since);
 	poll(p, 2, may_send(c) ? IDLE_MS : BUSY_MS);
+	if (since > 0)
+		haltpoll_end(&c->haltpoll, now_ns() - since);
 	futexfd_heard(&c->bell);
 	nbd.poll(c->h, 0);
 }
