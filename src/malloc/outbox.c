@@ -32,6 +32,11 @@ __attribute__((noinline)) static void put_first(struct slab *s, size_t i, void *
 	struct tcache *t = tcache_get_to_free();
 	bool waits = t != NULL && s->class < NR_OUTBOX_CLASSES;
 
+	/* The cache that we got just now may be the very one that the slab belongs to: its thread has ended. */
+	if (unlikely(t != NULL && tcache_owns(t, s))) {
+		tcache_push(t, s, mem);
+		return;
+	}
 	if (waits) {
 		o = &t->outbox[s->class];
 		if (o->slab != NULL)
