@@ -9,6 +9,11 @@
  * passes the DEMOTE_BATCH oldest go, by the age that eviction left in the slot.
  * Choosing the oldest 16th of a sample comes close to the order of age.
  *
+ * When? While there are still frames for pages of any size. Room inside of blocks is for pages of the block's size,
+ * and a page that finds none goes below at once, although it is the youngest of all. So compaction makes frames of
+ * that room first. What that cannot take is a part of a block of each size: little of a large pool; but in a small one
+ * with pages of many sizes it is so much that nobody has to go while a quarter is unused, or the pool would hold few.
+ *
  * A page is read into a bounce buffer, verified, written, and its entry changed
  * if it is still what it was; whoever faults on it meanwhile finds the old copy.
  */
@@ -20,8 +25,9 @@ _Static_assert(DEMOTE_BATCH <= STORE_BATCH, "one read, one write");
 
 #define SAMPLE 256
 #define STEPS 4096      /* entries of any kind that one search may pass */
-#define MARGIN_FRAMES 16
-#define SLACK_SHIFT 4   /* unused room of a store that will do instead of new frames: a 16th */
+#define MARGIN_FRAMES 16 /* that are kept free … */
+#define MARGIN_SHIFT 4   /* … of a small pool a 16th */
+#define LOOSE_SHIFT 2    /* a quarter is unused */
 
 struct victim {
 	struct mm *mm;
@@ -29,22 +35,6 @@ struct victim {
 	swp_t entry;
 	uint32_t age;
 };
-
-bool demote_wanted(struct machine *m)
-{
-	const struct swap_area *pool = swap_pool(&m->swap);
-
-	if (pool == NULL || !swap_has_room(&m->swap, pool->prio))
-		return false;
-	const struct store *s = pool->store;
-	uint64_t room = s->stat.frames << PAGE_SHIFT, unused = room - MIN(room, s->stat.bytes);
-
-	if (s->stat.pages == 0)
-		return false;
-	if (s->stat.frames > s->max_frames)
-		return true;
-	return s->stat.frames + MARGIN_FRAMES >= s->max_frames && unused < room >> SLACK_SHIFT;
-}
 
 /* Keeps v if it is among the oldest n; oldest first. */
 static unsigned insert(struct victim *victims, unsigned n, struct victim v)
@@ -157,4 +147,29 @@ unsigned demote_batch(struct machine *m)
 	unsigned n = demote(m);
 	m->reclaiming = false;
 	return n;
+}
+
+static bool is_crowded(const struct store *s)
+{
+	return s->stat.pages > 0 && s->stat.frames + MIN(s->max_frames >> MARGIN_SHIFT, (uint64_t)MARGIN_FRAMES) >= s->max_frames;
+}
+
+static bool is_loose(const struct store *s)
+{
+	uint64_t room = s->stat.frames << PAGE_SHIFT, unused = room - MIN(room, s->stat.bytes);
+
+	return unused >= room >> LOOSE_SHIFT;
+}
+
+bool demote_step(struct machine *m)
+{
+	const struct swap_area *pool = swap_pool(&m->swap);
+
+	if (pool == NULL || !is_crowded(pool->store) || !swap_has_room(&m->swap, pool->prio))
+		return false;
+	struct store *s = pool->store;
+
+	if (s->ops->shrink != NULL && s->ops->shrink(s) > 0)
+		return true;
+	return (s->stat.frames > s->max_frames || !is_loose(s)) && demote_batch(m) > 0;
 }

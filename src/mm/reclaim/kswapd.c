@@ -29,10 +29,8 @@ static bool balanced(const struct machine *m, unsigned node)
 /* One batch without accessed bits. False: nothing came of it. */
 static bool sampled_step(struct machine *m)
 {
-	bool progress = false;
+	bool progress = demote_step(m);
 
-	if (demote_wanted(m))
-		progress = demote_batch(m) > 0;
 	reclaim_batch(m, true, &progress);
 	return progress || shrink_stores(m) > 0;
 }

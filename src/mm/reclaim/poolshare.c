@@ -8,11 +8,11 @@
  *   near   pages that came back after so few evictions that a list longer by a
  *          window W would still have had them (workingset.c)
  *   tail   pages that came back from below, and would still have been in a pool
- *          that is deeper by a quarter; of those that were passed on lately
- *          about `deeper` are of that depth
+ *          that is deeper by a quarter; of those that are below now so many are
+ *          of that depth (the hand of workingset.c comes by all of them)
  *
  *   a frame for the program spares   near / W × the time of a fault
- *   a frame for the pool spares      tail / deeper × pages in a frame × the time of a wait
+ *   a frame for the pool spares      tail / of that depth × pages in a frame × the time of a wait
  *
  * This is the marginal utility that splits a cache (Suh, Devadas and Rudolph
  * 2004), read off the two ends of the lists instead of a whole stack. From time
@@ -67,6 +67,18 @@ void poolshare_init(struct machine *m)
 	m->poolshare = (struct poolshare){ .share = SHARE_START, .patience = PATIENCE_MIN, .wait_ns = WAIT_NS };
 }
 
+/* The pool refuses it, or has no need to take it. */
+static bool stays_below(const struct swap_slot *slot)
+{
+	return slot->flags & (SLOT_REFUSED | SLOT_SAME);
+}
+
+/* A pool that is deeper by a quarter would still have a page of that age. */
+static bool is_of_tail(const struct poolshare *p, uint32_t age)
+{
+	return age <= p->depth + MAX(p->depth >> DEEPER_SHIFT, 1);
+}
+
 bool poolshare_refault(struct machine *m, swp_t entry)
 {
 	struct poolshare *p = &m->poolshare;
@@ -77,29 +89,41 @@ bool poolshare_refault(struct machine *m, swp_t entry)
 		return false;
 	const struct swap_area *pool = swap_pool(&m->swap), *area = &m->swap.area[swp_area(entry)];
 	const struct swap_slot *slot = swap_slot_of(&m->swap, entry);
-	/* What the pool refuses stays below. */
-	bool below = pool != NULL && area->prio < pool->prio && !(slot->flags & (SLOT_REFUSED | SLOT_SAME));
+	bool below = pool != NULL && area->prio < pool->prio && !stays_below(slot);
 	uint32_t age = workingset_slot_age(m, v, slot);
 
 	if (pool != NULL && area == pool)
 		p->age_sum += age - (p->age_sum >> 8);
 	p->events.near += age <= NEAR_AGE;
-	p->events.tail += below && age <= p->depth + MAX(p->depth >> DEEPER_SHIFT, 1);
+	p->events.tail += below && is_of_tail(p, age);
 	if (!below)
 		return false;
 	return age * workingset_bucket(v) <= lru_resident(v) + pool->store->stat.pages;
+}
+
+/* One more was seen, of this kind or not; what was long ago counts less. */
+static void count_seen(uint32_t *seen, uint32_t *kind, bool is)
+{
+	if (*seen == SEEN_MAX) {
+		*seen /= 2;
+		*kind /= 2;
+	}
+	++*seen;
+	*kind += is;
 }
 
 void poolshare_seen(struct machine *m, uint32_t age)
 {
 	struct poolshare *p = &m->poolshare;
 
-	if (p->seen == SEEN_MAX) {
-		p->seen /= 2;
-		p->cold /= 2;
-	}
-	p->seen++;
-	p->cold += age > COLD_TIMES * MAX(p->age_sum >> 8, 1);
+	count_seen(&p->seen, &p->cold, age > COLD_TIMES * MAX(p->age_sum >> 8, 1));
+}
+
+void poolshare_seen_below(struct machine *m, const struct swap_slot *slot, uint32_t age)
+{
+	struct poolshare *p = &m->poolshare;
+
+	count_seen(&p->below, &p->deeper, !stays_below(slot) && is_of_tail(p, age));
 }
 
 void poolshare_demoted(struct machine *m, uint32_t age)
@@ -143,12 +167,12 @@ static uint64_t gain_of_program(const struct machine *m, uint64_t frames)
 }
 
 /* The same for the pool. */
-static uint64_t gain_of_pool(const struct machine *m, const struct store *s, uint64_t frames)
+static uint64_t gain_of_pool(struct machine *m, const struct store *s, uint64_t frames)
 {
 	const struct poolshare *p = &m->poolshare;
 	const struct poolshare_events *e = &p->lately;
-	uint64_t depth = MAX((uint64_t)p->depth >> DEEPER_SHIFT, 1) * workingset_bucket(&m->lruvec[0]);
-	uint64_t deeper = MAX(share_of(e->demoted, depth, e->passed), 1), pages;
+	uint64_t below = swap_used(&m->swap) - swap_pool(&m->swap)->nr_used;
+	uint64_t deeper = MAX(share_of(below, p->deeper, p->below), 1), pages;
 
 	if (e->tail < EVENTS_MIN || s->stat.frames == 0)
 		return 0;
@@ -252,13 +276,11 @@ static void look(struct machine *m, const struct store *s, uint64_t frames, uint
 		p->back += e->tail;
 		e->tail = e->demoted = 0;
 	}
-	e->passed = m->lruvec[0].age - p->age;
 	e->faults = m->counter[VM_pgmajfault] - p->faults;
 	e->pages = m->counter[VM_pswpin] - p->pages;
 	follow(&lately->near, &e->near);
 	follow(&lately->tail, &e->tail);
 	follow(&lately->demoted, &e->demoted);
-	follow(&lately->passed, &e->passed);
 	follow(&lately->faults, &e->faults);
 	follow(&lately->pages, &e->pages);
 	follow(&lately->ns, &e->ns);

@@ -11,7 +11,6 @@ struct machine;
 /* Pages, if nothing else is said. */
 struct poolshare_events {
 	uint64_t near, tail, demoted; /* poolshare.c says what they are */
-	uint64_t passed;        /* of lruvec.age */
 	uint64_t faults, pages; /* major faults, and the pages that they brought */
 	uint64_t ns;
 };
@@ -30,6 +29,7 @@ struct poolshare {
 	uint64_t wait_ns;    /* for a page from an area below; a mean */
 	uint32_t age_sum;    /* 256 times the mean age of what comes back from the pool, in buckets */
 	uint32_t seen, cold; /* pages in the pool that the hand came by lately, and of them the cold ones */
+	uint32_t below, deeper; /* the same below it, and of them those that a deeper pool would have */
 	struct poolshare_events events, lately; /* since the last look; the looks before, older ones less */
 	/* At the last look. */
 	uint64_t since, age, frames, faults, pages;
@@ -40,8 +40,9 @@ void poolshare_init(struct machine *m);
  * A page comes back from the slot. True: it is promoted, and keeps no copy in the slot's area, which is below the pool.
  */
 bool poolshare_refault(struct machine *m, swp_t entry);
-/* The hand of workingset.c comes by a slot of the pool, with a page of that age. */
+/* The hand of workingset.c comes by a slot of the pool, or of an area below it, with a page of that age. */
 void poolshare_seen(struct machine *m, uint32_t age);
+void poolshare_seen_below(struct machine *m, const struct swap_slot *slot, uint32_t age);
 /* A page of that age has been passed on from the pool. */
 void poolshare_demoted(struct machine *m, uint32_t age);
 /* Somebody waited that long until so many pages, at least one, were read from areas below the pool. */

@@ -21,8 +21,11 @@ unsigned reclaim_sample(struct machine *m, enum lru_list list, unsigned n);
 /* Pages that reclaim_batch has left with the helper of swap are written. Gives the lock up inside. */
 void reclaim_finish(struct machine *m);
 
-/* demote.c: the pool is short of room, and an area below it has some. */
-bool demote_wanted(struct machine *m);
+/*
+ * demote.c: makes room in a pool that is short of it and has an area below with some, by compaction or by passing a batch on. True: there is
+ * more now. Not while m->reclaiming.
+ */
+bool demote_step(struct machine *m);
 /* Passes a batch of old pages on from the pool, which there must be, to the areas below. Returns how many. Not while m->reclaiming. */
 unsigned demote_batch(struct machine *m);
 

@@ -104,7 +104,7 @@ uint32_t workingset_slot_age(const struct machine *m, const struct lruvec *v, co
 struct hand {
 	struct machine *m;
 	const struct lruvec *v;
-	bool pool; /* goes round the pool's slots */
+	bool pool, below; /* goes round the pool's slots, or those of an area below it */
 };
 
 static void mark_old(void *ctx, struct swap_slot *slot)
@@ -120,6 +120,8 @@ static void mark_old(void *ctx, struct swap_slot *slot)
 	}
 	if (h->pool)
 		poolshare_seen(h->m, workingset_slot_age(h->m, v, slot));
+	else if (h->below)
+		poolshare_seen_below(h->m, slot, workingset_slot_age(h->m, v, slot));
 }
 
 /* Once a bucket: the hand goes on, so far that it is round in time. */
@@ -131,9 +133,10 @@ static void grow_old(struct machine *m, struct lruvec *v)
 	const struct swap_area *pool = swap_pool(&m->swap);
 
 	for (unsigned i = 0; i < m->swap.nr_areas; i++) {
-		struct hand h = { .m = m, .v = v, .pool = &m->swap.area[i] == pool };
+		const struct swap_area *a = &m->swap.area[i];
+		struct hand h = { .m = m, .v = v, .pool = a == pool, .below = pool != NULL && a->prio < pool->prio };
 
-		swap_next_slots(&m->swap, i, DIV_ROUND_UP(m->swap.area[i].nr_slots, LAP_BUCKETS), mark_old, &h);
+		swap_next_slots(&m->swap, i, DIV_ROUND_UP(a->nr_slots, LAP_BUCKETS), mark_old, &h);
 	}
 }
 

@@ -7,16 +7,22 @@
 #include "mm/user_page.h"
 #include "steps.h"
 
+/* Writes the page, which is there; so many of its words will not compress. */
+static void write_words(unsigned i, unsigned random)
+{
+	uint64_t *words = (uint64_t *)sim->bytes[i];
+
+	for (unsigned k = 0; k < PAGE_SIZE / sizeof(*words); k++)
+		words[k] = k < random ? rand_u64(&sim->rand) : i;
+	memcpy(sim->want[i], words, PAGE_SIZE);
+}
+
 /* Writes the pages [start, end), so that several go into a frame of the pool, and gets them out of memory. */
 static void out_small(unsigned start, unsigned end)
 {
 	for (unsigned i = start; i < end; i++) {
-		uint64_t *words = (uint64_t *)sim->bytes[i];
-
 		touch(i);
-		for (unsigned k = 0; k < PAGE_SIZE / sizeof(*words); k++)
-			words[k] = k < 100 ? rand_u64(&sim->rand) : i;
-		memcpy(sim->want[i], words, PAGE_SIZE);
+		write_words(i, 100);
 	}
 	all_swapped(start, end);
 }
@@ -63,6 +69,38 @@ static void a_full_pool_passes_on_what_was_evicted_first(void **state)
 	assert_int_equal(sim->zpool.store.stat.pages + sim->disk->store.stat.pages, groups * group);
 	assert_true(sim->counter[VM_pgdemote] >= 2 * group);
 	read_all(0, groups * group);
+	check_all();
+	sim_drop();
+}
+
+/*
+ * Pages come back and leave with another size, so that what is free in the pool is of the wrong size mostly. The youngest page of
+ * all is not to go to the disk for that.
+ */
+static void whatever_its_size_the_youngest_finds_room(void **state)
+{
+	const unsigned pages = 600, rounds = 6000, frames = 80;
+	unsigned passed_by = 0;
+
+	(void)state;
+	sim_make(26, 600, true, FAKE_CELLS);
+	sim->m.streams = false;
+	sim->zpool.store.max_frames = frames;
+	map_pages(0, SIM_PAGES);
+	out_small(0, pages);
+	for (unsigned n = 0; n < rounds; n++) {
+		unsigned i = (unsigned)sim_below(pages);
+
+		read_all(i, i + 1);
+		write_words(i, 10 + (unsigned)sim_below(100));
+		all_swapped(i, i + 1);
+		passed_by += n >= rounds / 2 && area_of(i) != 0;
+		assert_true(sim->zpool.store.stat.frames <= frames);
+	}
+	assert_true(passed_by < rounds / 2 / 100);
+	/* And the pool holds as many as it can: two thirds of its room is what they take. */
+	assert_true(sim->zpool.store.stat.bytes > frames * PAGE_SIZE * 2 / 3);
+	read_all(0, pages);
 	check_all();
 	sim_drop();
 }
@@ -231,6 +269,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_full_pool_passes_on_what_was_evicted_first),
+		cmocka_unit_test(whatever_its_size_the_youngest_finds_room),
 		cmocka_unit_test(what_comes_back_soon_leaves_for_the_pool_again),
 		cmocka_unit_test(what_the_pool_refuses_keeps_its_copy_below),
 		cmocka_unit_test(a_page_that_a_fault_is_reading_is_not_passed_on),

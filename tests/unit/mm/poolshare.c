@@ -182,6 +182,7 @@ static void without_a_place_below_the_pool_gets_what_it_can(void **state)
 struct seen {
 	unsigned near, tail; /* per cent of the pages that came back */
 	uint64_t wait_ns;    /* for the area below */
+	unsigned deeper;     /* per cent of the pages there that a deeper pool would have */
 	bool down;           /* the last step was one down, and a tenth of what it passed on has come back */
 };
 
@@ -200,6 +201,8 @@ static uint32_t share_after(const struct seen *seen, unsigned doublings)
 	m.swap.area[0].store = &pool;
 	m.swap.area[0].prio = 100;
 	m.swap.area[1].store = &disk;
+	m.swap.area[0].nr_used = pool.stat.pages;
+	m.swap.area[1].nr_used = unit;
 	m.lruvec[0].age = 20 * unit;
 	m.lruvec[0].age_order = 9 + doublings;
 	m.counter = counter;
@@ -210,6 +213,8 @@ static uint32_t share_after(const struct seen *seen, unsigned doublings)
 	m.poolshare.wait_ns = seen->wait_ns;
 	m.poolshare.depth = 8;
 	m.poolshare.down = seen->down;
+	m.poolshare.below = 100;
+	m.poolshare.deeper = seen->deeper;
 	m.poolshare.passed_on = unit;
 	m.poolshare.back = unit / 10;
 	m.poolshare.events = (struct poolshare_events){ .near = back * seen->near / 100, .tail = back * seen->tail / 100, .demoted = back / 2 };
@@ -229,6 +234,7 @@ static void a_machine_of_terabytes_decides_as_a_small_one(void **state)
 			.near = near[i / 2 % ARRAY_SIZE(near)],
 			.tail = tail[i / 2 / ARRAY_SIZE(near) % ARRAY_SIZE(tail)],
 			.wait_ns = wait_ns[i / 2 / ARRAY_SIZE(near) / ARRAY_SIZE(tail)],
+			.deeper = 10,
 			.down = i % 2,
 		};
 		uint32_t share = share_after(&seen, 0);
@@ -241,6 +247,17 @@ static void a_machine_of_terabytes_decides_as_a_small_one(void **state)
 	assert_true(up > 10 && down > 10);
 }
 
+/* So many pages come back from below: of few, to have those in the pool is worth a step; of all that are there, each is wanted seldom. */
+static void what_comes_back_counts_by_the_page(void **state)
+{
+	const struct seen few = { .near = 12, .tail = 5, .wait_ns = 100000, .deeper = 1, .down = true },
+			  all = { .near = 12, .tail = 5, .wait_ns = 100000, .deeper = 100, .down = true };
+
+	(void)state;
+	assert_true(share_after(&few, 0) > 650);
+	assert_true(share_after(&all, 0) < 650);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,6 +266,7 @@ int main(void)
 		cmocka_unit_test(without_refaults_it_stays),
 		cmocka_unit_test(without_a_place_below_the_pool_gets_what_it_can),
 		cmocka_unit_test(a_machine_of_terabytes_decides_as_a_small_one),
+		cmocka_unit_test(what_comes_back_counts_by_the_page),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

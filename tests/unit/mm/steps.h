@@ -27,8 +27,7 @@ static inline unsigned reclaim(void)
 {
 	bool progress = false;
 
-	if (demote_wanted(&sim->m))
-		demote_batch(&sim->m);
+	demote_step(&sim->m);
 	return reclaim_batch(&sim->m, true, &progress);
 }
 
