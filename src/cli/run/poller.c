@@ -4,9 +4,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "cli/cgroup.h"
+#include "live/clock.h"
 
 static struct {
 	pthread_t thread;
@@ -15,14 +15,6 @@ static struct {
 
 static uint64_t tried; /* CPUs; a thread that could not be started is not tried again */
 static struct haltpoll *shared;
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static void *run(void *arg)
 {

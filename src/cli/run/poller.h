@@ -10,7 +10,7 @@
 const char *poller_why_not(void);
 /* From now on threads come when they are wanted. Signals are blocked already. */
 void poller_start(struct ledger *l);
-/* Now and then: starts those that are wanted. Their memory is taken from the budget. */
+/* Now and then: starts those that are wanted. */
 void poller_tick(struct ledger *l);
 void poller_stop(struct ledger *l);
 
