@@ -1,4 +1,4 @@
-/* Time for the engine's own threads: libc's clock_gettime reads the vDSO, needs no thread-local state, and cannot fail here. */
+/* CLOCK_MONOTONIC, ns. For the engine's own threads too: clock_gettime reads the vDSO, needs no thread-local state, and cannot fail here. */
 #ifndef STW_LIVE_CLOCK_H
 #define STW_LIVE_CLOCK_H
 

@@ -29,6 +29,7 @@
 #include "cli/bench/bench.h"
 #include "base/page.h"
 #include "cli/msg.h"
+#include "live/clock.h"
 
 enum { FAULT_NS = 2000, THREADS_MAX = 8, STREAMS = 4, STRIDE = 7 };
 
@@ -56,14 +57,6 @@ struct workload {
 	unsigned threads;
 	bool writes; /* every second touch stores */
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 /* Scatters ranks over the region, so that hot pages are not neighbours (one to one: 40503 is a prime). */
 static size_t scatter(size_t rank)

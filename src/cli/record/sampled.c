@@ -32,6 +32,7 @@
 #include "cli/run/share.h"
 #include "cli/record/tracee.h"
 #include "cli/run/watch.h"
+#include "live/clock.h"
 #include "live/ledger.h"
 
 #define ROUND_NS 5000000
@@ -70,14 +71,6 @@ static void check(struct sampled *s, int err)
 {
 	if (s->r->err == 0)
 		s->r->err = err;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 /* A walk over /proc/PID/maps. */

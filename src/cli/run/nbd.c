@@ -26,6 +26,7 @@
 
 #include "cli/msg.h"
 #include "cli/run/libnbd.h"
+#include "live/clock.h"
 
 _Static_assert(REMOTE_AREAS == SWAP_SPECS, "any area may be on a server");
 
@@ -69,14 +70,6 @@ static struct area areas[REMOTE_LEGS];
 static struct connection connections[REMOTE_LEGS * SWAP_CONNECTIONS_MAX];
 static unsigned nr_connections;
 static _Atomic bool stop;
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* Connects within CONNECT_NS; NULL: *refusal says why not. */
 static struct nbd_handle *connect_to(const char *uri, struct nbd_refusal *refusal)

@@ -24,6 +24,7 @@
 #include <time.h>
 
 #include "cli/procmem.h"
+#include "live/clock.h"
 
 #define SELDOM 25          /* times what it costs for all … */
 #define CHANGED 10         /* … and after a change for this one */
@@ -43,14 +44,6 @@ static struct known {
 	uint64_t processes;  /* of the run, then */
 	uint64_t asked, cost; /* ns: when, and what it took */
 } known[LEDGER_SLOTS];
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static bool is_due(const struct known *n, uint64_t processes, uint64_t now)
 {

@@ -39,6 +39,7 @@
 #include "base/sys.h"
 #include "cli/msg.h"
 #include "cli/procstat.h"
+#include "live/clock.h"
 
 #define TICK_MS 50
 #define WAKER_MS 50
@@ -56,14 +57,6 @@ struct signals {
 	sigset_t mask;
 	struct sigaction chld;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static uint64_t timeval_ns(struct timeval t)
 {

@@ -19,6 +19,7 @@
 #include "cli/see/show.h"
 #include "cli/see/terminal.h"
 #include "cli/see/top.h"
+#include "live/clock.h"
 
 #define SCHEMA 1
 
@@ -57,14 +58,6 @@ const struct option_set top_options = {
 	.mixed = true,
 	.set = set_option,
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* --- what is shown --- */
 

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "cli/validate/validate.h"
+#include "live/clock.h"
 
 #define HUGE_BYTES ((size_t)2 << 20)
 #define LOOK_NS 5000000 /* how often the parent looks whether the child has ended, when it has nothing else to do */
@@ -37,14 +38,6 @@ struct shared {
 	uint64_t majflt, minflt, ns;
 	_Atomic bool done;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* The child gets the last CPU that we may use, the parent the others, if there are any. */
 static void take_cpu(const cpu_set_t *allowed, bool child)
