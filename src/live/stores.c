@@ -168,6 +168,9 @@ int stores_open(void)
 			open_file(i);
 	}
 	ahead_init();
+	/* A child that others squeeze from its first moment on may not find the frames later. One area is enough to get on. */
+	if (err == 0 && engine.m.swap.nr_areas > 0)
+		err = swap_prepare(&engine.m.swap, engine.m.swap.nr_areas - 1);
 	return err;
 }
 

@@ -32,6 +32,8 @@
 #include "base/hash.h"
 
 #define USES_MAX UINT16_MAX
+#define CHUNK_PAGES (SLOTS_PER_CHUNK * sizeof(struct swap_slot) >> PAGE_SHIFT)
+#define SLOTS_AHEAD (SLOTS_PER_CHUNK / 4) /* that are to be free */
 
 void swap_init(struct swap *s, struct vmalloc *v)
 {
@@ -140,15 +142,34 @@ static int grow(struct swap *s, struct swap_area *a)
 	return 0;
 }
 
+static bool has_few_slots(const struct swap_area *a)
+{
+	return a->nr_slots - MIN(a->nr_slots, a->nr_used + 1) < SLOTS_AHEAD;
+}
+
+int swap_prepare(struct swap *s, unsigned area)
+{
+	struct swap_area *a = &s->area[area];
+
+	return has_few_slots(a) ? grow(s, a) : 0;
+}
+
+/* When the last slot is taken there may be too few frames for more: in time, while there are some. */
+static bool has_frames_for_slots(const struct phys *p)
+{
+	return phys_free_frames(p, 0) >= phys_wmark(p, 0, WMARK_MIN) / 2 + CHUNK_PAGES;
+}
+
 static int slot_alloc(struct swap *s, unsigned area, swp_t *entry)
 {
 	struct swap_area *a = &s->area[area];
 
 	if (a->slots_max != 0 && a->nr_used >= a->slots_max)
 		return -ENOSPC;
-	if (a->free_head == 0) {
+	if (a->free_head == 0 || (unlikely(has_few_slots(a)) && has_frames_for_slots(s->vmalloc->phys))) {
 		int err = grow(s, a);
-		if (err != 0)
+
+		if (a->free_head == 0)
 			return err;
 	}
 	uint64_t n = a->free_head;

@@ -135,6 +135,11 @@ void swap_init(struct swap *s, struct vmalloc *v);
 void swap_destroy(struct swap *s);
 /* Adds an area; it stays. prio decides the order; slots_max 0: no limit but memory. Returns its number or -ENOSPC. */
 int swap_add_area(struct swap *s, struct store *store, int prio, uint64_t slots_max, bool keep);
+/*
+ * The area has slots for the next pages: for a machine whose frames may have become very few when the first page has to go. 0, -ENOMEM;
+ * -ENOSPC: it is as large as it may be.
+ */
+int swap_prepare(struct swap *s, unsigned area);
 
 /* [unlocked] What is not known yet: checksum; is it one repeated word; is the cached copy still the content? */
 void swap_examine(struct swap *s, struct swap_io *io, unsigned n);

@@ -725,6 +725,50 @@ static void without_memory_for_slots_nothing_changes(void **state)
 	assert_true(failures > 15);
 }
 
+static int write_repeated(uint64_t n, swp_t *entry)
+{
+	struct swap_io io = { .frame = &w->page[0].frame, .page = w->page[0].want };
+
+	memset(w->page[0].want, (int)n & 0xff, PAGE_SIZE);
+	swap_examine(&w->swap, &io, 1);
+	swap_write(&w->swap, &io, 1, lock, unlock, w);
+	*entry = io.entry;
+	return io.err;
+}
+
+/* Repeated words, which need a slot and nothing else. */
+static void slots_are_made_while_there_are_frames(void **state)
+{
+	static swp_t entry[2 * SLOTS_PER_CHUNK];
+	struct frame *taken[FRAMES];
+	unsigned nr_taken = 0;
+	uint64_t n = 0;
+	swp_t none;
+
+	(void)state;
+	world_make(10);
+	add_fakes(50, 50, 0, false);
+	assert_int_equal(swap_prepare(&w->swap, 0), 0);
+	assert_int_equal(swap_prepare(&w->swap, 0), 0);
+	assert_int_equal(w->swap.area[0].nr_slots, SLOTS_PER_CHUNK);
+	/* Without a single frame, to the last slot. */
+	while ((taken[nr_taken] = frame_alloc(&w->mem.phys, 0, 0, MIGRATE_MOVABLE, ALLOC_RESERVE)) != NULL)
+		nr_taken++;
+	for (; n < SLOTS_PER_CHUNK - 1; n++)
+		assert_int_equal(write_repeated(n, &entry[n]), 0);
+	assert_int_equal(write_repeated(n, &none), -ENOSPC);
+	while (nr_taken > 0)
+		frame_free(&w->mem.phys, taken[--nr_taken], 0);
+	/* With frames they never become few. */
+	for (; n < ARRAY_SIZE(entry); n++) {
+		assert_int_equal(write_repeated(n, &entry[n]), 0);
+		assert_true(w->swap.area[0].nr_slots - 1 - w->swap.area[0].nr_used >= SLOTS_PER_CHUNK / 8);
+	}
+	while (n-- > 0)
+		swap_put(&w->swap, entry[n]);
+	world_drop();
+}
+
 static void slots_beyond_the_first_table_work_as_well(void **state)
 {
 	static swp_t entry[3 * SLOTS_PER_CHUNK];
@@ -733,16 +777,8 @@ static void slots_beyond_the_first_table_work_as_well(void **state)
 	(void)state;
 	world_make(9);
 	add_fakes(50, 50, 2 * SLOTS_PER_CHUNK + 10, false);
-	for (; n < ARRAY_SIZE(entry); n++) {
-		uint8_t *page = w->page[0].want;
-		struct swap_io io = { .frame = &w->page[0].frame, .page = page };
-
-		memset(page, (int)n & 0xff, PAGE_SIZE);
-		swap_examine(&w->swap, &io, 1);
-		swap_write(&w->swap, &io, 1, lock, unlock, w);
-		assert_int_equal(io.err, 0);
-		entry[n] = io.entry;
-	}
+	for (; n < ARRAY_SIZE(entry); n++)
+		assert_int_equal(write_repeated(n, &entry[n]), 0);
 	swap_check(&w->swap);
 	assert_int_equal(w->swap.area[0].nr_used, 2 * SLOTS_PER_CHUNK + 10);
 	while (n-- > 0) {
@@ -857,6 +893,7 @@ int main(void)
 		cmocka_unit_test(an_equal_checksum_alone_does_not_make_a_page_unchanged),
 		cmocka_unit_test(a_full_use_count_is_refused),
 		cmocka_unit_test(without_memory_for_slots_nothing_changes),
+		cmocka_unit_test(slots_are_made_while_there_are_frames),
 		cmocka_unit_test(slots_beyond_the_first_table_work_as_well),
 		cmocka_unit_test(large_areas_are_used_to_their_end),
 		cmocka_unit_test(there_is_room_for_four_areas),
