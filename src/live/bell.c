@@ -14,7 +14,6 @@
  * kept for fork: all others may be taken by threads that wait for its end.
  */
 #include <errno.h>
-#include <sys/mman.h>
 
 #include "base/assert.h"
 #include "live/clock.h"
@@ -42,13 +41,14 @@ static uint64_t pages; /* address of the first bell's page */
 
 int bell_init(void)
 {
-	void *p = sys_mmap(NULL, BELLS * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-			   -1, 0);
+	uint8_t *p = engine_own_memory(BELLS * PAGE_SIZE);
 
-	if (sys_is_err((long)p))
-		return (int)(long)p;
+	if (p == NULL)
+		return -ENOMEM;
+	/* Only what is there can be protected. */
+	for (unsigned i = 0; i < BELLS; i++)
+		*(volatile uint8_t *)(p + i * PAGE_SIZE) = 0;
 	pages = (uint64_t)(uintptr_t)p;
-	engine_own(pages, BELLS * PAGE_SIZE);
 	return 0;
 }
 

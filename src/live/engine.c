@@ -15,6 +15,8 @@
 	 UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP)
 
 #define START_PAGES 512 /* stacks, tables, first frames */
+#define OWN_SPACE UINT64_C(0x400000000000) /* where our memory is, if that is free: */
+#define OWN_SPREAD (UINT64_C(1) << 40)     /* from anywhere in this on, which the host's randomization decides */
 
 struct engine engine;
 
@@ -171,6 +173,19 @@ static void close_descriptors(void)
 		sys_close(files[i - 1]);
 }
 
+/*
+ * Far from what the program maps. Where the kernel would put it, it might fill a hole that the program has made, and the
+ * program be right to fill that itself (MAP_FIXED), which would take our memory away.
+ */
+static void *own_place(void)
+{
+	const struct engine *e = &engine;
+
+	if (e->nr_own > 0)
+		return (void *)(uintptr_t)(e->own[e->nr_own - 1].end + PAGE_SIZE);
+	return (void *)(uintptr_t)(OWN_SPACE + ALIGN_DOWN((uintptr_t)e, PAGE_SIZE) % OWN_SPREAD);
+}
+
 void *engine_own_memory(size_t bytes)
 {
 	/*
@@ -178,7 +193,7 @@ void *engine_own_memory(size_t bytes)
 	 * taken for ours. (Not PROT_NONE: that would make a stack of what lies above, see native.c.)
 	 */
 	size_t len = ALIGN_UP(bytes, PAGE_SIZE);
-	uint8_t *p = sys_mmap(NULL, len + 2 * PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *p = sys_mmap(own_place(), len + 2 * PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (sys_is_err((long)p))
 		return NULL;

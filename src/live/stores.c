@@ -120,6 +120,7 @@ static void open_file(unsigned i)
 
 	if (memory != NULL && file_store_init(&e->file[i], fd, named ? HEADER_BYTES : 0, spec->bytes, memory, bytes) == 0 &&
 	    sealed_if_wanted(i, &e->file[i].slots)) {
+		e->file[i].reads.room = engine_own_memory(RING_ROOM);
 		/* Whatever is read back leaves its copy there: room is cheap. */
 		add_area(i, perhaps_faulty(i, &e->file[i].slots.store), true);
 		return;
@@ -145,8 +146,10 @@ static void open_remote(unsigned i)
 		return;
 	if (remote_store_init(&e->remote[i], &e->ledger->remote, i, spec->mirror[0] != '\0' ? 2 : 1, ring_number(), spec->bytes,
 			      spec->deadline_s * NS_PER_S, memory, bytes) == 0 &&
-	    sealed_if_wanted(i, &e->remote[i].slots))
+	    sealed_if_wanted(i, &e->remote[i].slots)) {
+		e->remote[i].told.room = engine_own_memory(RING_ROOM);
 		add_area(i, perhaps_faulty(i, &e->remote[i].slots.store), true);
+	}
 }
 
 void stores_execed(void)

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <linux/futex.h>
 
-#define QUEUE 2
 #define OP_FUTEX_WAIT 51  /* IORING_OP_FUTEX_WAIT, which older headers lack */
 #define FUTEX_SIZE_U32 2  /* FUTEX2_SIZE_U32, and not private */
 
@@ -47,11 +46,11 @@ static bool try(struct futexfd *f)
 	static _Atomic uint32_t word;
 	int result;
 
-	if (io_uring_queue_init(QUEUE, &f->ring, 0) != 0)
+	if (ring_make(&f->ring, f->room) != 0)
 		return false;
-	if (io_uring_ring_dontfork(&f->ring) == 0 && arm(f, &word, 1) && heard(f, &result) && result == -EAGAIN)
+	if (arm(f, &word, 1) && heard(f, &result) && result == -EAGAIN)
 		return true;
-	io_uring_queue_exit(&f->ring);
+	ring_close(&f->ring);
 	return false;
 }
 
@@ -80,11 +79,12 @@ void futexfd_heard(struct futexfd *f)
 void futexfd_close(struct futexfd *f)
 {
 	if (f->state == FUTEXFD_WORKS)
-		io_uring_queue_exit(&f->ring);
+		ring_close(&f->ring);
 	futexfd_forget(f);
 }
 
 void futexfd_forget(struct futexfd *f)
 {
-	*f = (struct futexfd){ .state = FUTEXFD_UNTRIED };
+	f->state = FUTEXFD_UNTRIED;
+	f->armed = false;
 }

@@ -13,14 +13,14 @@
 #define STW_STORE_FUTEXFD_H
 
 #include <stdatomic.h>
-#include <liburing.h>
 
-#include "base/types.h"
+#include "store/ring.h"
 
 enum futexfd_state { FUTEXFD_UNTRIED, FUTEXFD_WORKS, FUTEXFD_REFUSED };
 
 struct futexfd {
 	struct io_uring ring;
+	void *room; /* the caller's, to be set; NULL: it does not matter (ring.h) */
 	enum futexfd_state state;
 	bool armed; /* the kernel watches, or has something to tell */
 };

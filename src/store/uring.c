@@ -4,30 +4,23 @@
 
 #include "base/assert.h"
 
-#define QUEUE 64      /* prepared at once */
-#define RESULTS 512   /* pending at once: more would cost system calls, not results */
-
 static bool works(struct uring *u)
 {
-	struct io_uring_params p = { .flags = IORING_SETUP_CQSIZE, .cq_entries = RESULTS };
-
 	if (u->state != URING_UNTRIED)
 		return u->state == URING_WORKS;
 	u->state = URING_REFUSED;
 	u->queued = u->pending = 0;
-	if (io_uring_queue_init_params(QUEUE, &u->ring, &p) != 0)
+	if (ring_make(&u->ring, u->room) != 0)
 		return false;
-	if (io_uring_ring_dontfork(&u->ring) != 0) {
-		io_uring_queue_exit(&u->ring);
-		return false;
-	}
 	u->state = URING_WORKS;
 	return true;
 }
 
 bool uring_read(struct uring *u, int fd, const struct iovec *iov, unsigned n, uint64_t offset, void *tag)
 {
-	struct io_uring_sqe *sqe = works(u) ? io_uring_get_sqe(&u->ring) : NULL;
+	/* What is done must find a place in the ring: an older kernel takes no request while something does not. */
+	bool fits = works(u) && u->queued + u->pending < RING_RESULTS;
+	struct io_uring_sqe *sqe = fits ? io_uring_get_sqe(&u->ring) : NULL;
 
 	if (sqe == NULL)
 		return false;
@@ -88,7 +81,7 @@ void uring_close(struct uring *u)
 {
 	ASSERT(u->pending == 0);
 	if (u->state == URING_WORKS)
-		io_uring_queue_exit(&u->ring);
+		ring_close(&u->ring);
 	u->state = URING_UNTRIED;
 }
 

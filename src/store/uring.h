@@ -3,20 +3,20 @@
  *
  * For one thread at a time. The ring is made when it is first wanted, by the thread that wants it, in its table of
  * descriptors. Where that is refused (an old kernel, kernel.io_uring_disabled, a container's seccomp filter), or
- * requests are later, uring_read says no from then on, and its caller reads by itself.
+ * requests are later, uring_read says no from then on, and its caller reads by itself; as it does when too many are on
+ * their way.
  */
 #ifndef STW_STORE_URING_H
 #define STW_STORE_URING_H
 
-#include <liburing.h>
-
-#include "base/types.h"
+#include "store/ring.h"
 
 enum uring_state { URING_UNTRIED, URING_WORKS, URING_REFUSED };
 
 /* Law: pending = requests that the kernel has taken, and uring_done has not given back. */
 struct uring {
 	struct io_uring ring;
+	void *room;       /* the caller's, to be set; NULL: it does not matter (ring.h) */
 	enum uring_state state;
 	unsigned queued;  /* prepared, not submitted */
 	unsigned pending;

@@ -223,6 +223,33 @@ static void maps_itself(void)
 	fill(base, bytes, 0);
 }
 
+static void fill_hole(unsigned char *at)
+{
+	must(mmap(at, MUCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == at,
+	     "a hole is not ours any more");
+	fill(at, MUCH, 1);
+	verify(at, MUCH, 1);
+}
+
+/*
+ * Holes for something at a fixed address, made before paging begins, and when pages are out. Where anything may be mapped
+ * anywhere, the kernel takes the highest hole first.
+ */
+static void holes(void)
+{
+	unsigned char *early = map(MUCH), *late = map(MUCH);
+
+	base = map(bytes);
+	while (map(PAGE) > early)
+		;
+	must(munmap(early, MUCH) == 0, "munmap");
+	fill(base, bytes, 0);
+	must(munmap(late, MUCH) == 0, "munmap");
+	verify(base, bytes, 0);
+	fill_hole(early);
+	fill_hole(late);
+}
+
 /* Pages that the kernel may take come into use again. */
 static void lazily_freed(void)
 {
@@ -374,6 +401,7 @@ static const struct {
 	{ "other-forks", other_forks, 0 },
 	{ "reserves", reserves, 1 },
 	{ "maps-itself", maps_itself, 1 },
+	{ "holes", holes, 1 },
 	{ "lazily-freed", lazily_freed, 0 },
 	{ "guards", guards, 0 },
 	{ "main-ends", main_ends, 0 },

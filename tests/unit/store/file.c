@@ -232,6 +232,38 @@ static void what_comes_back_short_is_an_error(void **state)
 	world_drop(w);
 }
 
+/* Each a piece of its own, and nobody looks at what is done: no more than the ring has places for. */
+static void no_more_are_on_their_way_than_the_ring_holds(void **state)
+{
+	static _Alignas(PAGE_SIZE) uint8_t room[RING_ROOM], pages[2 * RING_RESULTS][PAGE_SIZE];
+	struct store_io io[2 * RING_RESULTS] = { { 0 } };
+	uint32_t left = 0;
+	unsigned begun = 0, got;
+
+	(void)state;
+	struct world *w = world_make(file_store_open("/tmp"), KEYS);
+	struct store *s = &w->f.slots.store;
+
+	fill(w, 0);
+	w->f.reads.room = room;
+	for (unsigned i = 0; i < 2 * RING_RESULTS; i++)
+		io[i] = (struct store_io){ .page = pages[i], .handle = w->k.handle[2 * i], .err = -1 };
+	while ((got = s->ops->read_begin(s, io + begun, MIN(STORE_BATCH, 2 * RING_RESULTS - begun), &left)) > 0)
+		begun += got;
+	assert_int_equal(begun, has_io_uring() ? RING_RESULTS : 0);
+	while (left > 0)
+		s->ops->read_poll(s, true);
+	for (unsigned i = 0; i < begun; i++) {
+		assert_int_equal(io[i].err, 0);
+		assert_memory_equal(io[i].page, w->k.want[2 * i], PAGE_SIZE);
+	}
+	/* There is room again. */
+	assert_int_equal(s->ops->read_begin(s, io, 1, &left), begun > 0);
+	while (left > 0)
+		s->ops->read_poll(s, true);
+	world_drop(w);
+}
+
 static void opening_leaves_no_name(void **state)
 {
 	char dir[] = "/tmp/steward-test-XXXXXX";
@@ -619,6 +651,7 @@ int main(void)
 		cmocka_unit_test(a_file_system_without_direct_io_works_as_well),
 		cmocka_unit_test(several_batches_are_read_at_once_where_the_kernel_can),
 		cmocka_unit_test(what_comes_back_short_is_an_error),
+		cmocka_unit_test(no_more_are_on_their_way_than_the_ring_holds),
 		cmocka_unit_test(opening_leaves_no_name),
 		cmocka_unit_test(a_batch_gets_consecutive_slots),
 		cmocka_unit_test(the_cap_is_kept),

@@ -23,6 +23,16 @@ static int start(void **state)
 	return word == MAP_FAILED;
 }
 
+/* In memory of the caller's, where the kernel can. */
+static int start_in_room(void **state)
+{
+	static _Alignas(PAGE_SIZE) uint8_t room[RING_ROOM];
+	int err = start(state);
+
+	f.room = room;
+	return err;
+}
+
 static int end(void **state)
 {
 	(void)state;
@@ -103,8 +113,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(each_change_is_told_once, start, end),
+		cmocka_unit_test_setup_teardown(each_change_is_told_once, start_in_room, end),
 		cmocka_unit_test_setup_teardown(a_change_that_was_missed_is_told_at_once, start, end),
+		cmocka_unit_test_setup_teardown(a_change_that_was_missed_is_told_at_once, start_in_room, end),
 		cmocka_unit_test_setup_teardown(a_child_has_one_of_its_own, start, end),
+		cmocka_unit_test_setup_teardown(a_child_has_one_of_its_own, start_in_room, end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
