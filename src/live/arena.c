@@ -87,8 +87,8 @@ int arena_init(void)
 		return err;
 	/* Half a per cent between the marks: what is free is lost to the program, but a stream must not run dry (docs/performance.md). */
 	e->m.phys.watermark_scale_factor = 50;
-	/* Enough for areas, tables and caches until engagement brings the rest. */
-	arena_online(MIN(likely / 4, 512));
+	/* Enough for areas, tables and caches until engagement brings the rest; who inherits has no more to begin with. */
+	arena_online(MIN(likely / 4, e->inheriting ? 256 : 512));
 	err = machine_init(&e->m, &live_ops, e, e->slot->counter, e->vm_start, e->vm_end);
 	if (err != 0)
 		return err;

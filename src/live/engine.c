@@ -14,7 +14,6 @@
 	(UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_EVENT_REMAP | \
 	 UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP)
 
-#define START_PAGES 512 /* stacks, tables, first frames */
 #define OWN_SPACE UINT64_C(0x400000000000) /* where our memory is, if that is free: */
 #define OWN_SPREAD (UINT64_C(1) << 40)     /* from anywhere in this on, which the host's randomization decides */
 
@@ -266,8 +265,9 @@ static int start(void)
 	struct engine *e = &engine;
 
 	e->homes.prog_fd = e->homes.trash_fd = e->homes.pagemap_fd = e->mem_fd = -1;
-	/* For the engine itself, of what others have left for those that start. */
-	ledger_grant(e->ledger, e->slot, START_PAGES);
+	/* For the engine itself, of what others have left for those that start. Who inherits has it. */
+	if (!e->inheriting)
+		ledger_grant(e->ledger, e->slot, ENGINE_PAGES);
 	proc_raise_limit();
 	int err = open_descriptors();
 	if (err == 0)

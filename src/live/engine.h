@@ -120,6 +120,7 @@ extern struct engine engine;
 int engine_attach(struct ledger *ledger, int device);
 /* The process is about to end: without an engine, it has nothing that its part of the budget must wait for. */
 void engine_leave(void);
+#define ENGINE_PAGES 512 /* that one takes to begin: stacks, tables, first frames */
 /* Starts the threads: NATIVE → ARMED. Any thread; the second caller waits for the first. 0 or -errno. */
 int engine_start(void);
 /* Around fork: nobody starts the engine. */
@@ -273,6 +274,11 @@ void share_look(struct share_use use);
 bool share_is_hoard(uint64_t pages);
 /* An even part of the budget, pages. Any thread. */
 uint64_t share_even(void);
+/*
+ * want pages for a process that is about to have an engine. If they are not free the run is overdrawn for them, as far as it may be, and those
+ * who have something to spare are waited for, a quarter of a second at most. Any thread.
+ */
+void share_begin(uint64_t want);
 /* Up to want pages of what is free, but not of what is left for processes that start, unless we are one. Any thread. */
 void share_take(uint64_t want);
 /* Somebody has less than he needs, perhaps ourselves: there is no time to lose. */

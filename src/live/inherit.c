@@ -5,8 +5,8 @@
  * kernel copies, when one of both writes. As much private memory as the parent has the child may come to copy, so it takes that from
  * the budget, if it is free; then it fits as well, and nothing more is to be done.
  *
- * If it is not, the child gets an engine before it runs. What it inherits is not taken into the manager's
- * books, but protected: reading it costs nothing. The first write to a page is a fault, which waits for a frame as all others do,
+ * If it is not, the child gets an engine before it runs, once there are pages for that one (share_begin). What it inherits is not
+ * taken into the manager's books, but protected: reading it costs nothing. The first write to a page is a fault, which waits for a frame as all others do,
  * and from then on the page is the child's, to be evicted like any other (the kernel finds it present, and mm_fault then takes it
  * for what it is). If the parent ends, or gets an engine and evicts, there is nobody else to count what is left, and the child does.
  *
@@ -50,6 +50,7 @@ void inherit_part(const struct ledger_slot *parent)
 	ledger_return(e->ledger, e->slot, got);
 	if (share_even() < MAX(PART_MIN, most / PART_LEAST))
 		return;
+	share_begin(ENGINE_PAGES);
 	e->inheriting = true;
 	engine_start();
 	e->inheriting = false;

@@ -168,8 +168,9 @@ struct ledger {
  */
 uint64_t ledger_grant(struct ledger *l, struct ledger_slot *s, uint64_t want);
 /*
- * For a process so small that an engine would take more than it could page out: want pages beyond what is free, as long as
- * what is overdrawn and what is lent are not more than ledger_overdraft(); all or nothing. Processes with an engine repay it (share.c).
+ * For a process so small that an engine would take more than it could page out, or one that inherits much and begins with an engine: want
+ * pages beyond what is free, as long as what is overdrawn and what is lent are not more than ledger_overdraft(); all or nothing. Processes
+ * with an engine repay it (share.c).
  * Returns the pages granted. Lock-free.
  */
 uint64_t ledger_overdraw(struct ledger *l, struct ledger_slot *s, uint64_t want);

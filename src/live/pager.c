@@ -18,7 +18,8 @@
 #include "live/proc.h"
 #include "mm/reclaim/reclaim.h"
 
-#define TICK_NS 20000000       /* 20 ms: longest sleep under pressure */
+#define TICK_NS 20000000       /* 20 ms: longest sleep under pressure, and longest work without a look at the books if the run is overdrawn */
+#define BEHIND_NS 1000000      /* 1 ms: longest work while there are too many frames */
 #define SHARE_NS 200000000     /* 0.2 s between two looks at the others */
 #define MEASURE_NS 200000000   /* 0.2 s between two looks at the kernel's books */
 #define TURN_NS 100000         /* 0.1 ms: of one turn, where runs are cut */
@@ -63,12 +64,19 @@ static void stand_still(void)
 	} while (atomic_load(&engine.pause) != 0);
 }
 
+/* Of kswapd. */
+struct run {
+	uint64_t began; /* ns */
+	bool behind;    /* there are more frames than there are to be */
+};
+
 /* A program that takes frames as fast as they come free keeps kswapd from ever being done: the books want a look all the same. */
 static bool should_stop(void *ctx)
 {
-	const uint64_t *began = ctx;
+	const struct run *run = ctx;
+	uint64_t most = run->behind ? BEHIND_NS : ledger_overdrawn(engine.ledger) > 0 ? TICK_NS : MEASURE_NS;
 
-	return atomic_load(&engine.pause) != 0 || now_ns() - *began > MEASURE_NS;
+	return atomic_load(&engine.pause) != 0 || now_ns() - run->began > most;
 }
 
 /* Pages of ours outside the arena: frame table as far as it is used, and the fixed part. */
@@ -245,7 +253,8 @@ static uint64_t working_frames(bool asleep)
 	return asleep ? WORKING_ASLEEP : WORKING_MIN;
 }
 
-static void balloon(uint64_t now)
+/* Returns how many frames are still too many. */
+static uint64_t balloon(uint64_t now)
 {
 	struct engine *e = &engine;
 
@@ -277,6 +286,7 @@ static void balloon(uint64_t now)
 	online = phys_managed_frames(&e->m.phys, 0);
 	engine_drop();
 	share_keep_promise(online, target);
+	return online - MIN(online, target);
 }
 
 static struct share_use use_of_grant(uint64_t now)
@@ -383,8 +393,8 @@ struct done {
 	uint64_t measured, shared, scanned;
 };
 
-/* The books, and what follows from them: how many frames there are to be. */
-static void keep_books(struct done *last, uint64_t now)
+/* The books, and what follows from them: how many frames there are to be. True: there are more, because none was free. */
+static bool keep_books(struct done *last, uint64_t now)
 {
 	struct engine *e = &engine;
 
@@ -410,7 +420,7 @@ static void keep_books(struct done *last, uint64_t now)
 		last->scanned = now_ns();
 	}
 	inherit_tick();
-	balloon(now);
+	return balloon(now) > 0;
 }
 
 /* One that the changing address space stood in the way of says little. */
@@ -429,13 +439,13 @@ void pager_run(void *arg)
 {
 	struct engine *e = &engine;
 	struct done last = { .scanned = now_ns() };
-	bool answering = false;
+	bool at_work = false;
 
 	(void)arg;
 	for (;;) {
 		struct timespec tick = { .tv_nsec = (long)MIN(TICK_NS, record_patience()) };
 
-		if (!answering)
+		if (!at_work)
 			doze(&tick);
 		stand_still();
 		bell_rearm();
@@ -445,14 +455,15 @@ void pager_run(void *arg)
 		uint64_t start = now_ns();
 		bool fleeting = fork_is_fleeting(start);
 
-		if (!fleeting)
-			keep_books(&last, start);
+		bool behind = !fleeting && keep_books(&last, start);
 		record_tick(start);
 		engine_take();
 		COUNT(&e->m, kswapd_wake);
 		turn_begin(start);
-		int err = kswapd_balance(&e->m, 0, should_stop, &start);
+		int err = kswapd_balance(&e->m, 0, should_stop, &(struct run){ start, behind });
 
+		/* Some have come free, and are to be taken offline; or it was stopped before there were enough. */
+		at_work = err == 0 && (behind || phys_free_frames(&e->m.phys, 0) < phys_wmark(&e->m.phys, 0, WMARK_HIGH));
 		count_failure(err != 0, atomic_exchange(&e->unsettled, false));
 		/* More will not come: who waits for frames need not wait any longer. */
 		if (atomic_exchange(&e->frames_wanted, 0) != 0)
@@ -462,6 +473,6 @@ void pager_run(void *arg)
 			pager_publish();
 		e->m.counter[VM_kswapd_ns] += now_ns() - start;
 		engine_drop();
-		answering = ask_answer();
+		at_work |= ask_answer();
 	}
 }

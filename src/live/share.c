@@ -17,11 +17,13 @@
  * in a second, and nothing moves where two stall alike. Frames that it has no use for it gives all at once, and waits for nobody. It
  * takes what is free if it has used all that it has, and nobody else is more urgent: beside others as much as it has out and a
  * quarter of what it has, for compilers end and begin, and the next one wants what the last one had; a little is left for processes that
- * only start. If they have overdrawn the run, those who can give do so before anything else.
+ * only start. If they have overdrawn the run, those who can give do so before anything else; and who overdraws it to begin with an engine
+ * waits for that, or all who begin together would hold more than there is.
  *
  * What is given is promised first, and belongs to the run when the pager has taken the frames offline: the sum of what processes
  * hold never exceeds the budget for the sake of a gift.
  */
+#include "base/sys.h"
 #include "live/clock.h"
 #include "live/engine.h"
 
@@ -36,6 +38,7 @@
 #define STARTERS_PART 2         /* of what the run may be overdrawn by, left free where processes start … */
 #define STARTERS_PART_FEW 8     /* … and where there is only one beside us, a shell that waits for us mostly */
 #define STARTER_PAGES (8 * MIB >> PAGE_SHIFT) /* who has no more than that counts as one who starts */
+#define BEGIN_MS 250            /* so long a process that begins waits until others have repaid what it overdraws the run by */
 #define HOARD_PART 3            /* whoever has this part of the budget while the run is short, and is not alone, is to have an engine */
 #define PROMISE_NS 1000000000   /* 1 s: what is not offline by then stays ours */
 
@@ -117,6 +120,34 @@ uint64_t share_even(void)
 
 	look(&others, 0);
 	return atomic_load(&engine.ledger->ram_pages) / (others.others + 1);
+}
+
+/* Another has something to spare. */
+static bool somebody_can_give(const struct ledger *l)
+{
+	for (uint32_t i = 0, used = atomic_load(&l->slots_used); i < used; i++) {
+		const struct ledger_slot *s = &l->slot[i];
+
+		if (s != engine.slot && atomic_load(&s->state) == LEDGER_ENGAGED && atomic_load(&s->spare) >= GIFT_MIN)
+			return true;
+	}
+	return false;
+}
+
+void share_begin(uint64_t want)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	struct ledger *l = engine.ledger;
+	struct ledger_slot *me = engine.slot;
+	uint64_t got = 0;
+
+	for (unsigned ms = 0; ms < BEGIN_MS; ms++) {
+		got += ledger_grant(l, me, want - got);
+		got += ledger_overdraw(l, me, want - got);
+		if ((got == want && ledger_overdrawn(l) == 0) || !somebody_can_give(l))
+			return;
+		sys_nanosleep(&moment, NULL);
+	}
 }
 
 void share_take(uint64_t want)

@@ -3,9 +3,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "live/clock.h"
 #include "live/engine.h"
 
 #define RAM 100000
@@ -348,6 +351,66 @@ static void what_the_process_needs_itself_breaks_its_promise(void **state)
 	assert_int_equal(engine.promised, 0);
 }
 
+/* Gives what the run is overdrawn by, when it is. */
+static void *repays(void *first)
+{
+	while (ledger_overdrawn(l) == 0)
+		sched_yield();
+	ledger_return(l, first, ledger_overdrawn(l));
+	return NULL;
+}
+
+static void who_begins_waits_until_what_he_overdraws_is_repaid(void **state)
+{
+	pthread_t giver;
+
+	(void)state;
+	start(0, RAM, 80000, false);
+	start(1, 0, 80000, false);
+	atomic_store(&l->slot[1].state, LEDGER_NATIVE);
+	engine = (struct engine){ .ledger = l, .slot = &l->slot[1] };
+	/* There is nobody who could give: it is overdrawn, and nobody is waited for. */
+	uint64_t since = now_ns();
+
+	share_begin(500);
+	assert_int_equal(granted(1), 500);
+	assert_int_equal(ledger_overdrawn(l), 500);
+	assert_true(now_ns() - since < 100000000);
+	ledger_return(l, &l->slot[1], 500);
+
+	atomic_store(&l->slot[0].spare, 20000);
+	assert_int_equal(pthread_create(&giver, NULL, repays, &l->slot[0]), 0);
+	share_begin(500);
+	assert_int_equal(granted(1), 500);
+	assert_int_equal(ledger_overdrawn(l), 0);
+	assert_int_equal(pthread_join(giver, NULL), 0);
+	ledger_return(l, &l->slot[1], 500);
+
+	/* What is free is enough. */
+	share_begin(400);
+	assert_int_equal(granted(1), 400);
+	assert_int_equal(ledger_free(l), 100);
+
+	/* He who could give does not. */
+	since = now_ns();
+	share_begin(500);
+	assert_int_equal(granted(1), 900);
+	assert_int_equal(ledger_overdrawn(l), 400);
+	assert_true(now_ns() - since > 100000000);
+}
+
+/* More than the run may be overdrawn by: it begins without. */
+static void a_run_is_not_overdrawn_beyond_its_limit_for_who_begins(void **state)
+{
+	(void)state;
+	start(0, RAM, 80000, false);
+	start(1, 0, 80000, false);
+	engine = (struct engine){ .ledger = l, .slot = &l->slot[1] };
+	share_begin(ledger_overdraft(l) + 1);
+	assert_int_equal(granted(1), 0);
+	assert_int_equal(ledger_overdrawn(l), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_run, close_run)
@@ -367,6 +430,8 @@ int main(void)
 		TEST(who_has_most_of_a_run_that_gets_short_is_a_hoard),
 		TEST(a_promise_is_given_when_the_frames_are_offline),
 		TEST(what_the_process_needs_itself_breaks_its_promise),
+		TEST(who_begins_waits_until_what_he_overdraws_is_repaid),
+		TEST(a_run_is_not_overdrawn_beyond_its_limit_for_who_begins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
