@@ -136,6 +136,12 @@ static bool populated(uint64_t home, unsigned n)
 	return false;
 }
 
+void homes_empty(const struct homes *h, uint64_t home)
+{
+	if (populated(home, 1))
+		homes_drop(h, home, 1);
+}
+
 /* Zeros: from the home if the host holds a page there, else the host makes a page at the address. */
 static int place_zeros(const struct homes *h, uint64_t address, uint64_t home, unsigned n, uint64_t mode)
 {

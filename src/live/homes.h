@@ -47,6 +47,8 @@ int homes_register(const struct homes *h, uint64_t n);
 int64_t homes_move(const struct homes *h, uint64_t to, uint64_t from, uint64_t len, uint64_t mode);
 /* The host gets the memory of n homes back. */
 void homes_drop(const struct homes *h, uint64_t home, unsigned n);
+/* The same for one home that may have none: costs a look then. */
+void homes_empty(const struct homes *h, uint64_t home);
 /* machine_ops.map: the contents of the frames, or zeros, are at the address. Pages placed, or what map says of the first. */
 int homes_map(const struct homes *h, uint64_t address, struct frame *const *frames, unsigned n, bool zero);
 /* How many of the frames have homes that follow one another: MOVE takes them in one call. */

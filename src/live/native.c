@@ -466,26 +466,47 @@ void native_trip(vpn_t vpn)
 	atomic_store(&e->slot->allowed, 0);
 }
 
+/* The page brings memory of its own: what a frame that was used before has at home would be a second one. */
+static void empty_home(vpn_t vpn)
+{
+	struct engine *e = &engine;
+
+	homes_empty(&e->homes, homes_of(&e->homes, pfn_frame(&e->m.phys, pte_pfn(pt_get(&e->mm.pt, vpn)))));
+}
+
+struct adoption {
+	int err;
+	bool fresh; /* frames have not been used before */
+};
+
 static void adopt_page(void *ctx, uint64_t address)
 {
-	int *err = ctx;
+	struct adoption *a = ctx;
 
-	if (*err != 0 || !pte_is_none(pt_get(&engine.mm.pt, vpn_of(address))))
+	if (a->err != 0 || !pte_is_none(pt_get(&engine.mm.pt, vpn_of(address))))
 		return;
-	*err = mm_adopt(&engine.mm, vpn_of(address));
+	a->err = mm_adopt(&engine.mm, vpn_of(address));
 	/* More is resident than the budget has frames for: the balloon will take them back. */
-	if (*err == -ENOMEM && arena_online(256) > 0)
-		*err = mm_adopt(&engine.mm, vpn_of(address));
-	if (*err == 0)
-		record_adopted(vpn_of(address).n);
+	if (a->err == -ENOMEM && arena_online(256) > 0)
+		a->err = mm_adopt(&engine.mm, vpn_of(address));
+	if (a->err != 0)
+		return;
+	record_adopted(vpn_of(address).n);
+	if (!a->fresh)
+		empty_home(vpn_of(address));
+}
+
+static int adopt(vpn_t start, vpn_t end, bool fresh)
+{
+	struct adoption a = { .fresh = fresh };
+	int err = proc_present(engine.homes.pagemap_fd, vpn_address(start), vpn_address(end), adopt_page, &a);
+
+	return err != 0 ? err : a.err;
 }
 
 int native_adopt(vpn_t start, vpn_t end)
 {
-	int adopted = 0;
-	int err = proc_present(engine.homes.pagemap_fd, vpn_address(start), vpn_address(end), adopt_page, &adopted);
-
-	return err != 0 ? err : adopted;
+	return adopt(start, end, false);
 }
 
 void native_engage(void)
@@ -510,7 +531,7 @@ void native_engage(void)
 		at = end.n;
 		/* The host's: a page of it that is taken would not come back. */
 		if (!(v->flags & VMA_LOCKED))
-			native_adopt(start, end);
+			adopt(start, end, true);
 	}
 	native_scan();
 	pager_wake();
