@@ -153,7 +153,12 @@ static int place_zeros(const struct homes *h, uint64_t address, uint64_t home, u
 	}
 	n = h->can_move ? n : 1;
 	memset((void *)(uintptr_t)home, 0, (size_t)n << PAGE_SHIFT);
-	return place(h, address, home, n, mode);
+	int got = place(h, address, home, n, mode);
+
+	/* A page that nobody knew of takes the place of the first: it needs no second one at home. */
+	if (got == -EEXIST)
+		homes_drop(h, home, n);
+	return got;
 }
 
 /* Places a prefix of n ≥ 1 pages, those whose homes are contiguous at most. Pages placed, or -errno of the first. */

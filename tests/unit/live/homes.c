@@ -200,6 +200,36 @@ static void a_page_in_the_way_ends_the_window(void **state)
 	end();
 }
 
+static unsigned present(const void *p, unsigned n)
+{
+	return (unsigned)proc_count_present(homes.pagemap_fd, (uint64_t)(uintptr_t)p, (uint64_t)(uintptr_t)p + n * PAGE_SIZE);
+}
+
+/* Frames that stand for pages which came by themselves have no memory beside them. */
+static void a_page_in_the_way_of_zeros_leaves_no_second_one_at_home(void **state)
+{
+	(void)state;
+	for (unsigned can_move = 0; can_move <= 1; can_move++) {
+		struct frame *frame = &table[0];
+
+		begin(can_move);
+		void *home = (void *)(uintptr_t)homes.start;
+
+		assert_int_equal(host_copy(homes.prog_fd, (uint64_t)(uintptr_t)user, homes.zeros, PAGE_SIZE, 0), PAGE_SIZE);
+		user[0] = 5;
+		memset(home, 7, 2 * PAGE_SIZE);
+		assert_int_equal(homes_map(&homes, (uint64_t)(uintptr_t)user, &frame, 1, true), -EEXIST);
+		assert_int_equal(user[0], 5);
+		assert_int_equal(present(home, 1), 0);
+		/* The next one: as it is when nothing was to be placed. */
+		assert_int_equal(present((uint8_t *)home + PAGE_SIZE, 1), 1);
+		homes_empty(&homes, homes.start);
+		homes_empty(&homes, homes.start + PAGE_SIZE);
+		assert_int_equal(present(home, 2), 0);
+		end();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +237,7 @@ int main(void)
 		cmocka_unit_test(also_where_pages_are_copied),
 		cmocka_unit_test(also_for_zeros),
 		cmocka_unit_test(a_page_in_the_way_ends_the_window),
+		cmocka_unit_test(a_page_in_the_way_of_zeros_leaves_no_second_one_at_home),
 	};
 
 	if ((host_uffd_features(-1) & UFFD_FEATURE_MOVE) == 0) {
