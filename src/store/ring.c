@@ -1,6 +1,6 @@
 #include "store/ring.h"
 
-#include <errno.h>
+#include <string.h>
 
 #include "base/sys.h"
 
@@ -45,6 +45,8 @@ static int make_in(struct io_uring *ring, uint8_t *room)
 {
 	struct io_uring_params p = { .flags = IORING_SETUP_CQSIZE | NO_MMAP, .cq_entries = RING_RESULTS };
 
+	/* A child has what its parent's ring has left there. */
+	memset(room, 0, RING_ROOM);
 	USER_ADDR(p.sq_off) = (uint64_t)(uintptr_t)room;
 	USER_ADDR(p.cq_off) = (uint64_t)(uintptr_t)(room + PAGE_SIZE);
 	int fd = (int)sys_call3(SYS_io_uring_setup, RING_REQUESTS, (long)&p, 0);

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ static int start_in_room(void **state)
 	static _Alignas(PAGE_SIZE) uint8_t room[RING_ROOM];
 	int err = start(state);
 
+	memset(room, 0xa5, sizeof(room));
 	f.room = room;
 	return err;
 }
