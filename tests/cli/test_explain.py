@@ -139,7 +139,8 @@ def test_more_levels_need_less_memory_where_pages_are_few():
 def test_a_process_is_drawn_as_proc_has_it():
     child = subprocess.Popen(["sleep", "100"])
     try:
-        while b"sleep" not in open(f"/proc/{child.pid}/cmdline", "rb").read():
+        # Asleep, it maps nothing any more.
+        while not re.search(r"\(sleep\) S ", open(f"/proc/{child.pid}/stat").read()):
             pass
         out = explain("layout", str(child.pid))
         with open(f"/proc/{child.pid}/maps") as f:
