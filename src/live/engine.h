@@ -234,8 +234,8 @@ int native_mapped(uint64_t start, uint64_t len, bool writable);
 int native_grown(uint64_t start, uint64_t end);
 /* [start, end) is to be one area of the kernel's: what is native in it, a window or too small to matter, is fenced or managed. Lock held. */
 void native_join(uint64_t start, uint64_t end);
-/* Counts what is present in [start, end) and not counted yet. Lock held. 0 or -errno. */
-int native_adopt(vpn_t start, vpn_t end);
+/* Counts what is present in [start, end) and not counted yet. fresh: the frames have not been used before. Lock held. 0 or -errno. */
+int native_adopt(vpn_t start, vpn_t end, bool fresh);
 /* Gives [start, end) back to the host, with everything in it present. Lock held, given up inside. 0 or -ENOMEM. */
 int native_release(uint64_t start, uint64_t end);
 /*

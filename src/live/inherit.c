@@ -68,7 +68,7 @@ int inherit_area(vpn_t start, vpn_t end)
 /* Takes what is present in [from, to), and nobody's yet, into the books. No page of it is being evicted. Lock held. */
 static void take_over(vpn_t from, vpn_t to)
 {
-	native_adopt(from, to);
+	native_adopt(from, to, false);
 	/* -EAGAIN: an event has to be read first; the write comes again. */
 	host_protect(engine.homes.prog_fd, vpn_address(from), (to.n - from.n) << PAGE_SHIFT, false);
 }

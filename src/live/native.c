@@ -117,7 +117,7 @@ static int manage(vpn_t start, vpn_t end)
 	if (err != 0)
 		return err;
 	record_mapped(vpn_address(start), vpn_address(end));
-	return e->inheriting ? inherit_area(start, end) : native_adopt(start, end);
+	return e->inheriting ? inherit_area(start, end) : native_adopt(start, end, false);
 }
 
 /* Calls take() for the parts of [at, end) that the set does not hold. What the host will not register (a hole, a file) stays native. */
@@ -476,7 +476,7 @@ static void empty_home(vpn_t vpn)
 
 struct adoption {
 	int err;
-	bool fresh; /* frames have not been used before */
+	bool fresh;
 };
 
 static void adopt_page(void *ctx, uint64_t address)
@@ -496,17 +496,12 @@ static void adopt_page(void *ctx, uint64_t address)
 		empty_home(vpn_of(address));
 }
 
-static int adopt(vpn_t start, vpn_t end, bool fresh)
+int native_adopt(vpn_t start, vpn_t end, bool fresh)
 {
 	struct adoption a = { .fresh = fresh };
 	int err = proc_present(engine.homes.pagemap_fd, vpn_address(start), vpn_address(end), adopt_page, &a);
 
 	return err != 0 ? err : a.err;
-}
-
-int native_adopt(vpn_t start, vpn_t end)
-{
-	return adopt(start, end, false);
 }
 
 void native_engage(void)
@@ -531,7 +526,7 @@ void native_engage(void)
 		at = end.n;
 		/* The host's: a page of it that is taken would not come back. */
 		if (!(v->flags & VMA_LOCKED))
-			adopt(start, end, true);
+			native_adopt(start, end, true);
 	}
 	native_scan();
 	pager_wake();
