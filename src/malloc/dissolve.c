@@ -213,6 +213,15 @@ void slab_check_dissolved(const struct slab *s)
 	ASSERT(used == s->used && used != 0);
 }
 
+/* The descriptor may become another's meanwhile. */
+static bool is_block(const struct slab *s, const void *mem)
+{
+	uintptr_t offset = (uintptr_t)mem - __atomic_load_n(&s->base, __ATOMIC_RELAXED);
+	size_t i = slab_index(s, mem);
+
+	return offset < __atomic_load_n(&s->bytes, __ATOMIC_RELAXED) && i < SLAB_SLOTS_MAX && in_use(s, i);
+}
+
 struct slab *slab_of_slot(const void *mem)
 {
 	struct slab *s;
@@ -222,8 +231,7 @@ struct slab *slab_of_slot(const void *mem)
 		s = pagemap_slab(mem);
 		if (s == NULL)
 			return NULL;
-		is_slot = likely(!slab_is_dissolved(s)) ||
-			  ((uintptr_t)mem - s->base < s->bytes && in_use(s, slab_index(s, mem)));
-	} while (unlikely(pagemap_slab(mem) != s)); /* else its descriptor may be another's by now */
+		is_slot = likely(!slab_is_dissolved(s)) || is_block(s, mem);
+	} while (unlikely(pagemap_slab(mem) != s));
 	return is_slot ? s : NULL;
 }

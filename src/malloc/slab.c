@@ -128,13 +128,14 @@ struct slab *slab_create(struct arena *a, struct tcache *owner, unsigned class, 
 		slab_descriptor_free(a, s);
 		return NULL;
 	}
-	s->base = (uintptr_t)chunk_mem(c);
+	/* slab_of_slot may be looking at what the descriptor was before, and then at the pagemap again. */
+	__atomic_store_n(&s->base, (uintptr_t)chunk_mem(c), __ATOMIC_RELAXED);
 	s->class = (uint8_t)class;
 	s->pages = (uint8_t)pages;
 	s->slot_bytes = (uint16_t)slot_bytes;
-	s->inverse = (uint32_t)((((uint64_t)1 << 32) + slot_bytes - 1) / slot_bytes);
+	__atomic_store_n(&s->inverse, (uint32_t)((((uint64_t)1 << 32) + slot_bytes - 1) / slot_bytes), __ATOMIC_RELAXED);
 	s->nr_slots = (uint16_t)slots_of(pages, slot_bytes);
-	s->bytes = (uint16_t)(s->nr_slots * slot_bytes);
+	__atomic_store_n(&s->bytes, (uint16_t)(s->nr_slots * slot_bytes), __ATOMIC_RELAXED);
 	s->used = 0;
 	s->marked = 0;
 	s->next = s->prev = NULL;

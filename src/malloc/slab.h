@@ -126,7 +126,7 @@ static inline struct arena *slab_arena(const struct slab *s)
 /* The index of the slot that mem, which is in one, lies in. */
 static inline size_t slab_index(const struct slab *s, const void *mem)
 {
-	return ((uintptr_t)mem - s->base) * s->inverse >> 32;
+	return ((uintptr_t)mem - __atomic_load_n(&s->base, __ATOMIC_RELAXED)) * __atomic_load_n(&s->inverse, __ATOMIC_RELAXED) >> 32;
 }
 
 /* The index of the slot that begins at mem, or SIZE_MAX: none does. */
