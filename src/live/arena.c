@@ -12,7 +12,7 @@
  * that is pinned (then it stays). The copying path serves ranges that are not
  * plain read-write, and kernels before 6.8. Writes are stopped by write protection,
  * the bytes are copied home, and MADV_DONTNEED drops the page. Three things need
- * care: nobody may bring other memory to the address meanwhile (copying_begin);
+ * care: nobody may bring other memory to the address meanwhile (changes_hold);
  * the drop is reported to our own handler, which must know it for ours
  * (engine.dropping); and the page may vanish before it is read, when another
  * thread drops it: then the pager itself faults and the handler answers it
@@ -170,12 +170,36 @@ uint64_t arena_give_back(uint64_t n)
 	return done;
 }
 
+/* Pages that are to move, one way or the other. */
+struct moving {
+	uint64_t address;
+	struct frame *const *frames;
+	unsigned n;
+	bool zero;
+};
+
+static int64_t try_map(const void *ctx)
+{
+	const struct moving *p = ctx;
+
+	return homes_map(&engine.homes, p->address, p->frames, p->n, p->zero);
+}
+
+static int64_t among_changes(int64_t (*try)(const void *ctx), const struct moving *p)
+{
+	int64_t got = try(p);
+
+	return got == -EAGAIN ? changes_await(p->address, p->address + ((uint64_t)p->n << PAGE_SHIFT), try, p) : got;
+}
+
 static int live_map(struct machine *m, struct mm *mm, vpn_t vpn, struct frame *const *frames, unsigned n, bool zero)
 {
+	struct moving p = { vpn_address(vpn), frames, n, zero };
+
 	(void)m;
 	(void)mm;
 	record_placing(vpn.n, frames, n);
-	return homes_map(&engine.homes, vpn_address(vpn), frames, n, zero);
+	return (int)among_changes(try_map, &p);
 }
 
 /* Writes go on. -EAGAIN: the handler has an event to read, which it will. */
@@ -220,47 +244,59 @@ static int copy_home(uint64_t address, struct frame *const *frames, unsigned n)
 	return -EBUSY;
 }
 
+/* Write protection, while no change is under way. 0 or -errno. */
+static int64_t try_protect(const void *ctx)
+{
+	const struct moving *p = ctx;
+	uint64_t len = (uint64_t)p->n << PAGE_SHIFT;
+	int got = -EAGAIN;
+
+	engine_lock_take(&engine.gate);
+	if (!inbox_changing(p->address, p->address + len) && changes_rest())
+		got = host_protect(engine.homes.prog_fd, p->address, len, true);
+	engine_lock_drop(&engine.gate);
+	return got;
+}
+
 /* The copying path for n contiguous pages: see the essay. Pager only. Pages done or -errno. */
 static int evict_by_copy(uint64_t address, struct frame *const *frames, unsigned n)
 {
-	struct engine *e = &engine;
-	uint64_t len = (uint64_t)n << PAGE_SHIFT;
+	struct moving p = { .address = address, .frames = frames, .n = n };
 
-	if (!task_is_current(&e->pager))
+	if (!task_is_current(&engine.pager))
 		return -EBUSY;
-	engine_lock_take(&e->gate);
-	bool begun = !inbox_changing(address, address + len) && copying_begin();
-	int got = begun ? host_protect(e->homes.prog_fd, address, len, true) : -EAGAIN;
+	changes_hold(HOLD_DROP);
+	int got = (int)among_changes(try_protect, &p);
 
-	engine_lock_drop(&e->gate);
 	if (got == 0)
 		got = copy_home(address, frames, n);
-	if (begun)
-		copying_end();
+	changes_let_go(HOLD_DROP);
 	return got < 0 && got != -EAGAIN ? -EBUSY : got;
 }
 
 /* MOVE, unless the address is about to mean something else. Bytes moved or -errno; -EEXIST: home holds something else. */
-static int64_t move_home(uint64_t home, uint64_t address, uint64_t len)
+static int64_t try_move_home(const void *ctx)
 {
+	const struct moving *p = ctx;
+	uint64_t len = (uint64_t)p->n << PAGE_SHIFT;
 	int64_t moved = -EAGAIN;
 
 	engine_lock_take(&engine.gate);
-	if (!inbox_changing(address, address + len))
-		moved = homes_move(&engine.homes, home, address, len, UFFDIO_MOVE_MODE_DONTWAKE);
+	if (!inbox_changing(p->address, p->address + len))
+		moved = homes_move(&engine.homes, homes_of(&engine.homes, p->frames[0]), p->address, len, UFFDIO_MOVE_MODE_DONTWAKE);
 	engine_lock_drop(&engine.gate);
 	return moved;
 }
 
 static int evict_by_move(uint64_t address, struct frame *const *frames, unsigned n)
 {
-	uint64_t home = homes_of(&engine.homes, frames[0]), len = (uint64_t)n << PAGE_SHIFT;
-	int64_t moved = move_home(home, address, len);
+	struct moving p = { .address = address, .frames = frames, .n = n };
+	int64_t moved = among_changes(try_move_home, &p);
 
 	if (moved == -EEXIST) {
 		/* The home of a frame that is away holds nothing of value; a page placed as zeros left it populated. */
-		homes_drop(&engine.homes, home, n);
-		moved = move_home(home, address, len);
+		homes_drop(&engine.homes, homes_of(&engine.homes, frames[0]), n);
+		moved = among_changes(try_move_home, &p);
 	}
 	return moved > 0 ? (int)(moved >> PAGE_SHIFT) : (int)moved;
 }

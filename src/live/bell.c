@@ -215,10 +215,9 @@ void bell_serve(uint64_t address)
 	 * -EAGAIN: an event waits to be read, and the write would never go on. What is read is followed, because a thread that makes one change
 	 * after another fills the inbox, and then nothing is read any more.
 	 */
-	while (host_protect(engine.homes.prog_fd, ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false) == -EAGAIN) {
+	while (changes_protect(ALIGN_DOWN(address, PAGE_SIZE), PAGE_SIZE, false) == -EAGAIN) {
 		inbox_receive();
 		handler_follow();
-		sys_sched_yield();
 	}
 	if (++served % REARM_EVERY == 0)
 		bell_rearm();
@@ -246,7 +245,7 @@ void bell_rearm(void)
 
 		if (!atomic_compare_exchange_strong(&bells[i].state, &rung, BELL_ARMING))
 			continue;
-		bool armed = host_protect(engine.homes.prog_fd, pages + i * PAGE_SIZE, PAGE_SIZE, true) == 0;
+		bool armed = changes_protect(pages + i * PAGE_SIZE, PAGE_SIZE, true) == 0;
 
 		atomic_store(&bells[i].state, armed ? BELL_FREE : BELL_RUNG);
 	}

@@ -82,7 +82,7 @@ struct engine {
 	_Atomic bool unsettled;      /* … nothing kept them from it: true: a page was not to be had because the address space was changing */
 	_Atomic uint32_t frames_wanted; /* futex: the handler sleeps until so many frames are free; 0: it does not */
 	struct engine_lock gate;     /* inbox.c; nothing else is taken or waited for inside */
-	_Atomic uint32_t copying;    /* futex: program threads wait with changes */
+	_Atomic uint32_t holds;      /* futex, enum change_hold: program threads wait with changes */
 	_Atomic uint32_t changers;   /* program threads that change the address space: 0 or 1 */
 	struct engine_lock change_lock; /* theirs */
 	_Atomic uint64_t dropping;   /* start of what the pager itself drops and has not been heard of yet, 0: none */
@@ -177,20 +177,32 @@ void inbox_change_done(void);
 /* Takes the oldest fault; false: none. */
 bool inbox_fault(struct uffd_msg *msg);
 void inbox_forget_faults(void);
-/* Pager, gate held: a change within [start, end) was read and is not followed yet. */
+/* Pager with the gate held, or handler: a change within [start, end) was read and is not followed yet. */
 bool inbox_changing(uint64_t start, uint64_t end);
 /*
  * Program threads, around a system call that takes memory away from an address
- * or puts other memory there. Waits while the pager copies pages (microseconds)
+ * or puts other memory there. Waits while the engine moves pages that others wait for (microseconds)
  * or a fork goes on. Signals are blocked in between; their mask is kept in *signals.
  */
 void change_announce(uint64_t *signals);
 void change_over(const uint64_t *signals);
-/* Handler, pager standing: announced changes wait from now on, and those before are followed. Ends with copying_end. */
+/* Who holds changes off. */
+enum change_hold { HOLD_PAGER = 1, HOLD_HANDLER = 2, HOLD_DROP = 4 /* pager */, HOLD_ROOM = 8, HOLD_FORK = 16 /* handler */ };
+/* Announced changes wait from now on, but for the one that may be under way. Handler, pager. */
+void changes_hold(enum change_hold who);
+void changes_let_go(enum change_hold who);
+/* While they are held off: none is under way. */
+bool changes_rest(void);
+/*
+ * try on [start, end), which the kernel has refused with -EAGAIN because of a change that is not read, is called until it is not refused
+ * any more, while others are held off. -EAGAIN: so it was for a millisecond, or (handler) what was read concerns the range. Any lock
+ * but the gate may be held by the handler, none by the pager.
+ */
+int64_t changes_await(uint64_t start, uint64_t end, int64_t (*try)(const void *ctx), const void *ctx);
+/* host_protect among changes, as above. */
+int changes_protect(uint64_t start, uint64_t len, bool on);
+/* Handler, pager standing: announced changes wait from now on (HOLD_FORK), and those before are followed. */
 void changes_settle(void);
-/* Pager: no announced change is under way, and none begins before the end. False: one is. */
-bool copying_begin(void);
-void copying_end(void);
 
 /* filepart.c */
 /* Of shared pages (statm), those that are ours to count, because others map them, too. Any one thread at a time. */

@@ -95,13 +95,12 @@ static void age_all(void)
 
 	ages.now = 1 - ages.now;
 	ages.nr[ages.now] = ages.next = 0;
-	if (!copying_begin())
-		return;
+	changes_hold(HOLD_DROP);
 	atomic_store(&e->aging, 1);
-	if (atomic_load(&e->held) == 0)
+	if (changes_rest() && atomic_load(&e->held) == 0)
 		proc_maps(age_area, NULL);
 	atomic_store(&e->aging, 0);
-	copying_end();
+	changes_let_go(HOLD_DROP);
 }
 
 uint64_t fileage_look(uint64_t mapped, uint64_t now)

@@ -205,7 +205,7 @@ int64_t fork_thaw(void)
 	e->fleeting = false;
 	proc_set_dumpable(e->dumpable);
 	engine_drop();
-	copying_end();
+	changes_let_go(HOLD_FORK);
 	bell_wake();
 	if (atomic_load(&e->state) == LEDGER_ENGAGED)
 		pager_resume();
@@ -431,7 +431,7 @@ void fork_child(void)
 	atomic_store(&e->gate.word, 0);
 	atomic_store(&e->changers, 0);
 	atomic_store(&e->change_lock.word, 0);
-	atomic_store(&e->copying, 0);
+	atomic_store(&e->holds, 0);
 	atomic_store(&e->aging, 0);
 	atomic_store(&e->held, 0);
 	/* It may have been copied between its two words. */

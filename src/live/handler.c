@@ -190,25 +190,6 @@ static void throttle(void)
 	pager_frees(wanted);
 }
 
-/*
- * Announced changes wait until the one that is being followed is over. Otherwise a program that makes one after the other
- * fills the inbox, the last one stays unread, and until it is read the kernel moves no page out (-EAGAIN).
- */
-static bool holding;
-
-static void hold_changes(void)
-{
-	if (!holding)
-		holding = atomic_exchange(&engine.copying, 1) == 0;
-}
-
-static void let_changes_go(void)
-{
-	if (holding)
-		copying_end();
-	holding = false;
-}
-
 /* Frames: of the pager, of our own reclaim, or such that others of the run have left. Lock held. */
 static bool find_room(void)
 {
@@ -234,8 +215,12 @@ static bool make_room(unsigned round)
 
 	if (round == 0)
 		patience_begin(&patience, now_ns(), atomic_load(&e->hopeless));
+	/*
+	 * Announced changes wait until the one that is being followed is over. Otherwise a program that makes one after the other
+	 * fills the inbox, the last one stays unread, and until it is read the kernel moves no page out (-EAGAIN).
+	 */
 	if (e->changing)
-		hold_changes();
+		changes_hold(HOLD_ROOM);
 	while (e->swapins.nr > 0)
 		end_swapins(true);
 	if (find_room()) {
@@ -352,7 +337,7 @@ static void fault(const struct uffd_msg *msg)
 			pte_t pte = pt_get(&e->mm.pt, vpn);
 
 			if (pte_is_present(pte) && !(pfn_frame(&e->m.phys, pte_pfn(pte))->flags & FRAME_LOCKED) &&
-			    host_protect(e->homes.prog_fd, vpn_address(vpn), PAGE_SIZE, false) != 0)
+			    changes_protect(vpn_address(vpn), PAGE_SIZE, false) != 0)
 				wake(address);
 		}
 	}
@@ -374,7 +359,7 @@ static void change_begins(void)
 static void change_ends(void)
 {
 	engine.changing = false;
-	let_changes_go();
+	changes_let_go(HOLD_ROOM);
 	engine_drop();
 }
 

@@ -17,10 +17,15 @@
  *             was written to it.
  *
  * The copying path cannot hold the gate while it drops pages, because the drop
- * is itself a change that must be read. It is announced instead (copying), and
+ * is itself a change that must be read. It is announced instead (holds), and
  * program threads announce their changes (changers); who comes second gives
  * way. fork does the same, so that no change is half followed in its copy. A
  * change made without libc is not announced: docs/limits.md.
+ *
+ * A thread that makes one change after the other would have every MOVE, COPY and
+ * write protection refused, and nobody would get on but this thread. Whoever is
+ * refused holds off the next change, and is done as soon as those before are read
+ * (changes_await).
  */
 #include <errno.h>
 
@@ -33,6 +38,9 @@
 #define FAULTS_KEPT (FAULTS - 64 - READ_AT_ONCE) /* room for every bell */
 #define CHANGES 126
 #define AHEAD_LOOK_NS 10000000 /* 10 ms */
+#define AWAIT_NS 1000000       /* 1 ms: a large munmap takes longer, but then others wait for the kernel as well */
+#define AWAIT_AWAKE_NS 50000   /* 50 µs: small ones are over */
+#define SOMEBODY_WAITS (UINT32_C(1) << 31)
 
 static struct {
 	_Atomic uint32_t head, tail; /* [head, tail) wait or are being handled */
@@ -201,9 +209,14 @@ void change_announce(uint64_t *signals)
 	/* One at a time: the words of two that meet at an address could come in another order than they were done. */
 	engine_lock_take(&e->change_lock);
 	atomic_fetch_add(&e->changers, 1);
-	while (atomic_load(&e->copying) != 0) {
+	while (atomic_load(&e->holds) != 0) {
 		atomic_fetch_sub(&e->changers, 1);
-		futex_wait(&e->copying, 1, NULL);
+		uint32_t holds = atomic_fetch_or(&e->holds, SOMEBODY_WAITS) | SOMEBODY_WAITS;
+		/* Nobody holds us off any more: the word is ours to clear. */
+		if (holds == SOMEBODY_WAITS)
+			atomic_compare_exchange_strong(&e->holds, &holds, 0);
+		else
+			futex_wait(&e->holds, holds, NULL);
 		atomic_fetch_add(&e->changers, 1);
 	}
 }
@@ -219,7 +232,7 @@ void changes_settle(void)
 {
 	struct engine *e = &engine;
 
-	atomic_store(&e->copying, 1);
+	changes_hold(HOLD_FORK);
 	do {
 		inbox_receive();
 		handler_follow();
@@ -229,19 +242,70 @@ void changes_settle(void)
 	} while (true);
 }
 
-bool copying_begin(void)
+void changes_hold(enum change_hold who)
 {
-	struct engine *e = &engine;
-
-	atomic_store(&e->copying, 1);
-	if (atomic_load(&e->changers) == 0)
-		return true;
-	copying_end();
-	return false;
+	atomic_fetch_or(&engine.holds, who);
 }
 
-void copying_end(void)
+bool changes_rest(void)
 {
-	atomic_store(&engine.copying, 0);
-	futex_wake_all(&engine.copying);
+	return atomic_load(&engine.changers) == 0;
+}
+
+void changes_let_go(enum change_hold who)
+{
+	struct engine *e = &engine;
+	uint32_t left = atomic_fetch_and(&e->holds, ~(uint32_t)who) & ~(uint32_t)who;
+
+	if (left == SOMEBODY_WAITS && atomic_compare_exchange_strong(&e->holds, &left, 0))
+		futex_wake_all(&e->holds);
+}
+
+int64_t changes_await(uint64_t start, uint64_t end, int64_t (*try)(const void *ctx), const void *ctx)
+{
+	struct engine *e = &engine;
+	bool handler = task_is_current(&e->handler);
+	enum change_hold who = handler ? HOLD_HANDLER : HOLD_PAGER;
+	const struct timespec moment = { .tv_nsec = AWAIT_AWAKE_NS };
+	uint64_t start_ns = now_ns(), waited;
+	int64_t got = -EAGAIN;
+
+	changes_hold(who);
+	while (got == -EAGAIN && (waited = now_ns() - start_ns) < AWAIT_NS) {
+		if (handler)
+			inbox_receive();
+		/* He may sleep until there are frames. */
+		else if (atomic_load(&e->frames_wanted) != 0)
+			futex_wake(&e->frames_wanted);
+		/* What was read he has to follow first. */
+		if (handler && inbox_changing(start, end))
+			break;
+		if (waited < AWAIT_AWAKE_NS)
+			sys_sched_yield();
+		else
+			sys_nanosleep(&moment, NULL);
+		got = try(ctx);
+	}
+	changes_let_go(who);
+	return got;
+}
+
+struct protection {
+	uint64_t start, len;
+	bool on;
+};
+
+static int64_t try_protect(const void *ctx)
+{
+	const struct protection *p = ctx;
+
+	return host_protect(engine.homes.prog_fd, p->start, p->len, p->on);
+}
+
+int changes_protect(uint64_t start, uint64_t len, bool on)
+{
+	struct protection p = { start, len, on };
+	int64_t err = try_protect(&p);
+
+	return (int)(err == -EAGAIN ? changes_await(start, start + len, try_protect, &p) : err);
 }

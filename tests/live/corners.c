@@ -102,6 +102,47 @@ static void changes(void)
 	}
 }
 
+/* Two threads change the address space without a pause, and a third one gets on all the same. */
+
+static void *drop_again_and_again(void *unused)
+{
+	unsigned char *p = map(64 * PAGE);
+
+	for (;;)
+		madvise(p, 64 * PAGE, MADV_DONTNEED);
+	return unused;
+}
+
+static void *move_again_and_again(void *unused)
+{
+	const size_t len = 64 * PAGE;
+	unsigned char *p = map(len);
+
+	for (;;) {
+		unsigned char *to = map(len);
+
+		p[0] = p[len / 2] = 1;
+		p = mremap(p, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+		must(p == to && p[0] == 1 && p[len / 2] == 1, "mremap");
+		must(munmap(p, len) == 0, "munmap");
+		p = map(len);
+	}
+	return unused;
+}
+
+static void restless(void)
+{
+	pthread_t t;
+
+	start(&t, NULL, drop_again_and_again);
+	start(&t, NULL, move_again_and_again);
+	for (unsigned salt = 1; salt < 4; salt++) {
+		fill(base, bytes, salt);
+		verify(base, bytes, salt);
+	}
+	fill(base, bytes, 0);
+}
+
 /* A thread stops the one that forks, by a signal, and maps memory until it lets it go, as collectors of garbage do. */
 
 static pthread_t mutator;
@@ -397,6 +438,7 @@ static const struct {
 	int begins_empty;
 } modes[] = {
 	{ "changes", changes, 0 },
+	{ "restless", restless, 0 },
 	{ "stopped-in-fork", stopped_in_fork, 0 },
 	{ "other-forks", other_forks, 0 },
 	{ "reserves", reserves, 1 },

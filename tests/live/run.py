@@ -177,6 +177,8 @@ class Suite:
 
     def base_path(self):
         self.other_kernel("base path", BASE_PATH_MODES, "--debug-base-path")
+        self.compare(simple("base path, corners restless", [self.tool("corners"), "restless", "64"], [50.0], timeout=180,
+                            options=["--debug-base-path"]))
 
     def move_again(self):
         self.other_kernel("move again", MOVE_AGAIN_MODES, "--debug-move-again")
