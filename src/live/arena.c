@@ -178,10 +178,13 @@ struct moving {
 	bool zero;
 };
 
+/* What was read of the range is not followed yet: the program may have seen zeros there, and what the manager has is over. */
 static int64_t try_map(const void *ctx)
 {
 	const struct moving *p = ctx;
 
+	if (inbox_changing(p->address, p->address + ((uint64_t)p->n << PAGE_SHIFT)))
+		return -EAGAIN;
 	return homes_map(&engine.homes, p->address, p->frames, p->n, p->zero);
 }
 

@@ -45,17 +45,22 @@ static unsigned char *map(size_t n)
 	return p;
 }
 
-static void fill(unsigned char *p, size_t n, unsigned salt)
+/* What lies at p, of something that began from bytes before. */
+static void fill_from(unsigned char *p, size_t n, size_t from, unsigned salt)
 {
 	for (size_t i = 0; i < n; i += PAGE)
-		page_fill(p + i, i, salt);
+		page_fill(p + i, from + i, salt);
 }
 
-static void verify(unsigned char *p, size_t n, unsigned salt)
+static void verify_from(unsigned char *p, size_t n, size_t from, unsigned salt)
 {
 	for (size_t i = 0; i < n; i += PAGE)
-		must(page_check(p + i, i, salt) < 0, "a page is wrong");
+		must(page_check(p + i, from + i, salt) < 0, "a page is wrong");
 }
+
+static void fill(unsigned char *p, size_t n, unsigned salt) { fill_from(p, n, 0, salt); }
+
+static void verify(unsigned char *p, size_t n, unsigned salt) { verify_from(p, n, 0, salt); }
 
 static void start(pthread_t *t, const pthread_attr_t *attr, void *(*run)(void *))
 {
@@ -291,6 +296,22 @@ static void holes(void)
 	fill_hole(late);
 }
 
+/* What is dropped while it is being read ahead does not come back. */
+static void drops_ahead(void)
+{
+	const size_t step = MUCH / 4, dropped = MUCH / 8;
+
+	for (size_t at = 0, ahead = 16; at + step <= bytes; at += step, ahead = ahead * 5 % 89) {
+		unsigned char *p = base + at + ahead * PAGE;
+
+		verify_from(base + at, ahead * PAGE, at, 0);
+		must(madvise(p, dropped, MADV_DONTNEED) == 0, "madvise");
+		for (size_t i = 0; i < dropped; i++)
+			must(p[i] == 0, "what was dropped is there");
+		fill_from(p, dropped, at + ahead * PAGE, 0);
+	}
+}
+
 /* Pages that the kernel may take come into use again. */
 static void lazily_freed(void)
 {
@@ -444,6 +465,7 @@ static const struct {
 	{ "reserves", reserves, 1 },
 	{ "maps-itself", maps_itself, 1 },
 	{ "holes", holes, 1 },
+	{ "drops-ahead", drops_ahead, 0 },
 	{ "lazily-freed", lazily_freed, 0 },
 	{ "guards", guards, 0 },
 	{ "main-ends", main_ends, 0 },

@@ -177,8 +177,9 @@ class Suite:
 
     def base_path(self):
         self.other_kernel("base path", BASE_PATH_MODES, "--debug-base-path")
-        self.compare(simple("base path, corners restless", [self.tool("corners"), "restless", "64"], [50.0], timeout=180,
-                            options=["--debug-base-path"]))
+        for mode, options in ("restless", []), ("drops-ahead", ["--swap", "file:" + self.work]):
+            self.compare(simple("base path, corners " + mode, [self.tool("corners"), mode, "64"], [50.0], timeout=180,
+                                options=["--debug-base-path"] + options))
 
     def move_again(self):
         self.other_kernel("move again", MOVE_AGAIN_MODES, "--debug-move-again")
@@ -229,7 +230,7 @@ class Suite:
 
     def corners(self):
         for mode in self.listed("corners"):
-            options = ["--swap", "file:" + self.work] if mode == "holes" else []
+            options = ["--swap", "file:" + self.work] if mode in ("holes", "drops-ahead") else []
             self.compare(simple("corners " + mode, [self.tool("corners"), mode, "64"], [50.0], options=options))
 
     def jobs(self):

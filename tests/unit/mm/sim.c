@@ -67,7 +67,8 @@ static int refusal(unsigned page)
 		return -ENOENT;
 	if (sim->page[page].there)
 		return -EEXIST;
-	if (sim->changing > 0 || sim_chance(sim->map_again))
+	/* The engine refuses what was read and is not followed; the kernel what is not read. */
+	if (sim->page[page].busy || sim->changing > 0 || sim_chance(sim->map_again))
 		return -EAGAIN;
 	return sim_chance(sim->map_nomem) ? -ENOMEM : 0;
 }
