@@ -16,9 +16,9 @@
  * itself wait until an event of its own is read.
  *
  * It does not wait for a store that can read by itself (mm/swapin.h): such a fault
- * stays on its way, SWAPINS at a time, while others are served. Whatever changes
- * more than a fault does, changes of the address space and requests of the
- * program, waits until all of them have ended.
+ * stays on its way, SWAPINS at a time, while others are served. A change of the
+ * address space waits until those within it have ended; a request of the program,
+ * which may ask for anything, until all have.
  */
 #include <errno.h>
 
@@ -349,11 +349,19 @@ static void fault(const struct uffd_msg *msg)
 	count_stall(now, e->swapins.awaited > 0);
 }
 
-/* While the manager follows a change, and gives the lock up in between, nobody may look for unknown areas. */
-static void change_begins(void)
+/* Swap-ins of pages in [start, end) end; others go on. Lock held, given up inside. */
+static void settle(uint64_t start, uint64_t end)
+{
+	while (swapins_within(&engine.swapins, vpn_of(start), vpn_of(end)))
+		end_swapins(true);
+}
+
+/* While the manager follows a change of [start, end), and gives the lock up in between, nobody may look for unknown areas. */
+static void change_begins(uint64_t start, uint64_t end)
 {
 	engine_take();
 	engine.changing = true;
+	settle(start, end);
 }
 
 static void change_ends(void)
@@ -367,7 +375,7 @@ static void forget(uint64_t start, uint64_t end)
 {
 	struct engine *e = &engine;
 
-	change_begins();
+	change_begins(start, end);
 	for (unsigned round = 0; mm_unmap(&e->mm, vpn_of(start), vpn_of(end)) != 0; round++)
 		if (!make_room(round))
 			out_of_room();
@@ -394,7 +402,8 @@ static void remapped(uint64_t from, uint64_t to, uint64_t len)
 	vpn_t a = vpn_of(from), b = vpn_of(to);
 	uint64_t n = len >> PAGE_SHIFT;
 
-	change_begins();
+	change_begins(from, from + len);
+	settle(to, to + len);
 	struct vma *old = vma_find(&e->mm.vmas, a);
 	uint32_t flags = old != NULL ? old->flags : 0;
 
@@ -411,7 +420,7 @@ static void remapped(uint64_t from, uint64_t to, uint64_t len)
 
 static void removed(uint64_t start, uint64_t end)
 {
-	change_begins();
+	change_begins(start, end);
 	mm_drop(&engine.mm, vpn_of(start), vpn_of(end));
 	change_ends();
 }
@@ -440,7 +449,6 @@ void handler_follow(void)
 
 	/* While a fork copies the manager it must not change. */
 	while (!engine.frozen && (msg = inbox_change()) != NULL) {
-		handler_settle();
 		follow(msg);
 		inbox_change_done();
 	}

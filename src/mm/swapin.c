@@ -227,6 +227,18 @@ static struct swapin *swapin_of(const struct mm *mm, vpn_t vpn)
 	return NULL;
 }
 
+bool swapins_within(const struct swapins *all, vpn_t start, vpn_t end)
+{
+	for (unsigned i = 0; all->nr > 0 && i < SWAPINS; i++) {
+		const struct swapin *in = &all->in[i];
+
+		for (unsigned k = 0; in->busy && k < in->n; k++)
+			if (in->vpn[k].n >= start.n && in->vpn[k].n < end.n)
+				return true;
+	}
+	return false;
+}
+
 /* Room for one that is left on its way; NULL: the engine has none. */
 static struct swapin *room(struct machine *m)
 {

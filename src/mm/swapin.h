@@ -45,6 +45,8 @@ struct swapins {
 
 /* A touch of vpn, whose entry is in a store. Not while SWAPINS are on their way. */
 enum fault_result swapin_fault(struct mm *mm, struct vma *vma, vpn_t vpn, enum fault_access access, struct fault_report *report);
+/* Some page in [start, end) is on its way, of whatever address space. */
+bool swapins_within(const struct swapins *all, vpn_t start, vpn_t end);
 /* A page that was read ahead is touched for the first time. If it is a mark, its stream goes on, and it is true. */
 bool swapin_reached(struct mm *mm, struct vma *vma, vpn_t vpn);
 

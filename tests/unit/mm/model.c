@@ -58,6 +58,7 @@ static struct {
 	bool paused, draining;
 	struct swapins swapins;
 	unsigned later;     /* swap-ins that were on their way */
+	unsigned within, beside; /* changes within which pages were on their way, and beside which others were */
 	unsigned ahead;     /* of them, those that nobody has waited for */
 	struct frame *hog[400];
 	unsigned nr_hog;
@@ -192,12 +193,24 @@ static bool used_by_thread(unsigned start, unsigned n)
 	return false;
 }
 
+/* Where pages are on their way, or anywhere. */
+static unsigned choose_start(void)
+{
+	for (unsigned i = 0; i < SWAPINS; i++) {
+		const struct swapin *in = &w.swapins.in[i];
+
+		if (in->busy && sim_below(4) != 0)
+			return sim_index(in->vpn[sim_below(in->n)]);
+	}
+	return (unsigned)sim_below(SIM_PAGES);
+}
+
 /* A run of pages that are all mapped (or all not), with no event on its way and no thread at it. 0: none here. */
 static unsigned choose_run(bool mapped, unsigned *start)
 {
 	unsigned n = 0, most = 1 + (unsigned)sim_below(RUN_MAX);
 
-	*start = (unsigned)sim_below(SIM_PAGES);
+	*start = choose_start();
 	while (n < most && *start + n < SIM_PAGES && sim->page[*start + n].mapped == mapped &&
 	       !sim->page[*start + n].busy)
 		n++;
@@ -410,12 +423,20 @@ static void end_swapins(bool wait)
 	}
 }
 
-/* Nothing is on its way any more. */
-static void settle_swapins(void)
+/* No page of these is on its way any more. Lock held. */
+static void settle_swapins(unsigned start, unsigned n)
+{
+	while (swapins_within(&w.swapins, sim_vpn(start), sim_vpn(start + n)))
+		end_swapins(true);
+	for (unsigned i = start; i < start + n; i++)
+		ASSERT(swapin_of(i) == NULL);
+}
+
+static void settle_all_swapins(void)
 {
 	take();
-	while (w.swapins.nr > 0)
-		end_swapins(true);
+	settle_swapins(0, SIM_PAGES);
+	ASSERT(w.swapins.nr == 0);
 	drop();
 }
 
@@ -494,6 +515,11 @@ static void handle_change(const struct message *m)
 		zap(m);
 	take();
 	w.space_changes = true;
+	w.within += swapins_within(&w.swapins, sim_vpn(m->start), sim_vpn(m->start + m->n));
+	settle_swapins(m->start, m->n);
+	if (m->type == REMAPPED)
+		settle_swapins(m->to, m->n);
+	w.beside += w.swapins.nr > 0;
 	switch (m->type) {
 	case UNMAPPED:
 		while (mm_unmap(&sim->mm, sim_vpn(m->start), sim_vpn(m->start + m->n)) != 0)
@@ -573,8 +599,8 @@ static void handle(void)
 {
 	struct message m = pop();
 
-	if (m.type != FAULT)
-		settle_swapins();
+	if (m.type == MAPPED || m.type == FREEZE)
+		settle_all_swapins();
 	switch (m.type) {
 	case FAULT:
 		serve(m.start);
@@ -765,7 +791,7 @@ static void end(void)
 
 /* What all runs together have met: a run that meets nothing proves nothing. */
 static struct {
-	uint64_t result[FAULT_LOST], major, soft, clean, discarded, moves, unmaps, drops, adopted, readopted, demoted, exchanged, helped, later, ahead;
+	uint64_t result[FAULT_LOST], major, soft, clean, discarded, moves, unmaps, drops, adopted, readopted, demoted, exchanged, helped, later, within, beside, ahead;
 } met;
 
 static void count_met(void)
@@ -780,6 +806,8 @@ static void count_met(void)
 	met.exchanged += sim->exchanged;
 	met.helped += sim->helper.done;
 	met.later += w.later;
+	met.within += w.within;
+	met.beside += w.beside;
 	met.ahead += w.ahead;
 	met.moves += w.moves;
 	met.unmaps += w.unmaps;
@@ -824,6 +852,7 @@ static void long_runs_of_many_seeds(void **state)
 	assert_true(met.major > 1000 && met.soft > 1000 && met.clean > 100 && met.discarded > 100);
 	assert_true(met.moves > 20 && met.unmaps > 20 && met.drops > 20 && met.adopted > 100 && met.readopted > 100);
 	assert_true(met.demoted > 1000 && met.exchanged > 1000 && met.helped > 1000 && met.later > 1000 && met.ahead > 0);
+	assert_true(met.within > 10 && met.beside > 10);
 }
 
 int main(void)
