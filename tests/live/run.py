@@ -56,7 +56,7 @@ BALANCE_MODES = {"random-read", "random-write", "sequential"}
 # What is measured is the process that makes the heirs, and that is to fit.
 FITS_MODES = {"fork-heirs"}
 # Without UFFDIO_MOVE: what places, takes and drops pages, and everything that changes addresses under it.
-BASE_PATH_MODES = ["random-write", "same-filled", "mremap", "madvise", "mprotect", "munmap", "model", "atomic", "fork-write",
+BASE_PATH_MODES = ["random-write", "same-filled", "mremap", "madvise", "mprotect", "munmap", "model", "mixed", "atomic", "fork-write",
                    "fork-inherit"]
 # With UFFDIO_MOVE reporting successes as failures: Linux 6.18, when it has to try twice.
 MOVE_AGAIN_MODES = ["random-write", "sequential", "mremap", "model", "fork-write"]

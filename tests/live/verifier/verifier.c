@@ -44,6 +44,7 @@ static const struct {
 	{ "mlock", mode_mlock },
 	{ "populate", mode_populate },
 	{ "model", mode_model },
+	{ "mixed", mode_mixed },
 	{ "threads", mode_threads },
 	{ "atomic", mode_atomic },
 	{ "churn", mode_churn },

@@ -70,7 +70,7 @@ mode_fn mode_random_read, mode_random_write, mode_sequential, mode_same_filled;
 mode_fn mode_fork_read, mode_fork_write, mode_fork_nested, mode_fork_threads, mode_fork_orphan;
 mode_fn mode_mremap, mode_madvise, mode_mprotect, mode_munmap, mode_raw, mode_brk, mode_bss, mode_shared, mode_file, mode_mlock;
 mode_fn mode_populate;
-mode_fn mode_model, mode_fork_inherit, mode_fork_heirs;
+mode_fn mode_model, mode_mixed, mode_fork_inherit, mode_fork_heirs;
 mode_fn mode_threads, mode_atomic, mode_churn, mode_signals;
 mode_fn mode_recursion, mode_main_stack, mode_coroutines;
 mode_fn mode_spawn, mode_exec;
