@@ -127,6 +127,7 @@ int engine_attach(struct ledger *ledger, int device)
 
 void engine_leave(void)
 {
+	fork_ends();
 	if (atomic_load(&engine.state) == LEDGER_NATIVE)
 		ledger_return_all(engine.ledger, engine.slot);
 }

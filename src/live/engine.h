@@ -103,8 +103,8 @@ struct engine {
 
 	/* fork.c */
 	uint64_t for_child;          /* pages of the grant that are kept for a child which is about to be */
-	bool fleeting;               /* the child will call exec, if it is as the last one was; in the child: it has not lived long enough to be another */
-	uint64_t born;               /* ns, of a fleeting child */
+	bool fleeting;               /* the child will call exec or end, if it is as the last one was; in the child: it has not lived long enough to be another */
+	uint64_t born;               /* ns, of a child */
 	bool frozen;                 /* faults are served without changing anything */
 	int dumpable;                /* before it */
 	unsigned nr_frozen;          /* pages in log; beyond FREEZE_LOG: look at all */
@@ -356,11 +356,13 @@ void fork_child(void);
 void fork_take_part(void);
 /* In a child: the slot of its parent; NULL: that has gone. */
 struct ledger_slot *fork_parent(void);
-/* The process maps memory, or faults: if it is a child, it is none that soon calls exec. */
+/* The process maps memory, or faults: if it is a child, it is none that soon calls exec or ends. */
 void fork_lives(void);
 /* A new image, before anything in the slot is changed. */
 void fork_execed(void);
-/* Pager: the process is a child that will soon call exec, as far as one can know: it is to do no work for its memory. */
+/* The process is about to end. */
+void fork_ends(void);
+/* Pager: the process is a child that will soon call exec or end, as far as one can know: it is to do no work for its memory. */
 bool fork_is_fleeting(uint64_t now);
 
 /* inherit.c */

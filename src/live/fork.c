@@ -25,13 +25,16 @@
  * Budget: pages that both still share count in both, so it does not matter who changes them and when the kernel copies
  * them. They cannot be moved while they are shared: the pager makes its own copy of one before it takes it home (arena.c).
  *
- * A child that only calls exec needs no part. A process whose last child was such a one forks the next without making
- * room; that child's pager leaves things as they are for a while, and if it has not called exec by then, it was
+ * A child that only calls exec needs no part, nor does one that ends at once, like what a shell puts into brackets. A process whose
+ * last child was such a one forks the next without making
+ * room; that child's pager leaves things as they are for a while, and if it lives on, it was
  * taken for what it is not: it has to get its part from the others, and may for a moment have more than the budget.
+ * Where nobody has an engine only exec counts: nobody would notice that the next child lives on, and copies what it has.
  */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "base/fmt.h"
 #include "live/clock.h"
@@ -44,7 +47,8 @@
 #define PATIENCE_NS 100000000 /* 0.1 s: from then on other threads, which take each page that comes free, have to wait for the end */
 #define LOOK_NS 500000      /* 0.5 ms between two looks */
 #define FLEETING_NS 50000000 /* 50 ms, and … */
-#define FLEETING_FAULTS 256 /* … so many faults: who has not called exec by then lives on */
+#define FLEETING_FAULTS 256 /* … so many faults: who has not called exec or ended by then lives on */
+#define ENDED_FAULTS 512    /* the kernel's, those of the engine's beginning included: who has had more needed memory of its own */
 
 static uint8_t scratch[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
 
@@ -97,7 +101,7 @@ int64_t fork_room(bool begin)
 	struct engine *e = &engine;
 
 	engine_take();
-	if (begin && atomic_load(&e->state) == LEDGER_ENGAGED && atomic_load(&e->slot->execs) == 0)
+	if (begin && atomic_load(&e->state) == LEDGER_ENGAGED && atomic_load(&e->slot->fleeting) == LEDGER_CHILD_LIVES)
 		room_begins();
 	uint64_t left = fork_room_left();
 
@@ -155,7 +159,7 @@ int64_t fork_freeze(uint32_t uid, uint32_t gid)
 		pager_pause();
 	bell_arm_thaw();
 	changes_settle();
-	e->fleeting = e->for_child == 0 && atomic_load(&e->slot->execs) != 0;
+	e->fleeting = e->for_child == 0 && atomic_load(&e->slot->fleeting) != LEDGER_CHILD_LIVES;
 	e->nr_frozen = 0;
 	e->frozen = true;
 	/* The child will open our swap files through /proc. */
@@ -284,12 +288,12 @@ void fork_take_part(void)
 		inherit_part(parent);
 }
 
-static void parent_learns(bool execs)
+static void parent_learns(enum ledger_fleeting what)
 {
 	struct ledger_slot *parent = fork_parent();
 
 	if (parent != NULL)
-		atomic_store(&parent->execs, execs);
+		atomic_store(&parent->fleeting, what);
 }
 
 void fork_execed(void)
@@ -298,13 +302,25 @@ void fork_execed(void)
 
 	/* Without an engine it may have lived long, but not if it never mapped memory. */
 	if (s->counter[VM_pgfault] < FLEETING_FAULTS && (atomic_load(&s->state) == LEDGER_ENGAGED || atomic_load(&s->allowed) == 0))
-		parent_learns(true);
+		parent_learns(LEDGER_CHILD_EXECS);
 	s->parent = 0;
 }
 
 void fork_lives(void)
 {
-	parent_learns(false);
+	parent_learns(LEDGER_CHILD_LIVES);
+}
+
+void fork_ends(void)
+{
+	struct engine *e = &engine;
+	struct rusage used = { 0 };
+
+	if (atomic_load(&e->state) != LEDGER_ENGAGED || now_ns() - e->born >= FLEETING_NS)
+		return;
+	sys_call3(SYS_getrusage, RUSAGE_SELF, (long)&used, 0);
+	if (used.ru_minflt < ENDED_FAULTS)
+		parent_learns(LEDGER_CHILD_ENDS);
 }
 
 bool fork_is_fleeting(uint64_t now)

@@ -38,7 +38,7 @@ void inherit_part(const struct ledger_slot *parent)
 	struct engine *e = &engine;
 	uint64_t small = MAX(SMALL_PAGES, atomic_load(&e->ledger->ram_pages) / SMALL_PART);
 
-	if (atomic_load(&parent->granted) <= small || atomic_load(&parent->execs) != 0)
+	if (atomic_load(&parent->granted) <= small || atomic_load(&parent->fleeting) == LEDGER_CHILD_EXECS)
 		return;
 	uint64_t most = copyable();
 	if (most <= small)

@@ -329,7 +329,7 @@ void ledger_retire(struct ledger *l, struct ledger_slot *s)
 	atomic_store(&s->spare, 0);
 	atomic_store(&s->stall, 0);
 	atomic_store(&s->fault_since, 0);
-	atomic_store(&s->execs, 0);
+	atomic_store(&s->fleeting, LEDGER_CHILD_LIVES);
 	s->parent = 0;
 	atomic_store(&s->oom, LEDGER_OOM_NONE);
 	atomic_store(&s->state, LEDGER_FREE);

@@ -43,6 +43,13 @@ enum ledger_state {
 	LEDGER_FATAL,    /* stopped by Steward: see message */
 };
 
+/* What the last child of a process did before it needed memory of its own. */
+enum ledger_fleeting {
+	LEDGER_CHILD_LIVES, /* nothing: it has needed some, or there was none */
+	LEDGER_CHILD_EXECS,
+	LEDGER_CHILD_ENDS,
+};
+
 /* Between a process that is out of room and the supervisor, who may end another one. */
 enum ledger_oom {
 	LEDGER_OOM_NONE,    /* all is well, or it has not asked yet */
@@ -92,7 +99,7 @@ struct ledger_slot {
 	_Atomic int64_t allowed;     /* bytes that the process may map before its next look, part of granted; process, and who squeezes it */
 	_Atomic uint32_t stall;      /* of its time, how much it has waited for pages lately, in thousandths; supervisor */
 	_Atomic uint64_t fault_since; /* monotonic ns since when the fault is being served that is now, 0: none; process */
-	_Atomic uint32_t execs;      /* 1: its last child called exec before it needed memory of its own; its children, live/fork.c */
+	_Atomic uint32_t fleeting;   /* enum ledger_fleeting; its children, live/fork.c */
 	_Atomic uint32_t oom;        /* enum ledger_oom; whoever the value names */
 	char comm[16];
 	_Atomic uint32_t asked;      /* ask_word: ask.h says who may change it */

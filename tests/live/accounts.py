@@ -75,20 +75,20 @@ def forked(suite):
 
 
 # Comes under pressure once, fits from then on, and uses all that it has between two children.
-CALLS_EXEC = """
+HAS_CHILDREN = """
+use POSIX ();
 my $scratch = "y" x 30_000_000;
 undef $scratch;
-my @a = map { chr(65 + $_ % 26) x 4000 . $_ } 1 .. 8000;
+my @a = map { chr(65 + $_ %% 26) x 4000 . $_ } 1 .. 8000;
 my $sum = 0;
-for my $round (1 .. 60) { system("true"); $sum += length($_) + ord(substr($_, 2000, 1)) for @a }
+for my $round (1 .. 60) { %s; $sum += length($_) + ord(substr($_, 2000, 1)) for @a }
 print "$sum\\n";
 """
 
 
-def children_exec(suite):
-    """A process whose children call exec at once evicts for the first one, which might have been another, and for no more."""
+def short_children(suite, child):
     stats = os.path.join(suite.work, "stats.json")
-    argv = ["perl", "-e", CALLS_EXEC]
+    argv = ["perl", "-e", HAS_CHILDREN % child]
     native = cage.run(argv, 60)
     got = suite.limited(lambda prefix: list(prefix) + argv, 56 * MIB, 8 * MIB, 60, ["--stats", stats])
     problems = suite.problems(native, got)
@@ -99,6 +99,16 @@ def children_exec(suite):
         if out > 50000:
             problems.append("%d pages were evicted" % out)
     return problems
+
+
+def children_exec(suite):
+    """A process whose children call exec at once evicts for the first one, which might have been another, and for no more."""
+    return short_children(suite, 'system("true")')
+
+
+def children_end(suite):
+    """A process whose children end at once evicts for the first one, and for no more."""
+    return short_children(suite, "my $pid = fork; POSIX::_exit(0) if $pid == 0; waitpid($pid, 0)")
 
 
 def fault_times(suite):
@@ -285,4 +295,4 @@ def killed_at_limit(suite):
     return [] if got.status == 137 and got.oom_kills == 1 and said else ["status %d, %d kills: %s" % (got.status, got.oom_kills, got.stderr)]
 
 
-ACCOUNTS = [given_back, sparse, file_aged, forked, children_exec, fault_times, killed_at_limit, locked_all, mapped_file, shared_memory, unmapped]
+ACCOUNTS = [given_back, sparse, file_aged, forked, children_exec, children_end, fault_times, killed_at_limit, locked_all, mapped_file, shared_memory, unmapped]
