@@ -113,17 +113,23 @@ int64_t bell_ring(enum bell_op op, uint64_t a, uint64_t b, uint64_t c)
 	return result;
 }
 
+/* No word of a change is on its way: while one is, the kernel refuses to protect a page; that of the bell is protected. */
+static bool all_is_heard(const struct bell *bell)
+{
+	return host_protect(engine.homes.prog_fd, pages + (uint64_t)(bell - bells) * PAGE_SIZE, PAGE_SIZE, true) != -EAGAIN;
+}
+
 /*
  * A new range. What lay there before has been unmapped, and the word of it may
- * still be on its way: wait until it is handled. If it does not come, the area
+ * still be on its way: wait until it is handled. If none is, the area
  * is the new one already, found by a scan.
  */
-static int64_t mapped(uint64_t start, uint64_t len, uint64_t flags)
+static int64_t mapped(const struct bell *bell)
 {
 	struct engine *e = &engine;
+	uint64_t start = bell->arg[0], len = bell->arg[1], flags = bell->arg[2], start_ns = now_ns();
 	vpn_t from = vpn_of(start), to = vpn_of(start + len);
-
-	uint64_t start_ns = now_ns();
+	bool heard = false;
 
 	engine_take();
 	if (flags & BELL_GROWN) {
@@ -132,8 +138,9 @@ static int64_t mapped(uint64_t start, uint64_t len, uint64_t flags)
 		engine_drop();
 		return err;
 	}
-	while (vma_overlap(&e->mm.vmas, from, to) != NULL && now_ns() - start_ns < OVERLAP_PATIENCE_NS) {
+	while (vma_overlap(&e->mm.vmas, from, to) != NULL && !heard && now_ns() - start_ns < OVERLAP_PATIENCE_NS) {
 		engine_drop();
+		heard = all_is_heard(bell);
 		inbox_receive();
 		handler_follow();
 		sys_sched_yield();
@@ -174,7 +181,7 @@ static int64_t execute(const struct bell *bell)
 {
 	switch (bell->op) {
 	case BELL_MAPPED:
-		return mapped(bell->arg[0], bell->arg[1], bell->arg[2]);
+		return mapped(bell);
 	case BELL_ROOM:
 		return fork_room(bell->arg[0]);
 	case BELL_FREEZE:
