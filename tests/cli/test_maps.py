@@ -154,8 +154,10 @@ def test_a_process_that_is_stopped_answers_later():
         assert time.monotonic() - began < 20, "it hung"
         eq(r.returncode, 1)
         assert re.search(r"^[0-9a-f]{12} +\S+ +\S+( +-){5} rw-p \[anon\]$", r.stdout, re.M), r.stdout
-        # The launcher has stopped with it, as a shell's job does.
+        # The launcher has stopped with it, as a shell's job does. It lets the process go on when it does so itself.
         os.kill(launcher, signal.SIGCONT)
+        while steward("maps", str(pid)).returncode != 0 and time.monotonic() - began < 30:
+            time.sleep(0.05)
         eq(maps_json(pid)["answered"], True)
 
 
