@@ -219,6 +219,12 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		to = va_arg(ap, void *);
 		va_end(ap);
 	}
+	/*
+	 * From Linux 6.17 on several are moved to a fixed address, but none that is registered behind others: those would have gone when it
+	 * says so.
+	 */
+	if ((flags & MREMAP_FIXED) && old_len > PAGE_SIZE && preload_attached && engine_state() != LEDGER_NATIVE)
+		ring_range(BELL_JOIN, old, old_len, 0);
 	void *p = remap(old, old_len, new_len, flags, to);
 
 	for (unsigned i = 0; i < JOIN_TRIES && (long)p == -EFAULT && preload_attached && engine_state() != LEDGER_NATIVE; i++) {

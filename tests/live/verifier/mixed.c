@@ -30,6 +30,18 @@ struct run {
 	size_t from, n;
 };
 
+/* Whoever maps memory anywhere: another's may have a hole that is not free. */
+static pthread_mutex_t holes = PTHREAD_MUTEX_INITIALIZER;
+
+static unsigned char *map_beside_holes(size_t n)
+{
+	pthread_mutex_lock(&holes);
+	unsigned char *p = map_anon(n);
+
+	pthread_mutex_unlock(&holes);
+	return p;
+}
+
 static struct run choose(struct worker *w, const struct region *r, size_t most)
 {
 	struct run run = { .from = below64(&w->seed, r->pages) };
@@ -145,7 +157,7 @@ static void protect(struct worker *w, struct region *r)
 /* All of it somewhere else. Areas that the kernel has not joined again it moves one at a time, if at all: then it stays. */
 static void move(struct worker *w, struct region *r)
 {
-	unsigned char *to = map_anon(r->pages);
+	unsigned char *to = map_beside_holes(r->pages);
 	void *got = mremap(r->base, r->pages * PAGE, r->pages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
 
 	(void)w;
@@ -156,17 +168,40 @@ static void move(struct worker *w, struct region *r)
 		must(munmap(to, r->pages * PAGE) == 0, "munmap: %s", strerror(errno));
 }
 
+/* A part of it goes elsewhere and comes back, however the kernel has cut it into areas. */
+static void move_part(struct worker *w, struct region *r)
+{
+	struct run run = choose(w, r, 150);
+	size_t bytes = run.n * PAGE;
+	unsigned char *from = region_page(r, run.from);
+
+	pthread_mutex_lock(&holes);
+	unsigned char *to = map_anon(run.n);
+	void *got = mremap(from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+
+	must(got == to || errno == EFAULT, "mremap: %s", strerror(errno));
+	if (got == to)
+		must(mremap(to, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, from) == from, "mremap back: %s", strerror(errno));
+	else
+		must(munmap(to, bytes) == 0, "munmap: %s", strerror(errno));
+	pthread_mutex_unlock(&holes);
+	check_run(r, run, "moved and back");
+}
+
 static void grow(struct worker *w, struct region *r)
 {
 	size_t more = 1 + below64(&w->seed, 64);
 
 	if (r->pages + more > w->most)
 		return;
+	pthread_mutex_lock(&holes);
 	void *got = mremap(r->base, r->pages * PAGE, (r->pages + more) * PAGE, MREMAP_MAYMOVE);
+
+	pthread_mutex_unlock(&holes);
 
 	must(got != MAP_FAILED || errno == EFAULT, "mremap: %s", strerror(errno));
 	if (got == MAP_FAILED) {
-		got = map_anon(r->pages + more);
+		got = map_beside_holes(r->pages + more);
 		memcpy(got, r->base, r->pages * PAGE);
 		must(munmap(r->base, r->pages * PAGE) == 0, "munmap: %s", strerror(errno));
 	}
@@ -228,7 +263,7 @@ static void in_a_child(struct worker *w, struct region *r)
 
 static void (*const steps[])(struct worker *, struct region *) = {
 	stream, stream, stream, touch_at_random, write_run, write_run, drop_run, drop_ahead, drop_ahead, map_over,
-	free_lazily, protect, move, grow, shrink, through_a_pipe, in_a_child,
+	free_lazily, protect, move, move_part, move_part, move_part, grow, grow, shrink, shrink, through_a_pipe, in_a_child,
 };
 
 static void *work(void *arg)
