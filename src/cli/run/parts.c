@@ -21,7 +21,6 @@
  */
 #include "cli/run/parts.h"
 
-
 #include "cli/procmem.h"
 #include "live/clock.h"
 

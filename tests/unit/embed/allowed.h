@@ -1,4 +1,4 @@
-/* Where regions cannot be had at all, there is nothing to test: says so in TAP. */
+/* The tests of regions. Where regions cannot be had at all, there is nothing to test. */
 #ifndef STW_TEST_EMBED_ALLOWED_H
 #define STW_TEST_EMBED_ALLOWED_H
 
@@ -8,6 +8,7 @@
 
 #include "steward/steward.h"
 
+/* False: they are not, and TAP says so. */
 static bool regions_are_allowed(void)
 {
 	struct stw_memory_config c = STW_MEMORY_CONFIG;
@@ -23,6 +24,14 @@ static bool regions_are_allowed(void)
 	if (r != NULL)
 		stw_close(r);
 	return true;
+}
+
+/* True: the group is to run; with an argument those whose names are like it. */
+static bool tests_begin(int argc, char **argv)
+{
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return regions_are_allowed();
 }
 
 #endif

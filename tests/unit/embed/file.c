@@ -436,7 +436,6 @@ static void memory_that_somebody_drops_is_read_again(void **state)
 	world_end(&w);
 }
 
-/* With an argument: the tests whose names are like it. */
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -460,9 +459,5 @@ int main(int argc, char **argv)
 		cmocka_unit_test(memory_that_somebody_drops_is_read_again),
 	};
 
-	if (!regions_are_allowed())
-		return 0;
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return tests_begin(argc, argv) ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }

@@ -230,7 +230,6 @@ static void bad_input_is_refused_with_its_reason(void **state)
 	world_end(&empty);
 }
 
-/* With an argument: the tests whose names are like it. */
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -243,9 +242,5 @@ int main(int argc, char **argv)
 		cmocka_unit_test(bad_input_is_refused_with_its_reason),
 	};
 
-	if (!regions_are_allowed())
-		return 0;
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return tests_begin(argc, argv) ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }

@@ -204,7 +204,6 @@ static void threads_that_touch_what_cannot_be_read_fail_and_the_others_go_on(voi
 	world_end(&w);
 }
 
-/* With an argument: the tests whose names are like it. */
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,9 +213,5 @@ int main(int argc, char **argv)
 		cmocka_unit_test(threads_that_touch_what_cannot_be_read_fail_and_the_others_go_on),
 	};
 
-	if (!regions_are_allowed())
-		return 0;
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return tests_begin(argc, argv) ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }
